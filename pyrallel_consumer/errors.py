@@ -1,0 +1,77 @@
+"""The whole exception hierarchy, sorted by who broke it.
+
+``ConfigurationError`` and ``StateError``: you, the caller. ``BrokerError``: Kafka or the way to it.
+``ExecutionError``: the run of a worker. ``InvariantViolation``: us. What a user's worker raises is data
+(``CompletionEvent.error``) and never travels through this package's stack, ``RetryLater`` and
+``DoNotRetry`` being what a worker may raise to steer its retries.
+"""
+
+from __future__ import annotations
+
+
+class PyrallelConsumerError(Exception):
+    """Root of every error this library raises."""
+
+
+class ConfigurationError(PyrallelConsumerError, ValueError):
+    """A setting, topic or worker does not fit. Raised before any connection is made; names the setting."""
+
+
+class WorkerMismatchError(ConfigurationError):
+    """The worker's kind does not fit the execution mode; the message names the mode that would fit."""
+
+
+class StateError(PyrallelConsumerError, RuntimeError):
+    """A method was called in a state that does not allow it: started twice, stopped before it started."""
+
+
+class BrokerError(PyrallelConsumerError):
+    """The broker refused, or could not be reached.
+
+    ``code`` is librdkafka's or the protocol's name of the error (``_ALL_BROKERS_DOWN``,
+    ``TOPIC_AUTHORIZATION_FAILED``); ``retriable`` says whether the same call may succeed later.
+    """
+
+    def __init__(self, message: str, *, code: str, retriable: bool = False) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retriable = retriable
+
+
+class BrokerUnreachableError(BrokerError):
+    """No broker of ``bootstrap_servers`` answered in time."""
+
+
+class AuthenticationError(BrokerError):
+    """The broker refused the credentials or the TLS handshake failed."""
+
+
+class UnknownTopicError(BrokerError):
+    """A subscribed topic does not exist."""
+
+
+class ExecutionError(PyrallelConsumerError):
+    """An attempt failed for a reason outside the worker's own code."""
+
+
+class TaskTimeoutError(ExecutionError, TimeoutError):
+    """An attempt ran longer than ``task_timeout_ms``."""
+
+
+class RetryLater(Exception):  # noqa: N818 -- a signal that workers raise, named as they say it
+    """Raised by a worker: this attempt failed, try again after ``delay_ms`` milliseconds."""
+
+    def __init__(self, delay_ms: int, reason: str = "") -> None:
+        super().__init__(reason or f"the worker asked for another attempt in {delay_ms} ms")
+        if delay_ms < 0:
+            msg = f"RetryLater(delay_ms={delay_ms}): the delay must be 0 or more milliseconds"
+            raise ValueError(msg)
+        self.delay_ms = delay_ms
+
+
+class DoNotRetry(Exception):  # noqa: N818 -- a signal that workers raise, named as they say it
+    """Raised by a worker: this message cannot be processed, give up without further attempts."""
+
+
+class InvariantViolation(PyrallelConsumerError):  # noqa: N818 -- states what happened; never caught by us
+    """A rule of the control plane does not hold: a bug of this library. Stops the consumer, never caught."""
