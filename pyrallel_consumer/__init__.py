@@ -1,0 +1,1 @@
+"""Key-ordered parallel consumption of Kafka topics."""

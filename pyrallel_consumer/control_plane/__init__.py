@@ -1,0 +1,1 @@
+"""What is decided: assignments, order, offsets to commit, backpressure; pure."""

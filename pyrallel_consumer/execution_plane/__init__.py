@@ -1,0 +1,1 @@
+"""What runs the user's worker: one engine contract, several engines."""

@@ -1,0 +1,1 @@
+"""What talks to Kafka: the only package that imports confluent_kafka."""

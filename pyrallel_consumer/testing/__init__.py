@@ -1,0 +1,1 @@
+"""What users need to test their workers without a broker."""

@@ -1,0 +1,1 @@
+"""The whole consumer on the embedded broker."""

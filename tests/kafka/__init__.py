@@ -1,0 +1,1 @@
+"""The whole consumer on a real Apache Kafka node."""

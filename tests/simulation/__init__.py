@@ -1,0 +1,1 @@
+"""A seeded simulator that drives the real control plane through faults."""

@@ -1,0 +1,1 @@
+"""Public behaviour of single parts, without a broker."""
