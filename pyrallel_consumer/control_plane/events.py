@@ -1,0 +1,119 @@
+"""What the poll thread and the event loop tell each other. Facts are past tense, commands imperative; all are frozen.
+
+Facts travel from the poll thread to the loop in one FIFO inbox, commands the other way. Every value that concerns an
+assignment carries its epoch, so that the receiver can refuse what belongs to an earlier one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pyrallel_consumer.control_plane.offset_map import OffsetMap
+    from pyrallel_consumer.dto import Message, TopicPartition
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """A partition is ours from now on; reading begins at ``start_offset``.
+
+    ``committed_offset`` is what the group has at the broker: equal to ``start_offset`` but where that is still to be
+    resolved. ``restored`` tells what above the start an earlier owner has finished.
+    """
+
+    tp: TopicPartition
+    epoch: int
+    start_offset: int
+    restored: OffsetMap
+
+
+@dataclass(slots=True)
+class Delivered:
+    """Messages of one partition, ascending by offset, as one piece of one read; not frozen, for it is made per read."""
+
+    tp: TopicPartition
+    epoch: int
+    messages: list[Message]
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetWentBack:
+    """Offset ``offset`` was delivered again (truncation, seek, recreated topic): a new epoch begins there.
+
+    Unfinished offsets below ``offset`` move into ``epoch``; all from it on belongs to ``old_epoch`` and is forgotten.
+    """
+
+    tp: TopicPartition
+    old_epoch: int
+    epoch: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class PositionAdvanced:
+    """The client has nothing more before ``position`` (exclusive), trailing transaction markers included."""
+
+    tp: TopicPartition
+    epoch: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The partition went to another member without asking: nothing of it may be committed."""
+
+    tp: TopicPartition
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class CommitSnapshot:
+    """Offset and map of one partition at one moment, to be committed together or not at all.
+
+    ``version`` counts what changed the map; ``leader_epoch`` is Kafka's, None where the client does not know it.
+    """
+
+    tp: TopicPartition
+    epoch: int
+    offset: int
+    metadata: str
+    version: int
+    leader_epoch: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Command: commit these snapshots in one request. Numbers ascend; one is under way at a time."""
+
+    number: int
+    snapshots: tuple[CommitSnapshot, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CommitAnswered:
+    """The broker's (or client's) word on commit ``number``: per partition None for success, else the error's name.
+
+    Partitions that were no longer assigned when the command was carried out are left out of ``errors``.
+    """
+
+    number: int
+    errors: Mapping[TopicPartition, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Command: fetch no more of this partition, while it is assigned in this epoch."""
+
+    tp: TopicPartition
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Command: fetch this partition again, while it is assigned in this epoch."""
+
+    tp: TopicPartition
+    epoch: int

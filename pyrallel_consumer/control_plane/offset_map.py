@@ -1,0 +1,23 @@
+"""The picture of what is finished above a committed offset: the value that commits carry and assignments restore."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetMap:
+    """Every offset in ``[base, top)`` that is not in ``unfinished`` is finished, or never existed.
+
+    ``unfinished`` ascends strictly and lies within ``[base, top)``. ``base == top`` says that nothing is known beyond
+    the committed offset ``base``.
+    """
+
+    base: int
+    top: int
+    unfinished: tuple[int, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing above ``base`` is finished, so that the map says no more than the offset does."""
+        return self.top - self.base == len(self.unfinished)

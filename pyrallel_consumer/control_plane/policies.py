@@ -1,0 +1,35 @@
+"""The frozen choices that the control plane and the engines obey, already validated by ``config``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyrallel_consumer.dto import NullKeyOrdering, OrderingMode
+
+
+@dataclass(frozen=True, slots=True)
+class OrderingPolicy:
+    """What is kept in order, and what becomes of messages without a key."""
+
+    mode: OrderingMode = OrderingMode.KEY_HASH
+    null_keys: NullKeyOrdering = NullKeyOrdering.UNORDERED
+
+
+@dataclass(frozen=True, slots=True)
+class FlowLimits:
+    """Bounds on what is read and not finished, of the whole consumer. Both at least 1."""
+
+    max_messages: int = 5000
+    max_bytes: int = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Attempts of one message and the waits between them; ``timeout_ms`` is per attempt, 0 = none."""
+
+    max_attempts: int = 3
+    backoff_ms: int = 1000
+    exponential: bool = True
+    max_backoff_ms: int = 30_000
+    jitter_ms: int = 200
+    timeout_ms: int = 30_000

@@ -1,0 +1,242 @@
+"""The plain values that travel between the parts and to the user: items of work, completions, enums, pictures.
+
+Nothing here decides or does I/O. A ``WorkItem`` is what the worker gets and at the same time the slim record that
+the control plane and the engines pass around: four words, with the message's fields read only when asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Headers = list[tuple[str, bytes | None]]
+
+
+class ExecutionMode(StrEnum):
+    """How workers run: as asyncio tasks, in threads, or in processes."""
+
+    ASYNC = "async"
+    THREAD = "thread"
+    PROCESS = "process"
+
+
+class OrderingMode(StrEnum):
+    """What is kept in order: messages of one key, of one partition, or nothing."""
+
+    KEY_HASH = "key_hash"
+    PARTITION = "partition"
+    UNORDERED = "unordered"
+
+
+class NullKeyOrdering(StrEnum):
+    """How messages without a key are ordered under ``OrderingMode.KEY_HASH``: not at all, or as one key."""
+
+    UNORDERED = "unordered"
+    PARTITION = "partition"
+
+
+class RebalanceStateStrategy(StrEnum):
+    """Whether commits carry the map of what finished above the committed offset, or the offset alone."""
+
+    METADATA_SNAPSHOT = "metadata_snapshot"
+    CONTIGUOUS_ONLY = "contiguous_only"
+
+
+class DlqPayloadMode(StrEnum):
+    """What of a message a dead letter carries: everything, or headers only."""
+
+    FULL = "full"
+    METADATA_ONLY = "metadata_only"
+
+
+class OnExhausted(StrEnum):
+    """What happens to a message after its last attempt failed."""
+
+    DLQ = "dlq"
+    SKIP = "skip"
+    STOP = "stop"
+    PAUSE_PARTITION = "pause_partition"
+
+
+class CompletionStatus(StrEnum):
+    """How the processing of one message ended."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+
+
+class TopicPartition(NamedTuple):
+    """A partition of a topic."""
+
+    topic: str
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}[{self.partition}]"
+
+
+class Message(Protocol):
+    """What the library asks of a message: the methods of ``confluent_kafka.Message`` that it uses."""
+
+    def topic(self) -> str: ...
+    def partition(self) -> int: ...
+    def offset(self) -> int: ...
+    def key(self) -> bytes | None: ...
+    def value(self) -> bytes | None: ...
+    def headers(self) -> Headers | None: ...
+    def timestamp(self) -> tuple[int, int]: ...
+    def leader_epoch(self) -> int | None: ...
+    def __len__(self) -> int: ...
+
+
+class Origin(Protocol):
+    """Where an item came from: something that knows the assignment's epoch (a virtual partition does)."""
+
+    @property
+    def epoch(self) -> int: ...
+
+
+class WorkItem:
+    """One message on its way to one attempt of the worker; immutable, compared by identity.
+
+    ``payload`` and ``value`` are the same; ``headers`` is a list, empty where the message has none; ``timestamp`` is
+    Kafka's, in milliseconds since 1970 UTC, or None where the broker gave none; ``attempt`` counts from 1.
+    """
+
+    __slots__ = ("__weakref__", "_attempt", "_message", "_offset", "_origin")
+
+    def __init__(self, message: Message, offset: int, origin: Origin, attempt: int = 1) -> None:
+        self._message = message
+        self._offset = offset
+        self._origin = origin
+        self._attempt = attempt
+
+    @property
+    def topic(self) -> str:
+        return self._message.topic()
+
+    @property
+    def partition(self) -> int:
+        return self._message.partition()
+
+    @property
+    def offset(self) -> int:
+        return self._offset
+
+    @property
+    def epoch(self) -> int:
+        """Number of the assignment that read this message; grows with every assignment of the consumer."""
+        return self._origin.epoch
+
+    @property
+    def key(self) -> bytes | None:
+        return self._message.key()
+
+    @property
+    def payload(self) -> bytes | None:
+        return self._message.value()
+
+    value = payload
+
+    @property
+    def headers(self) -> Headers:
+        return list(self._message.headers() or ())
+
+    @property
+    def timestamp(self) -> int | None:
+        kind, milliseconds = self._message.timestamp()
+        return milliseconds if kind else None
+
+    @property
+    def attempt(self) -> int:
+        return self._attempt
+
+    @property
+    def tp(self) -> TopicPartition:
+        return TopicPartition(self._message.topic(), self._message.partition())
+
+    @property
+    def id(self) -> str:
+        """``topic-partition-offset``: names the message, the same in every attempt and epoch."""
+        return f"{self._message.topic()}-{self._message.partition()}-{self._offset}"
+
+    @property
+    def message(self) -> Message:
+        """The client's message as it was read."""
+        return self._message
+
+    @property
+    def origin(self) -> Origin:
+        """The virtual partition that holds the item; for the library's own parts."""
+        return self._origin
+
+    def next_attempt(self) -> WorkItem:
+        """The item of the following attempt; this one stays as it is."""
+        return WorkItem(self._message, self._offset, self._origin, self._attempt + 1)
+
+    def __repr__(self) -> str:
+        return f"<WorkItem {self.id} epoch={self.epoch} attempt={self._attempt}>"
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionEvent:
+    """How one message ended, after its last attempt."""
+
+    topic: str
+    partition: int
+    offset: int
+    epoch: int
+    status: CompletionStatus
+    error: BaseException | None
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionSnapshot:
+    """One assigned partition at the moment of the picture. Offsets are exclusive: the next one to read."""
+
+    tp: TopicPartition
+    epoch: int
+    committed_offset: int
+    committable_offset: int
+    fetched_offset: int
+    gap_count: int
+    blocking_offset: int | None
+    blocking_seconds: float
+    queued: int
+    in_flight: int
+    held: int
+    queued_bytes: int
+    paused_for: tuple[str, ...]
+    finished: int
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeSnapshot:
+    """A frozen picture of a running consumer, made by its event loop; ``taken_at`` is that loop's monotonic time."""
+
+    taken_at: float
+    state: str
+    in_flight: int
+    queued: int
+    waiting_retries: int
+    held: int
+    load_messages: int
+    load_bytes: int
+    max_in_flight: int
+    queue_max_messages: int
+    queue_max_bytes: int
+    is_paused: bool
+    is_rebalancing: bool
+    processed: int
+    failed: int
+    retries: int
+    fenced_completions: int
+    commits: int
+    commit_failures: int
+    partitions: tuple[PartitionSnapshot, ...]
+    settings: Mapping[str, object] = field(default_factory=dict)
