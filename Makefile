@@ -1,0 +1,102 @@
+# What people do with this project. Everything needed is fetched into this folder: uv into .tools, environments into
+# .venv (newest Python found) and .venv-3.11, Apache Kafka's jars into .cache. Bare `make` lists the targets.
+
+UV ?= .tools/uv/bin/uv
+FETCHED_UV := $(filter .tools/uv/bin/uv,$(UV))
+PYTHON := .venv/bin/python
+SOURCES := pyrallel_consumer tests $(wildcard benchmarks examples)
+CORE_TESTS := $(wildcard tests/unit tests/contract tests/simulation)
+JOBS ?= auto
+COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --custom-compile-command "make lock"
+
+# The lock files and the Pythons found are all that counts: no configuration from elsewhere, no download of a Python.
+export UV_NO_CONFIG := 1
+export UV_PYTHON_DOWNLOADS := never
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-core test-3.11 coverage lint format kafka bench simulate lock clean
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: .venv/.synced ## See it work on a broker of its own (ARGS="--messages 20000 --json")
+	@.venv/bin/pyrallel-consumer demo $(ARGS)
+
+test: .venv/.synced ## Run every test; unit, contract and simulation tests on Python 3.11 too
+	@$(MAKE) --no-print-directory test-core
+	$(PYTHON) -m pytest --cov --cov-append --cov-report= tests/integration
+	@$(MAKE) --no-print-directory coverage
+	$(PYTHON) -m pytest tests/kafka
+	@$(MAKE) --no-print-directory test-3.11
+
+test-core: .venv/.synced ## Run unit, contract and simulation tests, in parallel (JOBS=2)
+	rm -f .coverage .coverage.*
+	$(PYTHON) -m pytest -n $(JOBS) --cov --cov-report= $(CORE_TESTS)
+
+test-3.11: .venv/.synced ## Run unit, contract and simulation tests on Python 3.11, if one is found
+	@if $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] > (3, 11))'; then \
+		echo "The tests ran on Python 3.11 already."; \
+	elif scripts/find-python 3.11 >/dev/null 2>&1; then \
+		$(MAKE) --no-print-directory .venv-3.11/.synced && \
+		echo "Once more, on Python 3.11:" && \
+		.venv-3.11/bin/python -m pytest -n $(JOBS) $(CORE_TESTS); \
+	else \
+		echo "No Python 3.11 was found: the second run of unit, contract and simulation tests is left out."; \
+	fi
+
+coverage: ## Report the last test run's coverage; the control plane must have every branch
+	@.venv/bin/coverage report
+	@.venv/bin/coverage report --include='pyrallel_consumer/control_plane/*' --fail-under=100 >/dev/null || \
+		{ echo "The control plane is not covered to the last branch."; exit 1; }
+
+lint: .venv/.synced ## Check format, lint, types and layers
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy $(SOURCES)
+	@.venv/bin/lint-imports --no-logo
+
+format: .venv/.synced ## Format, and fix what lint can fix by itself
+	@.venv/bin/ruff check --fix-only .
+	@.venv/bin/ruff format .
+
+kafka: .venv/.synced ## Start a real Apache Kafka in the foreground; Ctrl-C stops it (ARGS="--port 9092")
+	@$(PYTHON) -m tests.kafka_node $(ARGS)
+
+bench: .venv/.synced ## Measure the library's overhead against the plain loop (ARGS="--kafka")
+	@$(PYTHON) benchmarks/overhead.py $(ARGS)
+
+simulate: .venv/.synced ## Run the control plane's simulator (SEED=7 replays one, SEEDS=1000 tries many)
+	@$(PYTHON) -m tests.simulation $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
+
+lock: $(FETCHED_UV) ## Pin anew what pyproject.toml asks for, with hashes (ARGS="--upgrade")
+	$(COMPILE) $(ARGS) --output-file requirements.txt pyproject.toml
+	$(COMPILE) $(ARGS) --all-extras --group dev --constraint requirements.txt --no-annotate \
+		--output-file dev-requirements.txt pyproject.toml
+
+clean: ## Remove everything that was fetched or built here
+	rm -rf .venv .venv-3.11 .tools .cache .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \
+		.pytest_cache .ruff_cache build dist htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---- environments: made once, synchronised again when what they are made from changes
+
+.tools/uv/bin/uv: scripts/uv-requirements.txt
+	@echo "Fetching uv into .tools ..."
+	@scripts/fetch-uv .tools/uv
+	@touch $@
+
+.venv/.synced: dev-requirements.txt pyproject.toml | $(FETCHED_UV)
+	@$(call synchronise,.venv,)
+
+.venv-3.11/.synced: dev-requirements.txt pyproject.toml | $(FETCHED_UV)
+	@$(call synchronise,.venv-3.11,3.11)
+
+# The project itself is linked (editable), built by the pinned backend, so nothing beyond the lock file is fetched.
+define synchronise
+	python=$$(scripts/find-python $(2)) && echo "Preparing $(1) with $$python ..." && \
+	{ [ -x $(1)/bin/python ] || $(UV) venv --quiet --clear --python "$$python" $(1); } && \
+	$(UV) pip sync --quiet --python $(1)/bin/python --require-hashes dev-requirements.txt && \
+	$(UV) pip install --quiet --python $(1)/bin/python --no-deps --no-build-isolation --no-index --editable . && \
+	touch $@
+endef
