@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -170,7 +170,7 @@ class WorkItem:
         return self._message
 
     @property
-    def origin(self) -> Origin:
+    def origin(self) -> Any:
         """The virtual partition that holds the item; for the library's own parts."""
         return self._origin
 
@@ -210,9 +210,11 @@ class PartitionSnapshot:
     queued: int
     in_flight: int
     held: int
-    queued_bytes: int
+    load_bytes: int
     paused_for: tuple[str, ...]
     finished: int
+    failed: int
+    skipped: int
 
 
 @dataclass(frozen=True, slots=True)

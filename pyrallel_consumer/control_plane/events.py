@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 class Assigned:
     """A partition is ours from now on; reading begins at ``start_offset``.
 
-    ``committed_offset`` is what the group has at the broker: equal to ``start_offset`` but where that is still to be
-    resolved. ``restored`` tells what above the start an earlier owner has finished.
+    ``restored`` tells what above the start an earlier owner has finished. ``is_committed`` is False where the group has
+    no offset at the broker yet, because committing the resolved start failed: then the first commit carries it.
     """
 
     tp: TopicPartition
     epoch: int
     start_offset: int
     restored: OffsetMap
+    is_committed: bool = True
 
 
 @dataclass(slots=True)

@@ -1,0 +1,233 @@
+"""The map of what is finished above a committed offset, as the text that travels in the commit's metadata.
+
+Text: ``pyrallel/1/`` and base64 without padding of: CRC-32 (4 bytes, big endian), form (1 byte), body. The body holds
+the lengths of alternating runs of unfinished and finished offsets from the committed offset on, as LEB128 varints, or a
+bitset of the finished offsets (little endian, bit 0 = committed offset), deflated without header or not. The CRC covers
+topic, partition and committed offset too: a map that was copied to another place (MirrorMaker translates offsets and
+keeps metadata) is refused. What is not in the map is unfinished, so whatever is cut off runs again and nothing is lost.
+Cost follows the gaps, never the range; what decoding may cost is bounded whatever the text says.
+"""
+
+from __future__ import annotations
+
+import zlib
+from base64 import b64encode
+from binascii import a2b_base64
+from itertools import chain
+
+from pyrallel_consumer.control_plane.offset_map import OffsetMap
+from pyrallel_consumer.dto import TopicPartition
+
+# The broker takes 4,096 bytes at most (`offset.metadata.max.bytes`).
+METADATA_LIMIT_BYTES = 4000
+# What a map may cost whoever restores it: offsets held in memory, and bytes of the inflated body.
+UNFINISHED_LIMIT = 262_144
+BODY_LIMIT_BYTES = 524_288
+
+_MAGIC = "pyrallel/"
+_PREFIX = f"{_MAGIC}1/"
+_HEAD_BYTES = 5
+_RUNS, _BITSET, _DEFLATED = 0, 1, 2
+_LARGEST_OFFSET = 2**63 - 1
+_LARGEST_SHIFT = 56
+# The first guess at how many gaps fit; maps with no more are tried whole.
+_FIRST_GUESS_GAPS = 4096
+
+
+class MetadataRefused(ValueError):  # noqa: N818 -- states what happened to a text that others may have written
+    """The text is no map for this place: foreign, corrupt, of another version, or copied from another offset."""
+
+
+def encode(offset_map: OffsetMap, tp: TopicPartition, limit_bytes: int = METADATA_LIMIT_BYTES) -> str:
+    """The metadata to commit with offset ``offset_map.base``: ASCII of at most ``limit_bytes``, never over 4,000.
+
+    Empty when nothing above the base is finished or nothing of it fits. A map that is too large loses its highest
+    offsets, up to 2 % more of them than must be.
+    """
+    room_bytes = (min(limit_bytes, METADATA_LIMIT_BYTES) - len(_PREFIX)) * 3 // 4 - _HEAD_BYTES
+    if offset_map.is_empty or room_bytes <= 0:
+        return ""
+    body = _fit(_run_lengths(offset_map), room_bytes)
+    if not body:
+        return ""
+    crc = _checksum(body, tp, offset_map.base)
+    return _PREFIX + _to_text(crc.to_bytes(4, "big") + body)
+
+
+def decode(metadata: str | None, tp: TopicPartition, committed_offset: int) -> OffsetMap:
+    """The map that was committed with ``committed_offset``; the empty map where there is no metadata.
+
+    Raises MetadataRefused, and nothing else, whatever the text.
+    """
+    if not metadata:
+        return OffsetMap(committed_offset, committed_offset)
+    if not metadata.startswith(_MAGIC):
+        raise MetadataRefused("it was not written by this library")
+    if not metadata.startswith(_PREFIX):
+        version = metadata[len(_MAGIC) :].partition("/")[0][:8]
+        raise MetadataRefused(f"it has format version {version!r}, and this release reads version 1")
+    if len(metadata) > METADATA_LIMIT_BYTES:
+        raise MetadataRefused(f"its {len(metadata)} characters are more than any map has")
+    packet = _from_text(metadata[len(_PREFIX) :])
+    if len(packet) <= _HEAD_BYTES:
+        raise MetadataRefused("it is too short to hold a map")
+    body = packet[4:]
+    if int.from_bytes(packet[:4], "big") != _checksum(body, tp, committed_offset):
+        raise MetadataRefused("its checksum does not fit: it is corrupt, or it belongs to another partition or offset")
+    form, content = body[0], body[1:]
+    if form & _DEFLATED:
+        content = _inflate(content)
+    if form & ~_DEFLATED == _RUNS:
+        return _map_of_runs(_read_varints(content), committed_offset)
+    if form & ~_DEFLATED == _BITSET:
+        return _map_of_runs(_runs_of_bits(content), committed_offset)
+    raise MetadataRefused(f"it has the unknown form {form}")
+
+
+def _run_lengths(offset_map: OffsetMap) -> list[int]:
+    """Alternating lengths, unfinished first (may be 0), ending with a finished run: what follows that says nothing."""
+    unfinished, top = offset_map.unfinished, offset_map.top
+    if len(unfinished) > UNFINISHED_LIMIT:
+        unfinished, top = unfinished[:UNFINISHED_LIMIT], unfinished[UNFINISHED_LIMIT]
+    runs: list[int] = []
+    run_start = expected = offset_map.base
+    for offset in unfinished:
+        if offset != expected:
+            runs.append(expected - run_start)
+            runs.append(offset - expected)
+            run_start = offset
+        expected = offset + 1
+    if top > expected:
+        runs.append(expected - run_start)
+        runs.append(top - expected)
+    return runs
+
+
+def _fit(runs: list[int], room_bytes: int) -> bytes:
+    """The body of as many of the lowest gaps as fit, empty if not one does.
+
+    Grows from a first guess instead of shrinking from the whole, so that a huge map costs what fits of it.
+    """
+    gaps = len(runs) // 2
+    best, fitting, too_many = b"", 0, gaps + 1
+    guess = min(gaps, _FIRST_GUESS_GAPS)
+    while fitting < guess < too_many:
+        body = _pack(runs[: 2 * guess])
+        if body and len(body) <= room_bytes:
+            best, fitting = body, guess
+        else:
+            too_many = guess
+        if too_many > gaps:
+            guess = min(gaps, fitting * 4)
+        elif too_many - fitting <= 1 + fitting // 64:
+            break
+        else:
+            guess = (fitting + too_many) // 2
+    return best
+
+
+def _pack(runs: list[int]) -> bytes:
+    """Form and content in the cheapest form; empty if decoding would refuse it for its size."""
+    varints = _write_varints(runs)
+    forms = [(_RUNS, varints)]
+    if sum(runs) <= 8 * len(varints):
+        forms.append((_BITSET, _bits_of_runs(runs)))
+    bodies = []
+    for form, content in forms:
+        if len(content) <= BODY_LIMIT_BYTES:
+            bodies.append(bytes((form,)) + content)
+            bodies.append(bytes((form | _DEFLATED,)) + _deflate(content))
+    return min(bodies, key=len, default=b"")
+
+
+def _write_varints(numbers: list[int]) -> bytes:
+    if max(numbers) < 128:  # noqa: PLR2004 -- seven bits: the usual case needs no loop
+        return bytes(numbers)
+    out = bytearray()
+    for number in numbers:
+        rest = number
+        while rest > 0x7F:  # noqa: PLR2004 -- seven bits to a byte
+            out.append(rest & 0x7F | 0x80)
+            rest >>= 7
+        out.append(rest)
+    return bytes(out)
+
+
+def _read_varints(content: bytes) -> list[int]:
+    numbers: list[int] = []
+    number = shift = 0
+    for byte in content:
+        number |= (byte & 0x7F) << shift
+        if byte & 0x80:
+            shift += 7
+            if shift > _LARGEST_SHIFT:
+                raise MetadataRefused("a run in it is longer than offsets go")
+        else:
+            numbers.append(number)
+            number = shift = 0
+    if shift:
+        raise MetadataRefused("it ends within a number")
+    return numbers
+
+
+def _bits_of_runs(runs: list[int]) -> bytes:
+    digits = "".join(["0" * low + "1" * high for low, high in zip(runs[::2], runs[1::2], strict=True)])
+    return int(digits[::-1], 2).to_bytes((len(digits) + 7) // 8, "little")
+
+
+def _runs_of_bits(content: bytes) -> list[int]:
+    digits = f"{int.from_bytes(content, 'little'):b}"[::-1]
+    # Each "10" ends a pair of runs; a lone "0" or the like fails the checks that all runs pass.
+    pairs = digits.replace("10", "1 0").split(" ")
+    return list(chain.from_iterable((low := pair.count("0"), len(pair) - low) for pair in pairs))
+
+
+def _map_of_runs(runs: list[int], base: int) -> OffsetMap:
+    if not runs or len(runs) % 2 or not all(runs[1:]):
+        raise MetadataRefused("its runs do not alternate")
+    if sum(runs[::2]) > UNFINISHED_LIMIT:
+        raise MetadataRefused(f"it holds more than {UNFINISHED_LIMIT} unfinished offsets")
+    top = base + sum(runs)
+    if top > _LARGEST_OFFSET:
+        raise MetadataRefused("it reaches past the largest offset")
+    unfinished: list[int] = []
+    position = base
+    for length, finished in zip(runs[::2], runs[1::2], strict=True):
+        unfinished.extend(range(position, position + length))
+        position += length + finished
+    return OffsetMap(base, top, tuple(unfinished))
+
+
+def _deflate(content: bytes) -> bytes:
+    deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return deflater.compress(content) + deflater.flush()
+
+
+def _inflate(content: bytes) -> bytes:
+    inflater = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
+    try:
+        inflated = inflater.decompress(content, BODY_LIMIT_BYTES)
+    except zlib.error as error:
+        raise MetadataRefused(f"it does not inflate: {error}") from error
+    if not inflater.eof or inflater.unused_data:
+        raise MetadataRefused("it inflates to more than any map has, or ends too early or too late")
+    return inflated
+
+
+def _checksum(body: bytes, tp: TopicPartition, base: int) -> int:
+    return zlib.crc32(body, zlib.crc32(f"{tp.topic}\0{tp.partition}\0{base}\0".encode()))
+
+
+def _to_text(packet: bytes) -> str:
+    return b64encode(packet).decode("ascii").rstrip("=")
+
+
+def _from_text(text: str) -> bytes:
+    try:
+        packet = a2b_base64(text + "=" * (-len(text) % 4))
+    except ValueError as error:
+        raise MetadataRefused(f"it is not base64: {error}") from error
+    # base64 readers skip what they do not know and ignore bits that fill up the last character.
+    if _to_text(packet) != text:
+        raise MetadataRefused("it is not base64 as this library writes it")
+    return packet

@@ -1,0 +1,77 @@
+"""Commits one after the other: numbered, one under way at a time, counted as done only when the broker said so.
+
+So an older commit never lands after a newer one. What fails is not sent again as it was: the next commit takes a
+newer snapshot, because the work manager still finds the partition worth committing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyrallel_consumer.control_plane.events import Commit
+
+if TYPE_CHECKING:
+    from pyrallel_consumer.control_plane.events import CommitAnswered
+    from pyrallel_consumer.control_plane.work_manager import WorkManager
+    from pyrallel_consumer.dto import TopicPartition
+
+METADATA_TOO_LARGE = "OFFSET_METADATA_TOO_LARGE"
+FATAL = frozenset({"FENCED_INSTANCE_ID"})
+
+
+class CommitSequence:
+    """The commits of one consumer. ``give_up_seconds`` bounds the wait for an answer that will not come."""
+
+    def __init__(self, manager: WorkManager, interval_seconds: float, give_up_seconds: float = 120.0) -> None:
+        self.sent = 0
+        self.failures: dict[str, int] = {}
+        self._manager = manager
+        self._interval_seconds = interval_seconds
+        self._give_up_seconds = give_up_seconds
+        self._under_way: Commit | None = None
+        self._sent_at = 0.0
+        self._next_at = 0.0
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a commit waits for its answer."""
+        return self._under_way is not None
+
+    def next(self, now: float, *, is_final: bool = False) -> Commit | None:
+        """The commit to send now, if it is time and anything moved. ``is_final`` does not wait for the interval."""
+        if self._under_way is not None and now < self._sent_at + self._give_up_seconds:
+            return None
+        if now < self._next_at and not is_final:
+            return None
+        self._next_at = now + self._interval_seconds
+        snapshots = self._manager.snapshots()
+        if not snapshots:
+            self._under_way = None
+            return None
+        self.sent += 1
+        self._sent_at = now
+        self._under_way = Commit(self.sent, snapshots)
+        return self._under_way
+
+    def answer(self, answered: CommitAnswered) -> dict[TopicPartition, str]:
+        """Take the broker's word; returns the errors by partition. Late answers to given-up commits are ignored.
+
+        Raises nothing: whether an error is fatal (``FATAL``) is for the caller to act on.
+        """
+        under_way = self._under_way
+        if under_way is None or answered.number != under_way.number:
+            return {}
+        self._under_way = None
+        failed = {}
+        for snapshot in under_way.snapshots:
+            if snapshot.tp not in answered.errors:
+                continue
+            error = answered.errors[snapshot.tp]
+            if error is None:
+                self._manager.confirm(snapshot)
+                continue
+            failed[snapshot.tp] = error
+            self.failures[error] = self.failures.get(error, 0) + 1
+            if error == METADATA_TOO_LARGE:
+                self._manager.shrink_metadata(snapshot)
+        return failed

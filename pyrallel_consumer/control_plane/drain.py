@@ -1,0 +1,39 @@
+"""The bounded wait for running work, at a revoke and at the stop: wait, then cancel, then go on without it."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class DrainStep(Enum):
+    """What the drain asks for now. ``CANCEL`` comes once."""
+
+    WAIT = "wait"
+    CANCEL = "cancel"
+    DONE = "done"
+
+
+class Drain:
+    """One deadline for all that runs, and a short time for what was cancelled to end."""
+
+    def __init__(self, deadline: float, settle_seconds: float = 0.1) -> None:
+        self.deadline = deadline
+        self._settle_seconds = settle_seconds
+        self._is_cancelled = False
+
+    def step(self, running: int, now: float) -> DrainStep:
+        """The next step, with so many attempts still running at ``now``."""
+        if running == 0:
+            return DrainStep.DONE
+        if now < self.deadline:
+            return DrainStep.WAIT
+        if not self._is_cancelled:
+            self._is_cancelled = True
+            self.deadline = max(self.deadline, now)
+            return DrainStep.CANCEL
+        return DrainStep.DONE if now >= self.deadline + self._settle_seconds else DrainStep.WAIT
+
+    @property
+    def next_step_at(self) -> float:
+        """When ``step`` must be asked again at the latest."""
+        return self.deadline + self._settle_seconds if self._is_cancelled else self.deadline

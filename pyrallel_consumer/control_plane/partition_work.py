@@ -1,0 +1,262 @@
+"""One assigned partition under one epoch: its tracker, its virtual partitions, what is ready, running and held.
+
+An item is *current* while the tracker has this very object under its offset. Fencing empties the tracker, so that
+whatever comes back later matches nothing: the one test that keeps an old assignment from moving a new one's offsets.
+Every unfinished item is in exactly one place: ready, waiting behind a head, in flight, or held.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from pyrallel_consumer.control_plane.backpressure import Load
+from pyrallel_consumer.control_plane.commit_encoder import METADATA_LIMIT_BYTES, encode
+from pyrallel_consumer.control_plane.events import CommitSnapshot
+from pyrallel_consumer.control_plane.offset_tracker import OffsetTracker
+from pyrallel_consumer.control_plane.ready_queue import ReadyQueue
+from pyrallel_consumer.control_plane.virtual_partition import VirtualPartition
+from pyrallel_consumer.dto import NullKeyOrdering, OrderingMode, PartitionSnapshot, WorkItem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyrallel_consumer.control_plane.events import Assigned
+    from pyrallel_consumer.control_plane.policies import OrderingPolicy
+    from pyrallel_consumer.dto import Message, TopicPartition
+
+WHOLE_PARTITION: Final = object()
+"""The key under which a partition that is kept in order as a whole has its one queue."""
+
+MESSAGE_OVERHEAD_BYTES = 512
+"""What a message costs beside its key and value: the client's object, the item, its places in our books."""
+
+Lingering = dict[tuple["TopicPartition", object], VirtualPartition]
+
+
+def size_of(message: Message) -> int:
+    """Bytes that a read message counts as load."""
+    key = message.key()
+    return MESSAGE_OVERHEAD_BYTES + len(message) + (0 if key is None else len(key))
+
+
+class PartitionWork:
+    """The work of one assigned partition."""
+
+    def __init__(self, assigned: Assigned, ordering: OrderingPolicy, lingering: Lingering) -> None:
+        self.tp = assigned.tp
+        self.epoch = assigned.epoch
+        self.tracker = OffsetTracker(assigned.start_offset, assigned.restored)
+        self.ready = ReadyQueue()
+        self.is_dispatching = True
+        self.is_listed = False
+        self.in_flight = 0
+        self.finished = 0
+        self.failed = 0
+        self.skipped = 0
+        self.held: dict[int, WorkItem] = {}
+        self.blocked = 0
+        self.leader_epoch: int | None = None
+        self.metadata_limit_bytes: int | None = None
+        self.confirmed: tuple[int, int] | None = (assigned.start_offset, 0) if assigned.is_committed else None
+        self.committed_offset = assigned.start_offset
+        self._blocking_offset: int | None = None
+        self._blocking_since = 0.0
+        self._bytes = 0
+        self._lanes: dict[object, VirtualPartition] = {}
+        self._lingering = lingering
+        self._unordered = VirtualPartition(self, None, is_ordered=False)
+        self._is_by_key = ordering.mode is OrderingMode.KEY_HASH
+        self._is_ordered = ordering.mode is not OrderingMode.UNORDERED
+        self._orders_null_keys = ordering.null_keys is NullKeyOrdering.PARTITION
+
+    @property
+    def load(self) -> Load:
+        """What is delivered and unfinished."""
+        unfinished = len(self.tracker.unfinished)
+        return Load(unfinished, self._bytes, self.blocked)
+
+    @property
+    def queued(self) -> int:
+        """Delivered, neither started nor held."""
+        return len(self.tracker.unfinished) - self.in_flight - len(self.held)
+
+    def add(self, messages: Sequence[Message]) -> None:
+        """Register a run of messages, ascending by offset and beyond all before, and route it."""
+        tracker, lanes, ready = self.tracker, self._lanes, self.ready
+        unfinished = tracker.unfinished
+        is_restoring = tracker.is_restoring
+        size = 0
+        for message in messages:
+            offset = message.offset()
+            if is_restoring and tracker.is_done_before(offset):
+                self.skipped += 1
+                continue
+            key: object = message.key()
+            if not self._is_by_key:
+                key = WHOLE_PARTITION
+            size += size_of(message)
+            if not self._is_ordered or (key is None and not self._orders_null_keys):
+                unfinished[offset] = item = WorkItem(message, offset, self._unordered)
+                ready.push(item)
+                continue
+            lane = lanes.get(key)
+            if lane is not None:
+                unfinished[offset] = item = WorkItem(message, offset, lane)
+                lane.append(item)
+                continue
+            lanes[key] = lane = VirtualPartition(self, key)
+            unfinished[offset] = item = WorkItem(message, offset, lane)
+            if self._lingering and self._waits_for_predecessor(lane):
+                lane.append(item)
+            else:
+                ready.push(item)
+        if messages:
+            last = messages[-1]
+            tracker.next_offset = last.offset() + 1
+            self.leader_epoch = last.leader_epoch()
+            self._bytes += size
+
+    def take(self, most: int) -> list[WorkItem]:
+        """Start up to ``most`` ready items, lowest offsets first."""
+        items = self.ready.take(most)
+        for item in items:
+            lane = item.origin
+            if lane.is_ordered:
+                lane.running = item
+        self.in_flight += len(items)
+        return items
+
+    def is_current(self, item: WorkItem) -> bool:
+        """Whether ``item`` is an unfinished one of this assignment; False once the partition was fenced."""
+        return self.tracker.unfinished.get(item.offset) is item
+
+    def finish(self, item: WorkItem) -> None:
+        """A current item that was in flight is done: its offset completes and its key goes on."""
+        tracker = self.tracker
+        del tracker.unfinished[item.offset]
+        tracker.version += 1
+        self.in_flight -= 1
+        self.finished += 1
+        self._bytes -= size_of(item.message)
+        lane = item.origin
+        if lane.is_ordered:
+            lane.running = None
+            if lane.waiting:
+                self.ready.push(lane.waiting.popleft())
+            else:
+                del self._lanes[lane.key]
+
+    def hold(self, item: WorkItem) -> None:
+        """A current item failed for good: it keeps its offset, its key and its load, and gives back its slot."""
+        self.in_flight -= 1
+        self.failed += 1
+        self.held[item.offset] = item
+        item.origin.running = None
+
+    def finish_held(self, item: WorkItem) -> None:
+        """A held item is settled: its offset completes and its key goes on."""
+        del self.held[item.offset]
+        self.in_flight += 1
+        self.finish(item)
+
+    def put_back(self, item: WorkItem) -> None:
+        """A current item was cancelled without an attempt charged: it is ready again, at the head of its key."""
+        self.in_flight -= 1
+        item.origin.running = None
+        self.ready.push(item)
+
+    def go_back(self, epoch: int, offset: int) -> None:
+        """Offsets from ``offset`` on come again: forget them; what is unfinished below goes on under ``epoch``."""
+        self._forget(offset)
+        self.epoch = epoch
+        self.confirmed = None
+        self.committed_offset = min(self.committed_offset, offset)
+
+    def fence(self) -> None:
+        """The assignment ended: nothing of it is current any more. Keys whose head still runs linger."""
+        self.is_dispatching = False
+        self._forget(0)
+
+    def snapshot(self, *, with_map: bool) -> CommitSnapshot | None:
+        """Offset and map as they are now, None where the broker has confirmed just that."""
+        tracker = self.tracker
+        offset, version = tracker.committable_offset, tracker.version if with_map else 0
+        if (offset, version) == self.confirmed:
+            return None
+        limit = METADATA_LIMIT_BYTES if self.metadata_limit_bytes is None else self.metadata_limit_bytes
+        metadata = encode(tracker.finished_map(), self.tp, limit) if with_map else ""
+        blocking = tracker.unfinished.get(offset)
+        leader_epoch = self.leader_epoch if blocking is None else blocking.message.leader_epoch()
+        return CommitSnapshot(self.tp, self.epoch, offset, metadata, version, leader_epoch)
+
+    def confirm(self, snapshot: CommitSnapshot) -> None:
+        """The broker has this snapshot."""
+        self.confirmed = (snapshot.offset, snapshot.version)
+        self.committed_offset = snapshot.offset
+
+    def shrink_metadata(self, refused_bytes: int) -> None:
+        """The broker refused metadata of this size: halve the bound, down to none."""
+        self.metadata_limit_bytes = refused_bytes // 2
+
+    def observe(self, now: float) -> None:
+        """Note since when the blocking offset blocks."""
+        offset = self.tracker.blocking_offset
+        if offset != self._blocking_offset:
+            self._blocking_offset, self._blocking_since = offset, now
+
+    def picture(self, now: float, paused_for: tuple[str, ...]) -> PartitionSnapshot:
+        """The partition as an operator sees it."""
+        tracker = self.tracker
+        is_blocking = tracker.blocking_offset is not None and tracker.blocking_offset == self._blocking_offset
+        return PartitionSnapshot(
+            tp=self.tp,
+            epoch=self.epoch,
+            committed_offset=self.committed_offset,
+            committable_offset=tracker.committable_offset,
+            fetched_offset=tracker.next_offset,
+            gap_count=tracker.gap_count(),
+            blocking_offset=tracker.blocking_offset,
+            blocking_seconds=now - self._blocking_since if is_blocking else 0.0,
+            queued=self.queued,
+            in_flight=self.in_flight,
+            held=len(self.held),
+            load_bytes=self.load.size_bytes,
+            paused_for=paused_for,
+            finished=self.finished,
+            failed=self.failed,
+            skipped=self.skipped,
+        )
+
+    def _forget(self, from_offset: int) -> None:
+        forgotten = {id(item) for item in self.tracker.go_back(from_offset)}
+        idle = self.ready.discard(lambda item: id(item) in forgotten)
+        kept_held = {offset: item for offset, item in self.held.items() if offset < from_offset}
+        idle += len(self.held) - len(kept_held)
+        self.held = kept_held
+        alive = {id(item.origin) for item in self.tracker.unfinished.values()}
+        for key, lane in list(self._lanes.items()):
+            waiting = lane.waiting or ()
+            kept = [item for item in waiting if id(item) not in forgotten]
+            idle += len(waiting) - len(kept)
+            if waiting:
+                lane.waiting = deque(kept)
+            if id(lane) not in alive:
+                del self._lanes[key]
+                self._let_linger(lane)
+        self.in_flight -= len(forgotten) - idle
+        self._bytes = sum(size_of(item.message) for item in self.tracker.unfinished.values())
+
+    def _let_linger(self, lane: VirtualPartition) -> None:
+        place = (self.tp, lane.key)
+        if lane.running is not None:
+            self._lingering[place] = lane
+        elif (predecessor := self._lingering.get(place)) is not None and predecessor.successor is lane:
+            predecessor.successor = None
+
+    def _waits_for_predecessor(self, lane: VirtualPartition) -> bool:
+        predecessor = self._lingering.get((self.tp, lane.key))
+        if predecessor is None:
+            return False
+        predecessor.successor = lane
+        return True

@@ -1,0 +1,308 @@
+"""The one funnel of the control plane: every fact about assignments, messages and completions goes through here.
+
+Owned by the event loop. It decides what starts next, which offsets may be committed, how much may be read and which
+partitions pause; others act on that. Epochs and item identity fence off everything that an ended assignment still
+sends. A key whose head still runs from an ended assignment *lingers*: it starts nothing new until that head ended.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pyrallel_consumer.control_plane.backpressure import Backpressure, FairShares, Load
+from pyrallel_consumer.control_plane.events import Pause, Resume
+from pyrallel_consumer.control_plane.partition_work import PartitionWork
+from pyrallel_consumer.control_plane.policies import FlowLimits, OrderingPolicy
+from pyrallel_consumer.dto import OnExhausted, RebalanceStateStrategy
+from pyrallel_consumer.errors import InvariantViolation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pyrallel_consumer.control_plane.events import Assigned, CommitSnapshot, OffsetWentBack, PositionAdvanced
+    from pyrallel_consumer.control_plane.partition_work import Lingering
+    from pyrallel_consumer.dto import Message, TopicPartition, WorkItem
+
+TAKE_QUANTUM = 8
+"""Items that one partition may start before the next one has its turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkPolicy:
+    """What the control plane obeys."""
+
+    ordering: OrderingPolicy = field(default_factory=OrderingPolicy)
+    limits: FlowLimits = field(default_factory=FlowLimits)
+    state_strategy: RebalanceStateStrategy = RebalanceStateStrategy.METADATA_SNAPSHOT
+    on_exhausted: OnExhausted = OnExhausted.DLQ
+
+
+class WorkManager:
+    """Assigned partitions and the work in them."""
+
+    def __init__(self, policy: WorkPolicy) -> None:
+        self.policy = policy
+        self.backpressure = Backpressure(policy.limits)
+        self.fenced_completions = 0
+        self._shares = FairShares(policy.limits)
+        self._works: dict[TopicPartition, PartitionWork] = {}
+        self._lingering: Lingering = {}
+        self._listed: deque[PartitionWork] = deque()
+        self._pause_reasons: dict[TopicPartition, set[str]] = {}
+        self._pause_changes: dict[TopicPartition, None] = {}
+        self._is_dispatching = True
+
+    def __iter__(self) -> Iterator[PartitionWork]:
+        return iter(self._works.values())
+
+    def __len__(self) -> int:
+        return len(self._works)
+
+    # Assignments
+
+    def assign(self, assigned: Assigned) -> None:
+        """A partition is ours under a new epoch."""
+        if assigned.tp in self._works:
+            msg = f"{assigned.tp} was assigned while it was assigned"
+            raise InvariantViolation(msg)
+        self._works[assigned.tp] = PartitionWork(assigned, self.policy.ordering, self._lingering)
+
+    def stop_dispatching(self, tps: Iterable[TopicPartition]) -> None:
+        """Start nothing more of these partitions: they are about to be revoked."""
+        for tp in tps:
+            if (work := self._works.get(tp)) is not None:
+                work.is_dispatching = False
+
+    def stop_all_dispatching(self) -> None:
+        """Start nothing more at all, whatever is assigned from now on: the consumer stops."""
+        self._is_dispatching = False
+
+    def end(self, partitions: Iterable[tuple[TopicPartition, int]], *, is_lost: bool) -> tuple[CommitSnapshot, ...]:
+        """Snapshot and fence in one step; returns what is to be committed, nothing for lost partitions.
+
+        Partitions that are not assigned under the named epoch are passed over.
+        """
+        snapshots = []
+        for tp, epoch in partitions:
+            work = self._works.get(tp)
+            if work is None or work.epoch != epoch:
+                continue
+            snapshot = None if is_lost else self._snapshot(work)
+            if snapshot is not None:
+                snapshots.append(snapshot)
+            work.fence()
+            del self._works[tp]
+            self._pause_reasons.pop(tp, None)
+            self._pause_changes.pop(tp, None)
+        return tuple(snapshots)
+
+    def go_back(self, fact: OffsetWentBack) -> None:
+        """Offsets come a second time: a new epoch begins within the assignment."""
+        work = self._works.get(fact.tp)
+        if work is not None and work.epoch == fact.old_epoch:
+            work.go_back(fact.epoch, fact.offset)
+            self._pause_changes[fact.tp] = None
+
+    # Messages in, items out, completions back
+
+    def add(self, tp: TopicPartition, epoch: int, messages: Sequence[Message]) -> None:
+        """Take in a run of one partition's messages; what belongs to an ended assignment is dropped."""
+        work = self._works.get(tp)
+        if work is not None and work.epoch == epoch and messages:
+            before = work.load.size_bytes
+            work.add(messages)
+            self.backpressure.observe_size(len(messages), work.load.size_bytes - before)
+            self._list(work)
+
+    def advance(self, fact: PositionAdvanced) -> None:
+        """The client's position passed what was delivered: trailing markers, holes at the end."""
+        work = self._works.get(fact.tp)
+        if work is not None and work.epoch == fact.epoch:
+            work.tracker.advance(fact.position)
+
+    def take(self, most: int) -> list[WorkItem]:
+        """Start up to ``most`` items: within a partition the lowest offsets, across partitions in turn."""
+        started: list[WorkItem] = []
+        listed = self._listed
+        while listed and len(started) < most and self._is_dispatching:
+            work = listed.popleft()
+            if not work.is_dispatching:
+                work.is_listed = False
+                continue
+            started += work.take(min(TAKE_QUANTUM, most - len(started)))
+            if work.ready:
+                listed.append(work)
+            else:
+                work.is_listed = False
+        return started
+
+    def succeed(self, items: Iterable[WorkItem]) -> None:
+        """These items are processed."""
+        for item in items:
+            lane = item.origin
+            work: PartitionWork = lane.work
+            if work.tracker.unfinished.get(item.offset) is item:
+                work.finish(item)
+                if work.ready and not work.is_listed:
+                    self._list(work)
+            else:
+                self._end_fenced(item)
+
+    def exhaust(self, item: WorkItem) -> OnExhausted | None:
+        """The last attempt of ``item`` failed. Returns what is to be done about it, None where it was fenced off.
+
+        ``skip`` has completed the offset. With all others the item is held until ``settle``.
+        """
+        work: PartitionWork = item.origin.work
+        if not work.is_current(item):
+            self._end_fenced(item)
+            return None
+        work.hold(item)
+        if self.policy.on_exhausted is OnExhausted.SKIP:
+            self.settle(item)
+        elif self.policy.on_exhausted is OnExhausted.PAUSE_PARTITION:
+            self.pause(item.tp, "exhausted")
+        return self.policy.on_exhausted
+
+    def settle(self, item: WorkItem) -> None:
+        """A held item is done with: its dead letter was acknowledged, or it is skipped."""
+        work: PartitionWork = item.origin.work
+        if work.is_current(item):
+            work.finish_held(item)
+            self._list(work)
+
+    def cancel(self, item: WorkItem) -> None:
+        """An attempt was cancelled and is not charged: the item is ready again, unless it was fenced off."""
+        work: PartitionWork = item.origin.work
+        if work.is_current(item):
+            work.put_back(item)
+            self._list(work)
+        else:
+            self._end_fenced(item)
+
+    def is_current(self, item: WorkItem) -> bool:
+        """Whether ``item`` belongs to an assignment that goes on."""
+        return bool(item.origin.work.is_current(item))
+
+    # Commits
+
+    def snapshots(self) -> tuple[CommitSnapshot, ...]:
+        """What is worth committing: partitions whose offset or map the broker does not have."""
+        candidates = (self._snapshot(work) for work in self._works.values())
+        return tuple(snapshot for snapshot in candidates if snapshot is not None)
+
+    def confirm(self, snapshot: CommitSnapshot) -> None:
+        """The broker has confirmed ``snapshot``."""
+        work = self._works.get(snapshot.tp)
+        if work is not None and work.epoch == snapshot.epoch:
+            work.confirm(snapshot)
+
+    def shrink_metadata(self, snapshot: CommitSnapshot) -> None:
+        """The broker refused the size of ``snapshot``'s map: the next one is at most half as large, at last none."""
+        work = self._works.get(snapshot.tp)
+        if work is not None and work.epoch == snapshot.epoch:
+            work.shrink_metadata(len(snapshot.metadata))
+
+    # Flow
+
+    @property
+    def load(self) -> Load:
+        """What is read and not finished, over all partitions."""
+        messages = size_bytes = blocked = 0
+        for work in self._works.values():
+            load = work.load
+            messages += load.messages
+            size_bytes += load.size_bytes
+            blocked += load.blocked
+        return Load(messages, size_bytes, blocked)
+
+    @property
+    def room(self) -> int:
+        """How many more messages may be read now."""
+        return self.backpressure.room(self.load)
+
+    @property
+    def in_flight(self) -> int:
+        """Items started and not finished, those of ended assignments left out."""
+        return sum(work.in_flight for work in self._works.values())
+
+    @property
+    def ready(self) -> int:
+        """Items that could start now."""
+        return sum(len(work.ready) for work in self._listed) if self._is_dispatching else 0
+
+    def note_failing(self, items: Iterable[WorkItem]) -> None:
+        """Which items wait for a retry: they and what is behind them count as blocked."""
+        for work in self._works.values():
+            work.blocked = sum(1 + len(item.origin.waiting or ()) for item in work.held.values())
+        for item in items:
+            item.origin.work.blocked += 1 + len(item.origin.waiting or ())
+
+    def review_shares(self) -> None:
+        """Pause the partitions that filled their share of the buffer, resume those that made room."""
+        full = {tp for tp, reasons in self._pause_reasons.items() if "share" in reasons}
+        now_full = self._shares.review({tp: work.load for tp, work in self._works.items()}, full)
+        for tp in now_full - full:
+            self.pause(tp, "share")
+        for tp in full - now_full:
+            self.resume(tp, "share")
+
+    def pause(self, tp: TopicPartition, reason: str) -> None:
+        """Fetch no more of ``tp`` until this reason, and every other, is gone."""
+        if tp in self._works:
+            reasons = self._pause_reasons.setdefault(tp, set())
+            if not reasons:
+                self._pause_changes[tp] = None
+            reasons.add(reason)
+
+    def resume(self, tp: TopicPartition, reason: str) -> None:
+        """This reason to pause is gone."""
+        reasons = self._pause_reasons.get(tp)
+        if reasons is not None and reason in reasons:
+            reasons.remove(reason)
+            if not reasons:
+                del self._pause_reasons[tp]
+                self._pause_changes[tp] = None
+
+    def pause_reasons(self, tp: TopicPartition) -> tuple[str, ...]:
+        """Why ``tp`` is paused, sorted; empty where it is not."""
+        return tuple(sorted(self._pause_reasons.get(tp, ())))
+
+    def take_pause_changes(self) -> list[Pause | Resume]:
+        """The commands that bring the client in line with the reasons; empty where nothing changed."""
+        commands: list[Pause | Resume] = []
+        for tp in self._pause_changes:
+            command = Pause if tp in self._pause_reasons else Resume
+            commands.append(command(tp, self._works[tp].epoch))
+        self._pause_changes.clear()
+        return commands
+
+    def observe(self, now: float) -> None:
+        """Note since when each partition's blocking offset blocks."""
+        for work in self._works.values():
+            work.observe(now)
+
+    def _snapshot(self, work: PartitionWork) -> CommitSnapshot | None:
+        return work.snapshot(with_map=self.policy.state_strategy is RebalanceStateStrategy.METADATA_SNAPSHOT)
+
+    def _list(self, work: PartitionWork) -> None:
+        if work.ready and work.is_dispatching and not work.is_listed:
+            work.is_listed = True
+            self._listed.append(work)
+
+    def _end_fenced(self, item: WorkItem) -> None:
+        """The attempt of an ended assignment ended: only now may its key go on under the new one."""
+        self.fenced_completions += 1
+        lane = item.origin
+        if lane.running is not item:
+            return
+        lane.running = None
+        place = (lane.work.tp, lane.key)
+        if self._lingering.get(place) is lane:
+            del self._lingering[place]
+        successor = lane.successor
+        if successor is not None and successor.waiting:
+            successor.work.ready.push(successor.waiting.popleft())
+            self._list(successor.work)
