@@ -1,0 +1,150 @@
+"""What tests ask of a real Kafka beside the consumer under test: topics, messages, committed offsets.
+
+Every topic and group has a name of its own, so tests never meet each other's data, nor that of a broker's other users.
+Knows nothing of the library. Each call blocks until the broker has done what was asked.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from tests.kafka_node import KafkaNode
+
+TIMEOUT_SECONDS = 30.0
+
+Record = tuple[bytes | None, bytes | None]
+
+
+class KafkaCluster:
+    """A running Kafka; `node` is None where it is somebody else's (KAFKA_BOOTSTRAP_SERVERS)."""
+
+    def __init__(self, bootstrap_servers: str, node: KafkaNode | None = None) -> None:
+        self.bootstrap_servers = bootstrap_servers
+        self.node = node
+        self._admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+        self._topics: list[str] = []
+
+    def new_name(self, prefix: str) -> str:
+        return f"{prefix}-{uuid.uuid4().hex[:12]}"
+
+    def new_group(self) -> str:
+        return self.new_name("group")
+
+    def new_topic(
+        self, partitions: int = 1, config: Mapping[str, str] | None = None, *, name: str | None = None
+    ) -> str:
+        """Creates a topic and returns its name once the leader of every partition answers."""
+        topic = name or self.new_name("topic")
+        created = NewTopic(topic, num_partitions=partitions, replication_factor=1, config=dict(config or {}))
+        self._admin.create_topics([created])[topic].result(TIMEOUT_SECONDS)
+        self._topics.append(topic)
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while not self._is_led(topic, partitions):
+            assert time.monotonic() < deadline, f"{topic} has no leaders after {TIMEOUT_SECONDS:.0f} s"
+            time.sleep(0.02)
+        return topic
+
+    def delete_topic(self, topic: str) -> None:
+        self._admin.delete_topics([topic])[topic].result(TIMEOUT_SECONDS)
+        self._topics.remove(topic)
+
+    def delete_records(self, topic: str, before: Mapping[int, int]) -> None:
+        """Makes the log of each partition begin at the offset given."""
+        wanted = [TopicPartition(topic, partition, offset) for partition, offset in before.items()]
+        for deleted in self._admin.delete_records(wanted).values():
+            deleted.result(TIMEOUT_SECONDS)
+
+    def partitions(self, topic: str) -> list[int]:
+        """The partitions of the topic that have a leader, ascending."""
+        found = self._admin.list_topics(timeout=TIMEOUT_SECONDS).topics.get(topic)
+        return sorted(number for number, at in found.partitions.items() if at.leader >= 0) if found else []
+
+    def produce(self, topic: str, records: Iterable[Record], *, partition: int | None = None) -> int:
+        """Produces (key, value) pairs in order and returns how many, once the broker has acknowledged every one."""
+        failures: list[KafkaError] = []
+
+        def note(error: KafkaError | None, _message: Message) -> None:
+            if error is not None:
+                failures.append(error)
+
+        producer = Producer(
+            {
+                "bootstrap.servers": self.bootstrap_servers,
+                "enable.idempotence": True,
+                "linger.ms": 5,
+                "queue.buffering.max.messages": 1_000_000,
+                "delivery.report.only.error": True,
+            }
+        )
+        where = -1 if partition is None else partition  # -1: the client chooses by the key
+        count = 0
+        for key, value in records:
+            while True:
+                try:
+                    producer.produce(topic, key=key, value=value, partition=where, on_delivery=note)
+                    break
+                except BufferError:
+                    producer.poll(0.05)
+            count += 1
+        unsent = producer.flush(TIMEOUT_SECONDS)
+        assert not unsent, f"{unsent} messages for {topic} were not acknowledged"
+        assert not failures, f"{len(failures)} messages for {topic} failed, the first by: {failures[0]}"
+        return count
+
+    def produce_numbered(self, topic: str, messages: int, keys: int, *, partition: int | None = None) -> int:
+        """Produces messages round robin over the keys `key-0` ...; the value numbers the messages of its key from 0."""
+        return self.produce(topic, numbered_records(messages, keys), partition=partition)
+
+    def commit(self, group: str, offsets: list[TopicPartition]) -> None:
+        """Commits offsets, metadata included, for a group that has no members."""
+        with _reader(self.bootstrap_servers, group) as consumer:
+            for answer in consumer.commit(offsets=offsets, asynchronous=False):
+                assert answer.error is None, f"commit of {answer} failed: {answer.error}"
+
+    def committed(self, group: str, topic: str) -> dict[int, TopicPartition]:
+        """What the group has committed, by partition; partitions without a commit are left out."""
+        asked = [TopicPartition(topic, partition) for partition in self.partitions(topic)]
+        with _reader(self.bootstrap_servers, group) as consumer:
+            answers = consumer.committed(asked, timeout=TIMEOUT_SECONDS)
+        return {answer.partition: answer for answer in answers if answer.offset >= 0}
+
+    def committed_offsets(self, group: str, topic: str) -> dict[int, int]:
+        return {partition: answer.offset for partition, answer in self.committed(group, topic).items()}
+
+    def end_offsets(self, topic: str) -> dict[int, int]:
+        """The offset after the last record of each partition, transaction markers included."""
+        with _reader(self.bootstrap_servers, self.new_group()) as consumer:
+            return {
+                partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=TIMEOUT_SECONDS)[1]
+                for partition in self.partitions(topic)
+            }
+
+    def _is_led(self, topic: str, partitions: int) -> bool:
+        """Whether the leaders know that they lead, which comes a moment after everybody else knows."""
+        try:
+            return len(self.end_offsets(topic)) == partitions
+        except KafkaException:
+            return False
+
+    def close(self) -> None:
+        """Leaves no topic behind on a Kafka that goes on."""
+        if self.node is None and self._topics:
+            for deleted in self._admin.delete_topics(self._topics).values():
+                deleted.result(TIMEOUT_SECONDS)
+
+
+def numbered_records(messages: int, keys: int) -> Iterator[Record]:
+    """(`key-N`, number of the message within its key), round robin over the keys."""
+    for number in range(messages):
+        yield b"key-%d" % (number % keys), b"%d" % (number // keys)
+
+
+def _reader(bootstrap_servers: str, group: str) -> Consumer:
+    """A client that asks about a group without joining it."""
+    return Consumer({"bootstrap.servers": bootstrap_servers, "group.id": group, "enable.auto.commit": False})
