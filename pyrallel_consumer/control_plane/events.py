@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from pyrallel_consumer.control_plane.offset_map import OffsetMap
     from pyrallel_consumer.dto import Message, TopicPartition
@@ -118,3 +118,27 @@ class Resume:
 
     tp: TopicPartition
     epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeAsked:
+    """These partitions, each with its epoch, are about to go: finish what runs, fence, and ``answer`` with snapshots.
+
+    The poll thread waits for the answer, in a rebalance for the grace and a second at most. ``answer`` may be called
+    from any thread; only the first call counts, and none that comes too late: then ``Lost`` follows for each partition.
+    """
+
+    partitions: tuple[tuple[TopicPartition, int], ...]
+    answer: Callable[[tuple[CommitSnapshot, ...]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class PollerFailed:
+    """The poll thread cannot go on; it commits nothing more, and this is the last fact it delivers."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class PollerClosed:
+    """The poll thread has left the group and closed its client, as it was told; the last fact it delivers."""
