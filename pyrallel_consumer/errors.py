@@ -58,6 +58,10 @@ class TaskTimeoutError(ExecutionError, TimeoutError):
     """An attempt ran longer than ``task_timeout_ms``."""
 
 
+class MessageExhaustedError(ExecutionError):
+    """A message failed its last attempt and ``on_exhausted`` is ``stop``; the worker's error is the cause."""
+
+
 class RetryLater(Exception):  # noqa: N818 -- a signal that workers raise, named as they say it
     """Raised by a worker: this attempt failed, try again after ``delay_ms`` milliseconds."""
 

@@ -178,12 +178,17 @@ class PartitionWork:
         self.is_dispatching = False
         self._forget(0)
 
+    def is_worth_committing(self, *, with_map: bool) -> bool:
+        """Whether offset or map moved since the broker's last confirmation."""
+        tracker = self.tracker
+        return (tracker.committable_offset, tracker.version if with_map else 0) != self.confirmed
+
     def snapshot(self, *, with_map: bool) -> CommitSnapshot | None:
         """Offset and map as they are now, None where the broker has confirmed just that."""
+        if not self.is_worth_committing(with_map=with_map):
+            return None
         tracker = self.tracker
         offset, version = tracker.committable_offset, tracker.version if with_map else 0
-        if (offset, version) == self.confirmed:
-            return None
         limit = METADATA_LIMIT_BYTES if self.metadata_limit_bytes is None else self.metadata_limit_bytes
         metadata = encode(tracker.finished_map(), self.tp, limit) if with_map else ""
         blocking = tracker.unfinished.get(offset)

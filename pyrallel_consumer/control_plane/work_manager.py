@@ -46,6 +46,7 @@ class WorkManager:
         self.policy = policy
         self.backpressure = Backpressure(policy.limits)
         self.fenced_completions = 0
+        self._with_map = policy.state_strategy is RebalanceStateStrategy.METADATA_SNAPSHOT
         self._shares = FairShares(policy.limits)
         self._works: dict[TopicPartition, PartitionWork] = {}
         self._lingering: Lingering = {}
@@ -53,6 +54,8 @@ class WorkManager:
         self._pause_reasons: dict[TopicPartition, set[str]] = {}
         self._pause_changes: dict[TopicPartition, None] = {}
         self._is_dispatching = True
+        self._ended_processed = 0
+        self._ended_failed = 0
 
     def __iter__(self) -> Iterator[PartitionWork]:
         return iter(self._works.values())
@@ -92,6 +95,8 @@ class WorkManager:
             snapshot = None if is_lost else self._snapshot(work)
             if snapshot is not None:
                 snapshots.append(snapshot)
+            self._ended_processed += work.finished
+            self._ended_failed += work.failed
             work.fence()
             del self._works[tp]
             self._pause_reasons.pop(tp, None)
@@ -104,6 +109,16 @@ class WorkManager:
         if work is not None and work.epoch == fact.old_epoch:
             work.go_back(fact.epoch, fact.offset)
             self._pause_changes[fact.tp] = None
+
+    @property
+    def processed(self) -> int:
+        """Messages done since the consumer began, those of ended assignments included."""
+        return self._ended_processed + sum(work.finished for work in self._works.values())
+
+    @property
+    def failed(self) -> int:
+        """Messages whose last attempt failed, since the consumer began."""
+        return self._ended_failed + sum(work.failed for work in self._works.values())
 
     # Messages in, items out, completions back
 
@@ -192,6 +207,12 @@ class WorkManager:
         """What is worth committing: partitions whose offset or map the broker does not have."""
         candidates = (self._snapshot(work) for work in self._works.values())
         return tuple(snapshot for snapshot in candidates if snapshot is not None)
+
+    @property
+    def has_uncommitted(self) -> bool:
+        """Whether ``snapshots`` would return anything; cheap, encodes nothing."""
+        with_map = self._with_map
+        return any(work.is_worth_committing(with_map=with_map) for work in self._works.values())
 
     def confirm(self, snapshot: CommitSnapshot) -> None:
         """The broker has confirmed ``snapshot``."""
@@ -285,7 +306,7 @@ class WorkManager:
             work.observe(now)
 
     def _snapshot(self, work: PartitionWork) -> CommitSnapshot | None:
-        return work.snapshot(with_map=self.policy.state_strategy is RebalanceStateStrategy.METADATA_SNAPSHOT)
+        return work.snapshot(with_map=self._with_map)
 
     def _list(self, work: PartitionWork) -> None:
         if work.ready and work.is_dispatching and not work.is_listed:
