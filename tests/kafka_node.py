@@ -28,7 +28,7 @@ from typing import Self
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from tests.kafka_jars import CACHE, java_executable, kafka_jars
+from tests.kafka_jars import CACHE, KafkaUnavailableError, java_executable, kafka_jars
 
 NODES = CACHE / "nodes"
 START_TIMEOUT_SECONDS = 90
@@ -138,6 +138,8 @@ class KafkaNode:
         """
         if self.is_running:
             return
+        if self._is_port_taken():
+            raise RuntimeError(f"Port {self._broker_port} is taken by another process.")
         java = java_executable()
         jars = kafka_jars(self._report)
         command = [java, "-Xmx512m", "-XX:TieredStopAtLevel=1", "-Dorg.apache.logging.log4j.level=WARN"]
@@ -245,12 +247,20 @@ class KafkaNode:
         if formatted.returncode != 0:
             raise RuntimeError(f"Kafka could not format its storage: {formatted.stdout}{formatted.stderr}")
 
-    def _answers(self) -> bool:
+    def _is_port_taken(self) -> bool:
         try:
             socket.create_connection(("127.0.0.1", self._broker_port), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    def _answers(self) -> bool:
+        if not self._is_port_taken():  # spares the client, and its log, a broker that is not there yet
+            return False
+        try:
             admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
             cluster = admin.list_topics(timeout=2)
-        except (OSError, KafkaException):
+        except KafkaException:
             return False
         partitions = [partition for topic in cluster.topics.values() for partition in topic.partitions.values()]
         return len(cluster.brokers) == 1 and all(partition.leader == 1 for partition in partitions)
@@ -283,7 +293,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make kafka", description=main.__doc__)
     parser.add_argument("--port", type=int, default=9092, help="the broker's port (default: 9092)")
     port = parser.parse_args().port
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that started this in its background ignored it
     try:
         with KafkaNode(port=port, report=lambda line: print(line, flush=True)) as node:
             print(f"Ready: bootstrap servers {node.bootstrap_servers}, log {node.log}. Ctrl-C stops it.", flush=True)
@@ -292,6 +303,8 @@ def main() -> None:
             sys.exit(f"Apache Kafka ended by itself; its log is {node.log}.")
     except KeyboardInterrupt:
         print("Stopped.")
+    except (KafkaUnavailableError, RuntimeError) as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":
