@@ -63,6 +63,7 @@ class PartitionWork:
         self._blocking_offset: int | None = None
         self._blocking_since = 0.0
         self._bytes = 0
+        self._measured_at = 0
         self._lanes: dict[object, VirtualPartition] = {}
         self._lingering = lingering
         self._unordered = VirtualPartition(self, None, is_ordered=False)
@@ -72,9 +73,14 @@ class PartitionWork:
 
     @property
     def load(self) -> Load:
-        """What is delivered and unfinished."""
-        unfinished = len(self.tracker.unfinished)
-        return Load(unfinished, self._bytes, self.blocked)
+        """What is delivered and unfinished. The bytes are never too few, and exact right after ``measure``."""
+        return Load(len(self.tracker.unfinished), self._bytes, self.blocked)
+
+    def measure(self) -> None:
+        """Count the bytes of what is unfinished; in between only what comes in is counted, not what is done."""
+        if self._measured_at != self.finished:
+            self._measured_at = self.finished
+            self._bytes = sum(size_of(item.message) for item in self.tracker.unfinished.values())
 
     @property
     def queued(self) -> int:
@@ -83,7 +89,7 @@ class PartitionWork:
 
     def add(self, messages: Sequence[Message]) -> None:
         """Register a run of messages, ascending by offset and beyond all before, and route it."""
-        tracker, lanes, ready = self.tracker, self._lanes, self.ready
+        tracker, lanes, arrived = self.tracker, self._lanes, self.ready.arrived
         unfinished = tracker.unfinished
         is_restoring = tracker.is_restoring
         size = 0
@@ -93,12 +99,12 @@ class PartitionWork:
                 self.skipped += 1
                 continue
             key: object = message.key()
+            size += size_of(message)
             if not self._is_by_key:
                 key = WHOLE_PARTITION
-            size += size_of(message)
             if not self._is_ordered or (key is None and not self._orders_null_keys):
                 unfinished[offset] = item = WorkItem(message, offset, self._unordered)
-                ready.push(item)
+                arrived.append(item)
                 continue
             lane = lanes.get(key)
             if lane is not None:
@@ -110,16 +116,16 @@ class PartitionWork:
             if self._lingering and self._waits_for_predecessor(lane):
                 lane.append(item)
             else:
-                ready.push(item)
+                arrived.append(item)
         if messages:
             last = messages[-1]
             tracker.next_offset = last.offset() + 1
             self.leader_epoch = last.leader_epoch()
             self._bytes += size
 
-    def take(self, most: int) -> list[WorkItem]:
-        """Start up to ``most`` ready items, lowest offsets first."""
-        items = self.ready.take(most)
+    def take(self, most: int, slots: int) -> list[WorkItem]:
+        """Start up to ``most`` ready items; the lowest offsets where there are more of them than free ``slots``."""
+        items = self.ready.take(most, slots)
         for item in items:
             lane = item.origin
             if lane.is_ordered:
@@ -131,21 +137,25 @@ class PartitionWork:
         """Whether ``item`` is an unfinished one of this assignment; False once the partition was fenced."""
         return self.tracker.unfinished.get(item.offset) is item
 
-    def finish(self, item: WorkItem) -> None:
-        """A current item that was in flight is done: its offset completes and its key goes on."""
+    def finish(self, item: WorkItem) -> bool:
+        """A current item that was in flight is done: its offset completes, its key goes on.
+
+        Returns whether that made an item ready.
+        """
         tracker = self.tracker
         del tracker.unfinished[item.offset]
         tracker.version += 1
         self.in_flight -= 1
         self.finished += 1
-        self._bytes -= size_of(item.message)
         lane = item.origin
-        if lane.is_ordered:
-            lane.running = None
-            if lane.waiting:
-                self.ready.push(lane.waiting.popleft())
-            else:
-                del self._lanes[lane.key]
+        if not lane.is_ordered:
+            return False
+        lane.running = None
+        if lane.waiting:
+            self.ready.arrived.append(lane.waiting.popleft())
+            return True
+        del self._lanes[lane.key]
+        return False
 
     def hold(self, item: WorkItem) -> None:
         """A current item failed for good: it keeps its offset, its key and its load, and gives back its slot."""
@@ -164,7 +174,7 @@ class PartitionWork:
         """A current item was cancelled without an attempt charged: it is ready again, at the head of its key."""
         self.in_flight -= 1
         item.origin.running = None
-        self.ready.push(item)
+        self.ready.arrived.append(item)
 
     def go_back(self, epoch: int, offset: int) -> None:
         """Offsets from ``offset`` on come again: forget them; what is unfinished below goes on under ``epoch``."""
@@ -250,7 +260,8 @@ class PartitionWork:
                 del self._lanes[key]
                 self._let_linger(lane)
         self.in_flight -= len(forgotten) - idle
-        self._bytes = sum(size_of(item.message) for item in self.tracker.unfinished.values())
+        self._measured_at = -1
+        self.measure()
 
     def _let_linger(self, lane: VirtualPartition) -> None:
         place = (self.tp, lane.key)

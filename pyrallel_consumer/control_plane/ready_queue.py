@@ -1,6 +1,6 @@
-"""The items of one partition that may start now, handed out lowest offset first.
+"""The items of one partition that may start now, handed out lowest offset first when slots are short.
 
-While everything that is ready can start at once, nothing is sorted; a heap is built only when slots run short.
+While everything that is ready could start at once, nothing is sorted: items go out as they came.
 """
 
 from __future__ import annotations
@@ -15,39 +15,36 @@ if TYPE_CHECKING:
 
 
 class ReadyQueue:
-    """Ready items; ``push`` is cheap, ``take`` sorts only what it must."""
+    """Ready items. Those that became ready are appended to ``arrived`` directly: it is on the way of every message."""
 
-    __slots__ = ("_heap", "_items")
+    __slots__ = ("_heap", "arrived")
 
     def __init__(self) -> None:
-        self._items: list[WorkItem] = []
+        self.arrived: list[WorkItem] = []
         self._heap: list[tuple[int, WorkItem]] = []
 
     def __len__(self) -> int:
-        return len(self._items) + len(self._heap)
+        return len(self.arrived) + len(self._heap)
 
-    def push(self, item: WorkItem) -> None:
-        """Add an item that may start."""
-        self._items.append(item)
-
-    def take(self, most: int) -> list[WorkItem]:
-        """Remove and return up to ``most`` items, the lowest offsets first unless all are taken."""
-        items, heap = self._items, self._heap
-        if not heap and len(items) <= most:
-            self._items = []
-            return items
-        if not heap:
-            heap.extend((item.offset, item) for item in items)
-            heapify(heap)
-        else:
-            for item in items:
+    def take(self, most: int, slots: int) -> list[WorkItem]:
+        """Remove and return up to ``most`` items; where not all could start in ``slots``, the lowest offsets."""
+        arrived, heap = self.arrived, self._heap
+        if not heap and len(arrived) <= slots:
+            taken = arrived[:most]
+            del arrived[:most]
+            return taken
+        if heap:
+            for item in arrived:
                 heappush(heap, (item.offset, item))
-        items.clear()
+        else:
+            heap.extend((item.offset, item) for item in arrived)
+            heapify(heap)
+        arrived.clear()
         return [heappop(heap)[1] for _ in range(min(most, len(heap)))]
 
     def discard(self, which: Callable[[WorkItem], bool]) -> int:
         """Remove the items that match; returns how many."""
-        before = [*self._items, *(item for _, item in self._heap)]
+        before = [*self.arrived, *(item for _, item in self._heap)]
         self._heap.clear()
-        self._items = [item for item in before if not which(item)]
-        return len(before) - len(self._items)
+        self.arrived[:] = [item for item in before if not which(item)]
+        return len(before) - len(self.arrived)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pyrallel_consumer.control_plane.partition_work import Lingering
     from pyrallel_consumer.dto import Message, TopicPartition, WorkItem
 
-TAKE_QUANTUM = 8
+TAKE_QUANTUM = 32
 """Items that one partition may start before the next one has its turn."""
 
 
@@ -137,8 +137,13 @@ class WorkManager:
         if work is not None and work.epoch == fact.epoch:
             work.tracker.advance(fact.position)
 
-    def take(self, most: int) -> list[WorkItem]:
-        """Start up to ``most`` items: within a partition the lowest offsets, across partitions in turn."""
+    def take(self, most: int, slots: int | None = None) -> list[WorkItem]:
+        """Start up to ``most`` items, across partitions in turn.
+
+        ``slots`` (default: ``most``) is how many could start if asked for: a partition with more than that ready
+        starts its lowest offsets first, and one with fewer does not sort them.
+        """
+        slots = most if slots is None else slots
         started: list[WorkItem] = []
         listed = self._listed
         while listed and len(started) < most and self._is_dispatching:
@@ -146,7 +151,7 @@ class WorkManager:
             if not work.is_dispatching:
                 work.is_listed = False
                 continue
-            started += work.take(min(TAKE_QUANTUM, most - len(started)))
+            started += work.take(min(TAKE_QUANTUM, most - len(started)), slots - len(started))
             if work.ready:
                 listed.append(work)
             else:
@@ -156,14 +161,11 @@ class WorkManager:
     def succeed(self, items: Iterable[WorkItem]) -> None:
         """These items are processed."""
         for item in items:
-            lane = item.origin
-            work: PartitionWork = lane.work
-            if work.tracker.unfinished.get(item.offset) is item:
-                work.finish(item)
-                if work.ready and not work.is_listed:
-                    self._list(work)
-            else:
+            work: PartitionWork = item.origin.work
+            if work.tracker.unfinished.get(item.offset) is not item:
                 self._end_fenced(item)
+            elif work.finish(item) and not work.is_listed:
+                self._list(work)
 
     def exhaust(self, item: WorkItem) -> OnExhausted | None:
         """The last attempt of ``item`` failed. Returns what is to be done about it, None where it was fenced off.
@@ -230,14 +232,13 @@ class WorkManager:
 
     @property
     def load(self) -> Load:
-        """What is read and not finished, over all partitions."""
-        messages = size_bytes = blocked = 0
-        for work in self._works.values():
-            load = work.load
-            messages += load.messages
-            size_bytes += load.size_bytes
-            blocked += load.blocked
-        return Load(messages, size_bytes, blocked)
+        """What is read and not finished, over all partitions; its bytes are measured anew where they matter."""
+        load = self._sum_of_loads()
+        if load.size_bytes * 2 > self.policy.limits.max_bytes:
+            for work in self._works.values():
+                work.measure()
+            load = self._sum_of_loads()
+        return load
 
     @property
     def room(self) -> int:
@@ -301,9 +302,19 @@ class WorkManager:
         return commands
 
     def observe(self, now: float) -> None:
-        """Note since when each partition's blocking offset blocks."""
+        """Note since when each partition's blocking offset blocks, and what is loaded."""
         for work in self._works.values():
             work.observe(now)
+            work.measure()
+
+    def _sum_of_loads(self) -> Load:
+        messages = size_bytes = blocked = 0
+        for work in self._works.values():
+            load = work.load
+            messages += load.messages
+            size_bytes += load.size_bytes
+            blocked += load.blocked
+        return Load(messages, size_bytes, blocked)
 
     def _snapshot(self, work: PartitionWork) -> CommitSnapshot | None:
         return work.snapshot(with_map=self._with_map)
@@ -325,5 +336,5 @@ class WorkManager:
             del self._lingering[place]
         successor = lane.successor
         if successor is not None and successor.waiting:
-            successor.work.ready.push(successor.waiting.popleft())
+            successor.work.ready.arrived.append(successor.waiting.popleft())
             self._list(successor.work)
