@@ -20,18 +20,23 @@ from pyrallel_consumer.dto import TopicPartition
 
 # The broker takes 4,096 bytes at most (`offset.metadata.max.bytes`).
 METADATA_LIMIT_BYTES = 4000
-# What a map may cost whoever restores it: offsets held in memory, and bytes of the inflated body.
-UNFINISHED_LIMIT = 262_144
-BODY_LIMIT_BYTES = 524_288
+# What a map may cost whoever restores it: offsets held in memory, and bytes of the inflated body (two runs of at most
+# nine bytes for each of them).
+UNFINISHED_LIMIT = 131_072
+BODY_LIMIT_BYTES = 18 * UNFINISHED_LIMIT
 
 _MAGIC = "pyrallel/"
 _PREFIX = f"{_MAGIC}1/"
-_HEAD_BYTES = 5
+_CRC_BYTES = 4
 _RUNS, _BITSET, _DEFLATED = 0, 1, 2
 _LARGEST_OFFSET = 2**63 - 1
 _LARGEST_SHIFT = 56
 # The first guess at how many gaps fit; maps with no more are tried whole.
 _FIRST_GUESS_GAPS = 4096
+# Share of the room from which on looking for more gaps to fill it is not worth the time, and the share to aim at.
+_FULL_ENOUGH, _FULL = 0.97, 0.985
+# Sizes are nearly proportional to gaps; where they are not, halving brings the search to its end.
+_PROPORTIONAL_TRIES = 6
 
 
 class MetadataRefused(ValueError):  # noqa: N818 -- states what happened to a text that others may have written
@@ -42,16 +47,16 @@ def encode(offset_map: OffsetMap, tp: TopicPartition, limit_bytes: int = METADAT
     """The metadata to commit with offset ``offset_map.base``: ASCII of at most ``limit_bytes``, never over 4,000.
 
     Empty when nothing above the base is finished or nothing of it fits. A map that is too large loses its highest
-    offsets, up to 2 % more of them than must be.
+    offsets, a few more of them than must be.
     """
-    room_bytes = (min(limit_bytes, METADATA_LIMIT_BYTES) - len(_PREFIX)) * 3 // 4 - _HEAD_BYTES
+    room_bytes = (min(limit_bytes, METADATA_LIMIT_BYTES) - len(_PREFIX)) * 3 // 4 - _CRC_BYTES
     if offset_map.is_empty or room_bytes <= 0:
         return ""
     body = _fit(_run_lengths(offset_map), room_bytes)
     if not body:
         return ""
     crc = _checksum(body, tp, offset_map.base)
-    return _PREFIX + _to_text(crc.to_bytes(4, "big") + body)
+    return _PREFIX + _to_text(crc.to_bytes(_CRC_BYTES, "big") + body)
 
 
 def decode(metadata: str | None, tp: TopicPartition, committed_offset: int) -> OffsetMap:
@@ -69,10 +74,10 @@ def decode(metadata: str | None, tp: TopicPartition, committed_offset: int) -> O
     if len(metadata) > METADATA_LIMIT_BYTES:
         raise MetadataRefused(f"its {len(metadata)} characters are more than any map has")
     packet = _from_text(metadata[len(_PREFIX) :])
-    if len(packet) <= _HEAD_BYTES:
+    if len(packet) <= _CRC_BYTES:
         raise MetadataRefused("it is too short to hold a map")
-    body = packet[4:]
-    if int.from_bytes(packet[:4], "big") != _checksum(body, tp, committed_offset):
+    body = packet[_CRC_BYTES:]
+    if int.from_bytes(packet[:_CRC_BYTES], "big") != _checksum(body, tp, committed_offset):
         raise MetadataRefused("its checksum does not fit: it is corrupt, or it belongs to another partition or offset")
     form, content = body[0], body[1:]
     if form & _DEFLATED:
@@ -104,40 +109,46 @@ def _run_lengths(offset_map: OffsetMap) -> list[int]:
 
 
 def _fit(runs: list[int], room_bytes: int) -> bytes:
-    """The body of as many of the lowest gaps as fit, empty if not one does.
+    """The body of the lowest gaps, as many as fill the room closely; empty if not one fits.
 
     Grows from a first guess instead of shrinking from the whole, so that a huge map costs what fits of it.
     """
     gaps = len(runs) // 2
     best, fitting, too_many = b"", 0, gaps + 1
-    guess = min(gaps, _FIRST_GUESS_GAPS)
+    guess, tries = min(gaps, _FIRST_GUESS_GAPS), 0
     while fitting < guess < too_many:
         body = _pack(runs[: 2 * guess])
-        if body and len(body) <= room_bytes:
+        tries += 1
+        proportional = int(guess * room_bytes * _FULL / len(body))
+        if len(body) <= room_bytes:
             best, fitting = body, guess
         else:
             too_many = guess
         if too_many > gaps:
-            guess = min(gaps, fitting * 4)
-        elif too_many - fitting <= 1 + fitting // 64:
+            guess = min(gaps, max(2 * fitting, min(proportional, 8 * fitting)))
+        elif len(best) >= room_bytes * _FULL_ENOUGH or too_many - fitting <= fitting // 64:
             break
+        elif tries < _PROPORTIONAL_TRIES:
+            guess = max(fitting + 1, min(too_many - 1, proportional))
         else:
             guess = (fitting + too_many) // 2
     return best
 
 
 def _pack(runs: list[int]) -> bytes:
-    """Form and content in the cheapest form; empty if decoding would refuse it for its size."""
-    varints = _write_varints(runs)
-    forms = [(_RUNS, varints)]
-    if sum(runs) <= 8 * len(varints):
-        forms.append((_BITSET, _bits_of_runs(runs)))
-    bodies = []
-    for form, content in forms:
-        if len(content) <= BODY_LIMIT_BYTES:
-            bodies.append(bytes((form,)) + content)
-            bodies.append(bytes((form | _DEFLATED,)) + _deflate(content))
-    return min(bodies, key=len, default=b"")
+    body = _smallest(_RUNS, _write_varints(runs))
+    # Deflated or not, a bitset can only win where it is no longer than this; so the range alone never costs anything.
+    if sum(runs) <= 16 * len(body):
+        body = min(body, _smallest(_BITSET, _bits_of_runs(runs)), key=len)
+    return body
+
+
+def _smallest(form: int, content: bytes) -> bytes:
+    deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    deflated = deflater.compress(content) + deflater.flush()
+    if len(deflated) < len(content):
+        return bytes((form | _DEFLATED,)) + deflated
+    return bytes((form,)) + content
 
 
 def _write_varints(numbers: list[int]) -> bytes:
@@ -196,11 +207,6 @@ def _map_of_runs(runs: list[int], base: int) -> OffsetMap:
         unfinished.extend(range(position, position + length))
         position += length + finished
     return OffsetMap(base, top, tuple(unfinished))
-
-
-def _deflate(content: bytes) -> bytes:
-    deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-    return deflater.compress(content) + deflater.flush()
 
 
 def _inflate(content: bytes) -> bytes:
