@@ -1,0 +1,56 @@
+"""What users' tests get: messages and items made of plain values, as the consumer would hand them over."""
+
+from __future__ import annotations
+
+from pyrallel_consumer.dto import Message
+from pyrallel_consumer.testing import PlainMessage, work_item
+
+
+def test_a_plain_message_answers_what_it_was_given() -> None:
+    message: Message = PlainMessage(
+        "orders", 3, 41, b"k", b"abc", headers=[("h", b"1"), ("h", None)], timestamp=1_700_000_000_000, leader_epoch=5
+    )
+
+    assert (message.topic(), message.partition(), message.offset()) == ("orders", 3, 41)
+    assert (message.key(), message.value(), len(message)) == (b"k", b"abc", 3)
+    assert message.headers() == [("h", b"1"), ("h", None)]
+    assert message.timestamp() == (1, 1_700_000_000_000)
+    assert message.leader_epoch() == 5
+    assert repr(message) == "<PlainMessage orders-3-41 key=b'k'>"
+
+
+def test_a_plain_message_without_anything_is_a_tombstone_without_key_headers_and_timestamp() -> None:
+    message = PlainMessage()
+
+    assert message.key() is None
+    assert message.value() is None
+    assert message.headers() is None
+    assert message.timestamp() == (0, -1)
+    assert message.leader_epoch() is None
+    assert len(message) == 0
+
+
+def test_changing_the_headers_that_a_message_answers_changes_nothing() -> None:
+    given: list[tuple[str, bytes | None]] = [("a", b"1")]
+    message = PlainMessage(headers=given)
+    given.append(("b", b"2"))
+    answered = message.headers()
+    assert answered is not None
+    answered.clear()
+
+    assert message.headers() == [("a", b"1")]
+
+
+def test_a_work_item_for_a_test_has_every_field_that_the_worker_may_read() -> None:
+    item = work_item(
+        b"v", key=b"k", topic="orders", partition=2, offset=7, headers=[("h", None)], timestamp=12, epoch=9, attempt=3
+    )
+
+    assert (item.topic, item.partition, item.offset, item.epoch, item.attempt) == ("orders", 2, 7, 9, 3)
+    assert (item.key, item.payload, item.headers, item.timestamp) == (b"k", b"v", [("h", None)], 12)
+
+
+def test_a_work_item_for_a_test_needs_nothing_to_be_said() -> None:
+    item = work_item()
+
+    assert (item.key, item.payload, item.headers, item.timestamp, item.attempt) == (None, None, [], None, 1)
