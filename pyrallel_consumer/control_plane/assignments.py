@@ -20,13 +20,12 @@ from pyrallel_consumer.dto import TopicPartition
 
 
 class _Assignment:
-    __slots__ = ("epoch", "next_offset", "position", "tp")
+    __slots__ = ("epoch", "next_offset", "tp")
 
     def __init__(self, tp: TopicPartition, epoch: int, start_offset: int) -> None:
         self.tp = tp
         self.epoch = epoch
         self.next_offset = start_offset
-        self.position = start_offset
 
 
 class Assignments:
@@ -100,11 +99,14 @@ class Assignments:
         return [fact for fact in facts if not isinstance(fact, Delivered) or fact.messages]
 
     def advance(self, tp: TopicPartition, position: int) -> PositionAdvanced | None:
-        """Note the client's position (exclusive); returns the fact where it is news, beyond what was delivered."""
+        """Note the client's position (exclusive); returns the fact where it is news, beyond what was delivered.
+
+        Whatever is delivered below a position that was told has gone back, as it may have been committed since.
+        """
         assignment = self._by_tp.get(tp)
-        if assignment is None or position <= max(assignment.next_offset, assignment.position):
+        if assignment is None or position <= assignment.next_offset:
             return None
-        assignment.position = position
+        assignment.next_offset = position
         return PositionAdvanced(tp, assignment.epoch, position)
 
     @staticmethod
@@ -122,7 +124,6 @@ class Assignments:
     def _go_back(self, assignment: _Assignment, offset: int) -> OffsetWentBack:
         old_epoch = assignment.epoch
         assignment.epoch = self._next_epoch()
-        assignment.position = offset
         return OffsetWentBack(assignment.tp, old_epoch, assignment.epoch, offset)
 
     def _next_epoch(self) -> int:
