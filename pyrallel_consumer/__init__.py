@@ -1,1 +1,146 @@
-"""Key-ordered parallel consumption of Kafka topics."""
+"""Pyrallel Consumer: Kafka with far more parallelism than partitions, ordered by key, committed by gaps.
+
+Public names are here, loaded when they are first asked for. A map of the package, in the order of a message's way:
+
+- ``ingress``: the poll thread and all that talks to Kafka (``broker_poller``, ``rebalance``, ``commits``, ``embedded``)
+- ``control_plane``: decides, and is pure (``work_manager``, ``offset_tracker``, ``commit_encoder``, ``backpressure``)
+- ``execution_plane``: runs the worker (``engine`` is the contract, ``attempts`` the books, ``async_engine`` one engine)
+- ``control_loop``: the pump between them on the event loop; ``consumer``: builds, starts and stops all of it
+- ``config``, ``dto``, ``errors``: settings, values, exceptions; ``observability``, ``cli``, ``testing``: around it
+
+What is not obvious: every call on the Kafka client is made on the poll thread, every decision on the loop's thread, and
+they exchange batches through one inbox and one queue of commands. Nothing below ``consumer`` knows the others' inside.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyrallel_consumer.config import ExecutionConfig, KafkaConfig, MetricsConfig, ParallelConsumerConfig
+    from pyrallel_consumer.consumer import PyrallelConsumer
+    from pyrallel_consumer.dto import (
+        CompletionEvent,
+        CompletionStatus,
+        DlqPayloadMode,
+        ExecutionMode,
+        NullKeyOrdering,
+        OnExhausted,
+        OrderingMode,
+        PartitionSnapshot,
+        RebalanceStateStrategy,
+        RuntimeSnapshot,
+        TopicPartition,
+        WorkItem,
+    )
+    from pyrallel_consumer.errors import (
+        AuthenticationError,
+        BrokerError,
+        BrokerUnreachableError,
+        ConfigurationError,
+        DoNotRetry,
+        ExecutionError,
+        InvariantViolation,
+        MessageExhaustedError,
+        PyrallelConsumerError,
+        RetryLater,
+        StateError,
+        TaskTimeoutError,
+        UnknownTopicError,
+        WorkerMismatchError,
+    )
+    from pyrallel_consumer.execution_plane.engine import ExecutionEngine
+    from pyrallel_consumer.ingress.broker_poller import BrokerPoller
+    from pyrallel_consumer.ingress.embedded import EmbeddedBroker
+
+_MODULES = {
+    "config": ("ExecutionConfig", "KafkaConfig", "MetricsConfig", "ParallelConsumerConfig"),
+    "consumer": ("PyrallelConsumer",),
+    "dto": (
+        "CompletionEvent",
+        "CompletionStatus",
+        "DlqPayloadMode",
+        "ExecutionMode",
+        "NullKeyOrdering",
+        "OnExhausted",
+        "OrderingMode",
+        "PartitionSnapshot",
+        "RebalanceStateStrategy",
+        "RuntimeSnapshot",
+        "TopicPartition",
+        "WorkItem",
+    ),
+    "errors": (
+        "AuthenticationError",
+        "BrokerError",
+        "BrokerUnreachableError",
+        "ConfigurationError",
+        "DoNotRetry",
+        "ExecutionError",
+        "InvariantViolation",
+        "MessageExhaustedError",
+        "PyrallelConsumerError",
+        "RetryLater",
+        "StateError",
+        "TaskTimeoutError",
+        "UnknownTopicError",
+        "WorkerMismatchError",
+    ),
+    "execution_plane.engine": ("ExecutionEngine",),
+    "ingress.broker_poller": ("BrokerPoller",),
+    "ingress.embedded": ("EmbeddedBroker",),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AuthenticationError",
+    "BrokerError",
+    "BrokerPoller",
+    "BrokerUnreachableError",
+    "CompletionEvent",
+    "CompletionStatus",
+    "ConfigurationError",
+    "DlqPayloadMode",
+    "DoNotRetry",
+    "EmbeddedBroker",
+    "ExecutionConfig",
+    "ExecutionEngine",
+    "ExecutionError",
+    "ExecutionMode",
+    "InvariantViolation",
+    "KafkaConfig",
+    "MessageExhaustedError",
+    "MetricsConfig",
+    "NullKeyOrdering",
+    "OnExhausted",
+    "OrderingMode",
+    "ParallelConsumerConfig",
+    "PartitionSnapshot",
+    "PyrallelConsumer",
+    "PyrallelConsumerError",
+    "RebalanceStateStrategy",
+    "RetryLater",
+    "RuntimeSnapshot",
+    "StateError",
+    "TaskTimeoutError",
+    "TopicPartition",
+    "UnknownTopicError",
+    "WorkItem",
+    "WorkerMismatchError",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    value: object = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

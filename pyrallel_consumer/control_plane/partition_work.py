@@ -17,6 +17,7 @@ from pyrallel_consumer.control_plane.offset_tracker import OffsetTracker
 from pyrallel_consumer.control_plane.ready_queue import ReadyQueue
 from pyrallel_consumer.control_plane.virtual_partition import VirtualPartition
 from pyrallel_consumer.dto import NullKeyOrdering, OrderingMode, PartitionSnapshot, WorkItem
+from pyrallel_consumer.errors import InvariantViolation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,6 +94,8 @@ class PartitionWork:
         unfinished = tracker.unfinished
         is_restoring = tracker.is_restoring
         size = 0
+        if messages and messages[0].offset() < tracker.next_offset:
+            raise InvariantViolation(f"{self.tp} delivered {messages[0].offset()} again without a new epoch")
         for message in messages:
             offset = message.offset()
             if is_restoring and tracker.is_done_before(offset):
