@@ -1,0 +1,152 @@
+"""How settings behave, whichever they are: ``Settings``, the root of the classes in ``config``.
+
+It owns the spelling of names (any case), the refusal of unknown ones, the turning of pydantic's errors into
+``ConfigurationError``, and that no secret is printed. Which settings there are, and their ranges, stands in ``config``.
+Invariant: what is assigned is as valid as what was constructed, and a refused assignment changes nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from typing import Any, ClassVar, Self
+
+from pydantic import SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from pyrallel_consumer.errors import ConfigurationError
+from pyrallel_consumer.settings_source import EnvironmentSource
+
+MASK = "**********"
+_LONGEST_VALUE_SHOWN = 80
+_SECRET_NAME = re.compile(r"password|passphrase|secret|\.pem$|_key$|oauthbearer\.config$", re.IGNORECASE)
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether the librdkafka setting of this name holds a password, a key or the like."""
+    return _SECRET_NAME.search(name) is not None
+
+
+class Settings(BaseSettings):
+    """Settings that are read from arguments, environment and ``.env``, and validated on every assignment.
+
+    Names may be written in any case. Raises ``ConfigurationError`` that names the setting for an unknown name
+    or a value that does not fit, at construction and at assignment alike.
+    """
+
+    model_config = SettingsConfigDict(extra="forbid", validate_assignment=True, hide_input_in_errors=True)
+
+    environment_prefixes: ClassVar[tuple[str, ...]]
+    masked_fields: ClassVar[frozenset[str]] = frozenset()
+    """Fields that are mappings and whose values are never shown."""
+
+    def __init__(self, **values: Any) -> None:
+        named = self._by_field_name(values)
+        try:
+            super().__init__(**named)
+        except ValidationError as error:
+            raise _configuration_error(type(self), error) from None
+
+    def __getattr__(self, name: str) -> Any:
+        field = name.lower()
+        if field != name and field in type(self).model_fields:
+            return getattr(self, field)
+        raise AttributeError(_unknown_setting(type(self), name), name=name, obj=self)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        field = name.lower()
+        if field not in type(self).model_fields:
+            raise ConfigurationError(_unknown_setting(type(self), name))
+        try:
+            super().__setattr__(field, value)
+        except ValidationError as error:
+            raise _configuration_error(type(self), error) from None
+
+    def validate_all(self) -> Self:
+        """An independent copy in which every setting, nested ones included, was checked once more.
+
+        Finds what assignment could not see: a list or mapping changed in place, values set past pydantic. Raises
+        ``ConfigurationError``. Neither environment nor ``.env`` is read for it.
+        """
+        stored = {name: self.__dict__.get(name) for name in type(self).model_fields}
+        return type(self)(
+            **{name: value.validate_all() if isinstance(value, Settings) else value for name, value in stored.items()}
+        )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- ours takes its place
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- ours takes its place
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- not offered
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, EnvironmentSource(settings_cls, cls.environment_prefixes)
+
+    @classmethod
+    def _by_field_name(cls, values: dict[str, Any]) -> dict[str, Any]:
+        named: dict[str, Any] = {}
+        for name, value in values.items():
+            field = name.lower()
+            if field not in cls.model_fields:
+                raise ConfigurationError(_unknown_setting(cls, name))
+            if field in named:
+                raise ConfigurationError(f"{cls.__name__}.{field} is given twice, in two spellings")
+            named[field] = value
+        return named
+
+    def __repr_args__(self) -> Any:
+        for name, value in super().__repr_args__():
+            if name in self.masked_fields and isinstance(value, dict):
+                yield name, dict.fromkeys(value, MASK)
+            else:
+                yield name, value
+
+
+def _unknown_setting(cls: type[Settings], name: str) -> str:
+    """The sentence that refuses a name, with the best guess at what was meant."""
+    field = name.lower()
+    message = f"{cls.__name__} has no setting {name!r}"
+    if "." in name and "librdkafka" in cls.model_fields:
+        return f"{message}; settings of the client go into librdkafka={{{name!r}: ...}}"
+    for other in Settings.__subclasses__():
+        if field in other.model_fields:
+            return f"{message}; it is a setting of {other.__name__}"
+    close = get_close_matches(field, cls.model_fields, n=1)
+    return f"{message}; did you mean {close[0]!r}?" if close else f"{message}; it has {', '.join(cls.model_fields)}"
+
+
+def _configuration_error(cls: type[Settings], error: ValidationError) -> ConfigurationError:
+    return ConfigurationError("; ".join(_sentence(cls, detail) for detail in error.errors(include_url=False)))
+
+
+def _sentence(cls: type[Settings], detail: ErrorDetails) -> str:
+    cause = detail.get("ctx", {}).get("error")
+    if isinstance(cause, ConfigurationError):
+        return str(cause)
+    if not detail["loc"]:
+        return f"{cls.__name__}: {detail['msg']}"
+    field = str(detail["loc"][0])
+    problem = str(cause) if cause is not None else detail["msg"][:1].lower() + detail["msg"][1:]
+    shown = _shown_value(cls, field, detail["input"])
+    return f"{cls.__name__}.{field}: {problem}{shown} (environment: {cls.environment_prefixes[0]}{field.upper()})"
+
+
+def _shown_value(cls: type[Settings], field: str, value: object) -> str:
+    is_secret = field in cls.masked_fields or "SecretStr" in str(cls.model_fields[field].annotation)
+    if is_secret or not isinstance(value, str | int | float):
+        return ""
+    text = repr(value)
+    return f", got {text if len(text) <= _LONGEST_VALUE_SHOWN else text[:_LONGEST_VALUE_SHOWN] + '...'}"
+
+
+def as_secret(value: Any) -> Any:
+    """The value as one that does not print itself; what is already one stays."""
+    return SecretStr(value) if isinstance(value, str) else value
+
+
+def revealed(value: Any) -> Any:
+    """What ``as_secret`` hid, in clear; anything else as it is."""
+    return value.get_secret_value() if isinstance(value, SecretStr) else value

@@ -1,0 +1,87 @@
+"""Where settings come from when no argument gave them: the process environment, then ``.env``.
+
+Read anew for every object that is built, never at import. A setting may answer to several names: an earlier name
+wins over a later one wherever each stands, and under one name the process environment wins over the file. Empty
+values count as not set, names are compared without case, and keys that are no settings of ours are left alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from io import StringIO
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from dotenv import dotenv_values
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+
+from pyrallel_consumer.errors import ConfigurationError
+
+ENV_FILE = Path(".env")
+
+# python-dotenv takes the comment of `NAME=   # comment` for the value.
+_EMPTY_WITH_COMMENT = re.compile(r"^(\s*(?:export\s+)?[A-Za-z_]\w*\s*=)[ \t]+#.*$", re.MULTILINE)
+_TRAILING_COMMENT = re.compile(r"\s+#.*$")
+_FREE_TEXT = (str, SecretStr, list, dict)
+
+
+class EnvironmentSource(PydanticBaseSettingsSource):
+    """Values of one settings class from the environment and ``.env``, as text; constructor arguments are left out."""
+
+    def __init__(self, settings_cls: type[BaseSettings], prefixes: tuple[str, ...]) -> None:
+        super().__init__(settings_cls)
+        self._prefixes = prefixes
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        return _named_value(_environment(), self._prefixes, field_name, field), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        environment = _environment()
+        values = {
+            name: _named_value(environment, self._prefixes, name, field)
+            for name, field in self.settings_cls.model_fields.items()
+            if name not in self.current_state and not _is_settings(field.annotation)
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+
+def _environment() -> dict[str, str]:
+    """Every variable that is not empty, by its upper-case name."""
+    merged: dict[str, str] = {}
+    for variables in (_file_variables(ENV_FILE), os.environ):
+        filled = {name: value for name, value in variables.items() if value}
+        merged |= {name.upper(): value for name, value in filled.items()}
+        merged |= {name: value for name, value in filled.items() if name.isupper()}
+    return merged
+
+
+def _file_variables(path: Path) -> dict[str, str | None]:
+    if not path.is_file():
+        return {}
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"{path} cannot be read ({error.__class__.__name__}); make it a readable UTF-8 file or remove it"
+        ) from None
+    return dict(dotenv_values(stream=StringIO(_EMPTY_WITH_COMMENT.sub(r"\1", text))))
+
+
+def _named_value(environment: dict[str, str], prefixes: tuple[str, ...], name: str, field: FieldInfo) -> str | None:
+    for prefix in prefixes:
+        value = environment.get(f"{prefix}{name}".upper())
+        if value is not None:
+            # `docker run --env-file` hands comments on; only where no text can hold a # they are surely comments.
+            return value if _holds_free_text(field.annotation) else _TRAILING_COMMENT.sub("", value).strip()
+    return None
+
+
+def _holds_free_text(annotation: Any) -> bool:
+    return any((get_origin(part) or part) in _FREE_TEXT for part in (annotation, *get_args(annotation)))
+
+
+def _is_settings(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseSettings)
