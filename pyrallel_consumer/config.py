@@ -302,13 +302,13 @@ class KafkaConfig(Settings):
     @classmethod
     def _fits_the_client(cls, mapping: dict[str, Any]) -> dict[str, Any]:
         for name, value in mapping.items():
-            if isinstance(value, dict | list | tuple | set):
-                kind = type(value).__name__
-                raise ValueError(f"{name!r} is a {kind}; give text, a number or a boolean")  # noqa: TRY004 -- pydantic reports a ValueError
             if name in _NEVER_ON and str(value).strip().lower() not in {"false", "f", "0"}:
                 raise ValueError(
                     f"{name!r} cannot be turned on: offsets are committed when their messages are finished, not before"
                 )
+            if value is None or isinstance(value, dict | list | tuple | set):
+                kind = type(value).__name__
+                raise ValueError(f"{name!r} is of type {kind}; give text, a number or a boolean, or leave it out")
         return {name: as_secret(value) if is_secret_name(name) else value for name, value in mapping.items()}
 
 

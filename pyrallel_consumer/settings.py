@@ -126,8 +126,6 @@ def _sentence(cls: type[Settings], detail: ErrorDetails) -> str:
     cause = detail.get("ctx", {}).get("error")
     if isinstance(cause, ConfigurationError):
         return str(cause)
-    if not detail["loc"]:
-        return f"{cls.__name__}: {detail['msg']}"
     field = str(detail["loc"][0])
     problem = str(cause) if cause is not None else detail["msg"][:1].lower() + detail["msg"][1:]
     shown = _shown_value(cls, field, detail["input"])

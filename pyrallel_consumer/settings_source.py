@@ -34,14 +34,14 @@ class EnvironmentSource(PydanticBaseSettingsSource):
     def __init__(self, settings_cls: type[BaseSettings], prefixes: tuple[str, ...]) -> None:
         super().__init__(settings_cls)
         self._prefixes = prefixes
+        self._environment = _environment()
 
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        return _named_value(_environment(), self._prefixes, field_name, field), field_name, False
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[str | None, str, bool]:
+        return _named_value(self._environment, self._prefixes, field_name, field), field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        environment = _environment()
         values = {
-            name: _named_value(environment, self._prefixes, name, field)
+            name: self.get_field_value(field, name)[0]
             for name, field in self.settings_cls.model_fields.items()
             if name not in self.current_state and not _is_settings(field.annotation)
         }

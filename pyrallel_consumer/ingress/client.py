@@ -155,6 +155,9 @@ def consumer_configuration(config: KafkaConfig) -> dict[str, Any]:
             f"KafkaConfig.librdkafka: {', '.join(refused)} cannot be set with group.protocol=consumer, "
             "where the broker decides; leave out one or the other"
         )
+    if not str(theirs.get("group.id", config.consumer_group)):
+        # The client does not refuse it: it aborts the process.
+        raise ConfigurationError("KafkaConfig.librdkafka: group.id is empty; leave it out or name a group")
     ours = _connection(config) | _group(config, theirs) | _FETCHING
     ours["queued.max.messages.kbytes"] = _prefetch_kbytes(config)
     # The client refuses a fetch smaller than the largest message.

@@ -106,7 +106,7 @@ _ADVICE: Final = {
 
 # The forms in which librdkafka names the setting it refuses.
 _REFUSED_SETTING: Final = (
-    re.compile(r'(?:configuration property|bool value for) "(?P<name>[^"]+)"', re.IGNORECASE),
+    re.compile(r'(?:configuration property:?|bool value for) "(?P<name>[^"]+)"', re.IGNORECASE),
     re.compile(r"`(?P<name>[a-z_.]+)` (?:must be|is not supported)"),
     re.compile(r"(?P<name>ssl\.[a-z_.]+) failed"),
     re.compile(r"(?P<name>partition\.assignment\.strategy)"),
