@@ -2,6 +2,9 @@
 
 So an older commit never lands after a newer one. What fails is not sent again as it was: the next commit takes a
 newer snapshot, because the work manager still finds the partition worth committing.
+
+Where the broker finds metadata too large, the client blames every partition of the request. So these go one by one
+then, at once, and only a partition that was refused alone has its map halved.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ class CommitSequence:
         self._under_way: Commit | None = None
         self._sent_at = 0.0
         self._next_at = 0.0
+        self._suspects: set[TopicPartition] = set()
 
     @property
     def is_under_way(self) -> bool:
@@ -45,6 +49,9 @@ class CommitSequence:
             return None
         self._next_at = now + self._interval_seconds
         snapshots = self._manager.snapshots()
+        suspected = [snapshot for snapshot in snapshots if snapshot.tp in self._suspects]
+        self._suspects = {snapshot.tp for snapshot in suspected}
+        snapshots = tuple(suspected[:1]) or snapshots
         if not snapshots:
             self._under_way = None
             return None
@@ -69,9 +76,17 @@ class CommitSequence:
             error = answered.errors[snapshot.tp]
             if error is None:
                 self._manager.confirm(snapshot)
+                self._suspects.discard(snapshot.tp)
                 continue
             failed[snapshot.tp] = error
             self.failures[error] = self.failures.get(error, 0) + 1
-            if error == METADATA_TOO_LARGE:
-                self._manager.shrink_metadata(snapshot)
+        if METADATA_TOO_LARGE in failed.values():
+            self._suspect(under_way)
+        if self._suspects and set(failed.values()) <= {METADATA_TOO_LARGE}:
+            self._next_at = self._sent_at
         return failed
+
+    def _suspect(self, refused: Commit) -> None:
+        if len(refused.snapshots) == 1:
+            self._manager.shrink_metadata(refused.snapshots[0])
+        self._suspects.update(snapshot.tp for snapshot in refused.snapshots)

@@ -239,3 +239,30 @@ class CommitSequenceModel(RuleBasedStateMachine):
 
 TestCommitSequenceModel = CommitSequenceModel.TestCase
 TestCommitSequenceModel.settings = settings(max_examples=100, stateful_step_count=40)
+
+
+def test_partitions_blamed_together_for_their_metadata_are_committed_one_by_one_and_only_the_guilty_shrinks() -> None:
+    manager = manager_of(TP, OTHER)
+    commits = CommitSequence(manager, interval_seconds=1.0)
+    for tp, epoch in ((TP, 1), (OTHER, 2)):
+        manager.add(tp, epoch, run_of(keyed(0, "a"), tp))
+        manager.add(tp, epoch, run_of(keyed(1, "b"), tp))
+        manager.succeed([item for item in manager.take(2) if item.offset == 1])
+    assert committed_offsets(commits.next(0.0)) == {TP: 0, OTHER: 0}
+    commits.answer(CommitAnswered(1, {TP: METADATA_TOO_LARGE, OTHER: METADATA_TOO_LARGE}))
+
+    innocent = commits.next(0.0)
+    assert innocent is not None
+    assert committed_offsets(innocent) == {TP: 0}
+    assert innocent.snapshots[0].metadata
+    commits.answer(CommitAnswered(2, {TP: None}))
+    while (guilty := commits.next(0.0)) is not None and guilty.snapshots[0].metadata:
+        assert committed_offsets(guilty) == {OTHER: 0}
+        commits.answer(CommitAnswered(guilty.number, {OTHER: METADATA_TOO_LARGE}))
+    assert guilty is not None
+    commits.answer(CommitAnswered(guilty.number, {OTHER: None}))
+
+    assert not manager.has_uncommitted
+    work_through(manager, 2)
+    work_through(manager, 2, OTHER, epoch=2)
+    assert len(committed_offsets(commits.next(1.0))) == 2
