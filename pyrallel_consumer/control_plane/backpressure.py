@@ -12,13 +12,16 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from pyrallel_consumer.control_plane.policies import FlowLimits
     from pyrallel_consumer.dto import TopicPartition
 
 RESUME_FREES = 0.3
 """Share of the room not held by failing keys that must be free again before fetching resumes."""
+
+RESERVED = 0.5
+"""Part of the buffer that is kept for the partitions, in equal shares, whoever is hot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,28 +32,31 @@ class Load:
     size_bytes: int
     blocked: int = 0
 
+    @property
+    def blocked_part(self) -> float:
+        """The part of the messages, and by and large of the bytes, that is blocked."""
+        return min(1.0, self.blocked / self.messages) if self.messages else 0.0
+
 
 class Backpressure:
     """How many more messages may be read now: none from ``load >= limit`` on until load fell well below it."""
 
     def __init__(self, limits: FlowLimits) -> None:
         self._limits = limits
-        self._message_bytes = 1.0
+        self.message_bytes = 1.0
         self.is_active = False
 
     def observe_size(self, messages: int, size_bytes: int) -> None:
         """Learn the size of messages from a read; larger at once, smaller by and by."""
         mean = size_bytes / messages
-        self._message_bytes = max(1.0, mean, self._message_bytes + (mean - self._message_bytes) / 16)
+        self.message_bytes = max(1.0, mean, self.message_bytes + (mean - self.message_bytes) / 16)
 
     def room(self, load: Load) -> int:
         """Messages that may be read beyond ``load``. One is always admissible when nothing is loaded."""
         limits = self._limits
         if self.is_active:
-            free_share = RESUME_FREES * (1 - min(1.0, load.blocked / limits.max_messages))
-            resumable = 1 - free_share
-            is_low = (
-                load.messages <= resumable * limits.max_messages and load.size_bytes <= resumable * limits.max_bytes
+            is_low = load.messages <= _resumable(limits.max_messages, load.blocked) and load.size_bytes <= _resumable(
+                limits.max_bytes, load.size_bytes * load.blocked_part
             )
             self.is_active = not is_low and load.messages > 0
         if not self.is_active:
@@ -59,38 +65,72 @@ class Backpressure:
             )
         if self.is_active:
             return 0
-        by_bytes = int((limits.max_bytes - load.size_bytes) / self._message_bytes)
+        by_bytes = int((limits.max_bytes - load.size_bytes) / self.message_bytes)
         return max(1, min(limits.max_messages - load.messages, by_bytes))
+
+
+def _resumable(limit: int, blocked: float) -> float:
+    """The load at which fetching resumes."""
+    return limit - RESUME_FREES * max(0.0, limit - blocked)
 
 
 class FairShares:
     """Which partitions have filled their part of the buffer.
 
-    Every other partition keeps a reserve of half an equal share; what is left is anybody's. So one hot partition may
-    take more than half of the buffer, and never the last room of the others.
+    Every partition keeps a reserve of half an equal share; what is left is anybody's. So one hot partition may take
+    more than half of the buffer, and no number of them takes the last room of the others. A partition's part is the
+    larger of those of messages and of bytes.
     """
 
     def __init__(self, limits: FlowLimits) -> None:
         self._limits = limits
 
-    def review(self, loads: Mapping[TopicPartition, Load], full: set[TopicPartition]) -> set[TopicPartition]:
+    def review(self, loads: Mapping[TopicPartition, Load], full: Collection[TopicPartition]) -> set[TopicPartition]:
         """The partitions that are full now, given those that were; with the same hysteresis as the whole."""
         if len(loads) <= 1:
             return set()
-        used = {tp: self._used(load) for tp, load in loads.items()}
-        reserve = 0.5 / len(loads)
-        reserved = sum(max(0.0, reserve - share) for share in used.values())
+        parts = {tp: self.part_of(load.messages, load.size_bytes) for tp, load in loads.items()}
+        reserve = RESERVED / len(parts)
+        spare = _spare(parts, reserve)
+        is_short = self._is_none(spare) and min(parts.values()) < reserve
         now_full = set()
-        for tp, share in used.items():
-            bound = 1.0 - (reserved - max(0.0, reserve - share))
-            blocked = min(bound, loads[tp].blocked / self._limits.max_messages)
-            resumable = bound - RESUME_FREES * (bound - blocked)
-            if share >= bound or (tp in full and share > resumable):
+        for tp, part in parts.items():
+            if is_short and part >= reserve:
                 now_full.add(tp)
+            elif tp in full:
+                bound = max(reserve, max(reserve, part) + spare)
+                blocked = min(bound, part * loads[tp].blocked_part)
+                if part > bound - RESUME_FREES * (bound - blocked):
+                    now_full.add(tp)
         return now_full
 
-    def _used(self, load: Load) -> float:
-        return max(load.messages / self._limits.max_messages, load.size_bytes / self._limits.max_bytes)
+    def part_of(self, messages: int, size_bytes: int) -> float:
+        """The part of the buffer that such a load takes."""
+        limits = self._limits
+        return max(messages / limits.max_messages, size_bytes / limits.max_bytes)
+
+    def room(
+        self, parts: Mapping[TopicPartition, float], full: Collection[TopicPartition], message_bytes: float = 1.0
+    ) -> int:
+        """How many messages may be read, of any partition that is not ``full``, before one takes another's reserve."""
+        limits = self._limits
+        reserve = RESERVED / len(parts)
+        if len(parts) == 1 or min(parts.values()) >= reserve:
+            return limits.max_messages
+        spare = _spare(parts, reserve)
+        own = min((max(0.0, reserve - part) for tp, part in parts.items() if tp not in full), default=0.0)
+        if own == 0.0 and self._is_none(spare):
+            return 0
+        free = own + max(0.0, spare)
+        return max(1, int(min(free * limits.max_messages, free * limits.max_bytes / message_bytes)))
+
+    def _is_none(self, spare: float) -> bool:
+        return spare * self._limits.max_messages < 1
+
+
+def _spare(parts: Mapping[TopicPartition, float], reserve: float) -> float:
+    """The part of the buffer that is neither taken nor anybody's reserve; negative when reads overshot."""
+    return 1.0 - sum(max(reserve, part) for part in parts.values())
 
 
 class GateState(Enum):

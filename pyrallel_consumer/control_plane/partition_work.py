@@ -63,7 +63,7 @@ class PartitionWork:
         self.committed_offset = assigned.start_offset
         self._blocking_offset: int | None = None
         self._blocking_since = 0.0
-        self._bytes = 0
+        self.loaded_bytes = 0
         self._measured_at = 0
         self._lanes: dict[object, VirtualPartition] = {}
         self._lingering = lingering
@@ -75,13 +75,13 @@ class PartitionWork:
     @property
     def load(self) -> Load:
         """What is delivered and unfinished. The bytes are never too few, and exact right after ``measure``."""
-        return Load(len(self.tracker.unfinished), self._bytes, self.blocked)
+        return Load(len(self.tracker.unfinished), self.loaded_bytes, self.blocked)
 
     def measure(self) -> None:
         """Count the bytes of what is unfinished; in between only what comes in is counted, not what is done."""
         if self._measured_at != self.finished:
             self._measured_at = self.finished
-            self._bytes = sum(size_of(item.message) for item in self.tracker.unfinished.values())
+            self.loaded_bytes = sum(size_of(item.message) for item in self.tracker.unfinished.values())
 
     @property
     def queued(self) -> int:
@@ -124,7 +124,7 @@ class PartitionWork:
             last = messages[-1]
             tracker.next_offset = last.offset() + 1
             self.leader_epoch = last.leader_epoch()
-            self._bytes += size
+            self.loaded_bytes += size
 
     def take(self, most: int, slots: int) -> list[WorkItem]:
         """Start up to ``most`` ready items; the lowest offsets where there are more of them than free ``slots``."""

@@ -242,8 +242,13 @@ class WorkManager:
 
     @property
     def room(self) -> int:
-        """How many more messages may be read now."""
-        return self.backpressure.room(self.load)
+        """How many more messages may be read now, of any partition that is not paused."""
+        room = self.backpressure.room(self.load)
+        if room == 0 or len(self._works) <= 1:
+            return room
+        part_of = self._shares.part_of
+        parts = {tp: part_of(len(work.tracker.unfinished), work.loaded_bytes) for tp, work in self._works.items()}
+        return min(room, self._shares.room(parts, self._full_partitions(), self.backpressure.message_bytes))
 
     @property
     def in_flight(self) -> int:
@@ -264,7 +269,7 @@ class WorkManager:
 
     def review_shares(self) -> None:
         """Pause the partitions that filled their share of the buffer, resume those that made room."""
-        full = {tp for tp, reasons in self._pause_reasons.items() if "share" in reasons}
+        full = self._full_partitions()
         now_full = self._shares.review({tp: work.load for tp, work in self._works.items()}, full)
         for tp in now_full - full:
             self.pause(tp, "share")
@@ -307,13 +312,15 @@ class WorkManager:
             work.observe(now)
             work.measure()
 
+    def _full_partitions(self) -> set[TopicPartition]:
+        return {tp for tp, reasons in self._pause_reasons.items() if "share" in reasons}
+
     def _sum_of_loads(self) -> Load:
         messages = size_bytes = blocked = 0
         for work in self._works.values():
-            load = work.load
-            messages += load.messages
-            size_bytes += load.size_bytes
-            blocked += load.blocked
+            messages += len(work.tracker.unfinished)
+            size_bytes += work.loaded_bytes
+            blocked += work.blocked
         return Load(messages, size_bytes, blocked)
 
     def _snapshot(self, work: PartitionWork) -> CommitSnapshot | None:

@@ -96,6 +96,16 @@ def test_an_offset_below_the_start_or_the_last_read_is_one_that_went_back() -> N
     assert told(assignments.split(messages(A0, 4))) == [("went back", A0, 2, 3, 4), (A0, 3, [4])]
 
 
+def test_the_next_offset_is_the_start_and_then_the_one_after_the_last_delivered() -> None:
+    assignments = Assignments()
+    assignments.assign([start(A0, 7)])
+    at_first = assignments.next_offset_of(A0)
+
+    assignments.split(messages(A0, 8, 12))
+
+    assert (at_first, assignments.next_offset_of(A0), assignments.next_offset_of(B0)) == (7, 13, None)
+
+
 def test_the_position_is_news_only_beyond_what_was_delivered_and_told() -> None:
     assignments = Assignments()
     assignments.assign([start(A0, 10)])
