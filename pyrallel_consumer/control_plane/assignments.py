@@ -58,6 +58,11 @@ class Assignments:
         """Whether ``tp`` is assigned now, and under this very epoch."""
         return self.epoch_of(tp) == epoch
 
+    def next_offset_of(self, tp: TopicPartition) -> int | None:
+        """The offset after the last one delivered, at first the start; None for a partition that is not assigned."""
+        assignment = self._by_tp.get(tp)
+        return None if assignment is None else assignment.next_offset
+
     def __iter__(self) -> Iterator[TopicPartition]:
         return iter([assignment.tp for assignment in self._by_tp.values()])
 

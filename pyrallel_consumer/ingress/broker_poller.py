@@ -1,0 +1,140 @@
+"""``BrokerPoller``: the loop's handle on the poll thread. All of it returns at once and may be called by any thread.
+
+Facts come back through ``deliver``, in the order in which they happened. The thread is a daemon: it is asked to end,
+and abandoned if it does not, never joined.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from functools import partial
+from typing import Any
+
+from confluent_kafka import Consumer
+
+from pyrallel_consumer.control_plane.events import Commit, CommitAnswered, Pause, Resume
+from pyrallel_consumer.control_plane.subscription import Subscription
+from pyrallel_consumer.errors import StateError
+from pyrallel_consumer.ingress.poll_thread import PollerPolicy, PollThread
+
+__all__ = ["BrokerPoller", "PollerPolicy"]
+
+
+class BrokerPoller:
+    """Reads the topics of ``subscription`` as a member of the configured group, on a thread of its own.
+
+    ``deliver`` is called on that thread with each fact; when it raises, because its loop is closed, the thread ends
+    without a commit. ``clock`` is the one that stamps ``last_poll_at``.
+    """
+
+    def __init__(
+        self,
+        configuration: Mapping[str, Any],
+        *,
+        subscription: Subscription,
+        deliver: Callable[[object], None],
+        policy: PollerPolicy,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._inner = PollThread(configuration, subscription=subscription, policy=policy, deliver=deliver, clock=clock)
+        self._started: Future[None] = Future()
+        self._is_started = False
+        self.ended: Future[None] = Future()
+        self._thread = threading.Thread(
+            target=self._inner.run, args=(self._started, self.ended), name="pyrallel-poller", daemon=True
+        )
+
+    def start(self) -> Future[None]:
+        """Start the thread. The future is done when it has subscribed, or holds the error why it could not.
+
+        The errors: ConfigurationError (a setting the client refuses), BrokerUnreachableError, AuthenticationError,
+        UnknownTopicError, BrokerError. After one of them the thread ends by itself, and delivers nothing.
+        """
+        if self._is_started:
+            raise StateError("this poller was started already")
+        self._is_started = True
+        self._thread.start()
+        return self._started
+
+    def grant(self, total: int) -> None:
+        """Allow ``total`` messages to be delivered, counted from the beginning."""
+        inner = self._inner
+        inner.granted = total
+        if inner.is_held:
+            inner.commands.put(_wake)
+
+    def set_reader_limit(self, messages: int) -> None:
+        """Take at most so many messages in one read."""
+        self._inner.reader_limit = max(1, messages)
+
+    def commit(self, command: Commit) -> None:
+        """Commit what of it is still assigned when its turn comes; ``CommitAnswered`` follows."""
+        self._inner.commands.put(partial(self._commit, command))
+
+    def pause(self, command: Pause) -> None:
+        """Fetch no more of a partition until ``resume``, or until it is assigned anew."""
+        self._inner.commands.put(partial(self._pause, command))
+
+    def resume(self, command: Resume) -> None:
+        """Take a ``pause`` back."""
+        self._inner.commands.put(partial(self._resume, command))
+
+    def stop_fetching(self) -> None:
+        """Fetch nothing more; polling, commits and rebalances go on until ``close``."""
+        self._inner.commands.put(self._inner.stop_fetching)
+
+    def close(self, seconds: float) -> None:
+        """Ask the loop to finish (``RevokeAsked``), commit what it answers, leave the group, deliver ``PollerClosed``.
+
+        ``seconds`` bounds the wait for the answer and for the broker's confirmation.
+        """
+        self._inner.ending.ask()
+        self._inner.commands.put(lambda client: self._inner.close(client, seconds))
+
+    def abandon(self) -> None:
+        """End as soon as possible and commit nothing."""
+        self._inner.ending.abandon()
+        self._inner.commands.put(_wake)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def get_metrics(self) -> dict[str, Any]:
+        """Plain numbers since the start, by name; ``last_poll_at`` in seconds of the clock."""
+        inner = self._inner
+        return {
+            "polls": inner.reader.polls,
+            "reads": inner.reader.reads,
+            "messages": inner.reader.messages,
+            "last_poll_at": inner.reader.last_poll_at,
+            "rebalances": inner.rebalance.count,
+            "assigned_partitions": len(inner.assignments),
+            "commits_sent": inner.commits.sent,
+            "commit_failures": dict(inner.commits.failed_by_code),
+            "client_errors": dict(inner.events.errors_by_code),
+        }
+
+    # On the poll thread
+
+    def _commit(self, command: Commit, client: Consumer) -> None:
+        deliver = self._inner.deliver
+        self._inner.commits.send(
+            client, command.snapshots, lambda errors: deliver(CommitAnswered(command.number, errors))
+        )
+
+    def _pause(self, command: Pause, client: Consumer) -> None:
+        if self._inner.assignments.is_current(command.tp, command.epoch):
+            self._inner.pauses.pause(client, command.tp)
+
+    def _resume(self, command: Resume, client: Consumer) -> None:
+        if self._inner.assignments.is_current(command.tp, command.epoch):
+            self._inner.pauses.resume(client, command.tp)
+
+
+def _wake(_: Consumer) -> None:
+    """Nothing to do but to look again."""

@@ -1,0 +1,153 @@
+"""Commits on their way to the broker, and what the broker said. Belongs to the poll thread.
+
+What is no longer assigned is taken out just before a commit is sent, for brokers accept commits of non-owners. At most
+one asynchronous commit is awaited; confirmations that fit no awaited one are too late and ignored. No wait here is
+unbounded: where the coordinator may be gone, even the last commit before a revoke is sent and not waited for.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import TopicPartition as ClientPartition
+
+from pyrallel_consumer.control_plane.assignments import Assignments
+from pyrallel_consumer.control_plane.events import CommitSnapshot
+from pyrallel_consumer.dto import TopicPartition
+from pyrallel_consumer.ingress.log_throttle import LogThrottle
+
+OVERDUE_SECONDS: Final = 5.0
+# A coordinator that confirmed a commit this lately is trusted to answer the next one.
+TRUSTED_SECONDS: Final = 1.0
+PROBE_SECONDS: Final = 2.0
+NO_LEADER_EPOCH: Final = -1
+NO_ANSWER: Final = frozenset({"_TIMED_OUT", "_TRANSPORT", "_WAIT_COORD", "_ALL_BROKERS_DOWN"})
+
+Errors = Mapping[TopicPartition, str | None]
+"""Per partition None for success, else the error's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Awaited:
+    offsets: dict[TopicPartition, int]
+    then: Callable[[Errors], None]
+    sent_at: float
+
+
+class Commits:
+    """Sends commits and hears their answers; ``sent`` counts requests, ``failed_by_code`` partitions refused."""
+
+    def __init__(self, assignments: Assignments, clock: Callable[[], float], throttle: LogThrottle) -> None:
+        self._assignments = assignments
+        self._clock = clock
+        self._throttle = throttle
+        self._awaited: _Awaited | None = None
+        self._confirmed_at = float("-inf")
+        self.sent = 0
+        self.failed_by_code: Counter[str] = Counter()
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether an asynchronous commit is still unanswered."""
+        return self._awaited is not None
+
+    def send(self, client: Consumer, snapshots: Sequence[CommitSnapshot], then: Callable[[Errors], None]) -> None:
+        """Commit without waiting; ``then`` hears the answer, at once where nothing is left to commit."""
+        live = self._live(snapshots)
+        if not live:
+            then({})
+            return
+        self._awaited = _Awaited({s.tp: s.offset for s in live}, then, self._clock())
+        self.sent += 1
+        try:
+            client.commit(offsets=[_offer(s) for s in live], asynchronous=True)
+        except KafkaException as error:
+            self._answer(self._awaited, dict.fromkeys(self._awaited.offsets, error.args[0]))
+
+    def on_commit(self, error: KafkaError | None, partitions: Sequence[ClientPartition] | None) -> None:
+        """The client's callback: an asynchronous commit was answered."""
+        awaited = self._awaited
+        if awaited is None:
+            return
+        told = {TopicPartition(p.topic, p.partition): p for p in partitions or ()}
+        if not told and error is not None:
+            self._answer(awaited, dict.fromkeys(awaited.offsets, error))
+        elif {tp: p.offset for tp, p in told.items()} == awaited.offsets:
+            self._answer(awaited, {tp: p.error or error for tp, p in told.items()})
+
+    def commit_before_revoke(self, client: Consumer, snapshots: Sequence[CommitSnapshot]) -> None:
+        """Commit inside a rebalance callback: waits for the broker's word if the coordinator is there to give it."""
+        live = self._live(snapshots)
+        if not live:
+            return
+        may_wait = self._coordinator_answers(client, live[0].tp)
+        self.sent += 1
+        try:
+            if may_wait:
+                answer = client.commit(offsets=[_offer(s) for s in live], asynchronous=False)
+                self._note({TopicPartition(p.topic, p.partition): p.error for p in answer or ()})
+            else:
+                client.commit(offsets=[_offer(s) for s in live], asynchronous=True)
+        except KafkaException as error:
+            self._note(dict.fromkeys((s.tp for s in live), error.args[0]))
+
+    def commit_starts(self, client: Consumer, offsets: Mapping[TopicPartition, int]) -> set[TopicPartition]:
+        """Commit where groups without an offset begin, waiting; returns the partitions for which it failed.
+
+        Called right after the coordinator told that there was no offset, so it is there to answer.
+        """
+        self.sent += 1
+        try:
+            answer = client.commit(
+                offsets=[ClientPartition(tp.topic, tp.partition, offset) for tp, offset in offsets.items()],
+                asynchronous=False,
+            )
+        except KafkaException as error:
+            return self._note(dict.fromkeys(offsets, error.args[0]))
+        return self._note({TopicPartition(p.topic, p.partition): p.error for p in answer or ()})
+
+    def _live(self, snapshots: Sequence[CommitSnapshot]) -> list[CommitSnapshot]:
+        return [s for s in snapshots if self._assignments.is_current(s.tp, s.epoch)]
+
+    def _coordinator_answers(self, client: Consumer, tp: TopicPartition) -> bool:
+        # A synchronous commit has no timeout: on a frozen broker it lasts for minutes. A question with one goes ahead.
+        now = self._clock()
+        if self._awaited is not None and now - self._awaited.sent_at > OVERDUE_SECONDS:
+            return False
+        if now - self._confirmed_at < TRUSTED_SECONDS:
+            return True
+        try:
+            client.committed([ClientPartition(tp.topic, tp.partition)], timeout=PROBE_SECONDS)
+        except KafkaException as error:
+            return error.args[0].name() not in NO_ANSWER
+        return True
+
+    def _answer(self, awaited: _Awaited, errors: Mapping[TopicPartition, KafkaError | None]) -> None:
+        self._awaited = None
+        self._note(errors)
+        awaited.then({tp: None if error is None else error.name() for tp, error in errors.items()})
+
+    def _note(self, errors: Mapping[TopicPartition, KafkaError | None]) -> set[TopicPartition]:
+        failed = {tp: error for tp, error in errors.items() if error is not None}
+        if not failed:
+            self._confirmed_at = self._clock()
+        for tp, error in failed.items():
+            self.failed_by_code[error.name()] += 1
+            self._throttle.log(
+                logging.WARNING,
+                f"commit {error.name()}",
+                f"commit of {tp} failed: {error.str()}",
+                {"topic": tp.topic, "partition": tp.partition, "code": error.name()},
+            )
+        return set(failed)
+
+
+def _offer(snapshot: CommitSnapshot) -> ClientPartition:
+    topic, partition = snapshot.tp
+    leader_epoch = NO_LEADER_EPOCH if snapshot.leader_epoch is None else snapshot.leader_epoch
+    return ClientPartition(topic, partition, snapshot.offset, snapshot.metadata, leader_epoch)

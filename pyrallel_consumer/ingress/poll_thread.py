@@ -1,0 +1,286 @@
+"""The poll thread: the only place where calls on the client are made, its construction and close included.
+
+One turn of it obeys the commands that came, asks the gate, and reads once or sleeps. It stamps what it reads with the
+epochs of its ``Assignments`` and hands it on in pieces; it decides nothing about order, retries or what to commit.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any, Final
+
+from confluent_kafka import Consumer, KafkaError, KafkaException
+
+from pyrallel_consumer.control_plane.assignments import Assignments
+from pyrallel_consumer.control_plane.backpressure import FetchGate, GateState
+from pyrallel_consumer.control_plane.events import CommitSnapshot, PollerClosed, PollerFailed
+from pyrallel_consumer.control_plane.start_offset import Reset
+from pyrallel_consumer.control_plane.subscription import Subscription
+from pyrallel_consumer.dto import TopicPartition
+from pyrallel_consumer.ingress.client import is_cooperative
+from pyrallel_consumer.ingress.client_errors import translate_client_error
+from pyrallel_consumer.ingress.client_events import ClientEvents
+from pyrallel_consumer.ingress.commits import Commits
+from pyrallel_consumer.ingress.ending import Ending
+from pyrallel_consumer.ingress.error_kinds import FATAL
+from pyrallel_consumer.ingress.fetch_pauses import LOAD, STOPPING, FetchPauses
+from pyrallel_consumer.ingress.log_throttle import LogThrottle
+from pyrallel_consumer.ingress.reader import Reader
+from pyrallel_consumer.ingress.rebalance import Rebalance
+from pyrallel_consumer.ingress.starts import StartSearch
+from pyrallel_consumer.ingress.topic_lookup import TopicLookup
+
+LOGGER: Final = logging.getLogger("pyrallel_consumer.ingress")
+# How long a command may have to wait for its turn while there is nothing to read.
+POLL_SECONDS: Final = 0.05
+# While paused a grant is waited for: the thread looks more often.
+PAUSED_POLL_SECONDS: Final = 0.02
+# What the wait for the loop's answer may take beyond the grace: the loop is late, and cancelled work takes its time.
+ANSWER_MARGIN_SECONDS: Final = 1.0
+COMMIT_AGAIN_SECONDS: Final = 0.1
+# Committing the same again cannot help; the loop has tried with less before the close.
+NEVER_CONFIRMED: Final = FATAL | {"OFFSET_METADATA_TOO_LARGE", "INVALID_COMMIT_OFFSET_SIZE"}
+RESETS: Final[Mapping[str, Reset]] = {
+    **dict.fromkeys(("smallest", "earliest", "beginning"), "earliest"),
+    **dict.fromkeys(("largest", "latest", "end"), "latest"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PollerPolicy:
+    """How the poll thread reads and waits; ``start_timeout_seconds`` bounds the wait for a first broker's answer."""
+
+    poll_batch_size: int = 1000
+    revoke_grace_seconds: float = 0.5
+    start_timeout_seconds: float = 10.0
+    pattern_refresh_seconds: float = 30.0
+
+
+class PollThread:
+    """What runs on the thread. Other threads put commands, and write the two plain numbers; nothing else.
+
+    ``granted`` is how many messages the loop allows in all, since the beginning; ``reader_limit`` bounds one read.
+    """
+
+    def __init__(
+        self,
+        configuration: Mapping[str, Any],
+        *,
+        subscription: Subscription,
+        policy: PollerPolicy,
+        deliver: Callable[[object], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self.granted = 0
+        self.reader_limit = policy.poll_batch_size
+        self.is_held = False
+        self.commands: SimpleQueue[Callable[[Consumer], None]] = SimpleQueue()
+        self.ending = Ending()
+        self._inbox = deliver
+        self._is_mute = True
+        self._is_over = False
+        self._failure: BaseException | None = None
+        self._clock = clock
+        self._policy = policy
+        self._gate = FetchGate()
+        throttle = LogThrottle(LOGGER, clock)
+        self.assignments = Assignments()
+        self.pauses = FetchPauses(self.assignments)
+        self.commits = Commits(self.assignments, clock, throttle)
+        self.events = ClientEvents(clock, throttle, self._fail_with)
+        self.reader = Reader(self.assignments, self.events, clock, self.deliver)
+        self.rebalance = Rebalance(
+            is_cooperative=is_cooperative(configuration),
+            grace_seconds=policy.revoke_grace_seconds + ANSWER_MARGIN_SECONDS,
+            assignments=self.assignments,
+            starts=StartSearch(_reset(configuration), self.ending, clock, throttle),
+            commits=self.commits,
+            pauses=self.pauses,
+            ending=self.ending,
+            clock=clock,
+            deliver=self.deliver,
+            fail=self._fail,
+        )
+        self._lookup = TopicLookup(
+            subscription,
+            bootstrap_servers=str(configuration.get("bootstrap.servers", "")),
+            may_create=str(configuration.get("allow.auto.create.topics", False)).lower() == "true",
+            start_timeout_seconds=policy.start_timeout_seconds,
+            refresh_seconds=policy.pattern_refresh_seconds,
+            events=self.events,
+            ending=self.ending,
+            clock=clock,
+        )
+        self._configuration = self.events.subscribed_in(configuration, self.commits.on_commit)
+
+    def run(self, started: Future[None], ended: Future[None]) -> None:
+        """The thread's whole life. ``started`` tells of the subscription or why there is none; ``ended`` comes last."""
+        started.set_running_or_notify_cancel()
+        client: Consumer | None = None
+        try:
+            client = self._made_client()
+            self._subscribe(client, self._lookup.first(client))
+            if self._failure is not None:
+                raise self._failure
+        except BaseException as error:  # noqa: BLE001 -- the edge of the thread: start() raises it to the user
+            self.ending.abandon()
+            started.set_exception(_translated(error, "starting the consumer"))
+        else:
+            self._is_mute = False
+            started.set_result(None)
+            self._serve(client)
+        finally:
+            if client is not None:
+                self._close_client(client)
+            self.deliver(PollerClosed())
+            ended.set_result(None)
+
+    def deliver(self, fact: object) -> None:
+        """Hand a fact to the loop, unless the last one was told; where the loop is gone, nobody needs the thread."""
+        if self._is_mute:
+            return
+        try:
+            self._inbox(fact)
+        except Exception as error:  # noqa: BLE001 -- a closed loop, or none that works: the edge between two threads
+            self._is_mute = True
+            self.ending.abandon()
+            LOGGER.warning("the event loop takes nothing any more (%s): the poll thread ends without a commit", error)
+
+    def _made_client(self) -> Consumer:
+        try:
+            return Consumer(self._configuration)
+        except Exception as error:
+            raise translate_client_error(error) from error
+
+    # Commands
+
+    def stop_fetching(self, client: Consumer) -> None:
+        """Fetch nothing more, whatever is granted."""
+        self.pauses.pause_all(client, STOPPING)
+
+    def close(self, client: Consumer, seconds: float) -> None:
+        """Let the loop finish, commit what it answers until that is confirmed, and end."""
+        deadline = self._clock() + seconds
+        self.stop_fetching(client)
+        self._is_over = True
+        if not len(self.assignments) or self.ending.is_abandoned:
+            return
+        farewell = self.rebalance.ask_to_close(min(seconds, self._policy.revoke_grace_seconds + ANSWER_MARGIN_SECONDS))
+        self._poll_until(client, lambda: farewell.is_answered, farewell.deadline)
+        if farewell.is_answered:
+            self._commit_until_confirmed(client, farewell.snapshots, deadline)
+            self.assignments.release([tp for tp, _ in farewell.partitions])
+        elif not self._is_cut_short:
+            self.rebalance.drop_unanswered(farewell)
+
+    # Turns
+
+    def _serve(self, client: Consumer) -> None:
+        try:
+            while not (self._is_over or self._is_cut_short):
+                self._turn(client)
+        except BaseException as error:  # noqa: BLE001 -- the edge of the thread: whatever escapes the client is fatal
+            self._fail(error)
+
+    def _turn(self, client: Consumer) -> None:
+        commands = self.commands
+        while not commands.empty():
+            commands.get()(client)
+            if self._is_over:
+                return
+        now = self._clock()
+        credit = self.granted - self.reader.messages
+        state = self._gate.step(credit, now)
+        if state is GateState.READ:
+            self.pauses.resume_all(client, LOAD)
+            self.reader.read(client, min(credit, self.reader_limit, self._policy.poll_batch_size), POLL_SECONDS)
+        elif state is GateState.HOLD:
+            self._hold(client, self._gate.hold_remaining(now))
+        else:
+            self.pauses.pause_all(client, LOAD)
+            self.reader.read(client, 1, PAUSED_POLL_SECONDS)
+        topics = self._lookup.again(client, now)
+        if topics is not None:
+            self._subscribe(client, topics)
+
+    def _hold(self, client: Consumer, seconds: float) -> None:
+        self.is_held = True  # from here on grant() puts a command, so no grant is overslept
+        try:
+            if self.granted > self.reader.messages:
+                return
+            command = self.commands.get(timeout=seconds)
+        except Empty:
+            return
+        finally:
+            self.is_held = False
+        command(client)
+
+    def _subscribe(self, client: Consumer, topics: Sequence[str]) -> None:
+        if topics:
+            rebalance = self.rebalance
+            client.subscribe(
+                list(topics), on_assign=rebalance.on_assign, on_revoke=rebalance.on_revoke, on_lost=rebalance.on_lost
+            )
+        else:
+            client.unsubscribe()
+
+    # The end
+
+    @property
+    def _is_cut_short(self) -> bool:
+        return self._failure is not None or self.ending.is_abandoned
+
+    def _fail(self, error: BaseException) -> None:
+        if self._failure is None:
+            self._failure = error
+            self.deliver(PollerFailed(_translated(error, "reading")))
+            self._is_mute = True
+            self.ending.abandon()
+
+    def _fail_with(self, error: KafkaError) -> None:
+        self._fail(KafkaException(error))
+
+    def _poll_until(self, client: Consumer, holds: Callable[[], bool], deadline: float) -> None:
+        while not (holds() or self._is_cut_short) and self._clock() < deadline:
+            self.reader.poll_aside(client, PAUSED_POLL_SECONDS)
+
+    def _commit_until_confirmed(self, client: Consumer, snapshots: Sequence[CommitSnapshot], deadline: float) -> None:
+        # An older commit must not land after this one.
+        self._poll_until(client, lambda: not self.commits.is_awaited, deadline)
+        remaining = list(snapshots)
+        while remaining and not self._is_cut_short:
+            answers: dict[TopicPartition, str | None] = {}
+            self.commits.send(client, remaining, answers.update)
+            self._poll_until(client, lambda: not self.commits.is_awaited, deadline)
+            if self.commits.is_awaited:
+                break
+            refused = {tp: code for tp, code in answers.items() if code is not None and code not in NEVER_CONFIRMED}
+            remaining = [snapshot for snapshot in remaining if snapshot.tp in refused]
+            if self._clock() >= deadline:
+                break
+            if remaining:
+                self._poll_until(client, lambda: False, min(deadline, self._clock() + COMMIT_AGAIN_SECONDS))
+        if remaining:
+            LOGGER.error("the last commit of %d partitions was not confirmed in time", len(remaining))
+
+    def _close_client(self, client: Consumer) -> None:
+        try:
+            client.close()
+        except Exception as error:  # noqa: BLE001 -- the last act of the thread, with nobody left to raise to
+            LOGGER.warning("closing the client: %s", error)
+
+
+def _translated(error: BaseException, doing: str) -> BaseException:
+    if isinstance(error, KafkaException):
+        translated = translate_client_error(error.args[0], doing)
+        translated.__cause__ = error
+        return translated
+    return error
+
+
+def _reset(configuration: Mapping[str, Any]) -> Reset:
+    return RESETS.get(str(configuration.get("auto.offset.reset", "largest")).lower(), "error")

@@ -1,0 +1,211 @@
+"""The rebalance callbacks: what happens on the poll thread when partitions come and go.
+
+Owns the talk with the loop before partitions go (``Farewell``). No callback raises: an exception that escaped would
+destroy messages the client has already handed out, so it is reported to ``fail`` instead. No wait is unbounded. Every
+callback tells the client itself what is assigned then, or the client would do it in its own way.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Final
+
+from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import TopicPartition as ClientPartition
+
+from pyrallel_consumer.control_plane.assignments import Assignments
+from pyrallel_consumer.control_plane.events import CommitSnapshot, Lost, RevokeAsked
+from pyrallel_consumer.dto import TopicPartition
+from pyrallel_consumer.ingress.commits import Commits
+from pyrallel_consumer.ingress.ending import Ending
+from pyrallel_consumer.ingress.fetch_pauses import FetchPauses
+from pyrallel_consumer.ingress.starts import FoundStart, SearchGivenUp, StartSearch
+
+LOGGER: Final = logging.getLogger("pyrallel_consumer.ingress")
+# An abandoned thread notices it this late at most while it waits for the loop.
+ABANDON_CHECK_SECONDS: Final = 0.05
+
+
+class Farewell:
+    """One question to the loop about partitions that are about to go, and its answer."""
+
+    def __init__(self, partitions: Sequence[tuple[TopicPartition, int]], deadline: float) -> None:
+        self.partitions = tuple(partitions)
+        self.deadline = deadline
+        self.snapshots: tuple[CommitSnapshot, ...] = ()
+        self._answered = threading.Event()
+
+    @property
+    def is_answered(self) -> bool:
+        return self._answered.is_set()
+
+    def answer(self, snapshots: tuple[CommitSnapshot, ...]) -> None:
+        """Called by the loop, once; a second answer changes nothing."""
+        if not self._answered.is_set():
+            self.snapshots = snapshots
+            self._answered.set()
+
+    def wait(self, ending: Ending, clock: Callable[[], float]) -> bool:
+        """Sleep until the answer, the deadline, or until nobody is there to answer; returns whether it is answered."""
+        while not self.is_answered and not ending.is_abandoned:
+            remaining = self.deadline - clock()
+            if remaining <= 0:
+                break
+            self._answered.wait(min(remaining, ABANDON_CHECK_SECONDS))
+        return self.is_answered
+
+
+class Rebalance:
+    """``on_assign``, ``on_revoke`` and ``on_lost`` for ``subscribe``; ``count`` counts those that moved a partition."""
+
+    def __init__(
+        self,
+        *,
+        is_cooperative: bool,
+        grace_seconds: float,
+        assignments: Assignments,
+        starts: StartSearch,
+        commits: Commits,
+        pauses: FetchPauses,
+        ending: Ending,
+        clock: Callable[[], float],
+        deliver: Callable[[Any], None],
+        fail: Callable[[BaseException], None],
+    ) -> None:
+        self._is_cooperative = is_cooperative
+        self._grace_seconds = grace_seconds
+        self._assignments = assignments
+        self._starts = starts
+        self._commits = commits
+        self._pauses = pauses
+        self._ending = ending
+        self._clock = clock
+        self._deliver = deliver
+        self._fail = fail
+        self._closing: Farewell | None = None
+        self.count = 0
+
+    def on_assign(self, client: Consumer, partitions: list[ClientPartition]) -> None:
+        """Find where the new partitions begin, tell the loop, let the client fetch."""
+        try:
+            self._take(client, partitions)
+        except BaseException as error:  # noqa: BLE001 -- no callback raises; the thread ends with it
+            self._fail(error)
+
+    def on_revoke(self, client: Consumer, partitions: list[ClientPartition]) -> None:
+        """Let the loop finish within the grace, commit what it answers, let go."""
+        try:
+            self._let_go(client, partitions)
+        except BaseException as error:  # noqa: BLE001 -- no callback raises; the thread ends with it
+            self._fail(error)
+
+    def on_lost(self, client: Consumer, partitions: list[ClientPartition]) -> None:
+        """The partitions are another member's already: nothing may be committed."""
+        try:
+            self._drop(_places(partitions), "lost")
+            self._unassign(client, partitions)
+        except BaseException as error:  # noqa: BLE001 -- no callback raises; the thread ends with it
+            self._fail(error)
+
+    def ask_to_close(self, seconds: float) -> Farewell:
+        """Ask the loop to finish with everything that is assigned, outside of a rebalance and without waiting.
+
+        A rebalance that comes before the answer waits for that answer, and asks nothing of its own.
+        """
+        tps = list(self._assignments)
+        self._closing = self._asked(tps, self._clock() + seconds)
+        return self._closing
+
+    def drop_unanswered(self, farewell: Farewell) -> None:
+        """Let go of what the loop did not answer for, and tell it so."""
+        LOGGER.error(
+            "the event loop did not let go of %d partitions in time: what it finished there last is not committed "
+            "and will run again; is a worker blocking the loop?",
+            len(farewell.partitions),
+        )
+        self._drop([tp for tp, _ in farewell.partitions], "unanswered")
+
+    def _take(self, client: Consumer, partitions: list[ClientPartition]) -> None:
+        if not partitions:
+            self._assign(client, [])
+            return
+        self.count += 1
+        tps = _places(partitions)
+        try:
+            found = self._starts.find(client, tps)
+        except SearchGivenUp:
+            # The client has to hold what the group gave it, or it cannot give it back.
+            self._assign(client, partitions)
+            client.pause(partitions)
+            return
+        uncommitted = self._commit_starts(client, found)
+        for assigned in self._assignments.assign([each.start for each in found], uncommitted):
+            extra = _extra(assigned.tp, assigned.epoch)
+            LOGGER.info("assigned %s from offset %d", assigned.tp, assigned.start_offset, extra=extra)
+            self._deliver(assigned)
+        self._assign(client, [each.for_client() for each in found])
+        self._pauses.settle(client, tps)
+
+    def _commit_starts(self, client: Consumer, found: Sequence[FoundStart]) -> set[TopicPartition]:
+        offsets = {each.start.tp: each.start.offset for each in found if each.start.must_commit}
+        return self._commits.commit_starts(client, offsets) if offsets else set()
+
+    def _let_go(self, client: Consumer, partitions: list[ClientPartition]) -> None:
+        tps = _places(partitions)
+        ours = {tp for tp in tps if self._assignments.epoch_of(tp) is not None}
+        if ours and not self._ending.is_abandoned:
+            self.count += 1
+            farewell = self._closing or self._asked(ours, self._clock() + self._grace_seconds)
+            if farewell.wait(self._ending, self._clock):
+                going = [snapshot for snapshot in farewell.snapshots if snapshot.tp in ours]
+                self._commits.commit_before_revoke(client, going)
+                self._release(ours, "revoked")
+            elif not self._ending.is_abandoned:
+                self.drop_unanswered(Farewell([pair for pair in farewell.partitions if pair[0] in ours], 0.0))
+        self._release(ours, "abandoned")
+        self._unassign(client, partitions)
+
+    def _asked(self, tps: Collection[TopicPartition], deadline: float) -> Farewell:
+        epochs = [(tp, self._assignments.epoch_of(tp)) for tp in tps]
+        farewell = Farewell([(tp, epoch) for tp, epoch in epochs if epoch is not None], deadline)
+        self._deliver(RevokeAsked(farewell.partitions, farewell.answer))
+        return farewell
+
+    def _release(self, tps: Collection[TopicPartition], why: str) -> list[tuple[TopicPartition, int]]:
+        released = self._assignments.release(tps)
+        self._pauses.forget(tps)
+        for tp, epoch in released:
+            LOGGER.info("let go of %s: %s", tp, why, extra=_extra(tp, epoch))
+        return released
+
+    def _drop(self, tps: Sequence[TopicPartition], why: str) -> None:
+        released = self._release(tps, why)
+        self.count += bool(released)
+        for tp, epoch in released:
+            self._deliver(Lost(tp, epoch))
+
+    def _assign(self, client: Consumer, partitions: list[ClientPartition]) -> None:
+        if self._is_cooperative:
+            client.incremental_assign(partitions)
+        else:
+            client.assign(partitions)
+
+    def _unassign(self, client: Consumer, partitions: list[ClientPartition]) -> None:
+        try:
+            if self._is_cooperative:
+                client.incremental_unassign(partitions)
+            else:
+                client.unassign()
+        except KafkaException as error:
+            # The client refuses to give back what it does not hold: then there is nothing to give back.
+            LOGGER.debug("the client did not unassign: %s", error)
+
+
+def _places(partitions: Sequence[ClientPartition]) -> list[TopicPartition]:
+    return [TopicPartition(p.topic, p.partition) for p in partitions]
+
+
+def _extra(tp: TopicPartition, epoch: int) -> dict[str, object]:
+    return {"topic": tp.topic, "partition": tp.partition, "epoch": epoch}
