@@ -22,14 +22,14 @@ from pyrallel_consumer.errors import ConfigurationError
 
 ENV_FILE = Path(".env")
 
-# python-dotenv takes the comment of `NAME=   # comment` for the value.
+# Older releases of python-dotenv (1.1 still) take the comment of `NAME=   # comment` for the value.
 _EMPTY_WITH_COMMENT = re.compile(r"^(\s*(?:export\s+)?[A-Za-z_]\w*\s*=)[ \t]+#.*$", re.MULTILINE)
 _TRAILING_COMMENT = re.compile(r"\s+#.*$")
 _FREE_TEXT = (str, SecretStr, list, dict)
 
 
 class EnvironmentSource(PydanticBaseSettingsSource):
-    """Values of one settings class from the environment and ``.env``, as text; constructor arguments are left out."""
+    """Values of one settings class from the environment and ``.env``, as text; constructor arguments beat it."""
 
     def __init__(self, settings_cls: type[BaseSettings], prefixes: tuple[str, ...]) -> None:
         super().__init__(settings_cls)
@@ -43,7 +43,7 @@ class EnvironmentSource(PydanticBaseSettingsSource):
         values = {
             name: self.get_field_value(field, name)[0]
             for name, field in self.settings_cls.model_fields.items()
-            if name not in self.current_state and not _is_settings(field.annotation)
+            if not _is_settings(field.annotation)
         }
         return {name: value for name, value in values.items() if value is not None}
 

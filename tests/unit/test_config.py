@@ -29,6 +29,7 @@ from pyrallel_consumer.settings import Settings
 
 PREFIXES = ("KAFKA_", "METRICS_", "EXECUTION_", "PARALLEL_CONSUMER_")
 SECRET = "hunter2-never-shown"
+SECRET_NUMBER = 4711_0815
 
 # class, field, default, environment text, what it means. Every setting of the specification's table is here.
 SETTINGS: list[tuple[type[Settings], str, object, str, object]] = [
@@ -238,7 +239,8 @@ def test_variables_that_are_not_ours_are_left_alone(monkeypatch: pytest.MonkeyPa
     ],
 )
 def test_comments_in_the_file_do_no_harm(line: str, expected: str, env_file: Path) -> None:
-    env_file.write_text(f"\ufeff# the group\n{line}\nMETRICS_PORT=5 # comment\n", encoding="utf-8")
+    byte_order_mark = "\ufeff"
+    env_file.write_text(f"{byte_order_mark}{line}\n# the port\nMETRICS_PORT=5 # comment\n", encoding="utf-8")
     config = KafkaConfig()
     assert config.consumer_group == expected
     assert config.metrics.port == 5
@@ -519,6 +521,7 @@ def test_secrets_are_never_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("sasl_password", [SECRET]),
         ("ssl_key_password", {"a": SECRET}),
+        ("sasl_password", SECRET_NUMBER),
         ("librdkafka", f'{{"sasl.password": "{SECRET}"'),
         ("librdkafka", {"sasl.password": [SECRET]}),
         ("librdkafka", {"sasl.password": SECRET, "enable.auto.commit": True}),
@@ -533,7 +536,9 @@ def test_errors_show_no_secrets(name: str, value: object) -> None:
     with pytest.raises(ConfigurationError) as assigned:
         setattr(KafkaConfig(), name, value)
     for refused in (constructed.value, assigned.value):
-        assert SECRET not in "".join(traceback.TracebackException.from_exception(refused).format())
+        printed = "".join(traceback.TracebackException.from_exception(refused).format())
+        assert SECRET not in printed
+        assert str(SECRET_NUMBER) not in printed
 
 
 # ---------------------------------------------------------------- copies and the second validation
