@@ -1,1 +1,30 @@
-"""The command line, `pyrallel-consumer`."""
+"""The command line, `pyrallel-consumer`: one file per command, each of which imports what it needs when it runs."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from pyrallel_consumer.cli.demo import demo
+
+main = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        print(f"pyrallel-consumer {version('pyrallel-consumer')}")
+        raise typer.Exit
+
+
+@main.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Consume Kafka topics with far more parallelism than partitions, in order by key."""
+
+
+main.command()(demo)
