@@ -1,0 +1,365 @@
+"""Any history of assignments, messages and completions against the naive model, under every ordering.
+
+The engine here is an adversary: attempts end in any order and any way, also long after their assignment ended.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from pyrallel_consumer.control_plane.commit_encoder import decode
+from pyrallel_consumer.control_plane.events import Assigned, CommitSnapshot, OffsetWentBack, PositionAdvanced
+from pyrallel_consumer.control_plane.offset_map import OffsetMap
+from pyrallel_consumer.control_plane.policies import OrderingPolicy
+from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
+from pyrallel_consumer.dto import (
+    NullKeyOrdering,
+    OnExhausted,
+    OrderingMode,
+    RebalanceStateStrategy,
+    TopicPartition,
+    WorkItem,
+)
+from pyrallel_consumer.testing import PlainMessage
+from tests.unit.control_plane.builders import OTHER, THIRD, TP
+from tests.unit.control_plane.work_model import Partition, Running, State, WorkModel
+
+TPS = [TP, OTHER, THIRD]
+KEYS = st.sampled_from([None, b"", b"a", b"bb"])
+VALUES = st.sampled_from([None, b"", b"xyz"])
+ORDERINGS = [
+    OrderingPolicy(OrderingMode.KEY_HASH, NullKeyOrdering.UNORDERED),
+    OrderingPolicy(OrderingMode.KEY_HASH, NullKeyOrdering.PARTITION),
+    OrderingPolicy(OrderingMode.PARTITION, NullKeyOrdering.UNORDERED),
+    OrderingPolicy(OrderingMode.UNORDERED, NullKeyOrdering.PARTITION),
+]
+FAR_TOO_MANY = 10_000
+
+
+class WorkManagerMachine(RuleBasedStateMachine):
+    """The manager beside the model; one is built per ordering and policy below."""
+
+    ordering = OrderingPolicy()
+    strategy = RebalanceStateStrategy.METADATA_SNAPSHOT
+    on_exhausted = OnExhausted.DLQ
+
+    @initialize()
+    def begin(self) -> None:
+        policy = WorkPolicy(self.ordering, state_strategy=self.strategy, on_exhausted=self.on_exhausted)
+        self.with_map = self.strategy is RebalanceStateStrategy.METADATA_SNAPSHOT
+        self.manager = WorkManager(policy)
+        self.model = WorkModel(self.ordering)
+        self.epochs = 0
+        self.fenced = 0
+        self.resume_at: dict[TopicPartition, tuple[int, str]] = dict.fromkeys(TPS, (0, ""))
+        self.ended_items: list[WorkItem] = []
+        self.in_commit: list[CommitSnapshot] = []
+
+    # Assignments
+
+    @precondition(lambda self: len(self.model.partitions) < len(TPS))
+    @rule(data=st.data(), length=st.integers(0, 8), keeps=st.booleans(), is_committed=st.booleans())
+    def assign(self, data: st.DataObject, length: int, keeps: bool, is_committed: bool) -> None:
+        tp = data.draw(st.sampled_from([tp for tp in TPS if tp not in self.model.partitions]))
+        start, metadata = self.resume_at[tp]
+        if keeps:
+            restored = decode(metadata, tp, start)
+        else:
+            unfinished = data.draw(st.sets(st.integers(start, start + length - 1))) if length else set[int]()
+            restored = OffsetMap(start, start + length, tuple(sorted(unfinished)))
+        self.epochs += 1
+        self.manager.assign(Assigned(tp, self.epochs, start, restored, is_committed))
+        done = set(range(start, restored.top)) - set(restored.unfinished)
+        partition = Partition(tp, self.epochs, start, done, restored.top)
+        partition.confirmed = (start, 0) if is_committed else None
+        self.model.partitions[tp] = partition
+
+    @precondition(lambda self: self.model.partitions)
+    @rule(data=st.data(), is_lost=st.booleans(), stops_first=st.booleans())
+    def end_some(self, data: st.DataObject, is_lost: bool, stops_first: bool) -> None:
+        tps = data.draw(st.lists(st.sampled_from(TPS), min_size=1, unique=True))
+        if stops_first:
+            self.manager.stop_dispatching(tps)
+        named = [(tp, self.model.partitions[tp].epoch if tp in self.model.partitions else 1) for tp in tps]
+        ending = [self.model.partitions[tp] for tp in tps if tp in self.model.partitions]
+        snapshots = self.manager.end(named, is_lost=is_lost)
+        moved = [] if is_lost else [partition for partition in ending if self.has_moved(partition)]
+        assert [snapshot.tp for snapshot in snapshots] == [partition.tp for partition in moved]
+        for snapshot in snapshots:
+            self.check_snapshot(snapshot)
+            self.resume_at[snapshot.tp] = (snapshot.offset, snapshot.metadata)
+        for partition in ending:
+            self.model.end(partition.tp)
+
+    @precondition(lambda self: self.model.partitions)
+    @rule(data=st.data())
+    def end_an_epoch_that_is_over(self, data: st.DataObject) -> None:
+        tp = data.draw(st.sampled_from(sorted(self.model.partitions)))
+        assert self.manager.end([(tp, self.model.partitions[tp].epoch - 1)], is_lost=False) == ()
+
+    @rule(tp=st.sampled_from(TPS))
+    def stop_dispatching(self, tp: TopicPartition) -> None:
+        self.manager.stop_dispatching([tp])
+        if tp in self.model.partitions:
+            self.model.partitions[tp].is_stopped = True
+
+    # Messages
+
+    @precondition(lambda self: self.model.partitions)
+    @rule(
+        data=st.data(),
+        run=st.lists(st.tuples(st.integers(0, 2), KEYS, VALUES), max_size=12),
+        is_current=st.sampled_from([True, True, True, False]),
+    )
+    def add(self, data: st.DataObject, run: list[tuple[int, bytes | None, bytes | None]], is_current: bool) -> None:
+        tp = data.draw(st.sampled_from(sorted(self.model.partitions)))
+        partition = self.model.partitions[tp]
+        messages, offset = [], partition.next_offset
+        for hole, key, value in run:
+            message = PlainMessage(tp.topic, tp.partition, offset + hole, key, value)
+            messages.append(message)
+            offset += hole + 1
+            if is_current:
+                size_bytes = 512 + len(value or b"") + len(key or b"")
+                self.model.deliver(partition, message.offset(), key, size_bytes)
+        self.manager.add(tp, partition.epoch if is_current else partition.epoch - 1, messages)
+
+    @precondition(lambda self: self.model.partitions)
+    @rule(data=st.data(), by=st.integers(-1, 4), is_current=st.booleans())
+    def advance(self, data: st.DataObject, by: int, is_current: bool) -> None:
+        partition = self.model.partitions[data.draw(st.sampled_from(sorted(self.model.partitions)))]
+        position = partition.next_offset + by
+        self.manager.advance(PositionAdvanced(partition.tp, partition.epoch if is_current else 0, position))
+        if is_current:
+            partition.next_offset = max(partition.next_offset, position)
+
+    @precondition(lambda self: self.model.partitions)
+    @rule(data=st.data(), by=st.integers(1, 10), is_current=st.sampled_from([True, True, False]))
+    def go_back(self, data: st.DataObject, by: int, is_current: bool) -> None:
+        partition = self.model.partitions[data.draw(st.sampled_from(sorted(self.model.partitions)))]
+        offset = max(0, partition.next_offset - by)
+        self.epochs += 1
+        old_epoch = partition.epoch if is_current else partition.epoch - 1
+        self.manager.go_back(OffsetWentBack(partition.tp, old_epoch, self.epochs, offset))
+        if is_current:
+            self.model.go_back(partition, self.epochs, offset)
+
+    # Work
+
+    @rule(most=st.sampled_from([0, 1, 2, 3, 5, 40]), more_slots=st.sampled_from([0, 0, 3, 50]))
+    def take(self, most: int, more_slots: int) -> None:
+        ready = {tp: self.model.ready_offsets(partition) for tp, partition in self.model.partitions.items()}
+        slots = most + more_slots
+        items = self.manager.take(most, slots)
+        assert len(items) == min(most, sum(len(offsets) for offsets in ready.values()))
+        for tp, offsets in ready.items():
+            taken = [item.offset for item in items if item.tp == tp]
+            assert set(taken) <= set(offsets)
+            assert len(set(taken)) == len(taken)
+            if len(offsets) > slots:
+                assert taken == offsets[: len(taken)]
+        for item in items:
+            assert self.manager.is_current(item)
+            assert item.epoch == self.model.partitions[item.tp].epoch
+            self.model.start(item)
+
+    @precondition(lambda self: self.model.running)
+    @rule(data=st.data())
+    def succeed_some(self, data: st.DataObject) -> None:
+        ended = data.draw(st.lists(st.sampled_from(list(self.model.running.values())), min_size=1, unique_by=id))
+        self.manager.succeed([running.item for running in ended])
+        for running in ended:
+            if self.end_attempt(running):
+                self.model.finish(running)
+
+    @precondition(lambda self: self.model.running)
+    @rule(data=st.data())
+    def exhaust(self, data: st.DataObject) -> None:
+        running = data.draw(st.sampled_from(list(self.model.running.values())))
+        outcome = self.manager.exhaust(running.item)
+        if not self.end_attempt(running):
+            assert outcome is None
+            return
+        assert outcome is self.on_exhausted
+        self.model.partitions[running.tp].failed += 1
+        if outcome is OnExhausted.SKIP:
+            self.model.finish(running)
+        else:
+            running.entry.state = State.HELD
+            self.model.held[id(running.item)] = running
+
+    @precondition(lambda self: self.model.held)
+    @rule(data=st.data())
+    def settle(self, data: st.DataObject) -> None:
+        held = self.model.held.pop(data.draw(st.sampled_from(list(self.model.held))))
+        self.manager.settle(held.item)
+        if self.model.entry_of(held) is not None:
+            self.model.finish(held)
+            self.ended_items.append(held.item)
+
+    @precondition(lambda self: self.model.running)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        running = data.draw(st.sampled_from(list(self.model.running.values())))
+        self.manager.cancel(running.item)
+        if self.end_attempt(running, is_over=False):
+            running.entry.state = State.QUEUED
+
+    @precondition(lambda self: self.ended_items)
+    @rule(data=st.data(), how=st.sampled_from(["succeed", "exhaust", "cancel"]))
+    def report_an_item_a_second_time(self, data: st.DataObject, how: str) -> None:
+        item = data.draw(st.sampled_from(self.ended_items))
+        if how == "succeed":
+            self.manager.succeed([item])
+        elif how == "exhaust":
+            assert self.manager.exhaust(item) is None
+        else:
+            self.manager.cancel(item)
+        self.fenced += 1
+
+    def end_attempt(self, running: Running, *, is_over: bool = True) -> bool:
+        """Take the attempt off the model; returns whether it still counted."""
+        del self.model.running[id(running.item)]
+        is_current = self.model.entry_of(running) is not None
+        self.fenced += not is_current
+        if is_over and not (is_current and self.on_exhausted is not OnExhausted.SKIP):
+            self.ended_items.append(running.item)
+        return is_current
+
+    # Commits
+
+    @rule(data=st.data())
+    def commit(self, data: st.DataObject) -> None:
+        snapshots = self.manager.snapshots()
+        moved = [tp for tp, partition in self.model.partitions.items() if self.has_moved(partition)]
+        assert [snapshot.tp for snapshot in snapshots] == moved
+        for snapshot in snapshots:
+            self.check_snapshot(snapshot)
+        self.in_commit = list(snapshots)
+
+    @precondition(lambda self: self.in_commit)
+    @rule()
+    def confirm(self) -> None:
+        for snapshot in self.in_commit:
+            self.manager.confirm(snapshot)
+            partition = self.model.partitions.get(snapshot.tp)
+            if partition is not None and partition.epoch == snapshot.epoch:
+                partition.confirmed = (snapshot.offset, snapshot.version)
+                self.resume_at[snapshot.tp] = (snapshot.offset, snapshot.metadata)
+        self.in_commit = []
+
+    def has_moved(self, partition: Partition) -> bool:
+        version = partition.moves if self.with_map else 0
+        return partition.confirmed != (partition.committable_offset, version)
+
+    def check_snapshot(self, snapshot: CommitSnapshot) -> None:
+        partition = self.model.partitions[snapshot.tp]
+        assert snapshot.epoch == partition.epoch
+        assert snapshot.offset == partition.committable_offset
+        assert snapshot.offset >= partition.highest_snapshot
+        partition.highest_snapshot = snapshot.offset
+        expected = partition.expected_map()
+        if not self.with_map or expected.is_empty:
+            assert snapshot.metadata == ""
+            return
+        restored = decode(snapshot.metadata, snapshot.tp, snapshot.offset)
+        for offset in range(expected.base, expected.top):
+            is_done = offset < restored.top and offset not in restored.unfinished
+            assert is_done == (offset not in expected.unfinished)
+
+    # Invariants
+
+    @invariant()
+    def totals_are_what_one_counts_by_hand(self) -> None:
+        partitions = self.model.partitions.values()
+        assert self.manager.load.size_bytes >= sum(partition.size_bytes for partition in partitions)
+        self.manager.observe(0.0)
+        assert self.manager.in_flight == sum(partition.count(State.RUNNING) for partition in partitions)
+        assert self.manager.load.messages == sum(len(partition.entries) for partition in partitions)
+        assert self.manager.load.size_bytes == sum(partition.size_bytes for partition in partitions)
+        assert self.manager.processed == self.model.ended_finished + sum(p.finished for p in partitions)
+        assert self.manager.failed == self.model.ended_failed + sum(p.failed for p in partitions)
+        assert self.manager.fenced_completions == self.fenced
+        assert self.manager.has_uncommitted == any(self.has_moved(partition) for partition in partitions)
+        assert len(self.manager) == len(self.model.partitions)
+
+    @invariant()
+    def every_unfinished_message_is_in_exactly_one_place(self) -> None:
+        self.manager.observe(0.0)
+        for work in self.manager:
+            picture, partition = work.picture(0.0, ()), self.model.partitions[work.tp]
+            assert picture.epoch == partition.epoch
+            assert picture.fetched_offset == partition.next_offset
+            assert picture.committable_offset == partition.committable_offset
+            assert picture.blocking_offset == min(partition.entries, default=None)
+            assert (picture.queued, picture.in_flight, picture.held) == (
+                partition.count(State.QUEUED),
+                partition.count(State.RUNNING),
+                partition.count(State.HELD),
+            )
+            assert picture.load_bytes == partition.size_bytes
+            assert (picture.finished, picture.failed, picture.skipped) == (
+                partition.finished,
+                partition.failed,
+                partition.skipped,
+            )
+
+    @invariant()
+    def what_counts_and_what_is_fenced_off_can_be_told_apart(self) -> None:
+        for running in [*self.model.running.values(), *self.model.held.values()]:
+            assert self.manager.is_current(running.item) == (self.model.entry_of(running) is not None)
+
+    def teardown(self) -> None:
+        """When every attempt has ended, all that is left starts and ends in order, and then nothing is left."""
+        if not hasattr(self, "model"):
+            return
+        self.manager.stop_dispatching(())
+        for held in list(self.model.held.values()):
+            self.manager.settle(held.item)
+            if self.model.entry_of(held) is not None:
+                self.model.finish(held)
+        while self.model.running:
+            for running in list(self.model.running.values()):
+                self.manager.succeed([running.item])
+                if self.end_attempt(running):
+                    self.model.finish(running)
+            self.take(FAR_TOO_MANY, 0)
+        self.take(FAR_TOO_MANY, 0)
+        self.totals_are_what_one_counts_by_hand()
+        self.every_unfinished_message_is_in_exactly_one_place()
+
+
+def machine_for(ordering: OrderingPolicy, **policy: Any) -> type[WorkManagerMachine]:
+    return type("WorkManagerMachine", (WorkManagerMachine,), {"ordering": ordering, **policy})
+
+
+@pytest.mark.parametrize("ordering", ORDERINGS, ids=lambda ordering: f"{ordering.mode}-{ordering.null_keys}")
+def test_any_history_under_any_ordering(ordering: OrderingPolicy) -> None:
+    run_state_machine_as_test(machine_for(ordering), settings=settings(max_examples=60, stateful_step_count=40))
+
+
+@pytest.mark.parametrize("on_exhausted", [OnExhausted.SKIP, OnExhausted.STOP, OnExhausted.PAUSE_PARTITION])
+def test_any_history_whatever_becomes_of_exhausted_messages(on_exhausted: OnExhausted) -> None:
+    run_state_machine_as_test(
+        machine_for(OrderingPolicy(), on_exhausted=on_exhausted),
+        settings=settings(max_examples=30, stateful_step_count=40),
+    )
+
+
+def test_any_history_with_commits_that_carry_no_map() -> None:
+    run_state_machine_as_test(
+        machine_for(OrderingPolicy(), strategy=RebalanceStateStrategy.CONTIGUOUS_ONLY),
+        settings=settings(max_examples=30, stateful_step_count=40),
+    )

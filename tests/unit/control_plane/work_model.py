@@ -1,0 +1,156 @@
+"""What the work manager must do, said so plainly that it can be believed: sets and dicts, no queues, no fences.
+
+The model knows every message that was delivered and what became of it. It is slow, and never clever.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from pyrallel_consumer.control_plane.offset_map import OffsetMap
+from pyrallel_consumer.control_plane.policies import OrderingPolicy
+from pyrallel_consumer.dto import NullKeyOrdering, OrderingMode, TopicPartition, WorkItem
+
+
+class State(Enum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    HELD = "held"
+
+
+@dataclass
+class Entry:
+    """One delivered and unfinished message."""
+
+    offset: int
+    key: bytes | None
+    size_bytes: int
+    state: State = State.QUEUED
+
+
+@dataclass(frozen=True)
+class Running:
+    """One started attempt: ``place`` is what must be kept in order, None for nothing."""
+
+    item: WorkItem
+    tp: TopicPartition
+    offset: int
+    place: object
+    entry: Entry
+
+
+@dataclass
+class Partition:
+    """One assignment as the model sees it."""
+
+    tp: TopicPartition
+    epoch: int
+    next_offset: int
+    done_before: set[int]
+    restored_top: int
+    entries: dict[int, Entry] = field(default_factory=dict)
+    is_stopped: bool = False
+    confirmed: tuple[int, int] | None = None
+    moves: int = 0
+    finished: int = 0
+    failed: int = 0
+    skipped: int = 0
+    highest_snapshot: int = 0
+
+    @property
+    def committable_offset(self) -> int:
+        return min(self.entries, default=self.next_offset)
+
+    def count(self, state: State) -> int:
+        return sum(1 for entry in self.entries.values() if entry.state is state)
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(entry.size_bytes for entry in self.entries.values())
+
+    def is_unfinished(self, offset: int) -> bool:
+        """Of an offset from the committable one on: whether it is to run (again)."""
+        return offset in self.entries or (offset >= self.next_offset and offset not in self.done_before)
+
+    def expected_map(self) -> OffsetMap:
+        base, top = self.committable_offset, max(self.next_offset, self.restored_top)
+        return OffsetMap(base, top, tuple(offset for offset in range(base, top) if self.is_unfinished(offset)))
+
+
+class WorkModel:
+    """All assignments and all attempts that still run, those of ended assignments included."""
+
+    def __init__(self, ordering: OrderingPolicy) -> None:
+        self.ordering = ordering
+        self.partitions: dict[TopicPartition, Partition] = {}
+        self.running: dict[int, Running] = {}
+        self.held: dict[int, Running] = {}
+        self.ended_finished = 0
+        self.ended_failed = 0
+
+    def place_of(self, key: bytes | None) -> object:
+        """What a message must wait for within its partition; None for nothing."""
+        if self.ordering.mode is OrderingMode.UNORDERED:
+            return None
+        if self.ordering.mode is OrderingMode.PARTITION:
+            return "the whole partition"
+        if key is None and self.ordering.null_keys is NullKeyOrdering.UNORDERED:
+            return None
+        return ("key", key)
+
+    def entry_of(self, running: Running) -> Entry | None:
+        """The entry of an attempt that still counts, None where its assignment ended or its offset was forgotten."""
+        partition = self.partitions.get(running.tp)
+        entry = None if partition is None else partition.entries.get(running.offset)
+        return entry if entry is running.entry else None
+
+    def ready_offsets(self, partition: Partition) -> list[int]:
+        """What may start: nothing of its place is unfinished before it, and no attempt of its place runs anywhere."""
+        if partition.is_stopped:
+            return []
+        busy = {running.place for running in self.running.values() if running.tp == partition.tp}
+        ready = []
+        for offset in sorted(partition.entries):
+            entry = partition.entries[offset]
+            place = self.place_of(entry.key)
+            if place is not None:
+                if place in busy:
+                    continue
+                busy.add(place)
+            if entry.state is State.QUEUED:
+                ready.append(offset)
+        return ready
+
+    def deliver(self, partition: Partition, offset: int, key: bytes | None, size_bytes: int) -> None:
+        if offset in partition.done_before:
+            partition.skipped += 1
+        else:
+            partition.entries[offset] = Entry(offset, key, size_bytes)
+        partition.next_offset = offset + 1
+
+    def start(self, item: WorkItem) -> None:
+        entry = self.partitions[item.tp].entries[item.offset]
+        entry.state = State.RUNNING
+        self.running[id(item)] = Running(item, item.tp, item.offset, self.place_of(entry.key), entry)
+
+    def finish(self, running: Running) -> None:
+        partition = self.partitions[running.tp]
+        del partition.entries[running.offset]
+        partition.finished += 1
+        partition.moves += 1
+
+    def go_back(self, partition: Partition, epoch: int, offset: int) -> None:
+        partition.entries = {known: entry for known, entry in partition.entries.items() if known < offset}
+        partition.epoch = epoch
+        partition.next_offset = offset
+        partition.done_before = set()
+        partition.restored_top = 0
+        partition.confirmed = None
+        partition.moves += 1
+        partition.highest_snapshot = 0
+
+    def end(self, tp: TopicPartition) -> None:
+        partition = self.partitions.pop(tp)
+        self.ended_finished += partition.finished
+        self.ended_failed += partition.failed
