@@ -19,8 +19,10 @@ from pyrallel_consumer.config import KafkaConfig
 from pyrallel_consumer.errors import BrokerError
 from pyrallel_consumer.ingress.client import admin_configuration, consumer_configuration, producer_configuration
 from pyrallel_consumer.ingress.client_errors import translate_client_error
+from pyrallel_consumer.ingress.client_events import ClientLog
 
 TIMEOUT_SECONDS: Final = 10.0
+REACH_SECONDS: Final = 5.0
 DELIVERY_SECONDS: Final = 60.0
 BETWEEN_LOOKS: Final = 1000
 BETWEEN_TRIES_SECONDS: Final = 0.05
@@ -45,11 +47,6 @@ class LogBounds(NamedTuple):
         """What lies between the committed offset and the end of the log."""
         return self.end_offset - (self.begin_offset if self.committed_offset is None else self.committed_offset)
 
-    @property
-    def lost(self) -> int:
-        """Records the broker dropped before the group had committed them."""
-        return max(0, self.begin_offset - (self.committed_offset or 0))
-
 
 class ScratchTopic:
     """The topic ``name`` as ``config`` reaches it. Every method raises a BrokerError for what the broker refuses."""
@@ -61,9 +58,14 @@ class ScratchTopic:
 
     def create(self) -> None:
         """Create the topic, with the broker's own replication factor; returns when each partition has a leader."""
-        admin = AdminClient(admin_configuration(self._config))
-        with _translating(f"looking for a broker at {','.join(self._config.bootstrap_servers)}"):
-            admin.list_topics(timeout=TIMEOUT_SECONDS)
+        said: list[KafkaError] = []
+        admin = AdminClient(admin_configuration(self._config) | _speaking() | {"error_cb": said.append})
+        try:
+            admin.list_topics(timeout=REACH_SECONDS)
+        except KafkaException as error:
+            admin.poll(0)  # lets the client say why: the exception itself only knows that nobody answered
+            doing = f"looking for a broker at {','.join(self._config.bootstrap_servers)}"
+            raise translate_client_error(said[0] if said else error, doing) from error
         with _translating(f"creating topic {self.name!r}"):
             admin.create_topics([NewTopic(self.name, num_partitions=self.partitions)])[self.name].result(
                 TIMEOUT_SECONDS
@@ -86,7 +88,7 @@ class ScratchTopic:
             if error is not None:
                 failures.append(error)
 
-        producer = Producer(producer_configuration(self._config) | PRODUCING | {"on_delivery": note})
+        producer = Producer(producer_configuration(self._config) | PRODUCING | _speaking() | {"on_delivery": note})
         count = 0
         with _translating(f"producing to {self.name!r}"):
             for key, value in records:
@@ -125,7 +127,7 @@ class ScratchTopic:
 
     def remove(self) -> None:
         """Delete the topic, and the group of ``config``; neither need exist."""
-        admin = AdminClient(admin_configuration(self._config))
+        admin = AdminClient(admin_configuration(self._config) | _speaking())
         with _translating(f"deleting topic {self.name!r}"):
             futures = [
                 *admin.delete_topics([self.name]).values(),
@@ -146,6 +148,11 @@ class ScratchTopic:
             return False
 
 
+def _speaking() -> dict[str, Any]:
+    """The client's log lines go the way of the library's, each kind once in a while."""
+    return {"logger": ClientLog(time.monotonic)}
+
+
 def _is_taken(producer: Producer, topic: str, key: bytes, value: bytes) -> bool:
     try:
         producer.produce(topic, value, key)
@@ -157,7 +164,7 @@ def _is_taken(producer: Producer, topic: str, key: bytes, value: bytes) -> bool:
 @contextmanager
 def _observer(config: KafkaConfig) -> Iterator[Consumer]:
     """A client that may ask about the group without joining it."""
-    observer = Consumer(consumer_configuration(config))
+    observer = Consumer(consumer_configuration(config) | _speaking())
     try:
         yield observer
     finally:
