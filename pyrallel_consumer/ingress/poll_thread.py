@@ -173,7 +173,7 @@ class PollThread:
         self._poll_until(client, lambda: farewell.is_answered, farewell.deadline)
         if farewell.is_answered:
             self._commit_until_confirmed(client, farewell.snapshots, deadline)
-            self.assignments.release([tp for tp, _ in farewell.partitions])
+            self.rebalance.release_answered(farewell)
         elif not self._is_cut_short:
             self.rebalance.drop_unanswered(farewell)
 

@@ -118,6 +118,10 @@ class Rebalance:
         self._closing = self._asked(tps, self._clock() + seconds)
         return self._closing
 
+    def release_answered(self, farewell: Farewell) -> None:
+        """Let go of what the loop answered for and was committed."""
+        self._release([tp for tp, _ in farewell.partitions], "closing")
+
     def drop_unanswered(self, farewell: Farewell) -> None:
         """Let go of what the loop did not answer for, and tell it so."""
         LOGGER.error(
