@@ -186,6 +186,10 @@ class ControlLoop:
         self._fail(error)
 
     def _sweep(self, now: float) -> None:
+        if self._revocation is not None:
+            # What failed since the revoke began is not tried again here: the next owner does it.
+            tps = self._revocation.tps
+            self.engine.withdraw(lambda item: item.tp in tps)
         at = self.engine.next_sweep_at()
         if at is None:
             return
@@ -274,6 +278,7 @@ class ControlLoop:
             case OffsetWentBack():
                 manager.go_back(fact)
                 self._forget_ended()
+                self.engine.cancel(lambda item: not manager.is_current(item))
             case PollerFailed(error):
                 self._fail(error)
             case PollerClosed():
