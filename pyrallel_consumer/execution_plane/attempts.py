@@ -1,0 +1,280 @@
+"""Attempts, slots, due times and timeouts of one engine: pure, the same for all engines, driven by the simulator too.
+
+No clock and no randomness: ``now`` (seconds, never going back) and ``jitter`` are passed in. An item goes
+
+    start -> running -> ended_* -> gone, or waiting for its next attempt -> due (holds a free slot) -> running ...
+
+and is known by its *root*, the very object that was submitted first. Invariant: queued + running + due <= slots. A
+slot that falls free goes to a retry whose time has come before it goes to new work, but retries never take the last
+quarter of the slots: messages that fail for ever, however slowly and however many, cannot keep the others from running.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from pyrallel_consumer.errors import InvariantViolation, TaskTimeoutError
+from pyrallel_consumer.execution_plane.retry import next_wait_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pyrallel_consumer.control_plane.policies import RetryPolicy
+    from pyrallel_consumer.dto import WorkItem
+
+
+@dataclass(slots=True)
+class RetryAt:
+    """The attempt failed; the item waits until ``due_at`` and is then given out by ``due``."""
+
+    due_at: float
+
+
+@dataclass(slots=True)
+class Exhausted:
+    """The attempt failed and was the last one. ``attempt`` is its number."""
+
+    error: BaseException
+    attempt: int
+
+
+@dataclass(slots=True)
+class Uncharged:
+    """The attempt was cancelled by us: it counts for nothing, and its number is free again."""
+
+    attempt: int
+
+
+Verdict: TypeAlias = "RetryAt | Exhausted | Uncharged"
+
+
+class Attempt:
+    """One attempt under way. ``marked_at`` is None, or when it was first found timed out or told to stop.
+
+    ``handle`` is the engine's own: what it ends the attempt by.
+    """
+
+    __slots__ = ("expires_at", "handle", "is_cancelled", "is_timed_out", "item", "marked_at", "root", "started_at")
+
+    def __init__(self, root: WorkItem, item: WorkItem, started_at: float, expires_at: float | None) -> None:
+        self.root = root
+        self.item = item
+        self.started_at = started_at
+        self.expires_at = expires_at
+        self.handle: Any = None
+        self.marked_at: float | None = None
+        self.is_timed_out = False
+        self.is_cancelled = False
+
+    @property
+    def number(self) -> int:
+        return self.item.attempt
+
+
+@dataclass(order=True, slots=True)
+class _Waiting:
+    """A retry in the queue, ordered by time, then by arrival."""
+
+    due_at: float
+    sequence: int
+    root: WorkItem
+    item: WorkItem
+
+
+class Attempts:
+    """The books of one engine. ``slots`` is the number of attempts that may run at once, at least 1."""
+
+    def __init__(self, policy: RetryPolicy, slots: int, jitter: Callable[[], float]) -> None:
+        self.retries_total = 0
+        self.timeouts_total = 0
+        self._policy = policy
+        self._slots = slots
+        self._retry_slots = slots - slots // 4
+        self._jitter = jitter
+        self._timeout_seconds = policy.timeout_ms / 1000 if policy.timeout_ms else None
+        self.running: dict[WorkItem, Attempt] = {}
+        """Attempts under way by root, oldest start first, so that the first to expire stands first. Only to be read."""
+        self.queued: deque[WorkItem] = deque()
+        """For engines that start later than they are told to: submitted and not begun, each holding a slot."""
+        self._running_retries: set[WorkItem] = set()
+        self._waiting: list[_Waiting] = []
+        self._due: deque[_Waiting] = deque()
+        self._sequence = 0
+        self._now = float("-inf")
+
+    # Slots
+
+    @property
+    def capacity(self) -> int:
+        """Free slots, after those that retries whose time had come at the last look take first."""
+        self._reserve(self._now)  # Queued items that end in their first step free slots without a word to the books.
+        return self._free - len(self._due)
+
+    @property
+    def waiting_count(self) -> int:
+        """All that wait for another attempt, due ones included."""
+        return len(self._waiting) + len(self._due)
+
+    def waiting(self) -> list[WorkItem]:
+        """The roots of all that wait for another attempt, due ones included; in no order."""
+        return [waiting.root for waiting in (*self._waiting, *self._due)]
+
+    @property
+    def due_count(self) -> int:
+        return len(self._due)
+
+    # One attempt: started, then ended once
+
+    def start(self, root: WorkItem, now: float) -> Attempt:
+        """The first attempt of ``root`` runs in a free slot since ``now``; later ones are started by ``due``.
+
+        Capacity may have been asked before other submits, whose ends gave a slot to a retry: such a retry steps back.
+        """
+        if root in self.running or self._free <= 0:
+            raise InvariantViolation(f"{root!r} was submitted twice or without capacity")
+        if len(self._due) >= self._free:
+            heapq.heappush(self._waiting, self._due.pop())
+        return self._start(root, root, now)
+
+    def ended_ok(self, root: WorkItem, now: float) -> Verdict | None:
+        """The worker returned. None = success; an attempt that was marked before has not succeeded all the same."""
+        attempt = self._end(root)
+        verdict = self._judge(attempt, None, now) if attempt.marked_at is not None else None
+        self._reserve(now)
+        return verdict
+
+    def ended_failed(self, root: WorkItem, error: BaseException, now: float) -> Verdict:
+        """The worker raised ``error``, or its process died."""
+        attempt = self._end(root)
+        verdict = self._judge(attempt, error, now)
+        self._reserve(now)
+        return verdict
+
+    def ended_cancelled(self, root: WorkItem, now: float) -> Uncharged:
+        """The attempt was cut short by a shutdown, its failure or success unknown."""
+        attempt = self._end(root)
+        self._reserve(now)
+        return Uncharged(attempt.number)
+
+    # Time
+
+    def due(self, now: float, limit: int | None = None) -> list[Attempt]:
+        """Start retries whose time has come, in the order of their times, at most ``limit`` and what slots allow."""
+        self._reserve(now)
+        started: list[Attempt] = []
+        while self._due and (limit is None or len(started) < limit):
+            waiting = self._due.popleft()
+            self._running_retries.add(waiting.root)
+            self.retries_total += 1
+            started.append(self._start(waiting.root, waiting.item, now))
+        return started
+
+    def expired(self, now: float) -> list[Attempt]:
+        """Mark the attempts whose timeout passed since the last look, and tell which: the engine cancels them."""
+        found = []
+        for attempt in self.running.values():
+            if attempt.expires_at is None or attempt.expires_at > now:
+                break
+            if attempt.marked_at is None:
+                attempt.marked_at = now
+                attempt.is_timed_out = True
+                found.append(attempt)
+        self.timeouts_total += len(found)
+        return found
+
+    def next_due_at(self) -> float | None:
+        """When ``due`` or ``expired`` have something to do, in the past for a retry that a slot is held for.
+
+        None = not before an attempt ends or one more starts: retries that find no slot wait for an end, not for a time.
+        """
+        moments = []
+        if self._due:
+            moments.append(self._due[0].due_at)
+        elif self._waiting and self._may_retry():
+            moments.append(self._waiting[0].due_at)
+        for attempt in self.running.values():
+            if attempt.marked_at is None:
+                if attempt.expires_at is not None:
+                    moments.append(attempt.expires_at)
+                break
+        return min(moments, default=None)
+
+    # Giving up
+
+    def withdraw(self, which: Callable[[WorkItem], bool]) -> list[tuple[WorkItem, Uncharged]]:
+        """Forget the waiting and due retries whose root is in ``which``; tells them in order of their times."""
+        kept, gone = _split(self._waiting, which)
+        kept_due, gone_due = _split(self._due, which)
+        self._waiting = kept
+        heapq.heapify(self._waiting)
+        self._due = deque(kept_due)
+        # Slots that were held for what is gone pass on to retries that found none.
+        self._reserve(self._now)
+        return [(waiting.root, Uncharged(waiting.item.attempt)) for waiting in sorted(gone_due + gone)]
+
+    def cancel(self, which: Callable[[WorkItem], bool], now: float) -> list[Attempt]:
+        """Mark the running attempts of ``which`` as cancelled, and tell which were not before.
+
+        However they end now, they are uncharged: whether such a worker did its work cannot be known.
+        """
+        found = [attempt for attempt in self.running.values() if not attempt.is_cancelled and which(attempt.root)]
+        for attempt in found:
+            attempt.is_cancelled = True
+            if attempt.marked_at is None:
+                attempt.marked_at = now
+        return found
+
+    # Inside
+
+    def _start(self, root: WorkItem, item: WorkItem, now: float) -> Attempt:
+        expires_at = None if self._timeout_seconds is None else now + self._timeout_seconds
+        attempt = self.running[root] = Attempt(root, item, now, expires_at)
+        return attempt
+
+    def _end(self, root: WorkItem) -> Attempt:
+        attempt = self.running.pop(root, None)
+        if attempt is None:
+            raise InvariantViolation(f"an attempt of {root!r} ended that does not run")
+        self._running_retries.discard(root)
+        return attempt
+
+    def _judge(self, attempt: Attempt, error: BaseException | None, now: float) -> Verdict:
+        if attempt.is_cancelled:
+            return Uncharged(attempt.number)
+        if attempt.is_timed_out or error is None:
+            timeout = TaskTimeoutError(
+                f"attempt {attempt.number} of {attempt.root.id} ran longer than {self._policy.timeout_ms} ms"
+            )
+            timeout.__cause__ = error
+            error = timeout
+        wait_ms = next_wait_ms(self._policy, attempt.number, error, self._jitter())
+        if wait_ms is None:
+            return Exhausted(error, attempt.number)
+        due_at = now + wait_ms / 1000
+        self._sequence += 1
+        heapq.heappush(self._waiting, _Waiting(due_at, self._sequence, attempt.root, attempt.item.next_attempt()))
+        return RetryAt(due_at)
+
+    @property
+    def _free(self) -> int:
+        return self._slots - len(self.queued) - len(self.running)
+
+    def _may_retry(self) -> bool:
+        return len(self._due) < self._free and len(self._running_retries) + len(self._due) < self._retry_slots
+
+    def _reserve(self, now: float) -> None:
+        """Hand free slots to the retries whose time has come."""
+        self._now = max(self._now, now)
+        while self._waiting and self._waiting[0].due_at <= self._now and self._may_retry():
+            self._due.append(heapq.heappop(self._waiting))
+
+
+def _split(queue: Iterable[_Waiting], which: Callable[[WorkItem], bool]) -> tuple[list[_Waiting], list[_Waiting]]:
+    kept: list[_Waiting] = []
+    gone: list[_Waiting] = []
+    for waiting in queue:
+        (gone if which(waiting.root) else kept).append(waiting)
+    return kept, gone

@@ -1,0 +1,199 @@
+"""The contract between the control loop and whatever runs the user's worker; third parties may write engines to it.
+
+An engine knows items, attempts and slots, and nothing of offsets and commits. Finished work travels back through one
+``CompletionChannel``. The laws every engine keeps, and that ``tests/contract`` checks on each:
+
+- Every submitted item yields exactly one final completion: succeeded, failed (out of attempts), or cancelled.
+- An attempt ends when its task, call or process ended, not when its timeout fired; until then it holds its slot.
+- No slot is held by a waiting retry; due retries go before new work, and some slots are always left to new work.
+- Whatever a worker raises, ``BaseException`` included, is a failed attempt and reaches nobody but the channel.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pyrallel_consumer.dto import WorkItem
+
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True)
+class Failed:
+    """``item`` is out of attempts: ``error`` ended the last one, number ``attempt``."""
+
+    item: WorkItem
+    error: BaseException
+    attempt: int
+
+
+@dataclass(slots=True)
+class Cancelled:
+    """``item`` was given back unfinished: ``attempt`` is the number of the attempt that was not charged."""
+
+    item: WorkItem
+    attempt: int
+
+
+@dataclass(slots=True)
+class Finished:
+    """What one drain took out of the channel; each list in the order of reporting."""
+
+    successes: list[WorkItem]
+    failures: list[Failed]
+    cancellations: list[Cancelled]
+
+
+@dataclass(frozen=True, slots=True)
+class StuckAttempt:
+    """An attempt that timed out or was cancelled at ``marked_at`` (loop time, seconds) and has not ended since."""
+
+    item: WorkItem
+    attempt: int
+    started_at: float
+    marked_at: float
+    is_timed_out: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatus:
+    """``waiting_retries`` counts all that wait for another attempt, ``due`` those of them that hold a slot for it."""
+
+    running: int
+    waiting_retries: int
+    due: int
+    retries_total: int
+    timeouts_total: int
+
+
+class CompletionChannel:
+    """Finished work on its way to the loop; reporters may be on any thread, ``drain`` is the loop's.
+
+    Reporters append before they test ``is_notified``, and ``drain`` clears it before it pops: so nothing is left
+    behind unannounced, without a lock. ``wake`` is called once until the next drain, on the reporter's thread. Every
+    report names the very object that was given to ``submit``, whatever attempt ended.
+    """
+
+    __slots__ = ("_cancellations", "_crash", "_failures", "_wake", "is_notified", "successes")
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self.successes: list[WorkItem] = []
+        """Engines may append here themselves, and must then call ``notify`` unless ``is_notified`` is set."""
+        self.is_notified = False
+        self._failures: list[Failed] = []
+        self._cancellations: list[Cancelled] = []
+        self._crash: BaseException | None = None
+        self._wake = wake
+
+    def succeeded(self, item: WorkItem) -> None:
+        self.successes.append(item)
+        self.notify()
+
+    def failed(self, item: WorkItem, error: BaseException, attempt: int) -> None:
+        self._failures.append(Failed(item, error, attempt))
+        self.notify()
+
+    def cancelled(self, item: WorkItem, attempt: int) -> None:
+        self._cancellations.append(Cancelled(item, attempt))
+        self.notify()
+
+    def crashed(self, error: BaseException) -> None:
+        """The engine itself is broken (never: the worker raised); the next ``drain`` raises ``error``."""
+        self._crash = error
+        self.notify()
+
+    def notify(self) -> None:
+        """Have the loop look at the channel and the engine: something was reported, a slot or a retry time changed."""
+        if not self.is_notified:
+            self.is_notified = True
+            self._wake()
+
+    @property
+    def has_items(self) -> bool:
+        return bool(self.successes or self._failures or self._cancellations or self._crash)
+
+    def drain(self, limit: int) -> Finished:
+        """Take out at most ``limit`` completions, failures and cancellations first, for successes never end.
+
+        Whoever leaves items behind (``has_items``) must come again by itself: only later reports wake.
+        """
+        self.is_notified = False
+        if self._crash is not None:
+            raise self._crash
+        failures = _take(self._failures, limit)
+        cancellations = _take(self._cancellations, limit - len(failures))
+        return Finished(_take(self.successes, limit - len(failures) - len(cancellations)), failures, cancellations)
+
+
+def _take(items: list[_T], limit: int) -> list[_T]:
+    taken = items[:limit]
+    del items[: len(taken)]
+    return taken
+
+
+class ExecutionEngine(ABC):
+    """Runs attempts of the worker, several at once. Every method is called on the event loop's thread.
+
+    The loop asks ``capacity`` before it submits, calls ``sweep`` when ``next_sweep_at`` has come, and looks again at
+    both after each wake of the channel: an engine notifies whenever a completion, a free slot or a retry time is new.
+    All times are seconds of the ``now`` given to ``start``. ``which`` predicates are asked with submitted items.
+    """
+
+    @abstractmethod
+    async def start(self, channel: CompletionChannel, now: Callable[[], float]) -> None:
+        """Get ready to take work. Raises a ``PyrallelConsumerError`` when the worker cannot be run."""
+
+    @abstractmethod
+    def capacity(self) -> int:
+        """Items that ``submit`` may take now, asked once for all of them: slots less running less due, at least 0."""
+
+    @abstractmethod
+    def submit(self, item: WorkItem) -> None:
+        """Start the first attempt of ``item``, numbered ``item.attempt``. Only where there is capacity.
+
+        Never blocks and never raises for what the worker does. The worker may have run to its end on return.
+        """
+
+    @abstractmethod
+    def sweep(self, now: float) -> None:
+        """Start due retries and cancel, once, the attempts whose timeout has passed."""
+
+    @abstractmethod
+    def next_sweep_at(self) -> float | None:
+        """When ``sweep`` is needed at the latest (may be in the past: at once); None = not until something changes."""
+
+    @abstractmethod
+    def running(self, which: Callable[[WorkItem], bool] | None = None) -> int:
+        """Attempts started and not ended, of all items or those of ``which``; waiting retries do not count."""
+
+    @abstractmethod
+    def waiting(self) -> Sequence[WorkItem]:
+        """Items that wait for another attempt, due ones included; in no order."""
+
+    @abstractmethod
+    def withdraw(self, which: Callable[[WorkItem], bool]) -> None:
+        """End waiting and due retries of ``which`` as cancelled, at once."""
+
+    @abstractmethod
+    def cancel(self, which: Callable[[WorkItem], bool]) -> None:
+        """Cancel running attempts of ``which``, once each; each reports cancelled when it ended, however it ended."""
+
+    @abstractmethod
+    def stuck(self, now: float) -> Sequence[StuckAttempt]:
+        """Attempts that timed out or were cancelled before ``now`` and still run, oldest start first."""
+
+    @abstractmethod
+    def status(self) -> EngineStatus: ...
+
+    @abstractmethod
+    async def stop(self, timeout_seconds: float) -> None:
+        """Withdraw and cancel all there is, wait for it to end, and abandon what has not at the deadline.
+
+        Abandoned attempts are reported as cancelled; what they do later is ignored. No task, thread or process is
+        left, except attempts that cannot be ended. Afterwards ``capacity()`` is 0. A second call does nothing.
+        """
