@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pyrallel_consumer.control_plane.events import Assigned
+from pyrallel_consumer.control_plane.events import Assigned, CommitSnapshot
 from pyrallel_consumer.control_plane.offset_map import OffsetMap
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
-from pyrallel_consumer.dto import TopicPartition, WorkItem
+from pyrallel_consumer.dto import PartitionSnapshot, TopicPartition, WorkItem
 from pyrallel_consumer.testing import PlainMessage
 
 TP = TopicPartition("orders", 0)
@@ -42,3 +42,14 @@ def keyed(start: int, keys: str) -> dict[int, bytes | None]:
 
 def offsets_of(items: list[WorkItem]) -> list[int]:
     return [item.offset for item in items]
+
+
+def picture_of(manager: WorkManager, tp: TopicPartition = TP, now: float = 0.0) -> PartitionSnapshot:
+    """One partition as an operator sees it."""
+    return next(work.picture(now, manager.pause_reasons(tp)) for work in manager if work.tp == tp)
+
+
+def only(snapshots: tuple[CommitSnapshot, ...]) -> CommitSnapshot:
+    """The one snapshot where there must be exactly one."""
+    (snapshot,) = snapshots
+    return snapshot

@@ -5,6 +5,7 @@ The engine here is an adversary: attempts end in any order and any way, also lon
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,7 +15,6 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
-    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -33,12 +33,13 @@ from pyrallel_consumer.dto import (
     WorkItem,
 )
 from pyrallel_consumer.testing import PlainMessage
-from tests.unit.control_plane.builders import OTHER, THIRD, TP
+from tests.unit.control_plane.builders import OTHER, TP
 from tests.unit.control_plane.work_model import Partition, Running, State, WorkModel
 
-TPS = [TP, OTHER, THIRD]
-KEYS = st.sampled_from([None, b"", b"a", b"bb"])
-VALUES = st.sampled_from([None, b"", b"xyz"])
+TPS = [TP, OTHER]
+Draw = Callable[[st.SearchStrategy[Any]], Any]
+KEYS = st.sampled_from([b"a", b"bb", b"a", None])
+VALUES = st.sampled_from([b"xyz", None, b""])
 ORDERINGS = [
     OrderingPolicy(OrderingMode.KEY_HASH, NullKeyOrdering.UNORDERED),
     OrderingPolicy(OrderingMode.KEY_HASH, NullKeyOrdering.PARTITION),
@@ -67,18 +68,24 @@ class WorkManagerMachine(RuleBasedStateMachine):
         self.ended_items: list[WorkItem] = []
         self.in_commit: list[CommitSnapshot] = []
 
+    @rule(data=st.data())
+    def step(self, data: st.DataObject) -> None:
+        """One step of those that are possible now. Weighted by hand: what matters needs many reads and starts."""
+        possible = [name for name, weight, is_possible in STEPS for _ in range(weight) if is_possible(self)]
+        getattr(self, data.draw(st.sampled_from(possible)))(data.draw)
+
     # Assignments
 
-    @precondition(lambda self: len(self.model.partitions) < len(TPS))
-    @rule(data=st.data(), length=st.integers(0, 8), keeps=st.booleans(), is_committed=st.booleans())
-    def assign(self, data: st.DataObject, length: int, keeps: bool, is_committed: bool) -> None:
-        tp = data.draw(st.sampled_from([tp for tp in TPS if tp not in self.model.partitions]))
+    def assign(self, draw: Draw) -> None:
+        tp = draw(st.sampled_from([tp for tp in TPS if tp not in self.model.partitions]))
         start, metadata = self.resume_at[tp]
-        if keeps:
+        if draw(st.booleans()):
             restored = decode(metadata, tp, start)
         else:
-            unfinished = data.draw(st.sets(st.integers(start, start + length - 1))) if length else set[int]()
-            restored = OffsetMap(start, start + length, tuple(sorted(unfinished)))
+            done = draw(st.sets(st.integers(start, start + 8), max_size=4))
+            top = max(done, default=start - 1) + 1
+            restored = OffsetMap(start, top, tuple(offset for offset in range(start, top) if offset not in done))
+        is_committed = draw(st.booleans())
         self.epochs += 1
         self.manager.assign(Assigned(tp, self.epochs, start, restored, is_committed))
         done = set(range(start, restored.top)) - set(restored.unfinished)
@@ -86,12 +93,11 @@ class WorkManagerMachine(RuleBasedStateMachine):
         partition.confirmed = (start, 0) if is_committed else None
         self.model.partitions[tp] = partition
 
-    @precondition(lambda self: self.model.partitions)
-    @rule(data=st.data(), is_lost=st.booleans(), stops_first=st.booleans())
-    def end_some(self, data: st.DataObject, is_lost: bool, stops_first: bool) -> None:
-        tps = data.draw(st.lists(st.sampled_from(TPS), min_size=1, unique=True))
-        if stops_first:
+    def end_some(self, draw: Draw) -> None:
+        tps = draw(st.lists(st.sampled_from(TPS), min_size=1, unique=True))
+        if draw(st.booleans()):
             self.manager.stop_dispatching(tps)
+        is_lost = draw(st.booleans())
         named = [(tp, self.model.partitions[tp].epoch if tp in self.model.partitions else 1) for tp in tps]
         ending = [self.model.partitions[tp] for tp in tps if tp in self.model.partitions]
         snapshots = self.manager.end(named, is_lost=is_lost)
@@ -103,53 +109,50 @@ class WorkManagerMachine(RuleBasedStateMachine):
         for partition in ending:
             self.model.end(partition.tp)
 
-    @precondition(lambda self: self.model.partitions)
-    @rule(data=st.data())
-    def end_an_epoch_that_is_over(self, data: st.DataObject) -> None:
-        tp = data.draw(st.sampled_from(sorted(self.model.partitions)))
-        assert self.manager.end([(tp, self.model.partitions[tp].epoch - 1)], is_lost=False) == ()
+    def end_an_epoch_that_is_over(self, draw: Draw) -> None:
+        partition = self.draw_partition(draw)
+        assert self.manager.end([(partition.tp, partition.epoch - 1)], is_lost=False) == ()
 
-    @rule(tp=st.sampled_from(TPS))
-    def stop_dispatching(self, tp: TopicPartition) -> None:
-        self.manager.stop_dispatching([tp])
-        if tp in self.model.partitions:
-            self.model.partitions[tp].is_stopped = True
+    def stop_dispatching(self, draw: Draw) -> None:
+        partition = self.draw_partition(draw)
+        self.manager.stop_dispatching([partition.tp])
+        partition.is_stopped = True
+
+    def draw_partition(self, draw: Draw) -> Partition:
+        return self.model.partitions[draw(st.sampled_from(sorted(self.model.partitions)))]
 
     # Messages
 
-    @precondition(lambda self: self.model.partitions)
-    @rule(
-        data=st.data(),
-        run=st.lists(st.tuples(st.integers(0, 2), KEYS, VALUES), max_size=12),
-        is_current=st.sampled_from([True, True, True, False]),
-    )
-    def add(self, data: st.DataObject, run: list[tuple[int, bytes | None, bytes | None]], is_current: bool) -> None:
-        tp = data.draw(st.sampled_from(sorted(self.model.partitions)))
-        partition = self.model.partitions[tp]
+    def add(self, draw: Draw) -> None:
+        self.deliver(draw, is_current=True)
+
+    def add_of_an_epoch_that_is_over(self, draw: Draw) -> None:
+        self.deliver(draw, is_current=False)
+
+    def deliver(self, draw: Draw, *, is_current: bool) -> None:
+        partition = self.draw_partition(draw)
         messages, offset = [], partition.next_offset
-        for hole, key, value in run:
-            message = PlainMessage(tp.topic, tp.partition, offset + hole, key, value)
+        for hole, key, value in draw(st.lists(st.tuples(st.integers(0, 2), KEYS, VALUES), max_size=10)):
+            message = PlainMessage(partition.tp.topic, partition.tp.partition, offset + hole, key, value)
             messages.append(message)
             offset += hole + 1
             if is_current:
                 size_bytes = 512 + len(value or b"") + len(key or b"")
                 self.model.deliver(partition, message.offset(), key, size_bytes)
-        self.manager.add(tp, partition.epoch if is_current else partition.epoch - 1, messages)
+        self.manager.add(partition.tp, partition.epoch if is_current else partition.epoch - 1, messages)
 
-    @precondition(lambda self: self.model.partitions)
-    @rule(data=st.data(), by=st.integers(-1, 4), is_current=st.booleans())
-    def advance(self, data: st.DataObject, by: int, is_current: bool) -> None:
-        partition = self.model.partitions[data.draw(st.sampled_from(sorted(self.model.partitions)))]
-        position = partition.next_offset + by
+    def advance(self, draw: Draw) -> None:
+        partition = self.draw_partition(draw)
+        position = partition.next_offset + draw(st.integers(-1, 3))
+        is_current = draw(st.booleans())
         self.manager.advance(PositionAdvanced(partition.tp, partition.epoch if is_current else 0, position))
         if is_current:
             partition.next_offset = max(partition.next_offset, position)
 
-    @precondition(lambda self: self.model.partitions)
-    @rule(data=st.data(), by=st.integers(1, 10), is_current=st.sampled_from([True, True, False]))
-    def go_back(self, data: st.DataObject, by: int, is_current: bool) -> None:
-        partition = self.model.partitions[data.draw(st.sampled_from(sorted(self.model.partitions)))]
-        offset = max(0, partition.next_offset - by)
+    def go_back(self, draw: Draw) -> None:
+        partition = self.draw_partition(draw)
+        offset = max(0, partition.next_offset - draw(st.integers(1, 8)))
+        is_current = draw(st.integers(0, 3)) > 0
         self.epochs += 1
         old_epoch = partition.epoch if is_current else partition.epoch - 1
         self.manager.go_back(OffsetWentBack(partition.tp, old_epoch, self.epochs, offset))
@@ -158,10 +161,13 @@ class WorkManagerMachine(RuleBasedStateMachine):
 
     # Work
 
-    @rule(most=st.sampled_from([0, 1, 2, 3, 5, 40]), more_slots=st.sampled_from([0, 0, 3, 50]))
-    def take(self, most: int, more_slots: int) -> None:
+    def take_some(self, draw: Draw) -> None:
+        most = draw(st.sampled_from([40, 5, 3, 2, 1, 0]))
+        self.take(most, most + draw(st.sampled_from([0, 0, 3, 50])))
+
+    def take(self, most: int, slots: int) -> None:
         ready = {tp: self.model.ready_offsets(partition) for tp, partition in self.model.partitions.items()}
-        slots = most + more_slots
+        assert self.manager.ready >= sum(len(offsets) for offsets in ready.values())
         items = self.manager.take(most, slots)
         assert len(items) == min(most, sum(len(offsets) for offsets in ready.values()))
         for tp, offsets in ready.items():
@@ -175,19 +181,20 @@ class WorkManagerMachine(RuleBasedStateMachine):
             assert item.epoch == self.model.partitions[item.tp].epoch
             self.model.start(item)
 
-    @precondition(lambda self: self.model.running)
-    @rule(data=st.data())
-    def succeed_some(self, data: st.DataObject) -> None:
-        ended = data.draw(st.lists(st.sampled_from(list(self.model.running.values())), min_size=1, unique_by=id))
+    def draw_running(self, draw: Draw) -> Running:
+        running: Running = draw(st.sampled_from(list(self.model.running.values())))
+        return running
+
+    def succeed_some(self, draw: Draw) -> None:
+        attempts = st.sampled_from(list(self.model.running.values()))
+        ended: list[Running] = draw(st.lists(attempts, min_size=1, unique_by=id))
         self.manager.succeed([running.item for running in ended])
         for running in ended:
             if self.end_attempt(running):
                 self.model.finish(running)
 
-    @precondition(lambda self: self.model.running)
-    @rule(data=st.data())
-    def exhaust(self, data: st.DataObject) -> None:
-        running = data.draw(st.sampled_from(list(self.model.running.values())))
+    def exhaust(self, draw: Draw) -> None:
+        running = self.draw_running(draw)
         outcome = self.manager.exhaust(running.item)
         if not self.end_attempt(running):
             assert outcome is None
@@ -200,33 +207,28 @@ class WorkManagerMachine(RuleBasedStateMachine):
             running.entry.state = State.HELD
             self.model.held[id(running.item)] = running
 
-    @precondition(lambda self: self.model.held)
-    @rule(data=st.data())
-    def settle(self, data: st.DataObject) -> None:
-        held = self.model.held.pop(data.draw(st.sampled_from(list(self.model.held))))
+    def settle(self, draw: Draw) -> None:
+        held = self.model.held.pop(draw(st.sampled_from(list(self.model.held))))
         self.manager.settle(held.item)
         if self.model.entry_of(held) is not None:
             self.model.finish(held)
             self.ended_items.append(held.item)
 
-    @precondition(lambda self: self.model.running)
-    @rule(data=st.data())
-    def cancel(self, data: st.DataObject) -> None:
-        running = data.draw(st.sampled_from(list(self.model.running.values())))
+    def cancel(self, draw: Draw) -> None:
+        running = self.draw_running(draw)
         self.manager.cancel(running.item)
         if self.end_attempt(running, is_over=False):
             running.entry.state = State.QUEUED
 
-    @precondition(lambda self: self.ended_items)
-    @rule(data=st.data(), how=st.sampled_from(["succeed", "exhaust", "cancel"]))
-    def report_an_item_a_second_time(self, data: st.DataObject, how: str) -> None:
-        item = data.draw(st.sampled_from(self.ended_items))
-        if how == "succeed":
-            self.manager.succeed([item])
-        elif how == "exhaust":
-            assert self.manager.exhaust(item) is None
-        else:
-            self.manager.cancel(item)
+    def report_an_item_a_second_time(self, draw: Draw) -> None:
+        item = draw(st.sampled_from(self.ended_items))
+        match draw(st.sampled_from(["succeed", "exhaust", "cancel"])):
+            case "succeed":
+                self.manager.succeed([item])
+            case "exhaust":
+                assert self.manager.exhaust(item) is None
+            case _:
+                self.manager.cancel(item)
         self.fenced += 1
 
     def end_attempt(self, running: Running, *, is_over: bool = True) -> bool:
@@ -240,8 +242,7 @@ class WorkManagerMachine(RuleBasedStateMachine):
 
     # Commits
 
-    @rule(data=st.data())
-    def commit(self, data: st.DataObject) -> None:
+    def commit(self, draw: Draw) -> None:
         snapshots = self.manager.snapshots()
         moved = [tp for tp, partition in self.model.partitions.items() if self.has_moved(partition)]
         assert [snapshot.tp for snapshot in snapshots] == moved
@@ -249,9 +250,7 @@ class WorkManagerMachine(RuleBasedStateMachine):
             self.check_snapshot(snapshot)
         self.in_commit = list(snapshots)
 
-    @precondition(lambda self: self.in_commit)
-    @rule()
-    def confirm(self) -> None:
+    def confirm(self, draw: Draw) -> None:
         for snapshot in self.in_commit:
             self.manager.confirm(snapshot)
             partition = self.model.partitions.get(snapshot.tp)
@@ -335,10 +334,30 @@ class WorkManagerMachine(RuleBasedStateMachine):
                 self.manager.succeed([running.item])
                 if self.end_attempt(running):
                     self.model.finish(running)
-            self.take(FAR_TOO_MANY, 0)
-        self.take(FAR_TOO_MANY, 0)
+            self.take(FAR_TOO_MANY, FAR_TOO_MANY)
+        self.take(FAR_TOO_MANY, FAR_TOO_MANY)
         self.totals_are_what_one_counts_by_hand()
         self.every_unfinished_message_is_in_exactly_one_place()
+
+
+STEPS: list[tuple[str, int, Callable[[WorkManagerMachine], object]]] = [
+    ("add", 6, lambda machine: machine.model.partitions),
+    ("take_some", 6, lambda machine: machine.model.partitions),
+    ("succeed_some", 3, lambda machine: machine.model.running),
+    ("assign", 6, lambda machine: len(machine.model.partitions) < len(TPS)),
+    ("end_some", 2, lambda machine: machine.model.partitions),
+    ("go_back", 2, lambda machine: machine.model.partitions),
+    ("advance", 1, lambda machine: machine.model.partitions),
+    ("exhaust", 1, lambda machine: machine.model.running),
+    ("settle", 2, lambda machine: machine.model.held),
+    ("cancel", 1, lambda machine: machine.model.running),
+    ("commit", 2, lambda machine: machine.model.partitions),
+    ("confirm", 3, lambda machine: machine.in_commit),
+    ("stop_dispatching", 1, lambda machine: machine.model.partitions),
+    ("end_an_epoch_that_is_over", 1, lambda machine: machine.model.partitions),
+    ("add_of_an_epoch_that_is_over", 1, lambda machine: machine.model.partitions),
+    ("report_an_item_a_second_time", 1, lambda machine: machine.ended_items),
+]
 
 
 def machine_for(ordering: OrderingPolicy, **policy: Any) -> type[WorkManagerMachine]:
