@@ -1,0 +1,91 @@
+"""Whether a worker fits its execution mode, found out before anything is connected or started.
+
+Looks at what the worker is and never calls it. What cannot be told from outside (a plain wrapper may or may not return
+a coroutine) is let through here and fails the attempt when it runs.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import pickle
+from typing import TYPE_CHECKING, Any
+
+from pyrallel_consumer.dto import ExecutionMode
+from pyrallel_consumer.errors import ConfigurationError, WorkerMismatchError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_ASYNC_FITS = "use ExecutionMode.ASYNC"
+_PLAIN_FITS = "use ExecutionMode.THREAD (or ExecutionMode.PROCESS for work that keeps the CPU busy)"
+
+
+def check_worker(worker: object, mode: ExecutionMode) -> None:
+    """Raise where ``worker`` cannot run in ``mode``.
+
+    ``ConfigurationError``: no mode runs it (not callable, a class, a generator, other parameters than one item).
+    ``WorkerMismatchError``: another mode does, and the message names it.
+    """
+    name = _name(worker)
+    if isinstance(worker, type):
+        raise ConfigurationError(f"worker {name} is a class: give an instance of it, or a function")
+    if not callable(worker):
+        raise ConfigurationError(f"worker {name} cannot be called: give a function that takes one WorkItem")
+    functions = _functions(worker)
+    if any(map(inspect.isasyncgenfunction, functions)) or any(map(inspect.isgeneratorfunction, functions)):
+        raise ConfigurationError(f"worker {name} is a generator (it has `yield`): a worker works and returns")
+    _check_parameters(worker, name)
+    if mode is ExecutionMode.ASYNC:
+        if not any(map(inspect.iscoroutinefunction, functions)):
+            raise WorkerMismatchError(
+                f"worker {name} is a plain function and mode {mode} awaits `async def` workers: {_PLAIN_FITS}"
+            )
+        return
+    if inspect.iscoroutinefunction(functions[0]):
+        raise WorkerMismatchError(f"worker {name} is `async def` and mode {mode} calls plain functions: {_ASYNC_FITS}")
+    if mode is ExecutionMode.PROCESS:
+        _check_picklable(worker, name)
+
+
+def _functions(worker: Callable[..., Any]) -> list[Any]:
+    """The function that a call of ``worker`` runs, and what that one decorates, outermost first."""
+    functions: list[Any] = []
+    found: Any = worker
+    while found is not None and found not in functions:
+        while isinstance(found, functools.partial):
+            found = found.func
+        if not (inspect.isroutine(found) or inspect.iscoroutinefunction(found)):
+            found = getattr(type(found), "__call__", found)  # noqa: B004 -- the type's is what a call runs
+        functions.append(found)
+        found = getattr(found, "__wrapped__", None)
+    return functions
+
+
+def _check_parameters(worker: Callable[..., Any], name: str) -> None:
+    try:
+        signature = inspect.signature(worker)
+    except (TypeError, ValueError):
+        return  # Compiled functions may have none to look at.
+    try:
+        signature.bind(None)
+    except TypeError as error:
+        raise ConfigurationError(
+            f"worker {name}{signature} cannot be called with one WorkItem ({error}); "
+            "bind further arguments with functools.partial"
+        ) from None
+
+
+def _check_picklable(worker: object, name: str) -> None:
+    try:
+        pickle.dumps(worker)
+    except Exception as error:
+        # Whatever __reduce__ of the user's objects raises says the same: it does not get into another process.
+        raise WorkerMismatchError(
+            f"worker {name} cannot be sent to a process ({error}): define it at the top of a module, without lambdas, "
+            "locks and open files, or use ExecutionMode.THREAD"
+        ) from error
+
+
+def _name(worker: object) -> str:
+    return getattr(worker, "__qualname__", None) or repr(worker)

@@ -1,0 +1,155 @@
+"""Which workers fit which mode, and what is said about those that do not."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import Any
+from unittest.mock import AsyncMock
+
+import pytest
+
+from pyrallel_consumer.dto import ExecutionMode, WorkItem
+from pyrallel_consumer.errors import ConfigurationError, WorkerMismatchError
+from pyrallel_consumer.execution_plane.worker_kind import check_worker
+
+ASYNC, THREAD, PROCESS = ExecutionMode.ASYNC, ExecutionMode.THREAD, ExecutionMode.PROCESS
+
+
+async def async_function(item: WorkItem) -> None: ...
+async def async_with_default(item: WorkItem, limit: int = 3) -> None: ...
+async def async_of_two(database: object, item: WorkItem) -> None: ...
+async def async_of_none() -> None: ...
+async def async_by_keyword(*, item: WorkItem) -> None: ...
+
+
+async def async_generator(item: WorkItem) -> AsyncIterator[int]:
+    yield 1
+
+
+def plain_function(item: WorkItem) -> None: ...
+
+
+def plain_generator(item: WorkItem) -> Iterator[int]:
+    yield 1
+
+
+def logged(function: Callable[[WorkItem], Any]) -> Callable[[WorkItem], Any]:
+    @functools.wraps(function)
+    def call(item: WorkItem) -> Any:
+        return function(item)
+
+    return call
+
+
+def logged_async(function: Callable[[WorkItem], Coroutine[Any, Any, None]]) -> Callable[[WorkItem], Any]:
+    @functools.wraps(function)
+    async def call(item: WorkItem) -> None:
+        await function(item)
+
+    return call
+
+
+class AsyncWorker:
+    async def __call__(self, item: WorkItem) -> None: ...
+    async def method(self, item: WorkItem) -> None: ...
+
+    @classmethod
+    async def of_class(cls, item: WorkItem) -> None: ...
+
+    @staticmethod
+    async def static(item: WorkItem) -> None: ...
+
+
+class PlainWorker:
+    def __init__(self) -> None:
+        self.lock: object = None
+
+    def __call__(self, item: WorkItem) -> None: ...
+    def method(self, item: WorkItem) -> None: ...
+
+
+ASYNC_WORKERS = {
+    "function": async_function,
+    "with a default": async_with_default,
+    "bound method": AsyncWorker().method,
+    "class method": AsyncWorker.of_class,
+    "static method": AsyncWorker.static,
+    "callable object": AsyncWorker(),
+    "partial": functools.partial(async_of_two, object()),
+    "partial of a partial": functools.partial(functools.partial(async_of_two, object())),
+    "partial of a callable object": functools.partial(AsyncWorker()),
+    "decorated": logged(async_function),
+    "decorated twice": logged(logged(async_function)),
+    "decorated by async def": logged_async(async_function),
+    "decorated method": logged(AsyncWorker().method),
+    "mock": AsyncMock(),
+}
+PLAIN_WORKERS = {
+    "function": plain_function,
+    "bound method": PlainWorker().method,
+    "callable object": PlainWorker(),
+    "partial": functools.partial(plain_function),
+    "built-in": print,
+}
+
+
+@pytest.mark.parametrize("worker", ASYNC_WORKERS.values(), ids=ASYNC_WORKERS.keys())
+def test_the_async_mode_takes_whatever_is_awaited(worker: object) -> None:
+    check_worker(worker, ASYNC)
+
+
+@pytest.mark.parametrize("mode", [THREAD, PROCESS])
+@pytest.mark.parametrize("worker", PLAIN_WORKERS.values(), ids=PLAIN_WORKERS.keys())
+def test_the_other_modes_take_plain_functions(worker: object, mode: ExecutionMode) -> None:
+    check_worker(worker, mode)
+
+
+@pytest.mark.parametrize("worker", PLAIN_WORKERS.values(), ids=PLAIN_WORKERS.keys())
+def test_a_plain_function_in_the_async_mode_is_told_the_modes_that_fit(worker: object) -> None:
+    with pytest.raises(WorkerMismatchError, match=r"plain function.*ExecutionMode\.THREAD.*ExecutionMode\.PROCESS"):
+        check_worker(worker, ASYNC)
+
+
+@pytest.mark.parametrize("mode", [THREAD, PROCESS])
+@pytest.mark.parametrize("name", ["function", "bound method", "callable object", "partial", "decorated by async def"])
+def test_an_async_worker_in_the_other_modes_is_told_the_mode_that_fits(name: str, mode: ExecutionMode) -> None:
+    with pytest.raises(WorkerMismatchError, match=rf"async def.*mode {mode}.*ExecutionMode\.ASYNC"):
+        check_worker(ASYNC_WORKERS[name], mode)
+
+
+@pytest.mark.parametrize("mode", ExecutionMode)
+@pytest.mark.parametrize(
+    ("worker", "reason"),
+    [
+        (None, "cannot be called"),
+        ("worker", "cannot be called"),
+        (AsyncWorker, "is a class"),
+        (async_generator, "generator"),
+        (plain_generator, "generator"),
+        (functools.partial(async_generator), "generator"),
+        (async_of_none, "one WorkItem"),
+        (async_of_two, "one WorkItem"),
+        (async_by_keyword, "one WorkItem"),
+        (AsyncWorker.method, "one WorkItem"),
+    ],
+)
+def test_what_no_mode_can_run_is_refused_with_the_reason(worker: object, reason: str, mode: ExecutionMode) -> None:
+    with pytest.raises(ConfigurationError, match=reason) as refusal:
+        check_worker(worker, mode)
+    assert not isinstance(refusal.value, WorkerMismatchError)
+
+
+def test_the_refusal_names_the_worker_and_its_parameters() -> None:
+    with pytest.raises(ConfigurationError, match=r"async_of_two\(database: .*, item: .*\).*functools\.partial"):
+        check_worker(async_of_two, ASYNC)
+
+
+def test_a_worker_that_cannot_be_pickled_is_refused_for_processes_alone() -> None:
+    locked = PlainWorker()
+    locked.lock = threading.Lock()
+    for worker in (lambda item: None, locked, locked.method):
+        check_worker(worker, THREAD)
+        with pytest.raises(WorkerMismatchError, match=r"sent to a process.*ExecutionMode\.THREAD"):
+            check_worker(worker, PROCESS)
