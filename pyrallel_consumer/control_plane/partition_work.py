@@ -89,12 +89,12 @@ class PartitionWork:
         return len(self.tracker.unfinished) - self.in_flight - len(self.held)
 
     def add(self, messages: Sequence[Message]) -> None:
-        """Register a run of messages, ascending by offset and beyond all before, and route it."""
+        """Register a run of messages, at least one, ascending by offset and beyond all before, and route it."""
         tracker, lanes, arrived = self.tracker, self._lanes, self.ready.arrived
         unfinished = tracker.unfinished
         is_restoring = tracker.is_restoring
         size = 0
-        if messages and messages[0].offset() < tracker.next_offset:
+        if messages[0].offset() < tracker.next_offset:
             raise InvariantViolation(f"{self.tp} delivered {messages[0].offset()} again without a new epoch")
         for message in messages:
             offset = message.offset()
@@ -120,11 +120,10 @@ class PartitionWork:
                 lane.append(item)
             else:
                 arrived.append(item)
-        if messages:
-            last = messages[-1]
-            tracker.next_offset = last.offset() + 1
-            self.leader_epoch = last.leader_epoch()
-            self.loaded_bytes += size
+        last = messages[-1]
+        tracker.next_offset = last.offset() + 1
+        self.leader_epoch = last.leader_epoch()
+        self.loaded_bytes += size
 
     def take(self, most: int, slots: int) -> list[WorkItem]:
         """Start up to ``most`` ready items; the lowest offsets where there are more of them than free ``slots``."""

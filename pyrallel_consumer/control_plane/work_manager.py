@@ -338,9 +338,7 @@ class WorkManager:
         if lane.running is not item:
             return
         lane.running = None
-        place = (lane.work.tp, lane.key)
-        if self._lingering.get(place) is lane:
-            del self._lingering[place]
+        del self._lingering[lane.work.tp, lane.key]
         successor = lane.successor
         if successor is not None and successor.waiting:
             successor.work.ready.arrived.append(successor.waiting.popleft())

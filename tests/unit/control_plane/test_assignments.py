@@ -128,6 +128,17 @@ def test_an_offset_below_a_position_that_was_told_is_one_that_went_back() -> Non
     assert told(assignments.split(messages(A0, 15))) == [("went back", A0, 1, 2, 15), (A0, 2, [15])]
 
 
+def test_the_next_offset_is_the_start_then_what_follows_the_last_one_delivered_or_told() -> None:
+    assignments = Assignments()
+    assert assignments.next_offset_of(A0) is None
+    assignments.assign([start(A0, 5)])
+    assert assignments.next_offset_of(A0) == 5
+    assignments.split(messages(A0, 7))
+    assert assignments.next_offset_of(A0) == 8
+    assignments.advance(A0, 10)
+    assert assignments.next_offset_of(A0) == 10
+
+
 def test_after_going_back_the_position_is_news_from_there_on() -> None:
     assignments = Assignments()
     assignments.assign([start(A0)])

@@ -165,6 +165,14 @@ def test_nothing_is_left_of_an_ended_assignment_once_its_attempts_ended() -> Non
     assert len(manager) == 0
 
 
+def test_an_offset_that_comes_again_without_a_new_epoch_is_a_bug_of_ours_and_loud() -> None:
+    manager = manager_of()
+    manager.add(TP, 1, run_of(keyed(0, "abc")))
+
+    with pytest.raises(InvariantViolation, match=r"orders\[0\] delivered 2 again"):
+        manager.add(TP, 1, run_of(keyed(2, "d")))
+
+
 def test_going_back_keeps_what_is_unfinished_below_and_forgets_the_rest() -> None:
     manager = manager_of()
     manager.add(TP, 1, run_of(keyed(0, "abcabc")))
