@@ -56,6 +56,7 @@ class BrokerPoller:
         if self._is_started:
             raise StateError("this poller was started already")
         self._is_started = True
+        self._started.set_running_or_notify_cancel()  # from here on it cannot be cancelled
         self._thread.start()
         return self._started
 

@@ -47,7 +47,7 @@ class ClientEvents:
         self.last_error: KafkaError | None = None
         self.refusal: KafkaError | None = None
 
-    def subscribed_in(self, configuration: Mapping[str, Any], on_commit: Callable[..., None]) -> dict[str, Any]:
+    def installed_in(self, configuration: Mapping[str, Any], on_commit: Callable[..., None]) -> dict[str, Any]:
         """The configuration with our callbacks in place of the user's, which ours call in turn."""
         own: dict[str, Callable[..., None]] = {"error_cb": self._on_error, "on_commit": on_commit}
         result = dict(configuration)

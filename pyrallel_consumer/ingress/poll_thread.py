@@ -17,18 +17,17 @@ from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from pyrallel_consumer.control_plane.assignments import Assignments
 from pyrallel_consumer.control_plane.backpressure import FetchGate, GateState
-from pyrallel_consumer.control_plane.events import CommitSnapshot, PollerClosed, PollerFailed
+from pyrallel_consumer.control_plane.events import PollerClosed, PollerFailed
 from pyrallel_consumer.control_plane.start_offset import Reset
 from pyrallel_consumer.control_plane.subscription import Subscription
-from pyrallel_consumer.dto import TopicPartition
 from pyrallel_consumer.ingress.client import is_cooperative
 from pyrallel_consumer.ingress.client_errors import translate_client_error
 from pyrallel_consumer.ingress.client_events import ClientEvents
 from pyrallel_consumer.ingress.commits import Commits
 from pyrallel_consumer.ingress.ending import Ending
-from pyrallel_consumer.ingress.error_kinds import FATAL
 from pyrallel_consumer.ingress.fetch_pauses import LOAD, STOPPING, FetchPauses
 from pyrallel_consumer.ingress.log_throttle import LogThrottle
+from pyrallel_consumer.ingress.orderly_close import OrderlyClose
 from pyrallel_consumer.ingress.reader import Reader
 from pyrallel_consumer.ingress.rebalance import Rebalance
 from pyrallel_consumer.ingress.starts import StartSearch
@@ -41,9 +40,6 @@ POLL_SECONDS: Final = 0.05
 PAUSED_POLL_SECONDS: Final = 0.02
 # What the wait for the loop's answer may take beyond the grace: the loop is late, and cancelled work takes its time.
 ANSWER_MARGIN_SECONDS: Final = 1.0
-COMMIT_AGAIN_SECONDS: Final = 0.1
-# Committing the same again cannot help; the loop has tried with less before the close.
-NEVER_CONFIRMED: Final = FATAL | {"OFFSET_METADATA_TOO_LARGE", "INVALID_COMMIT_OFFSET_SIZE"}
 RESETS: Final[Mapping[str, Reset]] = {
     **dict.fromkeys(("smallest", "earliest", "beginning"), "earliest"),
     **dict.fromkeys(("largest", "latest", "end"), "latest"),
@@ -93,9 +89,10 @@ class PollThread:
         self.commits = Commits(self.assignments, clock, throttle)
         self.events = ClientEvents(clock, throttle, self._fail_with)
         self.reader = Reader(self.assignments, self.events, clock, self.deliver)
+        answer_seconds = policy.revoke_grace_seconds + ANSWER_MARGIN_SECONDS
         self.rebalance = Rebalance(
             is_cooperative=is_cooperative(configuration),
-            grace_seconds=policy.revoke_grace_seconds + ANSWER_MARGIN_SECONDS,
+            grace_seconds=answer_seconds,
             assignments=self.assignments,
             starts=StartSearch(_reset(configuration), self.ending, clock, throttle),
             commits=self.commits,
@@ -104,6 +101,14 @@ class PollThread:
             clock=clock,
             deliver=self.deliver,
             fail=self._fail,
+        )
+        self._orderly_close = OrderlyClose(
+            grace_seconds=answer_seconds,
+            rebalance=self.rebalance,
+            commits=self.commits,
+            reader=self.reader,
+            ending=self.ending,
+            clock=clock,
         )
         self._lookup = TopicLookup(
             subscription,
@@ -115,11 +120,10 @@ class PollThread:
             ending=self.ending,
             clock=clock,
         )
-        self._configuration = self.events.subscribed_in(configuration, self.commits.on_commit)
+        self._configuration = self.events.installed_in(configuration, self.commits.on_commit)
 
     def run(self, started: Future[None], ended: Future[None]) -> None:
         """The thread's whole life. ``started`` tells of the subscription or why there is none; ``ended`` comes last."""
-        started.set_running_or_notify_cancel()
         client: Consumer | None = None
         try:
             client = self._made_client()
@@ -164,24 +168,16 @@ class PollThread:
 
     def close(self, client: Consumer, seconds: float) -> None:
         """Let the loop finish, commit what it answers until that is confirmed, and end."""
-        deadline = self._clock() + seconds
         self.stop_fetching(client)
         self._is_over = True
-        if not len(self.assignments) or self.ending.is_abandoned:
-            return
-        farewell = self.rebalance.ask_to_close(min(seconds, self._policy.revoke_grace_seconds + ANSWER_MARGIN_SECONDS))
-        self._poll_until(client, lambda: farewell.is_answered, farewell.deadline)
-        if farewell.is_answered:
-            self._commit_until_confirmed(client, farewell.snapshots, deadline)
-            self.rebalance.release_answered(farewell)
-        elif not self._is_cut_short:
-            self.rebalance.drop_unanswered(farewell)
+        if len(self.assignments) and not self.ending.is_abandoned:
+            self._orderly_close.run(client, seconds)
 
     # Turns
 
     def _serve(self, client: Consumer) -> None:
         try:
-            while not (self._is_over or self._is_cut_short):
+            while not (self._is_over or self.ending.is_abandoned):
                 self._turn(client)
         except BaseException as error:  # noqa: BLE001 -- the edge of the thread: whatever escapes the client is fatal
             self._fail(error)
@@ -230,10 +226,6 @@ class PollThread:
 
     # The end
 
-    @property
-    def _is_cut_short(self) -> bool:
-        return self._failure is not None or self.ending.is_abandoned
-
     def _fail(self, error: BaseException) -> None:
         if self._failure is None:
             self._failure = error
@@ -243,29 +235,6 @@ class PollThread:
 
     def _fail_with(self, error: KafkaError) -> None:
         self._fail(KafkaException(error))
-
-    def _poll_until(self, client: Consumer, holds: Callable[[], bool], deadline: float) -> None:
-        while not (holds() or self._is_cut_short) and self._clock() < deadline:
-            self.reader.poll_aside(client, PAUSED_POLL_SECONDS)
-
-    def _commit_until_confirmed(self, client: Consumer, snapshots: Sequence[CommitSnapshot], deadline: float) -> None:
-        # An older commit must not land after this one.
-        self._poll_until(client, lambda: not self.commits.is_awaited, deadline)
-        remaining = list(snapshots)
-        while remaining and not self._is_cut_short:
-            answers: dict[TopicPartition, str | None] = {}
-            self.commits.send(client, remaining, answers.update)
-            self._poll_until(client, lambda: not self.commits.is_awaited, deadline)
-            if self.commits.is_awaited:
-                break
-            refused = {tp: code for tp, code in answers.items() if code is not None and code not in NEVER_CONFIRMED}
-            remaining = [snapshot for snapshot in remaining if snapshot.tp in refused]
-            if self._clock() >= deadline:
-                break
-            if remaining:
-                self._poll_until(client, lambda: False, min(deadline, self._clock() + COMMIT_AGAIN_SECONDS))
-        if remaining:
-            LOGGER.error("the last commit of %d partitions was not confirmed in time", len(remaining))
 
     def _close_client(self, client: Consumer) -> None:
         try:

@@ -118,18 +118,22 @@ class Rebalance:
         self._closing = self._asked(tps, self._clock() + seconds)
         return self._closing
 
-    def release_answered(self, farewell: Farewell) -> None:
-        """Let go of what the loop answered for and was committed."""
-        self._release([tp for tp, _ in farewell.partitions], "closing")
+    def release(self, tps: Collection[TopicPartition], why: str) -> list[tuple[TopicPartition, int]]:
+        """Strike partitions out of the book; returns those that were in it, with their epochs."""
+        released = self._assignments.release(tps)
+        self._pauses.forget(tps)
+        for tp, epoch in released:
+            LOGGER.info("let go of %s: %s", tp, why, extra=_extra(tp, epoch))
+        return released
 
-    def drop_unanswered(self, farewell: Farewell) -> None:
+    def drop_unanswered(self, tps: Collection[TopicPartition]) -> None:
         """Let go of what the loop did not answer for, and tell it so."""
         LOGGER.error(
             "the event loop did not let go of %d partitions in time: what it finished there last is not committed "
             "and will run again; is a worker blocking the loop?",
-            len(farewell.partitions),
+            len(tps),
         )
-        self._drop([tp for tp, _ in farewell.partitions], "unanswered")
+        self._drop(tps, "unanswered")
 
     def _take(self, client: Consumer, partitions: list[ClientPartition]) -> None:
         if not partitions:
@@ -165,10 +169,10 @@ class Rebalance:
             if farewell.wait(self._ending, self._clock):
                 going = [snapshot for snapshot in farewell.snapshots if snapshot.tp in ours]
                 self._commits.commit_before_revoke(client, going)
-                self._release(ours, "revoked")
+                self.release(ours, "revoked")
             elif not self._ending.is_abandoned:
-                self.drop_unanswered(Farewell([pair for pair in farewell.partitions if pair[0] in ours], 0.0))
-        self._release(ours, "abandoned")
+                self.drop_unanswered(ours)
+        self.release(ours, "abandoned")
         self._unassign(client, partitions)
 
     def _asked(self, tps: Collection[TopicPartition], deadline: float) -> Farewell:
@@ -177,15 +181,8 @@ class Rebalance:
         self._deliver(RevokeAsked(farewell.partitions, farewell.answer))
         return farewell
 
-    def _release(self, tps: Collection[TopicPartition], why: str) -> list[tuple[TopicPartition, int]]:
-        released = self._assignments.release(tps)
-        self._pauses.forget(tps)
-        for tp, epoch in released:
-            LOGGER.info("let go of %s: %s", tp, why, extra=_extra(tp, epoch))
-        return released
-
-    def _drop(self, tps: Sequence[TopicPartition], why: str) -> None:
-        released = self._release(tps, why)
+    def _drop(self, tps: Collection[TopicPartition], why: str) -> None:
+        released = self.release(tps, why)
         self.count += bool(released)
         for tp, epoch in released:
             self._deliver(Lost(tp, epoch))
