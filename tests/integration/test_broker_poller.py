@@ -322,6 +322,40 @@ def test_without_an_offset_and_without_a_reset_the_poller_fails(own_broker: Embe
         assert isinstance(failed.error, NoOffsetError)
 
 
+def test_an_offset_that_fell_off_the_log_moves_on_where_a_reset_is_allowed(
+    own_broker: EmbeddedBroker, group: str
+) -> None:
+    tp = TopicPartition("orders", 0)
+    producing_to(own_broker.bootstrap_servers)("orders", 50, partitions=1)
+    commit_for_group(own_broker, group, tp, 10, "")
+    own_broker.delete_records("orders", 0, 30)
+    member = Member(own_broker, "orders", group)
+
+    with running(member):
+        member.read_at_least(20)
+
+        assert member.side.offsets(tp) == list(range(30, 50))
+        assert member.commit(1, member.side.snapshots()).errors == {tp: None}
+
+
+def test_an_offset_that_fell_off_the_log_ends_the_poller_where_no_reset_is_allowed(
+    own_broker: EmbeddedBroker, group: str
+) -> None:
+    tp = TopicPartition("orders", 0)
+    producing_to(own_broker.bootstrap_servers)("orders", 50, partitions=1)
+    commit_for_group(own_broker, group, tp, 10, "")
+    own_broker.delete_records("orders", 0, 30)
+    member = Member(own_broker, "orders", group, auto_offset_reset="none")
+
+    with running(member):
+        member.side.until(lambda: member.side.of(PollerFailed))
+        member.poller.ended.result(DEADLINE_SECONDS)
+
+        error = member.side.facts[-1].error
+        assert isinstance(error, BrokerError)
+        assert error.code == "_AUTO_OFFSET_RESET"
+
+
 def test_questions_about_the_start_are_asked_again_until_the_coordinator_answers(
     own_broker: EmbeddedBroker, group: str
 ) -> None:
