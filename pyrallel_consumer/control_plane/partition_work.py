@@ -178,6 +178,11 @@ class PartitionWork:
         item.origin.running = None
         self.ready.arrived.append(item)
 
+    def put_back_held(self) -> None:
+        """The held items are to be tried again, each at the head of its key."""
+        self.ready.arrived.extend(self.held.values())
+        self.held.clear()
+
     def go_back(self, epoch: int, offset: int) -> None:
         """Offsets from ``offset`` on come again: forget them; what is unfinished below goes on under ``epoch``."""
         self._forget(offset)
@@ -260,17 +265,11 @@ class PartitionWork:
                 lane.waiting = deque(kept)
             if id(lane) not in alive:
                 del self._lanes[key]
-                self._let_linger(lane)
+                if lane.running is not None:
+                    self._lingering[self.tp, key] = lane
         self.in_flight -= len(forgotten) - idle
         self._measured_at = -1
         self.measure()
-
-    def _let_linger(self, lane: VirtualPartition) -> None:
-        place = (self.tp, lane.key)
-        if lane.running is not None:
-            self._lingering[place] = lane
-        elif (predecessor := self._lingering.get(place)) is not None and predecessor.successor is lane:
-            predecessor.successor = None
 
     def _waits_for_predecessor(self, lane: VirtualPartition) -> bool:
         predecessor = self._lingering.get((self.tp, lane.key))

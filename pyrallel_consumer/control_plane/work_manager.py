@@ -108,6 +108,8 @@ class WorkManager:
         work = self._works.get(fact.tp)
         if work is not None and work.epoch == fact.old_epoch:
             work.go_back(fact.epoch, fact.offset)
+            if not work.held:
+                self.resume(fact.tp, "exhausted")  # The message that it was paused for is gone.
             self._pause_changes[fact.tp] = None
 
     @property
@@ -285,13 +287,17 @@ class WorkManager:
             reasons.add(reason)
 
     def resume(self, tp: TopicPartition, reason: str) -> None:
-        """This reason to pause is gone."""
+        """This reason to pause is gone. With ``exhausted`` the messages that gave it are tried again."""
         reasons = self._pause_reasons.get(tp)
         if reasons is not None and reason in reasons:
             reasons.remove(reason)
             if not reasons:
                 del self._pause_reasons[tp]
                 self._pause_changes[tp] = None
+            if reason == "exhausted":
+                work = self._works[tp]
+                work.put_back_held()
+                self._list(work)
 
     def pause_reasons(self, tp: TopicPartition) -> tuple[str, ...]:
         """Why ``tp`` is paused, sorted; empty where it is not."""

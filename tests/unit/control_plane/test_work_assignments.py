@@ -11,8 +11,11 @@ from pyrallel_consumer.control_plane.events import (
     OffsetWentBack,
     Pause,
     PositionAdvanced,
+    Resume,
 )
 from pyrallel_consumer.control_plane.virtual_partition import VirtualPartition
+from pyrallel_consumer.control_plane.work_manager import WorkPolicy
+from pyrallel_consumer.dto import OnExhausted
 from pyrallel_consumer.errors import InvariantViolation
 from tests.unit.control_plane.builders import (
     OTHER,
@@ -215,3 +218,18 @@ def test_after_going_back_the_lower_offset_is_worth_committing_and_pauses_are_to
     assert picture_of(manager).committed_offset == 1
     assert only(manager.snapshots()).offset == 1
     assert manager.take_pause_changes() == [Pause(TP, 2)]
+
+
+def test_a_partition_paused_for_a_message_that_is_forgotten_is_fetched_again() -> None:
+    manager = manager_of(policy=WorkPolicy(on_exhausted=OnExhausted.PAUSE_PARTITION))
+    manager.add(TP, 1, run_of(keyed(0, "abc")))
+    a, b, _ = manager.take(10)
+    manager.exhaust(a)
+    manager.exhaust(b)
+    manager.take_pause_changes()
+    manager.go_back(OffsetWentBack(TP, 1, 2, 1))
+    assert manager.take_pause_changes() == [Pause(TP, 2)]
+
+    manager.go_back(OffsetWentBack(TP, 2, 3, 0))
+    assert manager.pause_reasons(TP) == ()
+    assert manager.take_pause_changes() == [Resume(TP, 3)]

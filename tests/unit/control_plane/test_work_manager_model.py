@@ -214,6 +214,15 @@ class WorkManagerMachine(RuleBasedStateMachine):
             self.model.finish(held)
             self.ended_items.append(held.item)
 
+    def resume_after_exhausted(self, draw: Draw) -> None:
+        partition = self.draw_partition(draw)
+        is_paused = "exhausted" in self.manager.pause_reasons(partition.tp)
+        self.manager.resume(partition.tp, "exhausted")
+        for held in [held for held in self.model.held.values() if is_paused and held.tp == partition.tp]:
+            if self.model.entry_of(held) is not None:
+                held.entry.state = State.QUEUED
+                del self.model.held[id(held.item)]
+
     def cancel(self, draw: Draw) -> None:
         running = self.draw_running(draw)
         self.manager.cancel(running.item)
@@ -351,6 +360,7 @@ STEPS: list[tuple[str, int, Callable[[WorkManagerMachine], object]]] = [
     ("exhaust", 1, lambda machine: machine.model.running),
     ("settle", 2, lambda machine: machine.model.held),
     ("cancel", 1, lambda machine: machine.model.running),
+    ("resume_after_exhausted", 1, lambda machine: machine.model.partitions and machine.model.held),
     ("commit", 2, lambda machine: machine.model.partitions),
     ("confirm", 3, lambda machine: machine.in_commit),
     ("stop_dispatching", 1, lambda machine: machine.model.partitions),

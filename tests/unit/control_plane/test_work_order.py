@@ -179,3 +179,19 @@ def test_pausing_the_partition_of_an_exhausted_message_asks_for_its_pause() -> N
     assert manager.exhaust(item) is OnExhausted.PAUSE_PARTITION
     assert manager.take_pause_changes() == [Pause(TP, 1)]
     assert picture_of(manager).paused_for == ("exhausted",)
+
+
+def test_a_partition_that_is_resumed_after_its_exhausted_messages_runs_them_again() -> None:
+    manager = manager_of(policy=WorkPolicy(on_exhausted=OnExhausted.PAUSE_PARTITION))
+    manager.add(TP, 1, run_of(keyed(0, "aab")))
+    a, b = manager.take(5)
+    manager.exhaust(a)
+    manager.exhaust(b)
+    manager.resume(TP, "user")
+    assert manager.take(5) == []
+
+    manager.resume(TP, "exhausted")
+    assert picture_of(manager).held == 0
+    assert manager.take(5) == [a, b]
+    manager.succeed([a])
+    assert offsets_of(manager.take(5)) == [1]
