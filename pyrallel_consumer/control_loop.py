@@ -8,14 +8,10 @@ Nothing spins: turns are asked for by facts, by completions, and by one ticker.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pyrallel_consumer.control_plane.commit_sequence import FATAL, CommitSequence
-from pyrallel_consumer.control_plane.drain import Drain, DrainStep
 from pyrallel_consumer.control_plane.events import (
     Assigned,
     Commit,
@@ -30,19 +26,18 @@ from pyrallel_consumer.control_plane.events import (
     Resume,
     RevokeAsked,
 )
-from pyrallel_consumer.dto import OnExhausted
-from pyrallel_consumer.errors import BrokerError, MessageExhaustedError
+from pyrallel_consumer.errors import BrokerError, StateError
 from pyrallel_consumer.execution_plane.engine import CompletionChannel
+from pyrallel_consumer.exhausted import ExhaustedMessages
+from pyrallel_consumer.revocation import Revocation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextvars import Context
 
     from pyrallel_consumer.control_plane.work_manager import WorkManager
-    from pyrallel_consumer.dto import TopicPartition, WorkItem
-    from pyrallel_consumer.execution_plane.engine import ExecutionEngine, Failed
-
-logger = logging.getLogger("pyrallel_consumer.control_loop")
+    from pyrallel_consumer.execution_plane.engine import ExecutionEngine
+    from pyrallel_consumer.exhausted import DeadLetters
 
 TURN_SECONDS = 0.002
 """How long one turn may keep the loop."""
@@ -52,7 +47,8 @@ FIRST_START_CHUNK = 8
 SLOW_CHUNK_SECONDS = 0.001
 """A chunk of starts that took longer runs the workers' own code: the next one is half as large."""
 TICK_SECONDS = 0.05
-MIN_TICK_SECONDS = 0.001
+MIN_ALARM_SECONDS = 0.001
+"""No two alarms come closer than this, however close the times they are set for."""
 
 
 class Ingress(Protocol):
@@ -64,23 +60,11 @@ class Ingress(Protocol):
     def resume(self, command: Resume) -> None: ...
 
 
-class DeadLetters(Protocol):
-    """Where exhausted messages go; ``settle`` of the work manager follows each acknowledgement."""
-
-    def send(self, item: WorkItem, error: BaseException, attempt: int) -> None: ...
-
-
-@dataclass(slots=True)
-class _Revocation:
-    asked: RevokeAsked
-    tps: frozenset[TopicPartition]
-    drain: Drain
-
-
 class ControlLoop:
     """Moves facts, completions and items between the poll thread, the work manager and the engine.
 
-    ``fail`` is called once with the error that ends the consumer. All methods but ``deliver`` belong to the loop.
+    ``fail`` is called with the error that ends the consumer. All methods but ``deliver`` belong to the loop. ``clock``
+    must go on within a callback, as ``time.monotonic`` does: uvloop's time stands still there, and no budget would end.
     """
 
     def __init__(
@@ -93,30 +77,45 @@ class ControlLoop:
         loop: asyncio.AbstractEventLoop,
         base: Context,
         fail: Callable[[BaseException], None],
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self.manager = manager
         self.commits = commits
         self.engine = engine
-        self.channel = CompletionChannel(self._wake)
+        self.channel = CompletionChannel(self.wake)
         self.ingress: Ingress | None = None
-        self.dead_letters: DeadLetters | None = None
-        self.is_closed_by_poller = False
+        self.has_poller_ended = False
         self.is_broken = False
-        self.heartbeat = loop.time()
         self.on_tick: list[Callable[[float], None]] = []
+        self._clock = clock or loop.time
+        self.heartbeat = self._clock()
         self._revoke_grace_seconds = revoke_grace_seconds
         self._loop = loop
         self._base = base
         self._fail = fail
+        self._exhausted = ExhaustedMessages(manager, fail, self._clock)
         self._inbox: deque[Any] = deque()
         self._inbox_at = 0
         self._messages_taken = 0
         self._is_scheduled = False
+        self._is_stopped = False
         self._start_chunk = FIRST_START_CHUNK
-        self._revocation: _Revocation | None = None
+        self._revocation: Revocation | None = None
         self._ticker: asyncio.TimerHandle | None = None
+        self._tick_at = 0.0
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = 0.0
         self._changed = asyncio.Event()
         self._is_final = False
+
+    @property
+    def dead_letters(self) -> DeadLetters | None:
+        """Where exhausted messages are sent, None where they are only held."""
+        return self._exhausted.dead_letters
+
+    @dead_letters.setter
+    def dead_letters(self, letters: DeadLetters | None) -> None:
+        self._exhausted.dead_letters = letters
 
     # In from other threads
 
@@ -136,76 +135,98 @@ class ControlLoop:
         self._tick()
 
     def stop(self) -> None:
-        """Tick no more. What still arrives is ignored."""
-        if self._ticker is not None:
-            self._ticker.cancel()
-        self._ticker = None
+        """Turn and tick no more. What still arrives is ignored."""
+        self._is_stopped = True
         self._is_scheduled = True
+        for timer in (self._ticker, self._alarm):
+            if timer is not None:
+                timer.cancel()
+        self._changed.set()
 
     async def until(self, holds: Callable[[], bool], deadline: float) -> bool:
-        """Wait until ``holds()`` after some turn or tick, or the deadline; returns whether it held."""
+        """Wait until ``holds()`` after some turn or tick, or the deadline; returns whether it held.
+
+        Returns soon after ``stop``, too, and when the pump has broken.
+        """
         while not holds():
-            if self.is_broken or self._loop.time() >= deadline:
+            if self._is_stopped or self._clock() >= deadline:
                 return False
             self._changed.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(deadline):
-                    await self._changed.wait()
+            await self._changed.wait()  # Every tick sets it: no wait is longer than that.
         return True
 
     def begin_final_commits(self) -> None:
         """From now on commit at every tick, not by interval: the consumer stops."""
         self._is_final = True
-        self._wake()
+        self.wake()
+
+    def wake(self) -> None:
+        """Have a turn soon."""
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self._loop.call_soon(self.turn, context=self._base)
 
     # Turns
 
     def turn(self) -> None:
         """Take what has come, within the budget; the rest waits for a turn that is asked for at once."""
+        if self._is_stopped:
+            return
         try:
             self._is_scheduled = True
-            started_at = self.heartbeat = self._loop.time()
-            self._sweep(started_at)
-            while self._step():
-                if self._loop.time() - started_at >= TURN_SECONDS:
-                    break
-            self._step_revocation()
+            started_at = self.heartbeat = self._clock()
+            sweep_at = self.engine.next_sweep_at()
+            if sweep_at is not None and sweep_at <= started_at:
+                self.engine.sweep(started_at)
+            while self._step() and self._clock() - started_at < TURN_SECONDS:
+                pass
+            if self._revocation is not None:
+                self._step_revocation(self._revocation)
             self._grant()
             self._is_scheduled = False
             if self._has_work():
-                self._wake()
+                self.wake()
+            self._set_alarm(started_at)
             self._changed.set()
-        except Exception as error:  # noqa: BLE001 -- the edge of the pump: whatever escapes it ends the consumer
+        except BaseException as error:
             self._break(error)
+            if not isinstance(error, Exception):
+                raise
 
-    def _break(self, error: Exception) -> None:
+    def _break(self, error: BaseException) -> None:
         """The books may be wrong: nothing more is taken, started or committed."""
         self.is_broken = True
         self.stop()
-        self._changed.set()
+        if not isinstance(
+            error, Exception
+        ):  # Ctrl-C while no handler was in place: not ours to keep or to raise again.
+            cut = StateError(f"the consumer was cut short by {type(error).__name__}: what is uncommitted runs again")
+            cut.__cause__ = error
+            error = cut
         self._fail(error)
 
-    def _sweep(self, now: float) -> None:
+    def _set_alarm(self, now: float) -> None:
+        """Have a turn when the engine or a revocation is next due, where that is before the next tick."""
+        due = [self.engine.next_sweep_at()]
         if self._revocation is not None:
-            # What failed since the revoke began is not tried again here: the next owner does it.
-            tps = self._revocation.tps
-            self.engine.withdraw(lambda item: item.tp in tps)
-        at = self.engine.next_sweep_at()
-        if at is None:
+            due.append(self._revocation.next_step_at)
+        at = max(min((at for at in due if at is not None), default=self._tick_at), now + MIN_ALARM_SECONDS)
+        if at >= self._tick_at or (self._alarm is not None and self._alarm_at <= at):
             return
-        if at <= now:
-            self.engine.sweep(now)
-        elif self._ticker is not None and at < self._ticker.when():
-            self._ticker.cancel()
-            self._ticker = self._loop.call_at(at, self._tick, context=self._base)
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_at = at
+        self._alarm = self._call_in(at - now, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self.turn()
+
+    def _call_in(self, seconds: float, call: Callable[[], None]) -> asyncio.TimerHandle:
+        return self._loop.call_at(self._loop.time() + seconds, call, context=self._base)
 
     def _has_work(self) -> bool:
         return bool(self._inbox) or self.channel.has_items or (self.manager.ready > 0 and self.engine.capacity() > 0)
-
-    def _wake(self) -> None:
-        if not self._is_scheduled:
-            self._is_scheduled = True
-            self._loop.call_soon(self.turn, context=self._base)
 
     def _step(self) -> bool:
         has_completions = self.channel.has_items and self._take_completions()
@@ -217,27 +238,10 @@ class ControlLoop:
         manager = self.manager
         manager.succeed(finished.successes)
         for failed in finished.failures:
-            self._exhaust(failed)
+            self._exhausted.take(failed)
         for cancelled in finished.cancellations:
             manager.cancel(cancelled.item)
         return True
-
-    def _exhaust(self, failed: Failed) -> None:
-        outcome = self.manager.exhaust(failed.item)
-        if outcome is None:
-            return
-        item = failed.item
-        extra = {"topic": item.topic, "partition": item.partition, "offset": item.offset, "epoch": item.epoch}
-        text = f"{item.id} failed after {failed.attempt} attempts: {type(failed.error).__name__}"
-        if outcome is OnExhausted.DLQ and self.dead_letters is not None:
-            self.dead_letters.send(item, failed.error, failed.attempt)
-        elif outcome is OnExhausted.STOP:
-            msg = f"{text}; on_exhausted is 'stop', so the consumer stops and the offset stays uncommitted"
-            error = MessageExhaustedError(msg)
-            error.__cause__ = failed.error
-            self._fail(error)
-        else:
-            logger.error("%s; on_exhausted is %r", text, outcome.value, extra=extra)
 
     def _take_facts(self) -> bool:
         budget = CHUNK
@@ -280,9 +284,10 @@ class ControlLoop:
                 self._forget_ended()
                 self.engine.cancel(lambda item: not manager.is_current(item))
             case PollerFailed(error):
+                self.has_poller_ended = True
                 self._fail(error)
             case PollerClosed():
-                self.is_closed_by_poller = True
+                self.has_poller_ended = True
             case _:
                 msg = f"unknown fact {fact!r}"
                 raise TypeError(msg)
@@ -295,10 +300,10 @@ class ControlLoop:
         if not items:
             return False
         submit = self.engine.submit
-        started_at = self._loop.time()
+        started_at = self._clock()
         for item in items:
             submit(item)
-        if self._loop.time() - started_at > SLOW_CHUNK_SECONDS:
+        if self._clock() - started_at > SLOW_CHUNK_SECONDS:
             self._start_chunk = max(1, self._start_chunk // 2)
         else:
             self._start_chunk = min(CHUNK, self._start_chunk * 2)
@@ -316,60 +321,53 @@ class ControlLoop:
         return self._revocation is not None
 
     def _begin_revocation(self, asked: RevokeAsked) -> None:
-        tps = frozenset(tp for tp, _ in asked.partitions)
-        self.manager.stop_dispatching(tps)
-        self.engine.withdraw(lambda item: item.tp in tps)
-        drain = Drain(self._loop.time() + self._revoke_grace_seconds)
-        self._revocation = _Revocation(asked, tps, drain)
+        deadline = self._clock() + self._revoke_grace_seconds
+        self._revocation = Revocation(asked, self.manager, self.engine, deadline=deadline)
 
-    def _step_revocation(self) -> None:
-        revocation = self._revocation
-        if revocation is None or self.channel.has_items:
-            return
-        tps = revocation.tps
-        running = self.engine.running(lambda item: item.tp in tps)
-        match revocation.drain.step(running, self._loop.time()):
-            case DrainStep.CANCEL:
-                self.engine.cancel(lambda item: item.tp in tps)
-            case DrainStep.DONE:
-                self._revocation = None
-                revocation.asked.answer(self.manager.end(revocation.asked.partitions, is_lost=False))
-            case DrainStep.WAIT:
-                pass
+    def _step_revocation(self, revocation: Revocation) -> None:
+        revocation.withdraw()
+        while self.channel.has_items:  # However busy the other partitions are: theirs are at most what is in flight.
+            self._take_completions()
+        if revocation.step(self._clock()):
+            self._revocation = None
 
     def _forget_ended(self) -> None:
         """Retries of ended assignments are withdrawn; a revocation that the poll thread gave up is dropped."""
         is_current = self.manager.is_current
         self.engine.withdraw(lambda item: not is_current(item))
-        if self._revocation is not None:
-            gone = {work.tp for work in self.manager}
-            if not self._revocation.tps & gone:
-                self._revocation = None
+        if self._revocation is not None and self._revocation.is_moot:
+            self._revocation = None
 
     # Commits and the ticker
 
     def _take_answer(self, answered: CommitAnswered) -> None:
         for tp, code in self.commits.answer(answered).items():
             if code in FATAL:
-                msg = f"the broker fenced this consumer off while it committed {tp}: another has its group.instance.id"
-                self._fail(BrokerError(msg, code=code))
+                message = (
+                    f"the broker fenced this consumer off while it committed {tp}: another has its group.instance.id"
+                )
+                self._fail(BrokerError(message, code=code))
                 return
-            logger.warning("commit of %s failed with %s; the next commit tries again", tp, code)
 
     def _tick(self) -> None:
+        if self._is_stopped:
+            return
         try:
-            now = self._loop.time()
+            now = self._clock()
+            self._tick_at = now + TICK_SECONDS
             self.manager.note_failing(self.engine.waiting())
             self.manager.observe(now)
             self.manager.review_shares()
             self._send_commands(now)
             for call in self.on_tick:
                 call(now)
-            self.turn()
-            if not self.is_broken:
-                self._ticker = self._loop.call_at(self._next_tick_at(now), self._tick, context=self._base)
-        except Exception as error:  # noqa: BLE001 -- the edge of the pump: whatever escapes it ends the consumer
+            self._ticker = self._call_in(TICK_SECONDS, self._tick)
+        except BaseException as error:
             self._break(error)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            self.turn()
 
     def _send_commands(self, now: float) -> None:
         ingress = self.ingress
@@ -383,9 +381,3 @@ class ControlLoop:
         commit = self.commits.next(now, is_final=self._is_final)
         if commit is not None:
             ingress.commit(commit)
-
-    def _next_tick_at(self, now: float) -> float:
-        due = [now + TICK_SECONDS, self.engine.next_sweep_at()]
-        if self._revocation is not None:
-            due.append(self._revocation.drain.next_step_at)
-        return max(now + MIN_TICK_SECONDS, min(at for at in due if at is not None))
