@@ -10,13 +10,14 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as ClientPartition
 
 from pyrallel_consumer.control_plane.assignments import Assignments
+from pyrallel_consumer.control_plane.commit_sequence import METADATA_TOO_LARGE
 from pyrallel_consumer.control_plane.events import CommitSnapshot
 from pyrallel_consumer.dto import TopicPartition
 from pyrallel_consumer.ingress.log_throttle import LogThrottle
@@ -85,16 +86,32 @@ class Commits:
         live = self._live(snapshots)
         if not live:
             return
-        may_wait = self._coordinator_answers(client, live[0].tp)
+        if self._coordinator_answers(client, live[0].tp):
+            self._commit_and_wait(client, live)
+            return
         self.sent += 1
         try:
-            if may_wait:
-                answer = client.commit(offsets=[_offer(s) for s in live], asynchronous=False)
-                self._note({TopicPartition(p.topic, p.partition): p.error for p in answer or ()})
-            else:
-                client.commit(offsets=[_offer(s) for s in live], asynchronous=True)
+            client.commit(offsets=[_offer(s) for s in live], asynchronous=True)
         except KafkaException as error:
             self._note(dict.fromkeys((s.tp for s in live), error.args[0]))
+
+    def _commit_and_wait(self, client: Consumer, snapshots: Sequence[CommitSnapshot]) -> None:
+        """Commit now or never. Metadata that is too large is blamed on the whole request, so then each goes alone,
+        and the guilty one without its map: its offset must not stay behind for it.
+        """
+        self.sent += 1
+        try:
+            answer = client.commit(offsets=[_offer(s) for s in snapshots], asynchronous=False)
+            self._note({TopicPartition(p.topic, p.partition): p.error for p in answer or ()})
+        except KafkaException as error:
+            self._note(dict.fromkeys((s.tp for s in snapshots), error.args[0]))
+            if error.args[0].name() != METADATA_TOO_LARGE:
+                return
+            if len(snapshots) > 1:
+                for snapshot in snapshots:
+                    self._commit_and_wait(client, [snapshot])
+            elif snapshots[0].metadata:
+                self._commit_and_wait(client, [replace(snapshots[0], metadata="")])
 
     def commit_starts(self, client: Consumer, offsets: Mapping[TopicPartition, int]) -> set[TopicPartition]:
         """Commit where groups without an offset begin, waiting; returns the partitions for which it failed.

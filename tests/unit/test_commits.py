@@ -30,11 +30,14 @@ class ScriptedClient:
         self.refuses: KafkaError | None = None
         self.refuses_partitions: KafkaError | None = None
         self.is_frozen = False
+        self.most_metadata = 4096
 
     def commit(self, *, offsets: list[ClientPartition], asynchronous: bool) -> list[Any] | None:
         self.asked.append(("async" if asynchronous else "sync", {(p.topic, p.partition): p.offset for p in offsets}))
         if self.refuses is not None:
             raise KafkaException(self.refuses)
+        if any(len(p.metadata or "") > self.most_metadata for p in offsets):
+            raise KafkaException(KafkaError(KafkaError.OFFSET_METADATA_TOO_LARGE))
         return None if asynchronous else [Answer(p, self.refuses_partitions) for p in offsets]
 
     def committed(self, partitions: list[ClientPartition], timeout: float) -> list[ClientPartition]:
@@ -70,8 +73,8 @@ class Rig:
         )
         self.answers: list[dict[TopicPartition, str | None]] = []
 
-    def snapshot(self, tp: TopicPartition, offset: int) -> CommitSnapshot:
-        return CommitSnapshot(tp, self.epochs[tp], offset, "", 0, None)
+    def snapshot(self, tp: TopicPartition, offset: int, metadata: str = "") -> CommitSnapshot:
+        return CommitSnapshot(tp, self.epochs[tp], offset, metadata, 0, None)
 
     def send(self, **offsets: int) -> None:
         snapshots = [self.snapshot({"a": A, "b": B}[name], offset) for name, offset in offsets.items()]
@@ -127,6 +130,20 @@ def test_a_commit_the_client_does_not_even_take_is_answered_at_once(rig: Rig) ->
 
     assert rig.answers == [dict.fromkeys((A, B), "REBALANCE_IN_PROGRESS")]
     assert not rig.commits.is_awaited
+
+
+def test_before_a_revoke_metadata_that_is_too_large_costs_its_partition_the_map_and_nobody_an_offset(rig: Rig) -> None:
+    rig.client.most_metadata = 3
+    snapshots = [rig.snapshot(A, 5, "map"), rig.snapshot(B, 7, "larger map")]
+    rig.commits.commit_before_revoke(cast("Consumer", rig.client), snapshots)
+
+    assert rig.client.asked == [
+        ("probe", {}),
+        ("sync", {A: 5, B: 7}),
+        ("sync", {A: 5}),
+        ("sync", {B: 7}),
+        ("sync", {B: 7}),
+    ]
 
 
 def test_what_is_not_assigned_any_more_is_not_sent(rig: Rig) -> None:
