@@ -175,6 +175,8 @@ class ControlLoop:
         try:
             self._is_scheduled = True
             started_at = self.heartbeat = self._clock()
+            if self._revocation is not None:
+                self._revocation.withdraw()  # Before the sweep: what failed meanwhile is not tried again here.
             sweep_at = self.engine.next_sweep_at()
             if sweep_at is not None and sweep_at <= started_at:
                 self.engine.sweep(started_at)
