@@ -9,13 +9,14 @@ from __future__ import annotations
 import functools
 import inspect
 import pickle
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from pyrallel_consumer.dto import ExecutionMode
 from pyrallel_consumer.errors import ConfigurationError, WorkerMismatchError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+Worker = Callable[..., Any]
+"""A worker as users give it, before ``check_worker`` has looked at it: ``async def`` or plain, by mode."""
 
 _ASYNC_FITS = "use ExecutionMode.ASYNC"
 _PLAIN_FITS = "use ExecutionMode.THREAD (or ExecutionMode.PROCESS for work that keeps the CPU busy)"
@@ -27,7 +28,7 @@ def check_worker(worker: object, mode: ExecutionMode) -> None:
     ``ConfigurationError``: no mode runs it (not callable, a class, a generator, other parameters than one item).
     ``WorkerMismatchError``: another mode does, and the message names it.
     """
-    name = _name(worker)
+    name = name_of(worker)
     if isinstance(worker, type):
         raise ConfigurationError(f"worker {name} is a class: give an instance of it, or a function")
     if not callable(worker):
@@ -87,5 +88,6 @@ def _check_picklable(worker: object, name: str) -> None:
         ) from error
 
 
-def _name(worker: object) -> str:
+def name_of(worker: object) -> str:
+    """What sentences and log lines call the worker."""
     return getattr(worker, "__qualname__", None) or repr(worker)
