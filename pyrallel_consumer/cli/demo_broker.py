@@ -17,6 +17,10 @@ from pyrallel_consumer.errors import BrokerError
 from pyrallel_consumer.ingress.embedded import PLAIN_PARTITIONS, EmbeddedBroker
 from pyrallel_consumer.ingress.scratch_topic import ScratchTopic
 
+IN_FLIGHT_PER_MS = 60
+"""What one core can keep going; more at once only makes each order wait longer, and its customer's next with it."""
+FEWEST_IN_FLIGHT = 100
+MOST_IN_FLIGHT = 2000
 GRACE_MS = 500
 """How long after the workers' own time a revoke still waits: on a busy machine a few milliseconds become many."""
 
@@ -35,6 +39,7 @@ def execution_config(plan: DemoPlan) -> ExecutionConfig:
     """How workers run; leaving and handing over wait for those that run, however long they take."""
     return ExecutionConfig(
         mode=ExecutionMode.ASYNC,
+        max_in_flight=min(MOST_IN_FLIGHT, max(FEWEST_IN_FLIGHT, round(plan.worker_ms * IN_FLIGHT_PER_MS))),
         max_revoke_grace_ms=round(plan.worker_ms) + GRACE_MS,
         shutdown_drain_timeout_ms=round(plan.worker_ms) + 10 * GRACE_MS,
     )

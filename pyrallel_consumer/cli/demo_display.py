@@ -20,6 +20,8 @@ from pyrallel_consumer.cli.demo_picture import PartitionRow, Picture
 from pyrallel_consumer.cli.demo_verdict import Verdict
 
 PLAIN_LINE_SECONDS = 1.0
+REDRAW_SECONDS = 0.1
+"""Drawing costs milliseconds that the workers' loop could use."""
 MOST_PLAIN_PARTITIONS = 16
 BLOCKS = "▁▂▃▄▅▆▇█"
 SPARKLINE_WIDTH = 32
@@ -98,6 +100,8 @@ class LiveDisplay:
         self._began_at = clock()
         # Nothing is drawn by a thread of rich's own: the run draws, so a picture is never half old, half new.
         self._live = Live(console=console, auto_refresh=False, vertical_overflow="crop")
+        self._picture: Picture | None = None
+        self._drawn_at = float("-inf")
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -113,11 +117,20 @@ class LiveDisplay:
         self._console.print(elapsed + Text(event))
 
     def show(self, picture: Picture) -> None:
-        self._live.update(live_view(picture, self._console.width, self._console.height), refresh=True)
+        self._picture = picture
+        now = self._clock()
+        if now >= self._drawn_at + REDRAW_SECONDS:
+            self._drawn_at = now
+            self._draw(picture)
 
     def conclude(self, verdict: Verdict) -> None:
+        if self._picture is not None:
+            self._draw(self._picture)
         self._live.stop()
         self._console.print(Text(), verdict_panel(verdict), sep="\n")
+
+    def _draw(self, picture: Picture) -> None:
+        self._live.update(live_view(picture, self._console.width, self._console.height), refresh=True)
 
 
 def plain_line(picture: Picture) -> str:
@@ -134,7 +147,9 @@ def plain_line(picture: Picture) -> str:
 
 def live_view(picture: Picture, width: int, height: int) -> RenderableType:
     """One moment as it is drawn on a terminal of this size."""
-    done = ProgressBar(total=picture.expected, completed=picture.processed, width=None)
+    done = ProgressBar(
+        total=picture.expected, completed=picture.processed, complete_style="green", finished_style="green"
+    )
     share = picture.processed / picture.expected if picture.expected else 1.0
     head = Table.grid(padding=(0, 2), expand=True)
     head.add_column(no_wrap=True)
@@ -146,12 +161,12 @@ def live_view(picture: Picture, width: int, height: int) -> RenderableType:
         Text(sparkline(picture.rates, SPARKLINE_WIDTH), style="green"),
         Text.assemble(
             (f"{picture.rate:,.0f}/s", "bold green"),
-            f"  {picture.rate / picture.sequential_bound:,.0f} times one at a time ({picture.sequential_bound:,.0f}/s)",
+            f"  {picture.rate / picture.sequential_bound:,.0f} times one at a time ({picture.sequential_bound:,g}/s)",
         ),
     )
     head.add_row(
         Text("in flight", style="bold"),
-        Text(f"{picture.in_flight:,} workers at once, {picture.queued:,} queued", no_wrap=True, overflow="ellipsis"),
+        Text(f"{picture.in_flight:,} at once, most {picture.most_in_flight:,}", no_wrap=True, overflow="ellipsis"),
         _promises(picture),
     )
     body = _partitions_table(
@@ -196,8 +211,8 @@ def _partitions_table(rows: Sequence[PartitionRow], most_rows: int, bar_width: i
     table.add_column(Text.assemble("committed ", ("read", "yellow"), (" to come", "bright_black")))
     for name in ("lag", "in flight", "gaps"):
         table.add_column(name, justify="right", min_width=7)
-    consumers = {row.consumer for row in rows if row.consumer}
-    for row in rows[:most_rows]:
+    shown = rows if len(rows) <= most_rows + 1 else rows[:most_rows]
+    for row in shown:
         colour = _colour(row.consumer)
         table.add_row(
             str(row.partition),
@@ -207,11 +222,9 @@ def _partitions_table(rows: Sequence[PartitionRow], most_rows: int, bar_width: i
             f"{row.in_flight:,}",
             f"{row.gaps:,}",
         )
-    if len(rows) <= most_rows:
+    if len(shown) == len(rows):
         return table
-    return Group(
-        table, Text(f"and {len(rows) - most_rows} more partitions, with {len(consumers)} consumers", style="dim")
-    )
+    return Group(table, Text(f"and {len(rows) - len(shown)} more partitions", style="dim"))
 
 
 def _promises(picture: Picture) -> Text:

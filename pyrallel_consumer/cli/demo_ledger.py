@@ -43,6 +43,7 @@ class Ledger:
     """Counts what happened to ``expected`` orders; ``clock`` tells seconds.
 
     ``processed`` counts orders that ended well, each once; ``failed`` those whose last run failed; ``runs`` every run.
+    ``running`` orders are being worked on, of all consumers together, and never more than ``most_running`` were.
     """
 
     def __init__(self, expected: int, clock: Callable[[], float]) -> None:
@@ -51,6 +52,7 @@ class Ledger:
         self.failed = 0
         self.runs = 0
         self.running = 0
+        self.most_running = 0
         self.duplicates = 0
         self.order_violations = 0
         self.processed_by: Counter[str] = Counter()
@@ -80,6 +82,7 @@ class Ledger:
             self.first_started_at = self._clock()
         self.runs += 1
         self.running += 1
+        self.most_running = max(self.most_running, self.running)
         known = self._customers.setdefault(customer, _Customer())
         is_retry = nth in known.failed and nth not in known.running
         if is_retry:

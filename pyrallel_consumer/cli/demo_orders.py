@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 EAGER_SHARE = 100
 """One customer in so many is an eager one, and at least one is."""
-EAGERNESS = 10
+EAGERNESS = 5
 """How many times as often an eager customer orders."""
 CATALOGUE = (
     ("TEA-ASSAM-250", 690),

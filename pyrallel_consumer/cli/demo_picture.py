@@ -40,7 +40,7 @@ class Picture:
     rates: tuple[float, ...]
     sequential_bound: float
     in_flight: int
-    queued: int
+    most_in_flight: int
     order_violations: int
     duplicates: int
     rows: tuple[PartitionRow, ...]

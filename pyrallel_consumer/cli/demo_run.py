@@ -8,10 +8,12 @@ step waits for the condition it needs, none for a time. What is judged comes fro
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import timedelta
 from itertools import islice
 
 from pyrallel_consumer.cli.demo_broker import execution_config, scratch_topic
@@ -24,7 +26,7 @@ from pyrallel_consumer.cli.demo_verdict import Stopped, Verdict, Visit
 from pyrallel_consumer.config import KafkaConfig
 from pyrallel_consumer.consumer import PyrallelConsumer
 from pyrallel_consumer.dto import WorkItem
-from pyrallel_consumer.ingress.scratch_topic import ScratchTopic
+from pyrallel_consumer.ingress.scratch_topic import LogBounds, ScratchTopic
 
 FIRST_LOT = 0.60
 """Share of the orders that is there from the beginning."""
@@ -105,12 +107,14 @@ class DemoRun:
     async def _consume(self, topic: ScratchTopic, config: KafkaConfig) -> Visit | None:
         plan, ledger, tell = self._plan, self._ledger, self._display.tell
         orders = shop_orders(plan.messages, plan.keys, plan.seed)
+        tell(f"{plan.messages:,} orders of {plan.keys:,} customers go into {topic.partitions} partitions")
         await self._append(topic, islice(orders, round(plan.messages * FIRST_LOT)))
         await self._refuse_dropped(topic)
         second_lot = list(islice(orders, round(plan.messages * SECOND_LOT)))
         last_lot = list(orders)
-        tell(f"{self._produced:,} orders of {plan.keys:,} customers wait in {topic.partitions} partitions")
-        tell(f"the first consumer starts; each order takes its worker {plan.worker_ms:g} ms")
+        sequential = timedelta(seconds=round(plan.messages * plan.worker_ms / 1000))
+        tell(f"{self._produced:,} are there; one at a time, {plan.worker_ms:g} ms each, all would take {sequential}")
+        tell("the first consumer starts")
         async with self._member("first", config, topic.name):
             await self._until(lambda: ledger.processed >= min(plan.messages * JOIN_AT, self._produced))
             visit = None
@@ -166,13 +170,21 @@ class DemoRun:
 
     async def _append(self, topic: ScratchTopic, orders: Iterable[Order]) -> None:
         records = ((order.key, order.to_json()) for order in orders)
-        self._produced += await asyncio.to_thread(topic.append, records, lambda: self._signal is None)
-        self._raise_if_signalled()
-        bounds = await asyncio.to_thread(topic.bounds)
-        self._end_offsets = {partition: at.end_offset for partition, at in bounds.items()}
+
+        def append() -> tuple[int, dict[int, LogBounds]]:
+            return topic.append(records, is_wanted=lambda: self._signal is None), topic.bounds()
+
+        appending = asyncio.ensure_future(asyncio.to_thread(append))
+        try:
+            await self._until(appending.done, stall_seconds=math.inf)
+        finally:
+            count, bounds = await appending
+            self._produced += count
+            self._end_offsets = {partition: at.end_offset for partition, at in bounds.items()}
 
     async def _refuse_dropped(self, topic: ScratchTopic) -> None:
-        dropped = sum(at.begin_offset for at in (await asyncio.to_thread(topic.bounds)).values())
+        bounds = await asyncio.to_thread(topic.bounds)
+        dropped = sum(at.begin_offset for at in bounds.values())
         if dropped:
             raise _EndedError(
                 f"the embedded broker keeps about 5 MB of a partition and dropped {dropped:,} orders before they were "
@@ -181,7 +193,7 @@ class DemoRun:
 
     # Waiting and looking
 
-    async def _until(self, is_met: Callable[[], bool]) -> None:
+    async def _until(self, is_met: Callable[[], bool], stall_seconds: float = STALL_SECONDS) -> None:
         """Wait and show; raises what ended the run: a signal, a consumer's fatal error, or no progress."""
         runs, since = self._ledger.runs, self._clock()
         while not is_met():
@@ -192,9 +204,10 @@ class DemoRun:
             now = self._clock()
             if self._ledger.runs != runs:
                 runs, since = self._ledger.runs, now
-            elif now - since > STALL_SECONDS:
-                raise _EndedError(f"nothing was processed for {STALL_SECONDS:g} s")
-            self._display.show(self._picture(self._meter.look(now, self._ledger.processed)))
+            elif now - since > stall_seconds:
+                raise _EndedError(f"nothing was processed for {stall_seconds:g} s")
+            if self._consumers:
+                self._display.show(self._picture(self._meter.look(now, self._ledger.processed)))
             await asyncio.sleep(LOOK_SECONDS)
 
     def _holds(self, name: str) -> int:
@@ -213,7 +226,7 @@ class DemoRun:
             rates=self._meter.history,
             sequential_bound=1000 / self._plan.worker_ms,
             in_flight=ledger.running,
-            queued=sum(snapshot.queued for snapshot in snapshots.values()),
+            most_in_flight=ledger.most_running,
             order_violations=ledger.order_violations,
             duplicates=ledger.duplicates,
             rows=self._rows,

@@ -114,7 +114,7 @@ class Verdict:
         """The measured rate and what it is compared with."""
         return (
             f"{self.messages_per_second:,.0f} orders/s over {self.seconds:.1f} s: {self.speed_up:,.0f} times the "
-            f"{self.sequential_bound_per_second:,.0f}/s of one at a time"
+            f"{self.sequential_bound_per_second:,g}/s of one at a time"
         )
 
     def to_json(self) -> Mapping[str, object]:

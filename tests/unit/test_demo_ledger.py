@@ -42,7 +42,7 @@ def test_orders_of_different_customers_may_overlap_and_end_in_any_order() -> Non
     assert not ledger.is_complete
     ledger.succeeded(FIRST, ANN, 1)
 
-    assert (ledger.order_violations, ledger.running) == (0, 0)
+    assert (ledger.order_violations, ledger.running, ledger.most_running) == (0, 0, 2)
     assert ledger.is_complete
 
 
