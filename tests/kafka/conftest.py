@@ -6,10 +6,16 @@ Where no broker can be had the tests are skipped with the reason; with PYRALLEL_
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pyrallel_consumer import KafkaConfig
+from tests.kafka.consumer_process import ConsumerProcess
+from tests.kafka.journal import Journal
 from tests.kafka_cluster import KafkaCluster
 from tests.kafka_jars import KafkaUnavailableError
 from tests.kafka_node import KafkaNode
@@ -46,3 +52,41 @@ def kafka_node(kafka: KafkaCluster) -> Iterator[KafkaNode]:
     kafka.node.thaw()
     kafka.node.start()
     kafka.node.wait_ready()
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    """The journal of a worker that runs in the test's own process."""
+    journal = Journal(tmp_path, "here")
+    yield journal
+    journal.close()
+
+
+@pytest.fixture
+def settings(kafka: KafkaCluster) -> Callable[..., KafkaConfig]:
+    """Makes the configuration of a consumer of the given group; further arguments are KafkaConfig's."""
+
+    def make(group: str, **values: Any) -> KafkaConfig:
+        return KafkaConfig(bootstrap_servers=kafka.bootstrap_servers, consumer_group=group, **values)
+
+    return make
+
+
+@pytest.fixture
+def start_member(kafka: KafkaCluster, tmp_path: Path) -> Iterator[Callable[..., ConsumerProcess]]:
+    """Starts a member of a group in a process of its own; further arguments are ConsumerProcess's.
+
+    ``kafka`` adds to the arguments of KafkaConfig. Whoever is left when the test is over is killed.
+    """
+    with ExitStack() as processes:
+
+        def start(name: str, topic: Any, group: str, **values: Any) -> ConsumerProcess:
+            to_kafka = {
+                "bootstrap_servers": kafka.bootstrap_servers,
+                "consumer_group": group,
+                # Heartbeats once a second: members hear of a rebalance that soon.
+                "session_timeout_ms": 6000,
+            } | values.pop("kafka", {})
+            return processes.enter_context(ConsumerProcess(tmp_path, name, topic, to_kafka, **values))
+
+        yield start

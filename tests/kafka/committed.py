@@ -1,0 +1,26 @@
+"""What a group's commits say is done: the committed offset and, above it, the map in the metadata."""
+
+from __future__ import annotations
+
+from pyrallel_consumer.control_plane.commit_encoder import decode
+from pyrallel_consumer.control_plane.offset_map import OffsetMap
+from pyrallel_consumer.dto import TopicPartition
+from tests.kafka.history import Place
+from tests.kafka_cluster import KafkaCluster
+
+
+def committed_maps(kafka: KafkaCluster, group: str, topic: str) -> dict[int, OffsetMap]:
+    """The map of each partition that has a commit; a commit without metadata has an empty one."""
+    return {
+        partition: decode(answer.metadata, TopicPartition(topic, partition), answer.offset)
+        for partition, answer in kafka.committed(group, topic).items()
+    }
+
+
+def committed_places(kafka: KafkaCluster, group: str, topic: str) -> set[Place]:
+    """Every place that the group's next owners must not run again."""
+    return {
+        (topic, partition, offset)
+        for partition, known in committed_maps(kafka, group, topic).items()
+        for offset in set(range(known.top)) - set(known.unfinished)
+    }

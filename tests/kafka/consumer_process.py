@@ -1,0 +1,160 @@
+"""A consumer in a process of its own, that tests may stop (SIGTERM), kill, or let run beside others of its group.
+
+Run as a module with its settings as JSON it is that process; ``ConsumerProcess`` is the test's handle on it. What its
+worker does stands in the journal of its name, what the library logs in the log of its name.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from pyrallel_consumer import ExecutionConfig, KafkaConfig, PyrallelConsumer
+from tests.kafka.deadline import PATIENCE_SECONDS, wait_until
+from tests.kafka.journal import SUFFIX, Journal, journaling_worker
+from tests.kafka_jars import ROOT
+
+LOG_TAIL_LINES = 40
+
+
+class ConsumerProcess:
+    """One member of a group, called ``name``; it runs from here on until it is stopped or killed.
+
+    Args:
+        folder: of journals and logs.
+        kafka: arguments of KafkaConfig.
+        execution: arguments of ExecutionConfig.
+        work_ms: how long the worker waits on each message.
+        never_finish: (partition, offset) on which it waits for ever.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        topic: str | Sequence[str],
+        kafka: dict[str, Any],
+        *,
+        execution: dict[str, Any] | None = None,
+        work_ms: float = 0.0,
+        never_finish: Sequence[tuple[int, int]] = (),
+    ) -> None:
+        self.name = name
+        self._journal = folder / f"{name}{SUFFIX}"
+        self._log = folder / f"{name}.log"
+        self._seen_bytes = 0
+        self._finished = 0
+        settings = {
+            "folder": str(folder),
+            "name": name,
+            "topic": topic,
+            "kafka": kafka,
+            "execution": execution or {},
+            "work_ms": work_ms,
+            "never_finish": list(never_finish),
+        }
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.kafka.consumer_process", json.dumps(settings)],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # a Ctrl-C is the test run's to handle
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    @property
+    def finished(self) -> int:
+        """How many runs its worker has finished so far."""
+        if self._journal.exists():
+            with self._journal.open("rb") as journal:
+                journal.seek(self._seen_bytes)
+                whole, newline, _ = journal.read().rpartition(b"\n")
+            self._seen_bytes += len(whole) + len(newline)
+            self._finished += sum(line.startswith(b"f ") for line in whole.split(b"\n"))
+        return self._finished
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def wait_finished(self, runs: int, seconds: float = PATIENCE_SECONDS) -> None:
+        """Returns when its worker has finished at least so many runs in all."""
+
+        def is_there() -> bool:
+            assert self.is_running or self.finished >= runs, f"{self.name} ended:\n{self._log_tail()}"
+            return self.finished >= runs
+
+        try:
+            wait_until(is_there, f"{self.name} has finished {runs} runs", seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it has {self.finished}, its log ends:\n{self._log_tail()}") from None
+
+    def wait_logged(self, text: str) -> None:
+        """Returns when the library has logged a line that holds ``text``."""
+        wait_until(lambda: text in self.log, f"{self.name} has logged {text!r}")
+
+    def terminate(self) -> None:
+        """Asks it to stop (SIGTERM) and does not wait."""
+        self._process.send_signal(signal.SIGTERM)
+
+    def wait(self, seconds: float = PATIENCE_SECONDS) -> int:
+        """Returns its exit code."""
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.name} runs on after {seconds:.0f} s:\n{self._log_tail()}") from None
+
+    def stop(self) -> None:
+        """Stops it as an operator would; it must end in order."""
+        self.terminate()
+        code = self.wait()
+        assert code == 0, f"{self.name} ended with {code}:\n{self._log_tail()}"
+
+    def kill(self) -> None:
+        """Kills it (kill -9), if it still runs."""
+        self._process.kill()
+        self._process.wait()
+
+    def _log_tail(self) -> str:
+        return "\n".join(self.log.splitlines()[-LOG_TAIL_LINES:])
+
+
+def main() -> None:
+    """Consumes until SIGTERM."""
+    settings = json.loads(sys.argv[1])
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    journal = Journal(Path(settings["folder"]), settings["name"])
+    never_finish = [(partition, offset) for partition, offset in settings["never_finish"]]
+    consumer = PyrallelConsumer(
+        KafkaConfig(**settings["kafka"]),
+        journaling_worker(journal, settings["work_ms"], never_finish),
+        settings["topic"],
+        execution_config=ExecutionConfig(**settings["execution"]),
+    )
+    logging.getLogger(__name__).info("process %d", os.getpid())
+    consumer.run_forever()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""What a worker did, line by line in a file that survives a kill -9 of its process: one system call per line.
+
+One journal has one writer. A line is ``+ run time topic partition offset key value`` for a start and ``kind run time``
+for an end, bytes in hexadecimal, ``-`` for None, times in nanoseconds of the monotonic clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pyrallel_consumer import WorkItem
+from tests.kafka.history import History, Run
+
+SUFFIX = ".journal"
+ENDS = {"f": "finished", "c": "cancelled", "x": "failed"}
+
+
+class Journal:
+    """The journal that ``owner`` writes in ``folder``; ``started`` and ``finished`` count its runs."""
+
+    def __init__(self, folder: Path, owner: str) -> None:
+        self.owner = owner
+        self.folder = folder
+        self.started = 0
+        self.finished = 0
+        self._file = os.open(folder / f"{owner}{SUFFIX}", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o644)
+
+    @contextmanager
+    def run(self, item: WorkItem) -> Iterator[None]:
+        """Notes that a worker runs, and how it ended."""
+        number = self.started = self.started + 1
+        place = f"{item.topic} {item.partition} {item.offset}"
+        self._write(f"+ {number} {time.monotonic_ns()} {place} {_hex(item.key)} {_hex(item.value)}\n")
+        kind = "x"
+        try:
+            yield
+            kind = "f"
+            self.finished += 1
+        except asyncio.CancelledError:
+            kind = "c"
+            raise
+        finally:
+            self._write(f"{kind} {number} {time.monotonic_ns()}\n")
+
+    def history(self) -> History:
+        """What stands in this journal so far."""
+        return History(_runs_in(self.folder / f"{self.owner}{SUFFIX}"))
+
+    def close(self) -> None:
+        os.close(self._file)
+
+    def _write(self, line: str) -> None:
+        os.write(self._file, line.encode())
+
+
+def journaling_worker(
+    journal: Journal, work_ms: float = 0.0, never_finish: Collection[tuple[int, int]] = ()
+) -> Callable[[WorkItem], Any]:
+    """A worker that waits ``work_ms``, or for ever on those partitions' offsets, and notes what it does."""
+    stuck = frozenset(never_finish)
+
+    async def worker(item: WorkItem) -> None:
+        with journal.run(item):
+            if stuck and (item.partition, item.offset) in stuck:
+                await asyncio.Event().wait()
+            if work_ms:
+                await asyncio.sleep(work_ms / 1000)
+
+    return worker
+
+
+def read_journals(folder: Path) -> History:
+    """What stands in all journals of ``folder``, as far as they are written."""
+    return History(run for path in folder.glob(f"*{SUFFIX}") for run in _runs_in(path))
+
+
+def _runs_in(path: Path) -> Iterator[Run]:
+    runs: dict[str, Run] = {}
+    for line in path.read_text().split("\n")[:-1]:  # a line without its end is still being written
+        kind, number, at_ns, *rest = line.split(" ")
+        if kind == "+":
+            topic, partition, offset, key, value = rest
+            place = (topic, int(partition), int(offset))
+            runs[number] = Run(path.stem, place, _bytes(key), _bytes(value), int(at_ns))
+        else:
+            runs[number] = replace(runs[number], ended_ns=int(at_ns), end=ENDS[kind])
+    yield from runs.values()
+
+
+def _hex(data: bytes | None) -> str:
+    return "-" if data is None else data.hex()
+
+
+def _bytes(text: str) -> bytes | None:
+    return None if text == "-" else bytes.fromhex(text)

@@ -1,0 +1,150 @@
+"""Commit metadata as a group may hold it: another program's, damaged, too new, copied, or as much as fits."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+
+import pytest
+from confluent_kafka import TopicPartition as ClientPartition
+
+from pyrallel_consumer import ExecutionConfig, KafkaConfig, ParallelConsumerConfig, PyrallelConsumer, WorkItem
+from pyrallel_consumer.control_plane.commit_encoder import METADATA_LIMIT_BYTES, encode
+from pyrallel_consumer.control_plane.offset_map import OffsetMap
+from pyrallel_consumer.dto import TopicPartition
+from tests.kafka.committed import committed_maps, committed_places
+from tests.kafka.deadline import until, until_asked
+from tests.kafka.history import shown
+from tests.kafka.journal import Journal, journaling_worker
+from tests.kafka_cluster import KafkaCluster
+
+Settings = Callable[..., KafkaConfig]
+
+MESSAGES = 100
+COMMITTED = 10
+DONE_TO = 50
+UNFINISHED = (10, 20, 30)
+
+
+def map_of(topic: str, partition: int = 0, base: int = COMMITTED, top: int = DONE_TO) -> str:
+    return encode(OffsetMap(base, top, UNFINISHED), TopicPartition(topic, partition))
+
+
+def damaged(metadata: str) -> str:
+    middle = len(metadata) // 2
+    return metadata[:middle] + ("A" if metadata[middle] != "A" else "B") + metadata[middle + 1 :]
+
+
+BAD_METADATA: dict[str, Callable[[str], str]] = {
+    "another program's": lambda _topic: '{"owner": "another program", "host": "böse"}',
+    "corrupt": lambda topic: damaged(map_of(topic)),
+    "cut short": lambda topic: map_of(topic)[:-4],
+    "of a newer version": lambda topic: map_of(topic).replace("/1/", "/2/"),
+    "of another partition": lambda topic: map_of(topic, partition=1),
+    "of another topic": lambda topic: map_of(f"not-{topic}"),
+    "past the end of the log": lambda topic: map_of(topic, top=MESSAGES + 1),
+    "as long as the broker takes": lambda _topic: "m" * 4_095,
+}
+
+
+async def run_to_the_end(kafka: KafkaCluster, config: KafkaConfig, journal: Journal, topic: str) -> set[int]:
+    """Consumes until the last message is done and stops; returns the offsets that ran, once each."""
+    async with PyrallelConsumer(config, journaling_worker(journal), topic):
+        await until(lambda: (topic, 0, MESSAGES - 1) in journal.history().finished, "the last message was worked on")
+    assert kafka.committed_offsets(config.consumer_group, topic) == {0: MESSAGES}
+    history = journal.history()
+    assert not history.run_twice, shown(history.run_twice)
+    return {offset for _, _, offset in history.finished}
+
+
+@pytest.mark.parametrize("bad", BAD_METADATA.values(), ids=BAD_METADATA.keys())
+async def test_metadata_that_is_no_map_for_this_place_is_ignored_with_one_warning_and_nothing_is_lost(
+    kafka: KafkaCluster,
+    settings: Settings,
+    journal: Journal,
+    caplog: pytest.LogCaptureFixture,
+    bad: Callable[[str], str],
+) -> None:
+    topic, group = kafka.new_topic(), kafka.new_group()
+    kafka.produce_numbered(topic, messages=MESSAGES, keys=5)
+    kafka.commit(group, [ClientPartition(topic, 0, COMMITTED, bad(topic))])
+
+    with caplog.at_level(logging.WARNING, logger="pyrallel_consumer"):
+        ran = await run_to_the_end(kafka, settings(group), journal, topic)
+
+    assert ran == set(range(COMMITTED, MESSAGES))
+    warnings = [record.getMessage() for record in caplog.records]
+    assert len(warnings) == 1
+    assert f"commit metadata of {TopicPartition(topic, 0)} is ignored" in warnings[0]
+
+
+async def test_a_map_that_fits_is_believed(
+    kafka: KafkaCluster, settings: Settings, journal: Journal, caplog: pytest.LogCaptureFixture
+) -> None:
+    topic, group = kafka.new_topic(), kafka.new_group()
+    kafka.produce_numbered(topic, messages=MESSAGES, keys=5)
+    kafka.commit(group, [ClientPartition(topic, 0, COMMITTED, map_of(topic))])
+
+    with caplog.at_level(logging.WARNING, logger="pyrallel_consumer"):
+        ran = await run_to_the_end(kafka, settings(group), journal, topic)
+
+    assert ran == {*UNFINISHED, *range(DONE_TO, MESSAGES)}
+    assert caplog.records == []
+
+
+async def test_a_map_of_a_group_that_did_nothing_since_stays_whole(
+    kafka: KafkaCluster, settings: Settings, journal: Journal
+) -> None:
+    topic, group = kafka.new_topic(), kafka.new_group()
+    kafka.produce_numbered(topic, messages=MESSAGES, keys=5)
+    kafka.commit(group, [ClientPartition(topic, 0, COMMITTED, map_of(topic))])
+    stuck = journaling_worker(journal, never_finish=[(0, offset) for offset in range(MESSAGES)])
+    impatient = ExecutionConfig(shutdown_drain_timeout_ms=0)
+
+    async with PyrallelConsumer(settings(group), stuck, topic, execution_config=impatient):
+        await until(lambda: journal.started > 0, "a message was started")
+
+    assert committed_maps(kafka, group, topic) == {0: OffsetMap(COMMITTED, DONE_TO, UNFINISHED)}
+
+
+async def test_thousands_of_gaps_fill_the_metadata_and_commits_go_on(
+    kafka: KafkaCluster, settings: Settings, journal: Journal
+) -> None:
+    messages = 40_000
+    topic, group = kafka.new_topic(), kafka.new_group()
+    kafka.produce_numbered(topic, messages=messages, keys=messages)
+    held_back = {offset for offset in range(messages) if random.Random(offset).random() < 0.25}
+    released = asyncio.Event()
+
+    async def worker(item: WorkItem) -> None:
+        with journal.run(item):
+            if item.offset in held_back and not released.is_set():
+                await released.wait()
+
+    config = settings(
+        group, parallel_consumer=ParallelConsumerConfig(queue_max_messages=2 * messages, commit_interval_ms=200)
+    )
+    execution = ExecutionConfig(max_in_flight=messages, task_timeout_ms=0)
+    lowest = min(held_back)
+
+    def is_full() -> bool:
+        answer = kafka.committed(group, topic).get(0)
+        return answer is not None and len(answer.metadata or "") > METADATA_LIMIT_BYTES * 0.9
+
+    async with PyrallelConsumer(config, worker, topic, execution_config=execution) as consumer:
+        await until(lambda: journal.finished == messages - len(held_back), "all that is not held back was worked on")
+        await until_asked(is_full, "the metadata is as full as it may be")
+        done = await asyncio.to_thread(committed_places, kafka, group, topic)
+        assert not done & {(topic, 0, offset) for offset in held_back}
+        assert kafka.committed_offsets(group, topic) == {0: lowest}
+        released.set()
+        await until_asked(
+            lambda: kafka.committed_offsets(group, topic) == kafka.end_offsets(topic), "the commits reach the end"
+        )
+        assert consumer.get_runtime_snapshot().commit_failures == 0
+
+    history = journal.history()
+    assert len(history.finished) == messages
+    assert not history.run_twice

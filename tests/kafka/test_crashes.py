@@ -1,0 +1,98 @@
+"""kill -9 of a member: nothing is lost, and only what was not committed runs again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pyrallel_consumer.control_plane.offset_map import OffsetMap
+from tests.kafka.committed import committed_maps, committed_places
+from tests.kafka.consumer_process import ConsumerProcess
+from tests.kafka.deadline import wait_until
+from tests.kafka.history import shown
+from tests.kafka.journal import read_journals
+from tests.kafka.load import Load
+from tests.kafka.plain_log import read_log
+from tests.kafka_cluster import KafkaCluster
+
+StartMember = Callable[..., ConsumerProcess]
+
+COMMIT_INTERVAL_MS = 200
+# Ten intervals and more: what was finished that long before the kill has been committed, however busy the machine.
+SURELY_COMMITTED_NS = 3_000_000_000
+IN_FLIGHT = 50
+COOPERATIVE = {"librdkafka": {"partition.assignment.strategy": "cooperative-sticky"}, "session_timeout_ms": 2000}
+KIP_848 = {"librdkafka": {"group.protocol": "consumer"}}
+
+
+@pytest.mark.parametrize("protocol", [COOPERATIVE, KIP_848], ids=["cooperative-sticky", "group.protocol=consumer"])
+def test_after_a_kill_the_others_take_over_and_run_again_only_what_was_not_committed(
+    kafka: KafkaCluster, start_member: StartMember, tmp_path: Path, protocol: dict[str, Any]
+) -> None:
+    topic, group = kafka.new_topic(partitions=4), kafka.new_group()
+    settings = protocol | {"parallel_consumer": {"commit_interval_ms": COMMIT_INTERVAL_MS}}
+    slow = {"kafka": settings, "work_ms": 10, "execution": {"max_in_flight": IN_FLIGHT}}
+
+    with Load(kafka, topic, keys=100, per_second=1_000) as load:
+        doomed = start_member("doomed", topic, group, **slow)
+        doomed.wait_finished(500)
+        other = start_member("other", topic, group, **slow)
+        other.wait_finished(300)
+        doomed.wait_finished(doomed.finished + 300)
+        killed_ns = time.monotonic_ns()
+        doomed.kill()
+        done = committed_places(kafka, group, topic)
+        # Partitions of its own, and those it takes over.
+        other.wait_finished(other.finished + 300)
+    wait_until(lambda: kafka.committed_offsets(group, topic) == kafka.end_offsets(topic), "the commits reach the end")
+    other.stop()
+
+    history = read_journals(tmp_path)
+    log = read_log(kafka, topic)
+    assert len(log) == load.count
+    assert history.finished == set(log)
+    long_finished = {
+        run.place
+        for run in history.of("doomed")
+        if run.is_finished and run.ended_ns is not None and run.ended_ns < killed_ns - SURELY_COMMITTED_NS
+    }
+    assert long_finished
+    assert long_finished <= done, shown(long_finished - done)
+    again = history.of("doomed").started & history.of("other").started
+    assert not again & done, shown(again & done)
+    assert history.run_twice == again, shown(history.run_twice - again)
+    assert history.order_violations() == []
+
+
+def test_after_a_kill_what_was_finished_above_stuck_offsets_does_not_run_again(
+    kafka: KafkaCluster, start_member: StartMember, tmp_path: Path
+) -> None:
+    topic, group = kafka.new_topic(partitions=2), kafka.new_group()
+    stuck = {0: (0, 3, 500), 1: (700,)}
+    for partition in stuck:
+        kafka.produce(topic, ((b"%d" % number, b"") for number in range(1_000)), partition=partition)
+    expected = {at: OffsetMap(offsets[0], 1_000, offsets) for at, offsets in stuck.items()}
+
+    doomed = start_member(
+        "doomed",
+        topic,
+        group,
+        kafka={"session_timeout_ms": 1000, "parallel_consumer": {"commit_interval_ms": COMMIT_INTERVAL_MS}},
+        execution={"task_timeout_ms": 0},
+        never_finish=[(at, offset) for at, offsets in stuck.items() for offset in offsets],
+    )
+    doomed.wait_finished(1_996)
+    wait_until(lambda: committed_maps(kafka, group, topic) == expected, "the maps tell of all that is finished")
+    doomed.kill()
+    heir = start_member("heir", topic, group)
+    heir.wait_finished(4)
+    heir.stop()
+
+    history = read_journals(tmp_path)
+    assert history.of("heir").finished == {(topic, at, offset) for at, offsets in stuck.items() for offset in offsets}
+    assert history.finished == set(read_log(kafka, topic))
+    assert kafka.committed_offsets(group, topic) == {0: 1_000, 1: 1_000}

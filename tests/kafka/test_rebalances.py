@@ -1,0 +1,93 @@
+"""Members of a group that come and go under load, each in a process of its own, under each assignment protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kafka.consumer_process import ConsumerProcess
+from tests.kafka.deadline import wait_until
+from tests.kafka.history import shown
+from tests.kafka.journal import read_journals
+from tests.kafka.load import Load
+from tests.kafka.plain_log import read_log
+from tests.kafka_cluster import KafkaCluster
+
+StartMember = Callable[..., ConsumerProcess]
+
+PROTOCOLS: dict[str, dict[str, Any]] = {
+    "cooperative-sticky": {"partition.assignment.strategy": "cooperative-sticky"},
+    "eager range": {"partition.assignment.strategy": "range"},
+    "group.protocol=consumer": {"group.protocol": "consumer"},
+}
+each_protocol = pytest.mark.parametrize("librdkafka", PROTOCOLS.values(), ids=PROTOCOLS.keys())
+
+PARTITIONS = 6
+
+
+def assert_each_message_ran_once_and_in_order(kafka: KafkaCluster, topic: str, group: str, folder: Path) -> None:
+    history = read_journals(folder)
+    assert history.finished == set(read_log(kafka, topic))
+    assert not history.run_twice, shown(history.run_twice)
+    assert history.order_violations() == []
+    assert kafka.committed_offsets(group, topic) == kafka.end_offsets(topic)
+
+
+@each_protocol
+def test_members_join_and_leave_under_load_and_each_message_runs_once_in_order(
+    kafka: KafkaCluster, start_member: StartMember, tmp_path: Path, librdkafka: dict[str, Any]
+) -> None:
+    topic, group = kafka.new_topic(partitions=PARTITIONS), kafka.new_group()
+
+    def join(name: str) -> ConsumerProcess:
+        return start_member(name, topic, group, kafka={"librdkafka": librdkafka}, work_ms=5)
+
+    def goes_on(member: ConsumerProcess) -> None:
+        member.wait_finished(member.finished + 100)
+
+    with Load(kafka, topic, keys=120, per_second=1_500) as load:
+        first = join("first")
+        goes_on(first)
+        second = join("second")
+        goes_on(second)
+        third = join("third")
+        goes_on(third)
+        goes_on(first)
+        first.stop()
+        goes_on(second)
+        goes_on(third)
+        second.stop()
+        goes_on(third)
+    wait_until(
+        lambda: first.finished + second.finished + third.finished >= load.count, "all messages were worked on", 30
+    )
+    third.stop()
+
+    assert len(read_log(kafka, topic)) == load.count
+    assert_each_message_ran_once_and_in_order(kafka, topic, group, tmp_path)
+
+
+@each_protocol
+def test_two_members_that_stop_together_lose_nothing_and_leave_nothing_to_run_twice(
+    kafka: KafkaCluster, start_member: StartMember, tmp_path: Path, librdkafka: dict[str, Any]
+) -> None:
+    topic, group = kafka.new_topic(partitions=PARTITIONS), kafka.new_group()
+    kafka.produce_numbered(topic, messages=6_000, keys=120)
+    slow = {"kafka": {"librdkafka": librdkafka}, "work_ms": 20, "execution": {"max_in_flight": 20}}
+    first = start_member("first", topic, group, **slow)
+    first.wait_finished(20)
+    second = start_member("second", topic, group, **slow)
+    second.wait_finished(100)
+
+    first.terminate()
+    second.terminate()
+
+    assert [first.wait(), second.wait()] == [0, 0]
+    third = start_member("third", topic, group, kafka={"librdkafka": librdkafka})
+    wait_until(lambda: first.finished + second.finished + third.finished >= 6_000, "all messages were worked on")
+    third.stop()
+    assert third.finished > 0, "the two stopped too late for this test: nothing was left"
+    assert_each_message_ran_once_and_in_order(kafka, topic, group, tmp_path)
