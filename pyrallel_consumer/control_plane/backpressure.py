@@ -7,9 +7,8 @@ loop stops the reading too. None of them acts or knows the time but by what is p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -23,9 +22,11 @@ RESUME_FREES = 0.3
 RESERVED = 0.5
 """Part of the buffer that is kept for the partitions, in equal shares, whoever is hot."""
 
+REVIEWS_BEFORE_PAUSE = 2
+"""Pausing throws away what the client has fetched ahead, so a short want of room is waited out."""
 
-@dataclass(frozen=True, slots=True)
-class Load:
+
+class Load(NamedTuple):
     """Read and not finished; ``blocked`` counts the messages held up by failing keys among them."""
 
     messages: int
@@ -75,62 +76,54 @@ def _resumable(limit: int, blocked: float) -> float:
 
 
 class FairShares:
-    """Which partitions have filled their part of the buffer.
+    """Keeps room for every partition, however hot or stuck the others are.
 
-    Every partition keeps a reserve of half an equal share; what is left is anybody's. So one hot partition may take
-    more than half of the buffer, and no number of them takes the last room of the others. A partition's part is the
-    larger of those of messages and of bytes.
+    Each partition has a reserve of half an equal share of the buffer; what is left is anybody's. So one hot partition
+    may take more than half, and no number of them takes the last room of the others. When all that is anybody's is
+    taken, and a partition has some of its reserve left, nothing is read for a moment; when that lasts, the partitions
+    that have had their reserve pause, and the others read on. The same hysteresis as for the whole ends it.
     """
 
     def __init__(self, limits: FlowLimits) -> None:
         self._limits = limits
+        self._is_short = False
+        self._short_reviews = 0
 
-    def review(self, loads: Mapping[TopicPartition, Load], full: Collection[TopicPartition]) -> set[TopicPartition]:
-        """The partitions that are full now, given those that were; with the same hysteresis as the whole."""
-        if len(loads) <= 1:
-            return set()
-        parts = {tp: self.part_of(load.messages, load.size_bytes) for tp, load in loads.items()}
-        reserve = RESERVED / len(parts)
-        spare = _spare(parts, reserve)
-        is_short = self._is_none(spare) and min(parts.values()) < reserve
-        now_full = set()
-        for tp, part in parts.items():
-            if is_short and part >= reserve:
-                now_full.add(tp)
-            elif tp in full:
-                bound = max(reserve, max(reserve, part) + spare)
-                blocked = min(bound, part * loads[tp].blocked_part)
-                if part > bound - RESUME_FREES * (bound - blocked):
-                    now_full.add(tp)
-        return now_full
-
-    def part_of(self, messages: int, size_bytes: int) -> float:
-        """The part of the buffer that such a load takes."""
-        limits = self._limits
-        return max(messages / limits.max_messages, size_bytes / limits.max_bytes)
-
-    def room(
-        self, parts: Mapping[TopicPartition, float], full: Collection[TopicPartition], message_bytes: float = 1.0
-    ) -> int:
+    def room(self, loads: Mapping[TopicPartition, Load], full: Collection[TopicPartition], message_bytes: float) -> int:
         """How many messages may be read, of any partition that is not ``full``, before one takes another's reserve."""
         limits = self._limits
-        reserve = RESERVED / len(parts)
-        if len(parts) == 1 or min(parts.values()) >= reserve:
+        parts, reserve, spare = self._look(loads)
+        if not self._is_short and min(parts.values()) >= reserve:
             return limits.max_messages
-        spare = _spare(parts, reserve)
         own = min((max(0.0, reserve - part) for tp, part in parts.items() if tp not in full), default=0.0)
-        if own == 0.0 and self._is_none(spare):
+        if self._is_short and own == 0.0:
             return 0
         free = own + max(0.0, spare)
         return max(1, int(min(free * limits.max_messages, free * limits.max_bytes / message_bytes)))
 
-    def _is_none(self, spare: float) -> bool:
-        return spare * self._limits.max_messages < 1
+    def review(self, loads: Mapping[TopicPartition, Load]) -> set[TopicPartition]:
+        """The partitions that are full, to be asked at every tick."""
+        if len(loads) <= 1:
+            return set()
+        parts, reserve, _ = self._look(loads)
+        self._short_reviews = self._short_reviews + 1 if self._is_short else 0
+        if self._short_reviews < REVIEWS_BEFORE_PAUSE:
+            return set()
+        return {tp for tp, part in parts.items() if part >= reserve}
 
-
-def _spare(parts: Mapping[TopicPartition, float], reserve: float) -> float:
-    """The part of the buffer that is neither taken nor anybody's reserve; negative when reads overshot."""
-    return 1.0 - sum(max(reserve, part) for part in parts.values())
+    def _look(self, loads: Mapping[TopicPartition, Load]) -> tuple[dict[TopicPartition, float], float, float]:
+        """The part of the buffer that each partition takes, the reserve of each, and what is neither."""
+        most_messages, most_bytes = self._limits.max_messages, self._limits.max_bytes
+        parts = {tp: max(load.messages / most_messages, load.size_bytes / most_bytes) for tp, load in loads.items()}
+        reserve = RESERVED / len(parts)
+        spare = 1.0 - sum(max(reserve, part) for part in parts.values())
+        if self._is_short:
+            blocked = sum(part * loads[tp].blocked_part for tp, part in parts.items())
+            takeable = spare + sum(parts.values())
+            self._is_short = spare < max(1 / most_messages, RESUME_FREES * (takeable - blocked))
+        else:
+            self._is_short = spare < 1 / most_messages and min(parts.values()) < reserve
+        return parts, reserve, spare
 
 
 class GateState(Enum):

@@ -248,9 +248,7 @@ class WorkManager:
         room = self.backpressure.room(self.load)
         if room == 0 or len(self._works) <= 1:
             return room
-        part_of = self._shares.part_of
-        parts = {tp: part_of(len(work.tracker.unfinished), work.loaded_bytes) for tp, work in self._works.items()}
-        return min(room, self._shares.room(parts, self._full_partitions(), self.backpressure.message_bytes))
+        return min(room, self._shares.room(self._loads(), self._full_partitions(), self.backpressure.message_bytes))
 
     @property
     def in_flight(self) -> int:
@@ -272,7 +270,7 @@ class WorkManager:
     def review_shares(self) -> None:
         """Pause the partitions that filled their share of the buffer, resume those that made room."""
         full = self._full_partitions()
-        now_full = self._shares.review({tp: work.load for tp, work in self._works.items()}, full)
+        now_full = self._shares.review(self._loads())
         for tp in now_full - full:
             self.pause(tp, "share")
         for tp in full - now_full:
@@ -317,6 +315,9 @@ class WorkManager:
         for work in self._works.values():
             work.observe(now)
             work.measure()
+
+    def _loads(self) -> dict[TopicPartition, Load]:
+        return {tp: work.load for tp, work in self._works.items()}
 
     def _full_partitions(self) -> set[TopicPartition]:
         return {tp for tp, reasons in self._pause_reasons.items() if "share" in reasons}

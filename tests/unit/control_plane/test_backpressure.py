@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyrallel_consumer.control_plane.backpressure import Backpressure, FairShares, FetchGate, GateState, Load
+from pyrallel_consumer.control_plane.backpressure import (
+    REVIEWS_BEFORE_PAUSE,
+    Backpressure,
+    FairShares,
+    FetchGate,
+    GateState,
+    Load,
+)
 from pyrallel_consumer.control_plane.policies import FlowLimits
 from pyrallel_consumer.dto import TopicPartition
 from tests.unit.control_plane.builders import OTHER, THIRD, TP
@@ -101,82 +108,109 @@ def test_room_never_leads_past_the_limit_and_there_is_some_when_load_is_low(
 # FairShares
 
 
-def parts_of(shares: FairShares, loads: dict[TopicPartition, Load]) -> dict[TopicPartition, float]:
-    return {tp: shares.part_of(load.messages, load.size_bytes) for tp, load in loads.items()}
-
-
-def share(percent: int, blocked: int = 0) -> Load:
+def load_of(percent: int, blocked: int = 0) -> Load:
     return Load(percent, percent, blocked)
+
+
+def reviewed(shares: FairShares, *loads: Load) -> set[TopicPartition]:
+    """What is full when the loads stay as they are for a while."""
+    by_partition = dict(zip((TP, OTHER, THIRD), loads, strict=False))
+    for _ in range(REVIEWS_BEFORE_PAUSE - 1):
+        shares.review(by_partition)
+    return shares.review(by_partition)
+
+
+def room_of(shares: FairShares, *loads: Load, full: set[TopicPartition] | None = None, message_bytes: float = 1) -> int:
+    return shares.room(dict(zip((TP, OTHER, THIRD), loads, strict=False)), full or set(), message_bytes)
 
 
 def test_a_partition_alone_may_take_everything() -> None:
     shares = FairShares(LIMITS)
 
-    assert shares.review({TP: share(100)}, full={TP}) == set()
-    assert shares.room(parts_of(shares, {TP: share(99)}), full=set()) >= 1
+    assert reviewed(shares, load_of(100)) == set()
+    assert shares.review({}) == set()
 
 
 def test_a_hot_partition_takes_more_than_half_and_leaves_the_others_their_reserve() -> None:
     shares = FairShares(LIMITS)
 
-    assert shares.room(parts_of(shares, {TP: share(70), OTHER: share(0)}), full=set()) == 5
-    assert shares.review({TP: share(74), OTHER: share(0)}, full=set()) == set()
-    assert shares.review({TP: share(75), OTHER: share(0)}, full=set()) == {TP}
-    assert shares.room(parts_of(shares, {TP: share(75), OTHER: share(0)}), full=set()) == 0
-    assert shares.room(parts_of(shares, {TP: share(75), OTHER: share(0)}), full={TP}) == 25
+    assert room_of(shares, load_of(70), load_of(0)) == 5
+    assert reviewed(shares, load_of(73), load_of(0)) == set()
+    assert room_of(shares, load_of(75), load_of(0)) == 0
+    assert reviewed(shares, load_of(75), load_of(0)) == {TP}
+    assert room_of(shares, load_of(75), load_of(0), full={TP}) == 25
+
+
+def test_room_in_another_partitions_reserve_is_counted_in_bytes_too() -> None:
+    shares = FairShares(LIMITS)
+
+    assert room_of(shares, Load(5, 7_000), Load(0, 0), message_bytes=100) == 5
+    assert room_of(shares, Load(5, 7_500), Load(0, 0), message_bytes=100) == 0
+    assert room_of(shares, Load(5, 7_500), Load(0, 0), full={TP}, message_bytes=100_000) == 1
 
 
 def test_two_hot_partitions_together_do_not_take_the_reserve_of_the_third() -> None:
     shares = FairShares(FlowLimits(max_messages=120, max_bytes=10_000))
-    loads = {TP: Load(50, 0), OTHER: Load(50, 0), THIRD: Load(0, 0)}
+    loads = Load(50, 0), Load(50, 0), Load(0, 0)
 
-    assert shares.review(loads, full=set()) == {TP, OTHER}
-    assert shares.room(parts_of(shares, loads), full={TP, OTHER}) == 20
+    assert reviewed(shares, *loads) == {TP, OTHER}
+    assert room_of(shares, *loads, full={TP, OTHER}) == 20
+
+
+def test_a_want_of_room_that_passes_pauses_nobody() -> None:
+    shares = FairShares(LIMITS)
+    for _ in range(5):
+        assert shares.review({TP: load_of(75), OTHER: load_of(0)}) == set()
+        assert shares.review({TP: load_of(20), OTHER: load_of(0)}) == set()
 
 
 def test_partitions_that_all_have_their_reserve_are_left_to_the_limit_of_the_whole() -> None:
     shares = FairShares(LIMITS)
-    loads = {TP: share(75), OTHER: share(25)}
 
-    assert shares.review(loads, full=set()) == set()
-    assert shares.room(parts_of(shares, loads), full=set()) >= 1
+    assert reviewed(shares, load_of(75), load_of(25)) == set()
+    assert room_of(shares, load_of(75), load_of(25)) == 100
 
 
-def test_a_full_partition_resumes_when_it_made_a_good_part_of_its_room() -> None:
+def test_full_partitions_resume_when_they_made_a_good_part_of_their_room() -> None:
     shares = FairShares(LIMITS)
+    assert reviewed(shares, load_of(75), load_of(0)) == {TP}
 
-    assert shares.review({TP: share(53), OTHER: share(0)}, full={TP}) == {TP}
-    assert shares.review({TP: share(52), OTHER: share(0)}, full={TP}) == set()
+    assert shares.review({TP: load_of(53), OTHER: load_of(0)}) == {TP}
+    assert shares.review({TP: load_of(53), OTHER: load_of(25)}) == {TP, OTHER}
+    assert shares.review({TP: load_of(52), OTHER: load_of(0)}) == set()
 
 
-def test_a_full_partition_whose_messages_are_blocked_by_failing_keys_resumes_earlier() -> None:
+def test_full_partitions_whose_messages_are_blocked_by_failing_keys_resume_earlier() -> None:
     shares = FairShares(LIMITS)
+    assert reviewed(shares, load_of(75, blocked=65), load_of(0)) == {TP}
 
-    assert shares.review({TP: share(73, blocked=65), OTHER: share(0)}, full={TP}) == {TP}
-    assert shares.review({TP: share(71, blocked=65), OTHER: share(0)}, full={TP}) == set()
+    assert shares.review({TP: load_of(73, blocked=65), OTHER: load_of(0)}) == {TP}
+    assert shares.review({TP: load_of(71, blocked=65), OTHER: load_of(0)}) == set()
 
 
 @given(
     limits=LIMIT_STRATEGY,
-    loads=st.dictionaries(st.sampled_from([TP, OTHER, THIRD]), LOADS, min_size=1),
-    full=st.sets(st.sampled_from([TP, OTHER, THIRD])),
+    history=st.lists(st.dictionaries(st.sampled_from([TP, OTHER, THIRD]), LOADS, min_size=2), min_size=1, max_size=6),
 )
-def test_a_partition_well_below_its_reserve_is_never_paused_and_never_without_room(
-    limits: FlowLimits, loads: dict[TopicPartition, Load], full: set[TopicPartition]
+def test_a_partition_below_its_reserve_is_never_paused_nor_for_long_without_room(
+    limits: FlowLimits, history: list[dict[TopicPartition, Load]]
 ) -> None:
     shares = FairShares(limits)
-    now_full = shares.review(loads, full & loads.keys())
-    reserve = 0.5 / len(loads)
-    lean = {
-        tp
-        for tp, load in loads.items()
-        if max(load.messages / limits.max_messages, load.size_bytes / limits.max_bytes) < 0.69 * reserve
-    }
-
-    assert not now_full & lean
-    assert now_full <= loads.keys()
-    if now_full != loads.keys():
-        assert shares.room(parts_of(shares, loads), now_full) >= 1
+    full: set[TopicPartition] = set()
+    for loads in history:
+        reserve = 0.5 / len(loads)
+        lean = {
+            tp
+            for tp, load in loads.items()
+            if max(load.messages / limits.max_messages, load.size_bytes / limits.max_bytes) < reserve
+        }
+        full = shares.review(loads)
+        assert not full & lean
+        assert full <= loads.keys()
+    for _ in range(REVIEWS_BEFORE_PAUSE):
+        full = shares.review(history[-1])
+    if history[-1].keys() - full:
+        assert shares.room(history[-1], full, 1.0) >= 1
 
 
 # FetchGate

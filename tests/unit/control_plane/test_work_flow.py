@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pyrallel_consumer.control_plane.backpressure import REVIEWS_BEFORE_PAUSE
 from pyrallel_consumer.control_plane.events import (
     Pause,
     Resume,
@@ -58,8 +59,12 @@ def test_a_failing_key_blocks_itself_and_what_waits_behind_it() -> None:
 def test_a_full_partition_is_paused_and_resumed_when_it_made_room() -> None:
     manager = manager_of(TP, OTHER, policy=WorkPolicy(limits=FlowLimits(max_messages=20)))
     manager.add(TP, 1, run_of({offset: b"%d" % offset for offset in range(15)}))
-    manager.review_shares()
+    for _ in range(REVIEWS_BEFORE_PAUSE):
+        assert manager.room == 0
+        assert manager.take_pause_changes() == []
+        manager.review_shares()
     assert manager.take_pause_changes() == [Pause(TP, 1)]
+    assert manager.room == 5
     assert manager.pause_reasons(TP) == ("share",)
     manager.succeed(manager.take(10))
     manager.review_shares()
