@@ -14,6 +14,7 @@ from __future__ import annotations
 import types
 from asyncio import CancelledError, Task, current_task, sleep
 from collections import deque
+from contextlib import suppress
 from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +103,10 @@ class DriverEngine(TaskEngine):
         self._drivers.discard(task)
         self._call_drivers()
         if waiting is not None:
-            await _finish(*waiting)
+            with suppress(
+                GeneratorExit
+            ):  # The attempt's business, and reported; a task that raised it would be logged.
+                await _finish(*waiting)
 
     async def _step_queued(self, task: Task[None]) -> tuple[Context, Run, object] | None:
         """First steps, until one suspends (returned: what is left of it), the queue ends, or the driver must retire."""
@@ -117,6 +121,7 @@ class DriverEngine(TaskEngine):
                 waits_for = context.run(run.send, None)
             except StopIteration:
                 self._drivers_wanted = 1
+                # The public question first, though the private one alone would do as long as it is there.
                 if task.cancelling() or getrefcount(task) != references or _is_to_be_cancelled(task):
                     return None
             else:
@@ -161,7 +166,10 @@ def _finish(context: Context, run: Run, waits_for: object) -> Generator[object, 
         try:
             argument = yield waits_for
             step = run.send
-        except BaseException as error:  # noqa: BLE001 -- thrown in for the worker, GeneratorExit included
+        except GeneratorExit:
+            context.run(run.close)
+            raise
+        except BaseException as error:  # noqa: BLE001 -- thrown in for the worker
             argument = error
             step = run.throw
         try:

@@ -8,54 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import random
-import threading
-from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 import pytest
-import pytest_asyncio
 
 from pyrallel_consumer.control_plane.policies import RetryPolicy
-from pyrallel_consumer.errors import TaskTimeoutError
-from tests.contract.rig import PATIENCE_SECONDS, Rig
-from tests.contract.scripted_worker import ERRORS, SETTING
+from tests.contract.engine_rigs import SLOTS, EngineRigs
+from tests.contract.lifecycle_contract import LifecycleContract
+from tests.contract.rig import PATIENCE_SECONDS
+from tests.contract.scripted_worker import ERRORS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from pyrallel_consumer.dto import WorkItem
-    from pyrallel_consumer.execution_plane.engine import ExecutionEngine
-    from tests.contract.rig import Step
-
-AT_ONCE = RetryPolicy(max_attempts=3, backoff_ms=0, jitter_ms=0, timeout_ms=0)
-SLOTS = 4
+    from tests.contract.rig import Rig, Step
 
 
-class EngineContract(ABC):
-    """The suite; ``make_engine`` gives a fresh engine that runs ``scripted_worker`` with that many slots."""
-
-    @abstractmethod
-    def make_engine(self, policy: RetryPolicy, slots: int) -> ExecutionEngine: ...
-
-    @pytest_asyncio.fixture
-    async def rigs(self) -> AsyncIterator[list[Rig]]:
-        """All rigs that a test made; stopped at its end."""
-        made: list[Rig] = []
-        yield made
-        for rig in made:
-            await rig.engine.stop(1)
-
-    @pytest.fixture
-    def gate(self, tmp_path: Path) -> Path:
-        """A file that workers wait for; `touch` opens it."""
-        return tmp_path / "gate"
-
-    async def rig(self, rigs: list[Rig], policy: RetryPolicy = AT_ONCE, slots: int = SLOTS) -> Rig:
-        rig = Rig(self.make_engine(policy, slots))
-        rigs.append(rig)
-        return await rig.start()
+class WorkContract(EngineRigs):
+    """Completions, retries, slots."""
 
     # One completion per item
 
@@ -290,185 +262,6 @@ class EngineContract(ABC):
         assert all(offsets == sorted(offsets) for offsets in order.values())
         assert len(order) == 8
 
-    # Timeouts
 
-    async def test_an_attempt_that_runs_too_long_fails_when_it_has_ended(self, rigs: list[Rig], gate: Path) -> None:
-        rig = await self.rig(rigs, RetryPolicy(max_attempts=1, timeout_ms=10))
-        item = rig.submit([["stubborn", str(gate)]])
-        await rig.until(lambda: rig.has_stuck)
-        [stuck] = rig.engine.stuck(asyncio.get_running_loop().time())
-        assert (stuck.item, stuck.attempt, stuck.is_timed_out) == (item, 1, True)
-        assert stuck.marked_at >= stuck.started_at + 0.01
-        assert (rig.engine.running(), rig.engine.capacity(), rig.finished) == (1, SLOTS - 1, 0)
-        assert rig.engine.status().timeouts_total == 1
-        gate.touch()
-        await rig.until_finished(1)
-        [failed] = rig.failures
-        assert isinstance(failed.error, TaskTimeoutError)
-        assert rig.engine.capacity() == SLOTS
-        assert rig.engine.stuck(asyncio.get_running_loop().time()) == []
-
-    async def test_the_next_attempt_begins_only_after_the_timed_out_one_ended(
-        self, rigs: list[Rig], tmp_path: Path, gate: Path
-    ) -> None:
-        rig = await self.rig(rigs, RetryPolicy(max_attempts=2, backoff_ms=0, jitter_ms=0, timeout_ms=10))
-        log = tmp_path / "log"
-        item = rig.submit([["stubborn", str(gate)]], [], log=log)
-        await rig.until(lambda: rig.has_stuck)
-        gate.touch()
-        await rig.until_finished(1)
-        assert rig.successes == [item]
-        assert [line[0] + line[-1] for line in log.read_text().splitlines()] == ["+1", "-1", "+2", "-2"]
-
-    async def test_a_sweep_is_announced_for_the_first_timeout(self, rigs: list[Rig], gate: Path) -> None:
-        rig = await self.rig(rigs, RetryPolicy(timeout_ms=50_000))
-        assert rig.engine.next_sweep_at() is None
-        before = asyncio.get_running_loop().time()
-        rig.submit([["wait", str(gate)]])
-        await rig.until(lambda: rig.engine.next_sweep_at() is not None)
-        sweep_at = rig.engine.next_sweep_at()
-        assert sweep_at is not None
-        assert before + 50 <= sweep_at <= asyncio.get_running_loop().time() + 50
-        gate.touch()
-        await rig.until_finished(1)
-        assert rig.engine.next_sweep_at() is None
-
-    # Giving back
-
-    async def test_cancelled_attempts_are_given_back_uncharged_when_they_ended(
-        self, rigs: list[Rig], tmp_path: Path, gate: Path
-    ) -> None:
-        rig = await self.rig(rigs, RetryPolicy(max_attempts=1, timeout_ms=0))
-        log = tmp_path / "log"
-        stubborn = rig.submit([["stubborn", str(gate)]], log=log)
-        failing = rig.submit([["stubborn", str(gate)], ["raise", "ValueError"]], log=log)
-        other = rig.submit([["wait", str(gate)]], log=log)
-        await rig.until(lambda: log.exists() and log.read_text().count("+") == 3)
-        rig.engine.cancel(lambda item: item is not other)
-        rig.engine.cancel(lambda item: item is stubborn)
-        now = asyncio.get_running_loop().time()
-        stuck = rig.engine.stuck(now)
-        assert [(attempt.item, attempt.is_timed_out) for attempt in stuck] == [(stubborn, False), (failing, False)]
-        assert rig.engine.running() == 3
-        gate.touch()
-        await rig.until_finished(3)
-        assert rig.successes == [other]
-        assert {(cancelled.item, cancelled.attempt) for cancelled in rig.cancellations} == {(stubborn, 1), (failing, 1)}
-        assert rig.engine.capacity() == SLOTS
-
-    async def test_an_item_cancelled_right_after_its_submission_is_reported_once(
-        self, rigs: list[Rig], gate: Path
-    ) -> None:
-        rig = await self.rig(rigs)
-        items = [rig.submit([["wait", str(gate)]]) for _ in range(3)]
-        rig.engine.cancel(lambda item: item is not items[1])
-        gate.touch()
-        await rig.until_finished(3)
-        assert [cancelled.item for cancelled in rig.cancellations] == [items[0], items[2]]
-        assert rig.successes == [items[1]]
-        assert rig.engine.capacity() == SLOTS
-
-    async def test_a_timed_out_attempt_that_is_cancelled_is_given_back_and_not_failed(
-        self, rigs: list[Rig], gate: Path
-    ) -> None:
-        rig = await self.rig(rigs, RetryPolicy(max_attempts=1, timeout_ms=10))
-        item = rig.submit([["stubborn", str(gate)]])
-        await rig.until(lambda: rig.has_stuck)
-        rig.engine.cancel(lambda _: True)
-        gate.touch()
-        await rig.until_finished(1)
-        assert [cancelled.item for cancelled in rig.cancellations] == [item]
-
-    async def test_withdrawing_gives_back_waiting_retries_at_once_and_leaves_the_rest(
-        self, rigs: list[Rig], gate: Path
-    ) -> None:
-        rig = await self.rig(rigs, RetryPolicy(max_attempts=3, backoff_ms=60_000, timeout_ms=0))
-        withdrawn, kept = rig.submit([["raise", "ValueError"]]), rig.submit([["raise", "ValueError"]])
-        running = rig.submit([["wait", str(gate)]])
-        await rig.until(lambda: rig.engine.status().waiting_retries == 2)
-        rig.engine.withdraw(lambda item: item is not kept)
-        rig.look()
-        assert [(cancelled.item, cancelled.attempt) for cancelled in rig.cancellations] == [(withdrawn, 2)]
-        assert rig.engine.status().waiting_retries == 1
-        gate.touch()
-        await rig.until_finished(2)
-        assert rig.successes == [running]
-
-    # Isolation
-
-    async def test_every_attempt_gets_the_context_of_the_start_and_keeps_its_changes_to_itself(
-        self, rigs: list[Rig], tmp_path: Path
-    ) -> None:
-        opened = tmp_path / "opened"
-        opened.touch()
-        SETTING.set("as at start")
-        rig = await self.rig(rigs)
-        SETTING.set("changed after the start")
-        scripts: list[list[list[Step]]] = [
-            [[["context"]]],
-            [[["context"], ["wait", str(opened)]]],
-            [[["context"], ["raise", "ValueError"]], [["context"]]],
-        ]
-        await rig.submit_all([rig.item(*scripts[number % 3]) for number in range(60)])
-        await rig.until_finished(60)
-        assert rig.failures == []
-        assert SETTING.get() == "changed after the start"
-
-    # The end
-
-    async def test_stopping_gives_back_what_runs_and_what_waits(self, rigs: list[Rig], gate: Path) -> None:
-        rig = await self.rig(rigs, RetryPolicy(max_attempts=3, backoff_ms=60_000, timeout_ms=0))
-        waiting = rig.submit([["raise", "ValueError"]])
-        await rig.until(lambda: rig.engine.status().waiting_retries == 1)
-        running = rig.submit([["wait", str(gate)]])
-        asyncio.get_running_loop().call_later(0.02, gate.touch)
-        await rig.engine.stop(PATIENCE_SECONDS)
-        rig.look()
-        assert {(cancelled.item, cancelled.attempt) for cancelled in rig.cancellations} == {(waiting, 2), (running, 1)}
-        assert (rig.engine.running(), rig.engine.capacity(), rig.engine.status().waiting_retries) == (0, 0, 0)
-
-    async def test_what_will_not_end_is_abandoned_at_the_deadline_and_then_ignored(
-        self, rigs: list[Rig], tmp_path: Path, gate: Path
-    ) -> None:
-        rig = await self.rig(rigs)
-        log = tmp_path / "log"
-        item = rig.submit([["stubborn", str(gate)]], log=log)
-        failing = rig.submit([["stubborn", str(gate)], ["raise", "ValueError"]], log=log)
-        await rig.until(lambda: log.exists() and log.read_text().count("+") == 2)
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await rig.engine.stop(0.01)
-        rig.look()
-        assert {cancelled.item for cancelled in rig.cancellations} == {item, failing}
-        gate.touch()
-        await rig.until(lambda: log.read_text().count("-") == 2 or self.abandoned_work_is_killed)
-        await asyncio.sleep(0)
-        rig.look()
-        assert rig.finished == 2
-        assert rig.engine.running() == 0
-
-    abandoned_work_is_killed = False
-    """Whether what is abandoned dies, as processes do, and so never gets to its end."""
-
-    async def test_a_second_stop_does_nothing(self, rigs: list[Rig]) -> None:
-        rig = await self.rig(rigs)
-        await rig.engine.stop(1)
-        await rig.engine.stop(1)
-        assert rig.engine.capacity() == 0
-
-    async def test_ten_thousand_items_and_twenty_restarts_leave_no_task_and_no_thread_behind(
-        self, rigs: list[Rig], tmp_path: Path
-    ) -> None:
-        opened = tmp_path / "opened"
-        opened.touch()
-        tasks, threads = asyncio.all_tasks(), threading.active_count()
-        for _ in range(20):
-            rig = await self.rig([], slots=64)
-            scripts: list[list[list[Step]]] = [[[]], [[["raise", "ValueError"]], []], [[["wait", str(opened)]]]]
-            await rig.submit_all([rig.item(*scripts[number % 50 % 3]) for number in range(500)])
-            await rig.until_finished(500)
-            await rig.engine.stop(PATIENCE_SECONDS)
-            assert len(rig.successes) == 500
-            assert asyncio.all_tasks() == tasks
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while threading.active_count() > threads:
-                await asyncio.sleep(0.001)
+class EngineContract(WorkContract, LifecycleContract):
+    """The whole suite; ``make_engine`` gives a fresh engine that runs ``scripted_worker`` with that many slots."""

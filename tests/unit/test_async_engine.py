@@ -1,0 +1,584 @@
+"""What is particular to workers on the event loop: tasks, contexts, cancellation; for each form of the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import sys
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pyrallel_consumer.control_plane.policies import RetryPolicy
+from pyrallel_consumer.errors import InvariantViolation, TaskTimeoutError
+from pyrallel_consumer.execution_plane.async_engine import AsyncEngine
+from pyrallel_consumer.execution_plane.driver_engine import DriverEngine
+from pyrallel_consumer.execution_plane.engine import CompletionChannel
+from pyrallel_consumer.testing.messages import work_item
+from tests.contract.rig import PATIENCE_SECONDS, Rig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Generator
+
+    from pyrallel_consumer.dto import WorkItem
+    from pyrallel_consumer.execution_plane.task_engine import TaskEngine
+
+    Worker = Callable[[WorkItem], Any]
+
+ONCE = RetryPolicy(max_attempts=1, timeout_ms=0)
+FORMS = list(dict.fromkeys([DriverEngine, AsyncEngine]))
+VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("VARIABLE", default="none")
+
+
+@pytest.fixture(params=FORMS, ids=lambda form: form.__name__)
+def form(request: pytest.FixtureRequest) -> type[TaskEngine]:
+    chosen: type[TaskEngine] = request.param
+    return chosen
+
+
+async def run(
+    form: type[TaskEngine], worker: Worker, count: int = 20, policy: RetryPolicy = ONCE, **settings: Any
+) -> Rig:
+    """Run ``count`` items through ``worker``, all submitted at once, and wait for all of them."""
+    rig = await Rig(form(worker, policy, count, **settings)).start()
+    for _ in range(count):
+        rig.submit()
+    await rig.until_finished(count)
+    await rig.engine.stop(PATIENCE_SECONDS)
+    return rig
+
+
+def offsets(items: list[WorkItem]) -> list[int]:
+    return sorted(item.offset for item in items)
+
+
+async def suspend() -> None:
+    """Give the loop a turn, and come back by way of a future."""
+    future = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_soon(future.set_result, None)
+    await future
+
+
+def current() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task
+
+
+# The worker's task
+
+
+async def test_a_worker_runs_in_a_real_task_from_its_first_step_on(form: type[TaskEngine]) -> None:
+    async def worker(item: WorkItem) -> None:
+        first = current()
+        assert first in asyncio.all_tasks()
+        assert not first.done()
+        if item.offset % 2:
+            await suspend()
+            assert current() is first
+
+    assert len((await run(form, worker)).successes) == 20
+
+
+async def test_messages_that_wait_at_the_same_time_have_different_tasks(form: type[TaskEngine]) -> None:
+    tasks = []
+
+    async def worker(item: WorkItem) -> None:
+        tasks.append(current())
+        await suspend()
+
+    await run(form, worker)
+    assert len(set(tasks)) == 20
+
+
+async def test_timeouts_groups_and_waits_inside_the_worker_work(form: type[TaskEngine]) -> None:
+    outcomes: dict[int, str] = {}
+
+    async def child(number: int) -> int:
+        await asyncio.sleep(0)
+        return number
+
+    async def worker(item: WorkItem) -> None:
+        async with asyncio.timeout(10):
+            if item.offset % 4 == 0:
+                outcomes[item.offset] = "at once"
+                return
+            async with asyncio.TaskGroup() as group:
+                children = [group.create_task(child(number)) for number in range(3)]
+            assert [task.result() for task in children] == [0, 1, 2]
+            assert await asyncio.wait_for(child(5), 10) == 5
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.001):
+                await asyncio.Event().wait()
+        with pytest.raises(ExceptionGroup):
+            await group_that_fails()
+        assert current().cancelling() == 0
+        outcomes[item.offset] = "waited"
+
+    async def failing_child() -> None:
+        await asyncio.sleep(0)
+        raise ValueError
+
+    async def group_that_fails() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(failing_child())
+            await asyncio.Event().wait()
+
+    rig = await run(form, worker)
+    assert len(rig.successes) == 20
+    assert sorted(outcomes) == offsets(rig.successes)
+
+
+async def test_an_expired_timeout_of_the_worker_s_own_is_an_ordinary_failure(form: type[TaskEngine]) -> None:
+    async def worker(item: WorkItem) -> None:
+        async with asyncio.timeout(0):
+            await asyncio.Event().wait()
+
+    rig = await run(form, worker, count=3)
+    assert [type(failed.error) for failed in rig.failures] == [TimeoutError] * 3
+
+
+async def test_a_future_that_fails_with_generator_exit_fails_the_attempt(form: type[TaskEngine]) -> None:
+    async def worker(item: WorkItem) -> None:
+        future = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(future.set_exception, GeneratorExit())
+        await future
+
+    rig = await run(form, worker, count=2)
+    assert [type(failed.error) for failed in rig.failures] == [GeneratorExit] * 2
+
+
+async def test_a_cancel_that_nobody_here_asked_for_is_a_failed_attempt(form: type[TaskEngine]) -> None:
+    async def worker(item: WorkItem) -> None:
+        if item.offset == 2:
+            current().cancel()
+        await suspend()
+
+    rig = await run(form, worker, count=5)
+    assert [(failed.item.offset, type(failed.error)) for failed in rig.failures] == [(2, asyncio.CancelledError)]
+    assert offsets(rig.successes) == [1, 3, 4, 5]
+
+
+@pytest.mark.parametrize("taken_back", [False, True])
+async def test_a_worker_that_cancels_its_task_and_returns_harms_no_other_message(
+    form: type[TaskEngine], taken_back: bool
+) -> None:
+    async def worker(item: WorkItem) -> None:
+        assert current().cancelling() == 0
+        if item.offset % 3 == 0:
+            current().cancel()
+            if taken_back:
+                current().uncancel()
+        else:
+            await suspend()
+
+    assert len((await run(form, worker)).successes) == 20
+
+
+async def test_a_cancel_of_a_kept_task_after_its_message_ended_harms_no_other_message(form: type[TaskEngine]) -> None:
+    kept: list[asyncio.Task[Any]] = []
+
+    async def worker(item: WorkItem) -> None:
+        if item.offset % 2:
+            kept.append(current())
+            return
+        for task in kept:
+            task.cancel()
+        await suspend()
+
+    assert len((await run(form, worker)).successes) == 20
+
+
+async def test_what_cancels_a_kept_task_from_a_timer_harms_no_other_message(form: type[TaskEngine]) -> None:
+    async def worker(item: WorkItem) -> None:
+        if item.offset % 2:
+            asyncio.get_running_loop().call_soon(current().cancel)
+            return
+        for _ in range(5):
+            await suspend()
+
+    assert len((await run(form, worker)).successes) == 20
+
+
+async def test_messages_that_never_wait_share_a_task_only_where_tasks_are_not_eager() -> None:
+    tasks = set()
+
+    async def worker(item: WorkItem) -> None:
+        tasks.add(id(current()))
+
+    await run(DriverEngine, worker, count=100)
+    assert len(tasks) < 5
+
+
+async def test_the_loop_s_task_factory_stays_the_user_s(form: type[TaskEngine]) -> None:
+    made = []
+
+    def factory(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **more: Any) -> asyncio.Task[Any]:
+        made.append(coro)
+        return asyncio.Task(coro, loop=loop, **more)
+
+    async def worker(item: WorkItem) -> None:
+        await suspend()
+
+    asyncio.get_running_loop().set_task_factory(factory)  # type: ignore[arg-type]  # no eager start here
+    await run(form, worker)
+    asyncio.get_running_loop().set_task_factory(None)
+    assert made == []
+
+
+# What workers may be
+
+
+async def test_any_awaitable_will_do(form: type[TaskEngine]) -> None:
+    class Answer:
+        def __await__(self) -> Generator[Any, None, None]:
+            yield from suspend().__await__()
+
+    assert len((await run(form, lambda _: Answer())).successes) == 20
+
+
+async def test_a_worker_that_returns_nothing_to_await_fails_its_attempt(form: type[TaskEngine]) -> None:
+    rig = await run(form, lambda _: None, count=2)
+    assert [type(failed.error) for failed in rig.failures] == [TypeError] * 2
+
+
+async def test_a_worker_that_raises_when_it_is_called_fails_its_attempt(form: type[TaskEngine]) -> None:
+    def worker(item: WorkItem) -> Any:
+        raise SystemExit
+
+    rig = await run(form, worker, count=2)
+    assert [type(failed.error) for failed in rig.failures] == [SystemExit] * 2
+
+
+# Contexts
+
+
+async def test_what_a_worker_starts_inherits_its_context(form: type[TaskEngine]) -> None:
+    seen: dict[int, list[str]] = {}
+
+    async def child(item: WorkItem) -> None:
+        await suspend()
+        seen[item.offset].append(VARIABLE.get())
+
+    async def worker(item: WorkItem) -> None:
+        seen[item.offset] = [VARIABLE.get()]
+        VARIABLE.set(f"of {item.offset}")
+        if item.offset % 2:
+            await suspend()
+        task = asyncio.create_task(child(item))
+        asyncio.get_running_loop().call_soon(lambda: seen[item.offset].append(VARIABLE.get()))
+        if item.offset % 3:
+            await suspend()
+            assert VARIABLE.get() == f"of {item.offset}"
+        await task
+
+    assert len((await run(form, worker)).successes) == 20
+    assert seen == {offset: ["none", f"of {offset}", f"of {offset}"] for offset in range(1, 21)}
+
+
+async def test_the_given_base_context_is_every_attempt_s_beginning_and_stays_as_it_is(form: type[TaskEngine]) -> None:
+    base = contextvars.Context()
+    base.run(VARIABLE.set, "base")
+
+    async def worker(item: WorkItem) -> None:
+        assert VARIABLE.get() == "base"
+        VARIABLE.set("changed")
+        if item.offset % 2:
+            await suspend()
+            assert VARIABLE.get() == "changed"
+
+    rig = await run(form, worker, base_context=base)
+    assert len(rig.successes) == 20
+    assert base[VARIABLE] == "base"
+
+
+# Timeouts and cancels of ours
+
+
+async def test_a_timeout_cancels_the_worker_once_and_its_cleanup_runs(form: type[TaskEngine]) -> None:
+    cleaned = []
+
+    async def worker(item: WorkItem) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await suspend()
+            cleaned.append((item.offset, current().cancelling()))
+
+    rig = await run(form, worker, count=3, policy=RetryPolicy(max_attempts=1, timeout_ms=5))
+    assert cleaned == [(1, 1), (2, 1), (3, 1)]
+    assert [type(failed.error) for failed in rig.failures] == [TaskTimeoutError] * 3
+
+
+async def test_a_worker_that_swallows_its_timeout_and_returns_has_failed(form: type[TaskEngine]) -> None:
+    async def worker(item: WorkItem) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return
+
+    rig = await run(form, worker, count=1, policy=RetryPolicy(max_attempts=2, backoff_ms=0, jitter_ms=0, timeout_ms=5))
+    assert [(type(failed.error), failed.attempt) for failed in rig.failures] == [(TaskTimeoutError, 2)]
+    assert rig.engine.status().timeouts_total == 2
+
+
+async def test_a_cancelled_worker_is_given_back_whether_it_stops_or_swallows(form: type[TaskEngine]) -> None:
+    async def worker(item: WorkItem) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if item.offset % 2:
+                raise
+
+    rig = await Rig(form(worker, ONCE, 4)).start()
+    for _ in range(4):
+        rig.submit()
+    await suspend()
+    rig.engine.cancel(lambda _: True)
+    await rig.until_finished(4)
+    assert offsets([cancelled.item for cancelled in rig.cancellations]) == [1, 2, 3, 4]
+    await rig.engine.stop(1)
+
+
+async def test_running_work_that_nobody_else_refers_to_is_not_collected(form: type[TaskEngine]) -> None:
+    futures: list[weakref.ref[asyncio.Future[None]]] = []
+
+    async def worker(item: WorkItem) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        futures.append(weakref.ref(future))
+        await future
+
+    rig = await Rig(form(worker, ONCE, 4)).start()
+    for _ in range(4):
+        rig.submit()
+    await rig.until(lambda: len(futures) == 4)
+    gc.collect()
+    for reference in futures:
+        future = reference()
+        assert future is not None
+        future.set_result(None)
+    await rig.until_finished(4)
+    assert len(rig.successes) == 4
+    await rig.engine.stop(1)
+
+
+# The program's end
+
+
+def test_tasks_that_asyncio_run_cancels_are_given_back_when_that_is_a_shutdown(form: type[TaskEngine]) -> None:
+    rigs: list[Rig] = []
+
+    async def worker(item: WorkItem) -> None:
+        if item.offset % 2:
+            await asyncio.Event().wait()
+
+    async def main() -> None:
+        rig = await Rig(form(worker, ONCE, 10, is_shutting_down=current().done)).start()
+        rigs.append(rig)
+        for _ in range(2):
+            for _ in range(4):
+                rig.submit()
+            await suspend()
+        for _ in range(4):
+            rig.submit()
+
+    asyncio.run(main())
+    rigs[0].look()
+    given_back = [cancelled.item for cancelled in rigs[0].cancellations]
+    assert rigs[0].failures == []
+    assert {1, 3, 5} <= set(offsets(given_back))
+    assert offsets([*rigs[0].successes, *given_back]) == list(range(1, 13))
+    assert rigs[0].engine.running() == 0
+
+
+async def test_tasks_that_somebody_else_cancels_are_failed_attempts_and_the_others_go_on(
+    form: type[TaskEngine],
+) -> None:
+    async def worker(item: WorkItem) -> None:
+        await suspend()
+
+    rig = await Rig(form(worker, ONCE, 10)).start()
+    for _ in range(4):
+        rig.submit()
+    others = asyncio.all_tasks() - {current()}
+    assert others
+    for task in others:
+        task.cancel()
+    await rig.until_finished(4)
+    assert all(isinstance(failed.error, asyncio.CancelledError) for failed in rig.failures)
+    assert offsets([*rig.successes, *(failed.item for failed in rig.failures)]) == [1, 2, 3, 4]
+    await rig.engine.stop(1)
+
+
+def test_a_loop_that_is_closed_over_unfinished_work_brings_no_further_trouble(form: type[TaskEngine]) -> None:
+    complaints: list[str] = []
+    unraisable: list[Any] = []
+    channel = CompletionChannel(lambda: None)
+
+    async def worker(item: WorkItem) -> None:
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        engine = form(worker, ONCE, 4)
+        await engine.start(channel, asyncio.get_running_loop().time)
+        engine.submit(work_item(offset=1))
+        engine.submit(work_item(offset=2))
+        await suspend()
+        engine.submit(work_item(offset=3))
+
+    hook, sys.unraisablehook = sys.unraisablehook, unraisable.append
+    try:
+        loop = asyncio.new_event_loop()
+        loop.set_exception_handler(lambda _, context: complaints.append(context["message"]))
+        loop.run_until_complete(main())
+        loop.close()
+        del loop
+        gc.collect()
+    finally:
+        sys.unraisablehook = hook
+    assert set(complaints) <= {"Task was destroyed but it is pending!"}
+    assert unraisable == []
+    assert not channel.has_items
+
+
+# Keeping the loop and the channel going
+
+
+async def test_first_steps_give_way_to_the_loop_s_other_callbacks() -> None:
+    clock = iter(range(10**9))
+    done: list[int] = []
+    seen: list[int] = []
+
+    async def worker(item: WorkItem) -> None:
+        done.append(item.offset)
+        if len(done) == 1:
+            asyncio.get_running_loop().call_soon(lambda: seen.append(len(done)))
+
+    engine = DriverEngine(worker, ONCE, 1000)
+    rig = Rig(engine)
+    await engine.start(rig.channel, lambda: next(clock) / 1000)
+    for _ in range(1000):
+        rig.submit()
+    await rig.until(lambda: len(done) == 1000)
+    assert seen[0] < 10
+    await engine.stop(1)
+
+
+async def test_due_retries_give_way_to_the_loop_s_other_callbacks(form: type[TaskEngine]) -> None:
+    clock = iter(range(10**9))
+    started = []
+
+    async def worker(item: WorkItem) -> None:
+        started.append(item.attempt)
+        if item.attempt == 1:
+            raise ValueError
+
+    policy = RetryPolicy(max_attempts=2, backoff_ms=0, jitter_ms=0, timeout_ms=0)
+    engine = form(worker, policy, 1000)
+    rig = Rig(engine)
+    await engine.start(rig.channel, lambda: next(clock) / 1000)
+    for _ in range(100):
+        rig.submit()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while engine.status().waiting_retries < 100:
+            await asyncio.sleep(0)
+    engine.sweep(1e9)
+    assert started.count(2) < 10
+    await rig.until_finished(100)
+    assert rig.failures == []
+    await engine.stop(1)
+
+
+async def test_an_attempt_that_times_out_before_its_first_step_is_cancelled_in_its_first_wait(
+    form: type[TaskEngine],
+) -> None:
+    async def worker(item: WorkItem) -> None:
+        if item.attempt == 1:
+            raise ValueError
+        await asyncio.Event().wait()
+
+    engine = form(worker, RetryPolicy(max_attempts=2, backoff_ms=0, jitter_ms=0, timeout_ms=60_000), 4)
+    rig = await Rig(engine).start()
+    rig.submit()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while engine.status().waiting_retries == 0:
+            await asyncio.sleep(0)
+    now = asyncio.get_running_loop().time() + 1
+    engine.sweep(now)
+    engine.sweep(now + 60)
+    await rig.until_finished(1)
+    assert [type(failed.error) for failed in rig.failures] == [TaskTimeoutError]
+    await engine.stop(1)
+
+
+async def test_a_failure_of_the_books_themselves_reaches_the_loop(form: type[TaskEngine]) -> None:
+    async def worker(item: WorkItem) -> None:
+        raise ValueError
+
+    def broken_jitter() -> float:
+        raise InvariantViolation("no more randomness")
+
+    with pytest.raises(InvariantViolation, match="no more randomness"):
+        await run(form, worker, policy=RetryPolicy(), jitter=broken_jitter)
+
+
+async def test_a_bug_of_ours_reaches_the_loop_and_not_only_a_task(form: type[TaskEngine]) -> None:
+    async def worker(item: WorkItem) -> None:
+        await suspend()
+
+    rig = await Rig(form(worker, ONCE, 1)).start()
+
+    async def submit_too_many() -> None:
+        rig.submit()
+        rig.submit()
+        await rig.until_finished(2)
+
+    with pytest.raises(InvariantViolation, match="without capacity"):
+        await submit_too_many()
+    rig.engine.cancel(lambda _: True)
+    await rig.engine.stop(1)
+
+
+async def test_the_channel_takes_reports_from_any_thread_and_hands_them_out_in_bounded_pieces() -> None:
+    woken: list[bool] = []
+    channel = CompletionChannel(lambda: woken.append(True))
+    items = [work_item(offset=offset) for offset in range(100)]
+
+    def report(part: list[WorkItem]) -> None:
+        for item in part:
+            channel.succeeded(item)
+
+    await asyncio.gather(*(asyncio.to_thread(report, items[number::4]) for number in range(4)))
+    error = ValueError()
+    channel.failed(items[0], error, 3)
+    channel.cancelled(items[1], 2)
+    first = channel.drain(60)
+    assert [(failed.item, failed.error, failed.attempt) for failed in first.failures] == [(items[0], error, 3)]
+    assert [(cancelled.item, cancelled.attempt) for cancelled in first.cancellations] == [(items[1], 2)]
+    assert len(first.successes) == 58
+    second = channel.drain(60)
+    assert offsets([*first.successes, *second.successes]) == list(range(100))
+    assert not channel.has_items
+    assert 1 <= len(woken) <= 4
+
+
+def test_both_forms_run_on_uvloop(form: type[TaskEngine]) -> None:
+    uvloop = pytest.importorskip("uvloop", reason="the uvloop extra is not installed")
+
+    async def worker(item: WorkItem) -> None:
+        VARIABLE.set("changed")
+        async with asyncio.timeout(10):
+            if item.offset % 2:
+                await suspend()
+            if item.offset % 5 == 0:
+                raise ValueError
+
+    async def main() -> None:
+        rig = await run(form, worker, count=100)
+        assert (len(rig.successes), len(rig.failures)) == (80, 20)
+        assert VARIABLE.get() == "none"
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
