@@ -7,6 +7,7 @@ epochs of its ``Assignments`` and hands it on in pieces; it decides nothing abou
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -115,7 +116,7 @@ class PollThread:
             bootstrap_servers=str(configuration.get("bootstrap.servers", "")),
             may_create=str(configuration.get("allow.auto.create.topics", False)).lower() == "true",
             start_timeout_seconds=policy.start_timeout_seconds,
-            refresh_seconds=policy.pattern_refresh_seconds,
+            refresh_seconds=_refresh_seconds(configuration, policy.pattern_refresh_seconds),
             events=self.events,
             ending=self.ending,
             clock=clock,
@@ -253,3 +254,12 @@ def _translated(error: BaseException, doing: str) -> BaseException:
 
 def _reset(configuration: Mapping[str, Any]) -> Reset:
     return RESETS.get(str(configuration.get("auto.offset.reset", "largest")).lower(), "error")
+
+
+def _refresh_seconds(configuration: Mapping[str, Any], otherwise: float) -> float:
+    """Time between two looks for a pattern's topics: what the user has the client take, where they say."""
+    try:
+        milliseconds = int(configuration.get("topic.metadata.refresh.interval.ms", otherwise * 1000))
+    except (TypeError, ValueError):
+        return otherwise  # the client refuses it by name in a moment
+    return milliseconds / 1000 if milliseconds > 0 else math.inf  # -1 turns the client's own looks off, too
