@@ -1,4 +1,9 @@
-"""``PyrallelConsumer``: builds the parts, starts and stops them in order, and decides nothing itself."""
+"""``PyrallelConsumer``: builds the parts, starts and stops them in order, and decides nothing itself.
+
+One task, the *supervisor*, is the consumer's life from start to end: it opens, waits until it is told to stop, and
+closes. The public methods tell it and wait for it. When somebody cancels it from outside, as ``asyncio.run`` does with
+all tasks at its end, that is an abort: what is finished is committed, and the group is left.
+"""
 
 from __future__ import annotations
 
@@ -6,138 +11,145 @@ import asyncio
 import contextvars
 import logging
 import signal
-from collections.abc import Iterable, Mapping
-from types import MappingProxyType, TracebackType
-from typing import Any, Self
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar, cast
 
+from pyrallel_consumer.closing import until_done
 from pyrallel_consumer.config import ExecutionConfig, KafkaConfig
-from pyrallel_consumer.control_loop import ControlLoop
-from pyrallel_consumer.control_plane.commit_sequence import CommitSequence
 from pyrallel_consumer.control_plane.subscription import parse_topic
-from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
+from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import ExecutionMode, RuntimeSnapshot, TopicPartition
-from pyrallel_consumer.errors import ConfigurationError, StateError
+from pyrallel_consumer.errors import BrokerError, ConfigurationError, MessageExhaustedError, StateError
 from pyrallel_consumer.execution_plane.async_engine import AsyncEngine
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 from pyrallel_consumer.execution_plane.worker_kind import Worker, check_worker, name_of
-from pyrallel_consumer.ingress.broker_poller import BrokerPoller, PollerPolicy
 from pyrallel_consumer.ingress.client import consumer_configuration
-from pyrallel_consumer.observability.loop_watchdog import LoopWatchdog
-from pyrallel_consumer.observability.snapshot import EngineFigures, take_snapshot
+from pyrallel_consumer.observability.figures import figures
+from pyrallel_consumer.parts import Parts
+from pyrallel_consumer.stop_signals import StopSignals
+
+_T = TypeVar("_T")
 
 logger = logging.getLogger("pyrallel_consumer")
 
-PUBLISH_SECONDS = 0.25
+PUBLISH_SECONDS: Final = 0.25
 """How old the picture that other threads read may become."""
-COMMIT_TIMEOUT_SECONDS = 5.0
-"""How long the last commits may take, beyond the drain."""
-CLOSE_TIMEOUT_SECONDS = 5.0
-"""How long leaving the group may take; then the poll thread is abandoned."""
-CANCEL_SECONDS = 1.0
-"""How long cancelled workers may take to end at the stop."""
+THREAD_END_SECONDS: Final = 2.0
+"""How long the poll thread may take to close its client; then the process may end without it."""
+SIGNALLED: Final = 128
+"""Added to a signal's number: the exit code of a program that it ended."""
 
 
 class PyrallelConsumer:
     """Consumes ``topic`` (a name, a list of names, or a pattern beginning with ``^``) with ``worker``.
 
-    ``execution_config`` defaults to what the environment says. Raises ConfigurationError here, before any connection,
-    for settings, topics and workers that do not fit. One object runs once: make another to start again.
+    ``execution_config`` defaults to what the environment says. ``engine`` takes an engine of your own, which has its
+    worker already: ``worker`` is None then. Raises ConfigurationError here, before any connection, for settings, topics
+    and workers that do not fit. One object runs once, on the event loop that started it. All methods belong to that
+    loop, but ``get_runtime_snapshot`` and ``get_metrics``, which any thread may call.
     """
 
     def __init__(
         self,
         config: KafkaConfig,
-        worker: Worker,
+        worker: Worker | None,
         topic: str | Iterable[str],
         *,
         execution_config: ExecutionConfig | None = None,
+        engine: ExecutionEngine | None = None,
     ) -> None:
-        self.config = config.validate_all()
-        self.execution_config = (ExecutionConfig() if execution_config is None else execution_config).validate_all()
-        check_worker(worker, self.execution_config.mode)
-        if self.execution_config.mode is not ExecutionMode.ASYNC:
-            msg = f"mode={self.execution_config.mode.value!r} is not in this version yet: use an async worker"
-            raise ConfigurationError(msg)
-        self._subscription = parse_topic(topic, config.dlq_topic_suffix if config.dlq_enabled else None)
+        self.config = _checked(config, KafkaConfig, "config").validate_all()
+        if execution_config is None:
+            execution_config = ExecutionConfig()
+        self.execution_config = _checked(execution_config, ExecutionConfig, "execution_config").validate_all()
         self._worker = worker
+        self._given_engine = engine
+        self._check_worker()
+        # What cannot work is refused here; the answers are asked for again when the parts are built.
+        self.execution_config.exhaustion(dlq_enabled=self.config.dlq_enabled)
+        consumer_configuration(self.config)
+        self._subscription = parse_topic(topic, self.config.dlq_topic_suffix if self.config.dlq_enabled else None)
         self._state = "new"
+        self._is_open = False
         self._error: BaseException | None = None
         self._snapshot: RuntimeSnapshot | None = None
-        self._is_aborted = False
-        self._closing: asyncio.Task[None] | None = None
+        self._abort_signal: signal.Signals | None = None
+        self._opened = asyncio.Event()
+        self._stop_asked = asyncio.Event()
+        self._closed = asyncio.Event()
 
     # Life
 
     async def start(self) -> None:
         """Join the group; returns once subscribed. Raises a BrokerError or ConfigurationError when it cannot.
 
-        Raises StateError when it was started before.
+        Raises StateError when it was started before, or is stopped meanwhile. Cancelled, it leaves nothing behind.
         """
         if self._state != "new":
-            msg = "this consumer was started already: build a new PyrallelConsumer to run again"
-            raise StateError(msg)
-        self._state = "starting"
+            raise StateError("this consumer was started already: build a new PyrallelConsumer to run again")
         self._loop = asyncio.get_running_loop()
-        self._closed = asyncio.Event()
-        self._build()
+        base = contextvars.copy_context()
+        self._build(base)
+        self._become("starting")
+        # Not by create_task: a task factory is the user's, and made for the user's tasks.
+        self._supervisor = asyncio.Task(self._live(), loop=self._loop, name="pyrallel-consumer", context=base.copy())
         try:
-            await self._engine.start(self._control.channel, self._loop.time)
-            self._control.start(self._poller)
-            await asyncio.wrap_future(self._poller.start())
-        except BaseException as error:
-            self._error = error
-            self._poller.abandon()
-            self._control.stop()
-            await self._engine.stop(0.0)
-            self._state = "closed"
-            self._closed.set()
+            await self._opened.wait()
+        except asyncio.CancelledError:
+            self._parts.closing.abort()
+            self._ask_to_stop()
+            await self._closed.wait()
             raise
-        self._watchdog.start()
-        if self._state == "starting":
-            self._state = "running"
-        logger.info("consuming %s as group %s", self._subscription, self.config.consumer_group)
+        if not self._is_open:
+            await self._closed.wait()
+            raise self._error or StateError("the consumer was stopped while it started")
 
     async def stop(self) -> None:
         """Stop fetching, drain what runs, commit, leave the group. Raises the fatal error if there was one.
 
-        Raises StateError when it was never started. A second call waits for the first.
+        Raises StateError when it was never started. A second call waits for the first; when the caller is cancelled,
+        the stop goes on without it. A worker cannot wait for it, since it waits for the workers.
         """
-        if self._state == "new":
-            msg = "this consumer was never started: call start() first"
-            raise StateError(msg)
-        self._begin_close()
+        self._check_started()
+        self._ask_to_stop()
         await self.wait_closed()
 
     async def abort(self) -> None:
         """Like ``stop`` without the drain: what runs is cancelled and will run again."""
-        self._is_aborted = True
+        self._check_started()
+        self._parts.closing.abort()
         await self.stop()
 
     async def wait_closed(self) -> None:
         """Return when the consumer has stopped; raises the fatal error if there was one."""
-        if self._state == "new":
-            msg = "this consumer was never started: call start() first"
-            raise StateError(msg)
+        self._check_started()
         await self._closed.wait()
         if self._error is not None:
             raise self._error
 
     async def run(self) -> None:
-        """Start, and consume until SIGINT or SIGTERM or ``stop``: the first signal drains, the second aborts."""
-        loop = asyncio.get_running_loop()
-        handled = (signal.SIGINT, signal.SIGTERM)
-        for number in handled:
-            loop.add_signal_handler(number, self._on_signal, signal.Signals(number).name)
-        try:
-            async with self:
-                await self.wait_closed()
-        finally:
-            for number in handled:
-                loop.remove_signal_handler(number)
+        """Start, and consume until SIGINT or SIGTERM or ``stop``: the first signal drains, the second aborts.
+
+        Returns after either, also when the signal came while it started. Raises what ``start`` and ``wait_closed`` do,
+        and StateError outside of the main thread, which alone gets signals.
+        """
+        with StopSignals(self._on_signal):
+            try:
+                async with self:
+                    await self.wait_closed()
+            except StateError:
+                if self._is_open or self._error is not None or not self._stop_asked.is_set():
+                    raise
 
     def run_forever(self) -> None:
-        """``run`` for scripts: makes an event loop and blocks until the consumer has stopped."""
+        """``run`` for scripts: makes an event loop and blocks until the consumer has stopped.
+
+        A second signal exits with 128 + its number, as programs do that a signal ends.
+        """
         asyncio.run(self.run())
+        if self._abort_signal is not None:
+            raise SystemExit(SIGNALLED + self._abort_signal)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -148,171 +160,210 @@ class PyrallelConsumer:
     ) -> None:
         try:
             await self.stop()
-        except BaseException as fatal:
+        except Exception as fatal:
             if error is None or fatal is error:
                 raise
             logger.exception("the consumer had failed while its block raised")
 
     # Steering and looking
 
-    def pause_partition(self, tp: TopicPartition) -> None:
-        """Fetch no more of ``tp`` while it is assigned; what was read goes on. Call on the consumer's loop."""
-        self._running_manager().pause(TopicPartition(*tp), "user")
+    def pause_partition(self, tp: TopicPartition | tuple[str, int]) -> None:
+        """Fetch no more of ``tp`` while it is assigned; what was read goes on.
 
-    def resume_partition(self, tp: TopicPartition) -> None:
-        """Take back ``pause_partition``, and the pause after an exhausted message."""
+        Raises StateError where it is not assigned to this consumer now.
+        """
+        tp = TopicPartition(*tp)
         manager = self._running_manager()
-        manager.resume(TopicPartition(*tp), "user")
-        manager.resume(TopicPartition(*tp), "exhausted")
+        if all(work.tp != tp for work in manager):
+            raise StateError(f"{tp} is not assigned to this consumer: only what it has can be paused")
+        manager.pause(tp, "user")
+
+    def resume_partition(self, tp: TopicPartition | tuple[str, int]) -> None:
+        """Take back ``pause_partition`` and the pause after an exhausted message, which is tried again then."""
+        tp = TopicPartition(*tp)
+        manager = self._running_manager()
+        manager.resume(tp, "user")
+        manager.resume(tp, "exhausted")
+        self._parts.control.wake()
 
     def get_runtime_snapshot(self) -> RuntimeSnapshot:
-        """A frozen picture, at most a quarter of a second old. May be called from any thread.
+        """A frozen picture, at most a quarter of a second old while the loop runs. For any thread.
 
         Raises StateError before the consumer was started.
         """
         if self._snapshot is None:
-            msg = "there is nothing to picture before start()"
-            raise StateError(msg)
+            raise StateError("there is nothing to picture before start()")
         return self._snapshot
 
-    # Inside
+    def get_metrics(self) -> dict[str, Any]:
+        """The picture's and the poll thread's plain numbers, by name (see ``figures``). For any thread.
 
-    def _build(self) -> None:
-        config, execution = self.config, self.execution_config
-        parallel = config.parallel_consumer
-        base = contextvars.copy_context()
-        policy = WorkPolicy(
-            ordering=parallel.ordering_policy(),
-            limits=parallel.flow_limits(),
-            state_strategy=parallel.rebalance_state_strategy,
-            on_exhausted=execution.exhaustion(dlq_enabled=config.dlq_enabled),
+        Raises StateError before the consumer was started.
+        """
+        return figures(self.get_runtime_snapshot()) | self._parts.poller.get_metrics()
+
+    # The parts
+
+    def _check_worker(self) -> None:
+        if self._given_engine is not None:
+            if self._worker is not None:
+                raise ConfigurationError("an engine of your own runs its own worker: give worker=None with it")
+            return
+        mode = self.execution_config.mode
+        check_worker(self._worker, mode)
+        if mode is not ExecutionMode.ASYNC:
+            raise ConfigurationError(
+                f"ExecutionConfig.mode={mode.value} is not in this version yet: use ExecutionMode.ASYNC and an "
+                "`async def` worker"
+            )
+
+    def _made_engine(self, base: contextvars.Context) -> ExecutionEngine:
+        execution = self.execution_config
+        return AsyncEngine(
+            cast("Any", self._worker),  # check_worker saw that it is `async def`
+            execution.retry_policy(),
+            execution.max_in_flight,
+            base,
+            is_shutting_down=lambda: self._supervisor.cancelling() > 0,
         )
-        self._manager = WorkManager(policy)
-        self._commits = CommitSequence(self._manager, parallel.commit_interval_ms / 1000)
-        self._engine: ExecutionEngine = AsyncEngine(
-            self._worker, execution.retry_policy(), execution.max_in_flight, base
-        )
-        grace_seconds = execution.max_revoke_grace_ms / 1000
-        self._control = ControlLoop(
-            manager=self._manager,
-            commits=self._commits,
-            engine=self._engine,
-            revoke_grace_seconds=grace_seconds,
+
+    def _build(self, base: contextvars.Context) -> None:
+        engine = self._given_engine
+        self._parts = Parts(
+            self.config,
+            self.execution_config,
+            self._subscription,
+            self._made_engine(base) if engine is None else engine,
+            worker_name=name_of(self._worker if engine is None else engine),
             loop=self._loop,
             base=base,
             fail=self._fail,
         )
-        self._control.on_tick.append(self._publish_if_due)
-        self._poller = BrokerPoller(
-            consumer_configuration(config),
-            subscription=self._subscription,
-            deliver=self._control.deliver,
-            policy=PollerPolicy(poll_batch_size=parallel.poll_batch_size, revoke_grace_seconds=grace_seconds),
-        )
-        self._watchdog = LoopWatchdog(
-            lambda: self._control.heartbeat, self._loop.time, parallel.blocking_warn_seconds, name_of(self._worker)
-        )
+        self._parts.control.on_tick += [self._publish_if_due, self._look_at_poller]
+
+    # The supervisor
+
+    async def _live(self) -> None:
+        try:
+            await self._open_and_close()
+            await self._let_go()
+        except Exception as error:  # noqa: BLE001 -- an engine of the user's may raise anywhere; nobody may wait for ever
+            self._note(error)
+        self._state = "closed"
+        self._opened.set()
+        self._closed.set()
+
+    async def _open_and_close(self) -> None:
+        try:
+            await self._open()
+            await self._stop_asked.wait()
+        except asyncio.CancelledError:  # By _ask_to_stop while it opened, or from outside: see the module's words.
+            self._parts.closing.abort()
+        except Exception as error:  # noqa: BLE001 -- why it cannot start: start() raises it
+            self._note(error)
+        self._become("stopping")
+        if self._is_open:
+            await self._close()
+
+    async def _open(self) -> None:
+        parts = self._parts
+        await parts.start_engine()
+        parts.control.start(parts.poller)
+        parts.watchdog.start()
+        started = parts.poller.start()
+        await until_done(started)
+        started.result()
+        self._is_open = True
+        self._become("running")
+        self._opened.set()
+        logger.info("consuming %s as group %s", self._subscription, self.config.consumer_group)
+
+    async def _close(self) -> None:
+        """Close in order, and once more as an abort where somebody cancels that."""
+        closing = self._parts.closing
+        try:
+            await closing.run()
+        except asyncio.CancelledError:
+            if not closing.is_aborted:
+                closing.abort()
+                await self._close()
+
+    async def _let_go(self) -> None:
+        """What is left at last: nothing is committed any more, and nothing is waited for beyond its bound."""
+        parts = self._parts
+        parts.poller.abandon()
+        parts.control.stop()
+        parts.watchdog.stop()
+        try:
+            await parts.engine.stop(0.0)
+            if self._is_open and parts.poller.is_alive:
+                await until_done(parts.poller.ended, THREAD_END_SECONDS)
+        except asyncio.CancelledError:
+            logger.warning("interrupted while stopping: the group may notice only after its session timeout")
+        self._become("closed")
+
+    def _ask_to_stop(self) -> None:
+        if self._stop_asked.is_set():
+            return
+        self._stop_asked.set()
+        if self._is_open:
+            self._parts.manager.stop_all_dispatching()
+            self._parts.control.wake()
+        else:
+            self._supervisor.cancel()
+
+    def _note(self, error: BaseException) -> None:
+        if self._error is None:
+            self._error = error
+        elif error is not self._error:
+            logger.error("after the consumer had failed: %s", error, exc_info=error)
+
+    def _fail(self, error: BaseException) -> None:
+        if self._error is None:
+            logger.error("the consumer fails: %s", error, exc_info=error)
+            self._error = error
+        if not isinstance(error, MessageExhaustedError):
+            self._parts.closing.abort()
+        self._ask_to_stop()
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        if not self._stop_asked.is_set():
+            logger.info("%s: draining; a second signal aborts", number.name)
+            self._ask_to_stop()
+        elif not self._closed.is_set():
+            logger.warning("%s again: aborting; what runs is cancelled and will run again", number.name)
+            self._abort_signal = number
+            self._parts.closing.abort()
+
+    def _check_started(self) -> None:
+        if self._state == "new":
+            raise StateError("this consumer was never started: call start() first")
+        if asyncio.get_running_loop() is not self._loop:
+            raise StateError("this consumer belongs to the event loop that started it, and another one asks")
 
     def _running_manager(self) -> WorkManager:
-        if self._state not in {"running", "stopping"}:
-            msg = f"the consumer is {self._state}: partitions can be paused while it runs"
-            raise StateError(msg)
-        return self._manager
+        if not self._is_open or self._state == "closed":
+            raise StateError(f"the consumer is {self._state}: partitions are paused and resumed while it runs")
+        return self._parts.manager
+
+    # At every tick
 
     def _publish_if_due(self, now: float) -> None:
         if self._snapshot is None or now >= self._snapshot.taken_at + PUBLISH_SECONDS:
-            self._publish(now)
+            self._snapshot = self._parts.picture(self._state)
+            self._parts.blocking_watch.look(self._snapshot.partitions)
 
-    def _publish(self, now: float) -> None:
-        status = self._engine.status()
-        self._snapshot = take_snapshot(
-            now=now,
-            state=self._state,
-            manager=self._manager,
-            commits=self._commits,
-            engine=EngineFigures(
-                status.running, status.waiting_retries, status.retries_total, self.execution_config.max_in_flight
-            ),
-            is_rebalancing=self._control.is_rebalancing,
-            settings=self._settings(),
-        )
+    def _look_at_poller(self, _: float) -> None:
+        control = self._parts.control
+        if self._is_open and not (self._parts.poller.is_alive or control.has_facts or control.has_poller_ended):
+            self._fail(BrokerError("the poll thread has ended by itself", code="_STATE"))
 
-    def _settings(self) -> Mapping[str, object]:
-        return MappingProxyType(
-            {
-                "group": self.config.consumer_group,
-                "ordering_mode": self.config.parallel_consumer.ordering_mode.value,
-                "max_attempts": self.execution_config.max_retries,
-                "on_exhausted": self._manager.policy.on_exhausted.value,
-            }
-        )
+    def _become(self, state: str) -> None:
+        self._state = state
+        self._snapshot = self._parts.picture(state)
 
-    def _on_signal(self, name: str) -> None:
-        if self._closing is None:
-            logger.info("%s: draining; a second signal aborts", name)
-            self._begin_close()
-        else:
-            logger.warning("%s again: aborting, what runs will run again", name)
-            self._is_aborted = True
-            self._control.begin_final_commits()
 
-    def _fail(self, error: BaseException) -> None:
-        if self._error is None and self._state != "closed":
-            self._error = error
-            logger.error("the consumer fails: %s", error, exc_info=error)
-        self._is_aborted = True
-        self._begin_close()
-
-    def _begin_close(self) -> None:
-        if self._closing is None and not self._closed.is_set():
-            self._closing = self._loop.create_task(self._close())
-
-    async def _close(self) -> None:
-        self._state = "stopping"
-        try:
-            if not self._control.is_broken:
-                await self._drain()
-                await self._commit_and_leave()
-        except Exception as error:  # noqa: BLE001 -- whatever goes wrong at the end must not keep callers waiting
-            self._error = self._error or error
-        finally:
-            self._poller.abandon()
-            self._control.stop()
-            await self._engine.stop(0.0)
-            self._watchdog.stop()
-            self._state = "closed"
-            self._publish(self._loop.time())
-            self._closed.set()
-
-    async def _drain(self) -> None:
-        control, engine = self._control, self._engine
-        self._poller.stop_fetching()
-        self._manager.stop_all_dispatching()
-        engine.withdraw(lambda _: True)
-        deadline = self._loop.time() + self.execution_config.shutdown_drain_timeout_ms / 1000
-
-        def is_drained() -> bool:
-            return engine.running() == 0 and not control.channel.has_items
-
-        if not await control.until(lambda: self._is_aborted or is_drained(), deadline) or not is_drained():
-            engine.cancel(lambda _: True)
-            await control.until(is_drained, self._loop.time() + CANCEL_SECONDS)
-
-    async def _commit_and_leave(self) -> None:
-        control = self._control
-        deadline = self._loop.time() + COMMIT_TIMEOUT_SECONDS
-        control.begin_final_commits()
-        await control.until(
-            lambda: not (self._commits.is_under_way or self._manager.has_uncommitted) or self._poller_is_gone(),
-            deadline,
-        )
-        deadline = self._loop.time() + CLOSE_TIMEOUT_SECONDS
-        self._poller.close(CLOSE_TIMEOUT_SECONDS)
-        await control.until(lambda: control.is_closed_by_poller or self._poller_is_gone(), deadline)
-
-    def _poller_is_gone(self) -> bool:
-        return not self._poller.is_alive
-
-    def get_metrics(self) -> dict[str, Any]:
-        """The poll thread's and the pump's plain numbers."""
-        return self._poller.get_metrics()
+def _checked(value: object, kind: type[_T], name: str) -> _T:
+    if not isinstance(value, kind):
+        raise ConfigurationError(f"{name} must be a {kind.__name__}, not {type(value).__name__}")
+    return value

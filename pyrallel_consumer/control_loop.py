@@ -117,6 +117,11 @@ class ControlLoop:
     def dead_letters(self, letters: DeadLetters | None) -> None:
         self._exhausted.dead_letters = letters
 
+    @property
+    def has_facts(self) -> bool:
+        """Whether facts wait to be taken."""
+        return bool(self._inbox)
+
     # In from other threads
 
     def deliver(self, fact: object) -> None:

@@ -218,8 +218,34 @@ class PartitionSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class RetrySnapshot:
+    """How failed attempts are tried again, and how it goes. Times are milliseconds; a timeout of 0 is none."""
+
+    max_retries: int = 0
+    retry_backoff_ms: int = 0
+    exponential_backoff: bool = True
+    max_retry_backoff_ms: int = 0
+    retry_jitter_ms: int = 0
+    task_timeout_ms: int = 0
+    timeouts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterSnapshot:
+    """``is_producing`` is False where letters are off, and in versions that cannot send them: then they are held."""
+
+    is_enabled: bool = False
+    is_producing: bool = False
+    topic_suffix: str = ""
+    held: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class RuntimeSnapshot:
-    """A frozen picture of a running consumer, made by its event loop; ``taken_at`` is that loop's monotonic time."""
+    """A frozen picture of a running consumer, made by its event loop at ``taken_at`` (``time.monotonic()``).
+
+    ``stuck`` attempts timed out or were cancelled, and have not ended; ``held`` messages failed their last attempt.
+    """
 
     taken_at: float
     state: str
@@ -242,3 +268,9 @@ class RuntimeSnapshot:
     commit_failures: int
     partitions: tuple[PartitionSnapshot, ...]
     settings: Mapping[str, object] = field(default_factory=dict)
+    stuck: int = 0
+    rebalances: int = 0
+    blocked_loops: int = 0
+    on_exhausted: OnExhausted = OnExhausted.DLQ
+    retry: RetrySnapshot = field(default_factory=RetrySnapshot)
+    dead_letters: DeadLetterSnapshot = field(default_factory=DeadLetterSnapshot)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
+from pyrallel_consumer.config import ExecutionConfig, KafkaConfig
 from pyrallel_consumer.control_plane.commit_sequence import CommitSequence
 from pyrallel_consumer.control_plane.work_manager import WorkManager
-from pyrallel_consumer.dto import RuntimeSnapshot
+from pyrallel_consumer.dto import DeadLetterSnapshot, OnExhausted, RetrySnapshot, RuntimeSnapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +19,51 @@ class EngineFigures:
     running: int
     waiting_retries: int
     retries_total: int
+    timeouts_total: int
+    stuck: int
+
+
+@dataclass(frozen=True, slots=True)
+class FixedFacts:
+    """What a picture shows of the settings: the same in every picture of one consumer."""
+
+    settings: Mapping[str, object]
+    retry: RetrySnapshot
+    dead_letters: DeadLetterSnapshot
     max_in_flight: int
+
+
+def fixed_facts(kafka: KafkaConfig, execution: ExecutionConfig, on_exhausted: OnExhausted) -> FixedFacts:
+    """What the settings contribute to every picture; no secrets."""
+    parallel = kafka.parallel_consumer
+    return FixedFacts(
+        settings=MappingProxyType(
+            {
+                "group": kafka.consumer_group,
+                "ordering_mode": parallel.ordering_mode.value,
+                "mode": execution.mode.value,
+                "max_attempts": execution.max_retries,
+                "on_exhausted": on_exhausted.value,
+                "commit_interval_ms": parallel.commit_interval_ms,
+                "poll_batch_size": parallel.poll_batch_size,
+                "rebalance_state_strategy": parallel.rebalance_state_strategy.value,
+                "max_revoke_grace_ms": execution.max_revoke_grace_ms,
+                "shutdown_drain_timeout_ms": execution.shutdown_drain_timeout_ms,
+            }
+        ),
+        retry=RetrySnapshot(
+            max_retries=execution.max_retries,
+            retry_backoff_ms=execution.retry_backoff_ms,
+            exponential_backoff=execution.exponential_backoff,
+            max_retry_backoff_ms=execution.max_retry_backoff_ms,
+            retry_jitter_ms=execution.retry_jitter_ms,
+            task_timeout_ms=execution.task_timeout_ms,
+        ),
+        dead_letters=DeadLetterSnapshot(
+            is_enabled=on_exhausted is OnExhausted.DLQ, topic_suffix=kafka.dlq_topic_suffix
+        ),
+        max_in_flight=execution.max_in_flight,
+    )
 
 
 def take_snapshot(
@@ -27,23 +73,27 @@ def take_snapshot(
     manager: WorkManager,
     commits: CommitSequence,
     engine: EngineFigures,
+    facts: FixedFacts,
     is_rebalancing: bool,
-    settings: Mapping[str, object],
+    is_producing_letters: bool,
+    rebalances: int,
+    blocked_loops: int,
 ) -> RuntimeSnapshot:
     """The picture at ``now``; cost grows with assigned partitions and unfinished messages, not with what was done."""
     partitions = tuple(work.picture(now, manager.pause_reasons(work.tp)) for work in manager)
     load = manager.load
     limits = manager.policy.limits
+    held = sum(partition.held for partition in partitions)
     return RuntimeSnapshot(
         taken_at=now,
         state=state,
         in_flight=engine.running,
         queued=sum(partition.queued for partition in partitions),
         waiting_retries=engine.waiting_retries,
-        held=sum(partition.held for partition in partitions),
+        held=held,
         load_messages=load.messages,
         load_bytes=load.size_bytes,
-        max_in_flight=engine.max_in_flight,
+        max_in_flight=facts.max_in_flight,
         queue_max_messages=limits.max_messages,
         queue_max_bytes=limits.max_bytes,
         is_paused=manager.backpressure.is_active,
@@ -55,5 +105,11 @@ def take_snapshot(
         commits=commits.sent,
         commit_failures=sum(commits.failures.values()),
         partitions=partitions,
-        settings=settings,
+        settings=facts.settings,
+        stuck=engine.stuck,
+        rebalances=rebalances,
+        blocked_loops=blocked_loops,
+        on_exhausted=manager.policy.on_exhausted,
+        retry=replace(facts.retry, timeouts=engine.timeouts_total),
+        dead_letters=replace(facts.dead_letters, is_producing=is_producing_letters, held=held),
     )

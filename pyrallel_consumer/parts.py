@@ -1,0 +1,118 @@
+"""The parts of one running consumer, built from its settings and joined; where the siblings of the middle meet.
+
+Nothing here waits or decides. Built when the consumer starts, on its event loop, and used once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextvars import Context
+
+from pyrallel_consumer.closing import Closing
+from pyrallel_consumer.config import ExecutionConfig, KafkaConfig
+from pyrallel_consumer.control_loop import ControlLoop
+from pyrallel_consumer.control_plane.commit_sequence import CommitSequence
+from pyrallel_consumer.control_plane.subscription import Subscription
+from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
+from pyrallel_consumer.dto import RuntimeSnapshot
+from pyrallel_consumer.execution_plane.engine import EngineStatus, ExecutionEngine
+from pyrallel_consumer.ingress.broker_poller import BrokerPoller, PollerPolicy
+from pyrallel_consumer.ingress.client import consumer_configuration
+from pyrallel_consumer.observability.blocking_watch import BlockingWatch
+from pyrallel_consumer.observability.loop_watchdog import LoopWatchdog
+from pyrallel_consumer.observability.snapshot import EngineFigures, fixed_facts, take_snapshot
+
+_NOT_STARTED = EngineStatus(running=0, waiting_retries=0, due=0, retries_total=0, timeouts_total=0)
+
+
+class Parts:
+    """``fail`` is called with the error that ends the consumer, ``on_tick`` about twenty times a second."""
+
+    def __init__(
+        self,
+        config: KafkaConfig,
+        execution: ExecutionConfig,
+        subscription: Subscription,
+        engine: ExecutionEngine,
+        *,
+        worker_name: str,
+        loop: asyncio.AbstractEventLoop,
+        base: Context,
+        fail: Callable[[BaseException], None],
+    ) -> None:
+        parallel = config.parallel_consumer
+        on_exhausted = execution.exhaustion(dlq_enabled=config.dlq_enabled)
+        grace_seconds = execution.max_revoke_grace_ms / 1000
+        self.manager = WorkManager(
+            WorkPolicy(
+                ordering=parallel.ordering_policy(),
+                limits=parallel.flow_limits(),
+                state_strategy=parallel.rebalance_state_strategy,
+                on_exhausted=on_exhausted,
+            )
+        )
+        self.commits = CommitSequence(self.manager, parallel.commit_interval_ms / 1000)
+        self.engine = engine
+        self.control = ControlLoop(
+            manager=self.manager,
+            commits=self.commits,
+            engine=engine,
+            revoke_grace_seconds=grace_seconds,
+            loop=loop,
+            base=base,
+            fail=fail,
+            clock=time.monotonic,
+        )
+        self.poller = BrokerPoller(
+            consumer_configuration(config),
+            subscription=subscription,
+            deliver=self.control.deliver,
+            policy=PollerPolicy(poll_batch_size=parallel.poll_batch_size, revoke_grace_seconds=grace_seconds),
+        )
+        self.closing = Closing(
+            self.control,
+            self.poller,
+            drain_seconds=execution.shutdown_drain_timeout_ms / 1000,
+            clock=time.monotonic,
+        )
+        self.blocking_watch = BlockingWatch(parallel.blocking_warn_seconds)
+        self.watchdog = LoopWatchdog(
+            loop,
+            last_sign_of_life=lambda: self.control.heartbeat,
+            now=time.monotonic,
+            warn_seconds=parallel.blocking_warn_seconds,
+            worker_name=worker_name,
+            on_loop_closed=self.poller.abandon,
+        )
+        self._facts = fixed_facts(config, execution, on_exhausted)
+        self._is_engine_started = False
+
+    async def start_engine(self) -> None:
+        """Get the engine ready to take work."""
+        await self.engine.start(self.control.channel, time.monotonic)
+        self._is_engine_started = True
+
+    def picture(self, state: str) -> RuntimeSnapshot:
+        """All of it as an operator sees it now."""
+        now = time.monotonic()
+        status = self.engine.status() if self._is_engine_started else _NOT_STARTED
+        return take_snapshot(
+            now=now,
+            state=state,
+            manager=self.manager,
+            commits=self.commits,
+            engine=EngineFigures(
+                running=status.running,
+                waiting_retries=status.waiting_retries,
+                retries_total=status.retries_total,
+                timeouts_total=status.timeouts_total,
+                stuck=len(self.engine.stuck(now)) if self._is_engine_started else 0,
+            ),
+            facts=self._facts,
+            is_rebalancing=self.control.is_rebalancing,
+            is_producing_letters=self.control.dead_letters is not None,
+            rebalances=self.poller.get_metrics()["rebalances"],
+            blocked_loops=self.watchdog.blocked_count,
+        )
