@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from confluent_kafka import TopicPartition as ClientPartition
@@ -19,6 +20,7 @@ from tests.kafka.deadline import until, until_asked
 from tests.kafka.history import shown
 from tests.kafka.journal import Journal, journaling_worker
 from tests.kafka_cluster import KafkaCluster
+from tests.kafka_node import KafkaNode
 
 Settings = Callable[..., KafkaConfig]
 
@@ -148,3 +150,31 @@ async def test_thousands_of_gaps_fill_the_metadata_and_commits_go_on(
     history = journal.history()
     assert len(history.finished) == messages
     assert not history.run_twice
+
+
+async def test_a_broker_that_takes_less_metadata_gets_less_and_commits_go_on(tmp_path: Path) -> None:
+    with KafkaNode({"offset.metadata.max.bytes": "100"}) as node:
+        kafka = KafkaCluster(node.bootstrap_servers, node)
+        topic, group = kafka.new_topic(partitions=2), kafka.new_group()
+        for partition in (0, 1):
+            kafka.produce_numbered(topic, messages=1_000, keys=1_000, partition=partition)
+        released = asyncio.Event()
+        journal = Journal(tmp_path, "here")
+
+        async def worker(item: WorkItem) -> None:
+            with journal.run(item):
+                if item.partition == 0 and item.offset > 0 and random.Random(item.offset).random() < 0.5:
+                    await released.wait()
+
+        config = KafkaConfig(
+            bootstrap_servers=kafka.bootstrap_servers,
+            consumer_group=group,
+            parallel_consumer=ParallelConsumerConfig(commit_interval_ms=100),
+        )
+        async with PyrallelConsumer(config, worker, topic) as consumer:
+            await until_asked(lambda: kafka.committed_offsets(group, topic).get(1) == 1_000, "the other is committed")
+            await until_asked(lambda: kafka.committed_offsets(group, topic).get(0, 0) > 0, "the held one is committed")
+            assert consumer.get_runtime_snapshot().commit_failures > 0
+            released.set()
+            await until_asked(lambda: kafka.committed_offsets(group, topic) == {0: 1_000, 1: 1_000}, "all is committed")
+        journal.close()

@@ -91,3 +91,63 @@ def test_two_members_that_stop_together_lose_nothing_and_leave_nothing_to_run_tw
     third.stop()
     assert third.finished > 0, "the two stopped too late for this test: nothing was left"
     assert_each_message_ran_once_and_in_order(kafka, topic, group, tmp_path)
+
+
+def test_work_that_outlasts_the_grace_of_a_revoke_is_cancelled_and_then_run_by_the_next_owner(
+    kafka: KafkaCluster, start_member: StartMember, tmp_path: Path
+) -> None:
+    topic, group = kafka.new_topic(partitions=PARTITIONS), kafka.new_group()
+    kafka.produce_numbered(topic, messages=600, keys=200)
+    slow = {"kafka": {"librdkafka": PROTOCOLS["group.protocol=consumer"]}, "work_ms": 2_000}
+    first = start_member("first", topic, group, **slow)
+    first.wait_finished(200)
+
+    second = start_member("second", topic, group, **slow)
+    wait_until(lambda: first.finished + second.finished >= 600, "all messages were worked on")
+    first.stop()
+    second.stop()
+
+    history = read_journals(tmp_path)
+    cancelled = {run.place for run in history.of("first") if run.end == "cancelled"}
+    assert cancelled
+    assert history.run_twice == cancelled
+    assert cancelled <= history.of("second").finished
+    assert history.finished == set(read_log(kafka, topic))
+    assert history.order_violations() == []
+
+
+def test_a_static_member_that_comes_back_within_its_session_goes_on_where_it_was(
+    kafka: KafkaCluster, start_member: StartMember, tmp_path: Path
+) -> None:
+    topic, group = kafka.new_topic(partitions=PARTITIONS), kafka.new_group()
+    static = {"kafka": {"librdkafka": {"group.instance.id": "the-one"}, "session_timeout_ms": 30_000}}
+    kafka.produce_numbered(topic, messages=1_000, keys=100)
+
+    before = start_member("before", topic, group, **static, work_ms=10, execution={"max_in_flight": 20})
+    before.wait_finished(100)
+    before.stop()
+    after = start_member("after", topic, group, **static)
+    wait_until(lambda: before.finished + after.finished >= 1_000, "all messages were worked on")
+    after.stop()
+
+    assert after.finished > 0
+    assert_each_message_ran_once_and_in_order(kafka, topic, group, tmp_path)
+
+
+def test_a_static_member_whose_name_another_takes_ends_with_an_error_that_says_so(
+    kafka: KafkaCluster, start_member: StartMember, tmp_path: Path
+) -> None:
+    topic, group = kafka.new_topic(partitions=PARTITIONS), kafka.new_group()
+    static = {"kafka": {"librdkafka": {"group.instance.id": "the-one"}, "session_timeout_ms": 6_000}}
+    kafka.produce_numbered(topic, messages=2_000, keys=100)
+    slow = {"work_ms": 20, "execution": {"max_in_flight": 20}}
+
+    fenced = start_member("fenced", topic, group, **static, **slow)
+    fenced.wait_finished(100)
+    heir = start_member("heir", topic, group, **static)
+
+    assert fenced.wait() != 0
+    assert "group.instance.id" in fenced.log.splitlines()[-1]
+    wait_until(lambda: kafka.committed_offsets(group, topic) == kafka.end_offsets(topic), "the commits reach the end")
+    heir.stop()
+    assert read_journals(tmp_path).finished == set(read_log(kafka, topic))
