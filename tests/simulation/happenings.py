@@ -1,0 +1,179 @@
+"""What may happen in the world at any step, each with its weight: the ordinary course, and the faults of the scenario.
+
+Every method is one thing that happens; who and where is left to chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pyrallel_consumer.control_plane.commit_encoder import encode
+from pyrallel_consumer.control_plane.offset_map import OffsetMap
+from pyrallel_consumer.dto import TopicPartition
+from tests.simulation.group import Group, Stored
+from tests.simulation.scene import Scene
+from tests.simulation.virtual_consumer import VirtualConsumer
+
+MOST_CONSUMERS = 3
+FOREIGN = ("", "owned by another program", "pyrallel/9/AAAA", "pyrallel/1/!!!!", "pyrallel/1/AAAAAAAA", "\x00ü")
+
+Happening = Callable[[], None]
+
+
+class Happenings:
+    """Acts on the group and its consumers; ``consumers`` holds all that ever were."""
+
+    def __init__(self, scene: Scene, group: Group) -> None:
+        self.consumers: list[VirtualConsumer] = []
+        self._scene = scene
+        self._group = group
+
+    def weighed(self) -> list[tuple[float, Happening]]:
+        """All that can happen in this scenario."""
+        faults: dict[str, tuple[float, Happening]] = {
+            "rebalance": (4, self._group.rebalance),
+            "expiry": (2, self._expire),
+            "crash": (0.7, self._crash),
+            "stop": (1, self._stop),
+            "truncation": (1.2, self._truncate),
+            "rewind": (1.2, self._rewind),
+            "foreign metadata": (1, self._write_foreign_metadata),
+            "blocked loop": (0.7, self._block_loop),
+            "answer never": (1, self._lose_answer),
+        }
+        return [
+            (80, self._poll),
+            (110, self._run_loop),
+            (80, self._end_attempts),
+            (12, self._land_commit),
+            (12, self.answer_commit),
+            (12, self._acknowledge_letter),
+            (14, self.produce),
+            (2, self.join),
+            (6, self._let_time_pass),
+            (2, self._resume_exhausted),
+            *(happening for fault, happening in faults.items() if fault in self._scene.scenario.faults),
+        ]
+
+    @property
+    def alive(self) -> list[VirtualConsumer]:
+        return [consumer for consumer in self.consumers if consumer.is_alive]
+
+    # The ordinary course
+
+    def produce(self) -> None:
+        scenario, random = self._scene.scenario, self._scene.random
+        log = self._scene.logs[random.choice(scenario.tps)]
+        for _ in range(random.choice((1, 3, 8))):
+            log.append(random.choice(scenario.keys), b"x" * random.randint(0, scenario.largest_value_bytes))
+            if random.random() < 0.15:
+                log.append_hole(random.choice((1, 2, 9)))
+
+    def join(self) -> None:
+        if len(self.alive) < MOST_CONSUMERS:
+            name = f"consumer-{len(self.consumers) + 1}"
+            self.consumers.append(VirtualConsumer(self._scene, self._group, name))
+            self._group.join(name)
+
+    def answer_commit(self) -> None:
+        """Answers may overtake each other."""
+        answers = self._group.answers
+        if answers:
+            name, number, errors = answers.pop(self._scene.random.randrange(len(answers)))
+            for consumer in self.alive:
+                if consumer.name == name:
+                    consumer.poll_side.answer(number, errors)
+
+    def _poll(self) -> None:
+        if consumer := self._any():
+            consumer.poll_side.turn()
+
+    def _run_loop(self) -> None:
+        consumer = self._any()
+        if consumer and consumer.blocked_until <= self._scene.clock.now:
+            consumer.run_loop(self._scene.random.choice((1, 1, 2, 5)))
+
+    def _end_attempts(self) -> None:
+        if consumer := self._any():
+            for _ in range(self._scene.random.choice((1, 1, 3, 10))):
+                if items := consumer.engine.endable():
+                    consumer.engine.end_by_chance(self._scene.random.choice(items))
+
+    def _land_commit(self) -> None:
+        names = [name for name, member in self._group.members.items() if member.wire]
+        if names:
+            self._group.land(self._scene.random.choice(names))
+
+    def _acknowledge_letter(self) -> None:
+        if consumer := self._any():
+            consumer.acknowledge_letter()
+
+    def _let_time_pass(self) -> None:
+        self._scene.clock.now += self._scene.random.choice((0.1, 0.3))
+
+    def _resume_exhausted(self) -> None:
+        if consumer := self._any():
+            consumer.resume_exhausted()
+
+    # Faults
+
+    def _expire(self) -> None:
+        if self._group.members:
+            name = self._scene.random.choice(list(self._group.members))
+            is_alive = any(consumer.name == name for consumer in self.alive)
+            self._group.expire(name, is_alive=is_alive)
+
+    def _crash(self) -> None:
+        if consumer := self._any():
+            consumer.die()
+
+    def _stop(self) -> None:
+        if consumer := self._any():
+            consumer.stop()
+
+    def _truncate(self) -> None:
+        """An unclean leader, or a topic that was deleted and created anew."""
+        random, tp = self._scene.random, self._some_tp()
+        log = self._scene.logs[tp]
+        offset = log.low if random.random() < 0.3 else random.randint(log.low, log.high)
+        log.truncate(offset)
+        log.append(random.choice(self._scene.scenario.keys), b"new")
+        self._scene.note(f"{tp} is truncated at {offset}")
+        for consumer in self.alive:
+            consumer.poll_side.fetching.truncated(tp, offset)
+
+    def _rewind(self) -> None:
+        """The client begins again at an earlier offset, of the same log."""
+        tp = self._some_tp()
+        if self._scene.logs[tp].records:
+            offset = self._scene.random.choice(self._scene.logs[tp].records).offset()
+            for consumer in self.alive:
+                consumer.poll_side.fetching.rewind(tp, offset)
+
+    def _write_foreign_metadata(self) -> None:
+        """Another tool writes to the group: what it makes of the metadata, or a map copied from another offset."""
+        tp = self._scene.random.choice(self._scene.scenario.tps)
+        stored = self._group.stored.get(tp)
+        if stored is not None:
+            copied = encode(OffsetMap(stored.offset + 1, stored.offset + 9, (stored.offset + 1,)), tp)
+            metadata = self._scene.random.choice((*FOREIGN, copied))
+            self._group.store(tp, Stored(stored.offset, metadata, stored.incarnation))
+            self._scene.truth.taint(tp, "foreign metadata")
+
+    def _block_loop(self) -> None:
+        if consumer := self._any():
+            consumer.blocked_until = self._scene.clock.now + self._scene.random.choice((0.2, 0.6, 2.0))
+
+    def _lose_answer(self) -> None:
+        if self._group.answers:
+            self._group.answers.pop(0)
+
+    # Chance
+
+    def _any(self) -> VirtualConsumer | None:
+        return self._scene.random.choice(self.alive) if self.alive else None
+
+    def _some_tp(self) -> TopicPartition:
+        """Rather one that is still being restored: that state is short."""
+        restoring = [tp for consumer in self.alive for tp in consumer.poll_side.fetching.restoring]
+        return self._scene.random.choice(restoring or self._scene.scenario.tps)

@@ -1,0 +1,81 @@
+"""Rules 9 and 13 to 15: order, overlap, completions, slots and attempts; and how few messages may run twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pyrallel_consumer.control_plane.partition_work import PartitionWork
+from pyrallel_consumer.dto import WorkItem
+from tests.simulation.oracles.verdict import RuleBroken
+from tests.simulation.scenario import Scenario
+from tests.simulation.shadow import Shadow
+from tests.simulation.truth import Run, Truth
+
+
+def rule_13_heads_start_first(shadow: Shadow | None, item: WorkItem) -> None:
+    if shadow is None or item.offset not in shadow.unfinished:
+        raise RuleBroken("13", f"{item} starts and is not an unfinished message of its partition")
+    if shadow.unfinished[item.offset] is not item.message:
+        raise RuleBroken("13", f"{item} starts with a record that was replaced")
+    head = shadow.head_of(shadow.unfinished[item.offset])
+    if head != item.offset:
+        raise RuleBroken("13", f"{item} overtakes offset {head} of its key")
+
+
+def rules_9_and_13_keys_do_not_overlap(run: Run, others: Iterable[Run], scenario: Scenario) -> None:
+    """Within one consumer never. Across consumers it is the farewell that is judged (rule 7)."""
+    lane = scenario.lane_of(run.record.key())
+    for other in others:
+        is_same_key = other.record.tp == run.record.tp and scenario.lane_of(other.record.key()) == lane
+        if lane is not None and is_same_key and other.consumer == run.consumer:
+            raise RuleBroken("13" if other.epoch == run.epoch else "9", f"{run} starts while {other} runs")
+
+
+def rule_13_marked_attempts_fail(run: Run, is_success: bool) -> None:
+    if run.is_marked and is_success:
+        raise RuleBroken("13", f"{run} counts as a success though its time was over")
+
+
+def rule_14_submitted_once(item: WorkItem, open_items: Iterable[WorkItem]) -> None:
+    if any(item is other for other in open_items):
+        raise RuleBroken("14", f"{item} was submitted twice")
+
+
+def rule_14_completed_once(item: WorkItem, was_open: bool) -> None:
+    if not was_open:
+        raise RuleBroken("14", f"{item} completed without being submitted, or twice")
+
+
+def rules_8_and_14_books_agree(work: PartitionWork, shadow: Shadow) -> None:
+    """Load, order and commits rest on live structures, which nothing of an ended assignment may touch."""
+    pairs = {
+        "epoch": (work.epoch, shadow.epoch),
+        "unfinished": (sorted(work.tracker.unfinished), sorted(shadow.unfinished)),
+        "committable": (work.tracker.committable_offset, shadow.committable_offset),
+        "in flight": (work.in_flight, len(shadow.in_flight)),
+        "held": (sorted(work.held), sorted(shadow.held)),
+        "queued": (work.queued, len(shadow.unfinished) - len(shadow.in_flight) - len(shadow.held)),
+        "load": (work.load.messages, len(shadow.unfinished)),
+    }
+    for name, (theirs, ours) in pairs.items():
+        if theirs != ours:
+            raise RuleBroken("8/14", f"{name} of {shadow.tp} epoch {shadow.epoch} is {theirs} and should be {ours}")
+
+
+def rule_15_slots_hold(running: int, due: int, capacity: int, slots: int) -> None:
+    if running > slots or running + due > slots or capacity != slots - running - due:
+        raise RuleBroken("15", f"{running} run, {due} due, {capacity} free of {slots} slots")
+
+
+def rule_15_attempts_are_counted(number: int, expected: int, most: int) -> None:
+    if number != expected or number > most:
+        raise RuleBroken("15", f"attempt {number} of {most} starts where {expected} was next")
+
+
+def repeats_only_what_nobody_was_told(run: Run, truth: Truth, owner: str | None) -> None:
+    """As few duplicates as possible: only what was not committed when an assignment ended without order.
+
+    A consumer that was found dead and has not heard of it goes on meanwhile.
+    """
+    if run.record in truth.done and run.record not in truth.may_repeat and run.consumer == owner:
+        raise RuleBroken("1-7", f"{run} runs again and nothing went wrong that would explain it")

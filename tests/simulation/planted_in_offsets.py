@@ -1,0 +1,142 @@
+"""Bugs in offsets and commits that such code is known for. Some replace what is private, for there such bugs live."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pyrallel_consumer.control_plane.assignments import Assignments
+from pyrallel_consumer.control_plane.commit_sequence import CommitSequence
+from pyrallel_consumer.control_plane.events import CommitAnswered
+from pyrallel_consumer.control_plane.offset_map import OffsetMap
+from pyrallel_consumer.control_plane.offset_tracker import OffsetTracker
+from pyrallel_consumer.control_plane.partition_work import PartitionWork
+from pyrallel_consumer.control_plane.work_manager import WorkManager
+from tests.simulation.planting import around, planted
+
+# Offsets
+
+
+@planted
+def the_commit_is_one_too_far(patch: pytest.MonkeyPatch) -> None:
+    def committable(tracker: OffsetTracker) -> int:
+        return next((offset + 1 for offset in tracker.unfinished), tracker.next_offset)
+
+    patch.setattr(OffsetTracker, "committable_offset", property(committable))
+
+
+@planted
+def the_restored_map_is_off_by_one(patch: pytest.MonkeyPatch) -> None:
+    around(patch, OffsetTracker, "is_done_before", lambda original, tracker, offset: original(tracker, offset + 1))
+
+
+@planted
+def the_rest_of_the_restored_map_is_dropped(patch: pytest.MonkeyPatch) -> None:
+    def finished_map(_: object, tracker: OffsetTracker) -> OffsetMap:
+        return OffsetMap(tracker.committable_offset, tracker.next_offset, tuple(tracker.unfinished))
+
+    around(patch, OffsetTracker, "finished_map", finished_map)
+
+
+@planted
+def holes_stall_the_commit(patch: pytest.MonkeyPatch) -> None:
+    def add(original: Callable[..., None], work: PartitionWork, messages: list[Any]) -> None:
+        before = work.tracker.next_offset
+        original(work, messages)
+        work.tracker.next_offset = min(work.tracker.next_offset, before + len(messages))
+
+    around(patch, PartitionWork, "add", add)
+
+
+@planted
+def trailing_markers_stall_the_commit(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(OffsetTracker, "advance", lambda tracker, position: None)
+
+
+@planted
+def the_position_counts_as_finished(patch: pytest.MonkeyPatch) -> None:
+    def advance(original: Callable[..., None], tracker: OffsetTracker, position: int) -> None:
+        original(tracker, position)
+        patch.setattr(OffsetTracker, "committable_offset", property(lambda tracker: tracker.next_offset))
+
+    around(patch, OffsetTracker, "advance", advance)
+
+
+@planted
+def going_back_keeps_the_old_map(patch: pytest.MonkeyPatch) -> None:
+    def go_back(original: Callable[..., Any], tracker: Any, offset: int) -> Any:
+        restored = tracker._restored  # noqa: SLF001 -- the bug to plant
+        forgotten = original(tracker, offset)
+        tracker._restored = restored  # noqa: SLF001 -- the bug to plant
+        return forgotten
+
+    around(patch, OffsetTracker, "go_back", go_back)
+
+
+@planted
+def going_back_is_not_noticed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(WorkManager, "go_back", lambda manager, fact: None)
+
+
+# Commits
+
+
+@planted
+def committed_counts_before_the_answer(patch: pytest.MonkeyPatch) -> None:
+    def following(original: Callable[..., Any], commits: Any, now: float, **kwargs: Any) -> Any:
+        commit = original(commits, now, **kwargs)
+        for snapshot in commit.snapshots if commit is not None else ():
+            commits._manager.confirm(snapshot)  # noqa: SLF001 -- the bug to plant
+        return commit
+
+    around(patch, CommitSequence, "next", following)
+
+
+@planted
+def a_refused_commit_counts(patch: pytest.MonkeyPatch) -> None:
+    def answer(original: Callable[..., Any], commits: CommitSequence, answered: CommitAnswered) -> Any:
+        return original(commits, CommitAnswered(answered.number, dict.fromkeys(answered.errors)))
+
+    around(patch, CommitSequence, "answer", answer)
+
+
+@planted
+def two_commits_are_under_way(patch: pytest.MonkeyPatch) -> None:
+    def following(original: Callable[..., Any], commits: Any, now: float, **kwargs: Any) -> Any:
+        commits._under_way = None  # noqa: SLF001 -- the bug to plant
+        return original(commits, now, **kwargs)
+
+    around(patch, CommitSequence, "next", following)
+
+
+@planted
+def a_late_answer_is_taken_for_the_next_commit(patch: pytest.MonkeyPatch) -> None:
+    def answer(original: Callable[..., Any], commits: CommitSequence, answered: CommitAnswered) -> Any:
+        return original(commits, CommitAnswered(commits.sent, answered.errors))
+
+    around(patch, CommitSequence, "answer", answer)
+
+
+@planted
+def a_refused_map_never_shrinks(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(PartitionWork, "shrink_metadata", lambda work, refused_bytes: None)
+
+
+@planted
+def what_is_confirmed_is_committed_again(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(PartitionWork, "is_worth_committing", lambda work, with_map: True)
+
+
+@planted
+def commits_forget_the_epoch(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Assignments, "is_current", lambda assignments, tp, epoch: assignments.epoch_of(tp) is not None)
+
+
+@planted
+def a_resolved_start_that_was_refused_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    def assign(original: Callable[..., Any], assignments: Assignments, starts: Any, uncommitted: Any = ()) -> Any:
+        return original(assignments, starts)
+
+    around(patch, Assignments, "assign", assign)

@@ -1,0 +1,171 @@
+"""Bugs in rebalances, order, retries and flow that such code is known for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+from pyrallel_consumer.control_plane.assignments import Assignments
+from pyrallel_consumer.control_plane.backpressure import Backpressure, FairShares, FetchGate, GateState
+from pyrallel_consumer.control_plane.drain import Drain, DrainStep
+from pyrallel_consumer.control_plane.partition_work import PartitionWork
+from pyrallel_consumer.control_plane.work_manager import WorkManager
+from pyrallel_consumer.dto import OnExhausted
+from pyrallel_consumer.execution_plane.attempts import Attempts, RetryAt
+from tests.simulation.planting import around, planted
+
+# Rebalances
+
+
+@planted
+def the_fence_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    def succeed(manager: Any, items: Iterable[Any]) -> None:
+        for item in items:
+            work = manager._works.get(item.tp)  # noqa: SLF001 -- the bug to plant
+            if work is not None and item.offset in work.tracker.unfinished:
+                work.finish(work.tracker.unfinished[item.offset])
+
+    patch.setattr(WorkManager, "succeed", succeed)
+
+
+@planted
+def epochs_begin_anew_with_each_assignment(patch: pytest.MonkeyPatch) -> None:
+    def assign(original: Callable[..., Any], assignments: Any, *args: Any) -> Any:
+        assignments._epochs = 0  # noqa: SLF001 -- the bug to plant
+        return original(assignments, *args)
+
+    around(patch, Assignments, "assign", assign)
+
+
+@planted
+def starting_goes_on_while_revoking(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(WorkManager, "stop_dispatching", lambda manager, tps: None)
+
+
+@planted
+def running_work_gets_no_grace(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Drain, "step", lambda drain, running, now: DrainStep.DONE)
+
+
+@planted
+def a_revoke_waits_for_nothing(patch: pytest.MonkeyPatch) -> None:
+    def step(original: Callable[..., DrainStep], drain: Drain, running: int, now: float) -> DrainStep:
+        return DrainStep.WAIT if now < drain.deadline else original(drain, running, now)
+
+    around(patch, Drain, "step", step)
+
+
+@planted
+def a_lost_partition_is_committed(patch: pytest.MonkeyPatch) -> None:
+    around(patch, WorkManager, "end", lambda original, manager, pairs, is_lost: original(manager, pairs, is_lost=False))
+
+
+@planted
+def a_key_forgets_its_old_attempt(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(PartitionWork, "_waits_for_predecessor", lambda work, lane: False)
+
+
+# Work
+
+
+@planted
+def a_key_is_released_when_the_timeout_fires(patch: pytest.MonkeyPatch) -> None:
+    def expired(original: Callable[..., Any], attempts: Any, now: float) -> Any:
+        found = original(attempts, now)
+        for attempt in found:
+            attempts._judge(attempt, None, now)  # noqa: SLF001 -- the bug to plant
+        return found
+
+    around(patch, Attempts, "expired", expired)
+
+
+@planted
+def a_late_return_counts_as_success(patch: pytest.MonkeyPatch) -> None:
+    def ended_ok(original: Callable[..., Any], attempts: Attempts, root: Any, now: float) -> Any:
+        attempts.running[root].marked_at = None
+        return original(attempts, root, now)
+
+    around(patch, Attempts, "ended_ok", ended_ok)
+
+
+@planted
+def a_slot_is_given_back_twice(patch: pytest.MonkeyPatch) -> None:
+    capacity = Attempts.capacity
+    patch.setattr(Attempts, "capacity", property(lambda attempts: capacity.__get__(attempts) + attempts.waiting_count))
+
+
+@planted
+def a_waiting_retry_does_not_hold_its_key(patch: pytest.MonkeyPatch) -> None:
+    def ended_failed(original: Callable[..., Any], attempts: Attempts, root: Any, *args: Any) -> Any:
+        verdict = original(attempts, root, *args)
+        if isinstance(verdict, RetryAt) and root.origin.waiting:
+            root.origin.work.ready.arrived.append(root.origin.waiting.popleft())
+        return verdict
+
+    around(patch, Attempts, "ended_failed", ended_failed)
+
+
+@planted
+def a_failed_message_does_not_hold_its_key(patch: pytest.MonkeyPatch) -> None:
+    def hold(original: Callable[..., None], work: PartitionWork, item: Any) -> None:
+        original(work, item)
+        if item.origin.waiting:
+            work.ready.arrived.append(item.origin.waiting.popleft())
+
+    around(patch, PartitionWork, "hold", hold)
+
+
+@planted
+def a_dead_letter_settles_before_its_acknowledgement(patch: pytest.MonkeyPatch) -> None:
+    def exhaust(original: Callable[..., Any], manager: WorkManager, item: Any) -> Any:
+        outcome = original(manager, item)
+        if outcome is OnExhausted.DLQ:
+            WorkManager.settle(manager, item)
+        return outcome
+
+    around(patch, WorkManager, "exhaust", exhaust)
+
+
+# Flow
+
+
+@planted
+def the_limit_is_ignored(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Backpressure, "room", lambda backpressure, load: 100)
+    patch.setattr(FairShares, "room", lambda *args: 100)
+
+
+@planted
+def the_credit_is_ignored(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(FetchGate, "step", lambda gate, credit, now: GateState.READ)
+
+
+@planted
+def fetching_never_resumes(patch: pytest.MonkeyPatch) -> None:
+    def room(original: Callable[..., int], backpressure: Backpressure, load: Any) -> int:
+        return 0 if backpressure.is_active else original(backpressure, load)
+
+    around(patch, Backpressure, "room", room)
+
+
+@planted
+def one_partition_may_fill_the_buffer(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(WorkManager, "review_shares", lambda manager: None)
+    patch.setattr(FairShares, "room", lambda *args: 10_000)
+
+
+@planted
+def a_paused_partition_stays_paused(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(WorkManager, "resume", lambda manager, tp, reason: None)
+
+
+@planted
+def finished_bytes_are_given_back_too_early(patch: pytest.MonkeyPatch) -> None:
+    def take(original: Callable[..., Any], work: PartitionWork, *args: Any) -> Any:
+        items = original(work, *args)
+        work.loaded_bytes -= sum(len(item.message) for item in items)
+        return items
+
+    around(patch, PartitionWork, "take", take)

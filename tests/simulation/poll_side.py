@@ -1,0 +1,274 @@
+"""The poll thread of one consumer, turn by turn: the real ``Assignments``, ``FetchGate`` and ``resolve`` at work.
+
+Mirrors what the ingress does around them: commands, reads under the granted credit, rebalance callbacks with their
+bounded wait, commits filtered just before they are sent. Only ``turn`` makes it go on.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from pyrallel_consumer.control_plane.assignments import Assignments
+from pyrallel_consumer.control_plane.backpressure import FetchGate, GateState
+from pyrallel_consumer.control_plane.events import (
+    Commit,
+    CommitAnswered,
+    CommitSnapshot,
+    Lost,
+    Pause,
+    PollerClosed,
+    Resume,
+    RevokeAsked,
+)
+from pyrallel_consumer.control_plane.start_offset import Start, resolve
+from pyrallel_consumer.dto import TopicPartition
+from tests.simulation.fetching import Fetching
+from tests.simulation.group import Group, Notice
+from tests.simulation.oracles import offsets, rebalances
+from tests.simulation.scene import Scene
+from tests.simulation.truth import covers
+from tests.simulation.watched_manager import WatchedManager
+
+OVERDUE_SECONDS = 1.0
+GIVE_UP_TOLERANCE_SECONDS = 0.1
+
+
+@dataclass(slots=True)
+class Farewell:
+    """A question to the loop that waits for its answer."""
+
+    partitions: tuple[tuple[TopicPartition, int], ...]
+    deadline: float
+    is_last: bool
+    given: tuple[TopicPartition, ...]
+    answers: list[tuple[CommitSnapshot, ...]] = field(default_factory=list)
+
+    def answer(self, snapshots: tuple[CommitSnapshot, ...]) -> None:
+        self.answers.append(snapshots)
+
+
+class PollSide:
+    """``deliver`` hands facts to the loop side."""
+
+    def __init__(
+        self, scene: Scene, group: Group, name: str, manager: WatchedManager, deliver: Callable[[object], None]
+    ) -> None:
+        self.is_closed = False
+        self._scene = scene
+        self._group = group
+        self._name = name
+        self._manager = manager
+        self._deliver = deliver
+        self._assignments = Assignments()
+        self.fetching = Fetching(scene, name, self._assignments, manager, deliver)
+        self._gate = FetchGate()
+        self.granted = 0
+        self._commands: deque[Commit | Pause | Resume] = deque()
+        self._asked_at: dict[int, float] = {}
+        self._unanswered: dict[int, tuple[Commit, float]] = {}
+        self._farewell: Farewell | None = None
+        self._is_stopping = False
+        self._is_closing = False
+
+    # What the loop side calls
+
+    def grant(self, total: int) -> None:
+        self.granted = total
+
+    def commit(self, command: Commit) -> None:
+        self._asked_at[command.number] = self._scene.clock.now
+        self._commands.append(command)
+
+    def pause(self, command: Pause) -> None:
+        self._commands.append(command)
+
+    def resume(self, command: Resume) -> None:
+        self._commands.append(command)
+
+    def stop_fetching(self) -> None:
+        self._is_stopping = True
+
+    def close(self) -> None:
+        self._is_closing = True
+
+    @property
+    def credit(self) -> int:
+        return self.granted - self.fetching.count
+
+    # What the world calls
+
+    def turn(self) -> None:
+        """One turn of the thread; inside a callback, one look whether the loop has answered."""
+        if self._farewell is not None:
+            self._look_for_answer(self._farewell)
+            return
+        while self._commands:
+            self._obey(self._commands.popleft())
+        if self._is_closing:
+            self._begin_close()
+            return
+        state = self._gate.step(0 if self._is_stopping else self.credit, self._scene.clock.now)
+        if state is GateState.HOLD:
+            return
+        self._serve_mail()
+        if state is GateState.READ and self._farewell is None:
+            self.fetching.read(self.credit)
+
+    def answer(self, number: int, errors: dict[TopicPartition, str | None]) -> None:
+        """The client heard the broker's word on an asynchronous commit."""
+        known = self._unanswered.pop(number, None)
+        if known is None:
+            return
+        for snapshot in known[0].snapshots:
+            if snapshot.tp in errors and errors[snapshot.tp] is None:
+                self._manager.answered[id(snapshot)] = snapshot
+        self._deliver(CommitAnswered(number, errors))
+
+    # Commands
+
+    def _obey(self, command: Commit | Pause | Resume) -> None:
+        if isinstance(command, Commit):
+            self._send(command)
+        elif self._assignments.is_current(command.tp, command.epoch):
+            paused = self.fetching.paused
+            (paused.add if isinstance(command, Pause) else paused.discard)(command.tp)
+
+    def _send(self, command: Commit) -> None:
+        live = self._live(command.snapshots)
+        if not live:
+            self._deliver(CommitAnswered(command.number, {}))
+            return
+        now = self._scene.clock.now
+        self._unanswered[command.number] = (command, now)
+        waits_since = now - self._scene.scenario.give_up_seconds + GIVE_UP_TOLERANCE_SECONDS
+        awaited = [known for known, _ in self._unanswered.values() if self._asked_at[known.number] > waits_since]
+        offsets.rule_5_one_commit_at_a_time(awaited, self._name)
+        self._group.send(self._name, command.number, live)
+
+    def _live(self, snapshots: Sequence[CommitSnapshot]) -> tuple[CommitSnapshot, ...]:
+        live = tuple(s for s in snapshots if self._assignments.is_current(s.tp, s.epoch))
+        for snapshot in live:
+            current_epoch = self._scene.current_epochs.get((self._name, snapshot.tp))
+            offsets.rule_6_commits_only_what_is_assigned(snapshot, current_epoch)
+        return live
+
+    # Rebalances
+
+    def _serve_mail(self) -> None:
+        mail = self._group.members[self._name].mail
+        while mail and self._farewell is None:
+            notice = mail.popleft()
+            self._scene.note(f"{self._name} {notice}")
+            if notice.kind == "assign":
+                self._take(notice)
+            elif notice.kind == "revoke":
+                self._ask(notice.tps, is_last=False)
+            else:
+                self._drop(list(self._assignments), "lost")
+                self._group.rejoin(self._name)
+
+    def _take(self, notice: Notice) -> None:
+        starts = []
+        uncommitted = set()
+        for tp in notice.tps:
+            stored, log = self._group.stored.get(tp), self._scene.logs[tp]
+            start = resolve(
+                tp,
+                None if stored is None else stored.offset,
+                None if stored is None else stored.metadata,
+                low=log.low,
+                high=log.high,
+                reset=self._scene.scenario.reset,
+            )
+            if start.must_commit and not self._group.commit_start(self._name, tp, start.offset):
+                uncommitted.add(tp)
+            self._note_start(start, None if stored is None else stored.incarnation)
+            starts.append(start)
+        for assigned in self._assignments.assign(starts, uncommitted):
+            tp = assigned.tp
+            self._scene.current_epochs[self._name, tp] = assigned.epoch
+            self._scene.incarnations[self._name, tp, assigned.epoch] = self._scene.logs[tp].incarnation
+            self.fetching.begin(assigned)
+            self._scene.note(f"{self._name} {assigned}")
+            self._deliver(assigned)
+
+    def _note_start(self, start: Start, stored_incarnation: int | None) -> None:
+        truth, log, claims = self._scene.truth, self._scene.logs[start.tp], start.restored
+        stored = self._group.stored.get(start.tp)
+        if start.warning:
+            truth.taint(start.tp, start.warning)
+        resolved = log.low if self._scene.scenario.reset == "earliest" else log.high
+        offsets.rule_4_start_is_what_was_committed(
+            start, None if start.must_commit or stored is None else stored.offset, resolved
+        )
+        if start.must_commit:
+            truth.excuse(start.tp, claims, -1)
+        elif stored_incarnation is not None and stored_incarnation < log.incarnation:
+            truth.excuse(start.tp, claims, stored_incarnation)
+        unknown = [
+            record
+            for record in log.records
+            if record in truth.done and record not in truth.may_repeat and not covers(claims, record.offset())
+        ]
+        rebalances.rule_7_finished_work_is_handed_over(unknown, truth.tainted.pop(start.tp, None))
+        truth.may_repeat.update(unknown)
+
+    def _ask(self, tps: Sequence[TopicPartition], *, is_last: bool) -> None:
+        epochs = [(tp, self._assignments.epoch_of(tp)) for tp in tps]
+        ours = tuple((tp, epoch) for tp, epoch in epochs if epoch is not None)
+        scenario = self._scene.scenario
+        deadline = self._scene.clock.now + scenario.grace_seconds + scenario.answer_margin_seconds
+        self._farewell = Farewell(ours, deadline, is_last, tuple(tps))
+        if ours:
+            self._deliver(RevokeAsked(ours, self._farewell.answer))
+        else:
+            self._end_farewell(self._farewell)
+
+    def _look_for_answer(self, farewell: Farewell) -> None:
+        tps = [tp for tp, _ in farewell.partitions]
+        if farewell.answers:
+            self._commit_last(farewell, farewell.answers[0])
+            self._release(tps)
+            self._end_farewell(farewell)
+        elif self._scene.clock.now >= farewell.deadline:
+            self._drop(tps, "not answered for in time")
+            self._end_farewell(farewell)
+
+    def _commit_last(self, farewell: Farewell, snapshots: tuple[CommitSnapshot, ...]) -> None:
+        live = self._live(snapshots)
+        if not live:
+            return
+        now = self._scene.clock.now
+        if any(now - sent_at > OVERDUE_SECONDS for _, sent_at in self._unanswered.values()) and not farewell.is_last:
+            self._group.send(self._name, None, live)
+            errors: dict[TopicPartition, str | None] = dict.fromkeys((s.tp for s in live), "nobody waited")
+        else:
+            errors = self._group.commit_and_wait(self._name, live)
+        for tp, error in errors.items():
+            if error is not None:
+                self._scene.truth.taint(tp, f"the last commit of {self._name}: {error}")
+
+    def _end_farewell(self, farewell: Farewell) -> None:
+        self._farewell = None
+        if farewell.is_last:
+            self._group.leave(self._name)
+            self.is_closed = True
+            self._deliver(PollerClosed())
+        else:
+            self._group.released(self._name, farewell.given)
+
+    def _begin_close(self) -> None:
+        self._ask(list(self._assignments), is_last=True)
+
+    def _release(self, tps: Sequence[TopicPartition]) -> list[tuple[TopicPartition, int]]:
+        for tp in tps:
+            self.fetching.end(tp)
+            self._scene.current_epochs.pop((self._name, tp), None)
+        return self._assignments.release(tps)
+
+    def _drop(self, tps: Sequence[TopicPartition], why: str) -> None:
+        for tp, epoch in self._release(tps):
+            self._scene.truth.taint(tp, f"{self._name}: {why}")
+            self._deliver(Lost(tp, epoch))

@@ -1,0 +1,113 @@
+"""What one seed is about: every size, policy and fault of a run, drawn once at its beginning.
+
+Each seed switches only some of the faults on (swarm testing): a fault that is always on hides what happens without it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+from typing import Literal
+
+from pyrallel_consumer.control_plane.policies import FlowLimits, OrderingPolicy, RetryPolicy
+from pyrallel_consumer.control_plane.work_manager import WorkPolicy
+from pyrallel_consumer.dto import NullKeyOrdering, OnExhausted, OrderingMode, RebalanceStateStrategy, TopicPartition
+
+FAULTS = (
+    "failures",
+    "timeouts",
+    "stubborn attempts",
+    "commit refused",
+    "answer lost",
+    "answer never",
+    "rebalance",
+    "expiry",
+    "crash",
+    "stop",
+    "truncation",
+    "rewind",
+    "foreign metadata",
+    "letters fail",
+    "blocked loop",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """The frozen choices of one run. Times are seconds."""
+
+    tps: tuple[TopicPartition, ...]
+    work: WorkPolicy
+    retry: RetryPolicy
+    slots: int
+    poll_batch_size: int
+    commit_interval_seconds: float
+    give_up_seconds: float
+    grace_seconds: float
+    answer_margin_seconds: float
+    is_cooperative: bool
+    reset: Literal["earliest", "latest"]
+    keys: tuple[bytes | None, ...]
+    largest_value_bytes: int
+    broker_metadata_limit_bytes: int
+    chunk: int
+    failure_share: float
+    faults: tuple[str, ...]
+    steps: int
+
+    def lane_of(self, key: bytes | None) -> object:
+        """What a message of ``key`` is kept in order with, within its partition; None = with nothing."""
+        mode = self.work.ordering.mode
+        if mode is OrderingMode.UNORDERED:
+            return None
+        if mode is OrderingMode.PARTITION:
+            return "the whole partition"
+        if key is None:
+            return "no key" if self.work.ordering.null_keys is NullKeyOrdering.PARTITION else None
+        return key
+
+
+def draw(random: Random, steps: int) -> Scenario:
+    """One scenario. Ordered by key more often than not, for that is the main job."""
+    topics = ("orders", "payments")[: random.choice((1, 1, 2))]
+    partitions = random.randint(1, 3)
+    hot = [b"hot"] * random.choice((0, 0, 6))
+    keys = [f"k{number}".encode() for number in range(random.choice((1, 2, 5, 12)))]
+    faults = tuple(fault for fault in FAULTS if random.random() < random.choice((0.2, 0.5, 0.8)))
+    return Scenario(
+        tps=tuple(TopicPartition(topic, number) for topic in topics for number in range(partitions)),
+        work=WorkPolicy(
+            ordering=OrderingPolicy(
+                random.choice((*[OrderingMode.KEY_HASH] * 4, OrderingMode.PARTITION, OrderingMode.UNORDERED)),
+                random.choice(tuple(NullKeyOrdering)),
+            ),
+            limits=FlowLimits(random.choice((1, 5, 12, 30, 200)), random.choice((2_000, 9_000, 1_000_000, 1_000_000))),
+            state_strategy=random.choice(
+                (*[RebalanceStateStrategy.METADATA_SNAPSHOT] * 4, RebalanceStateStrategy.CONTIGUOUS_ONLY)
+            ),
+            on_exhausted=random.choice((OnExhausted.DLQ, OnExhausted.DLQ, *OnExhausted)),
+        ),
+        retry=RetryPolicy(
+            max_attempts=random.choice((1, 2, 3)),
+            backoff_ms=random.choice((0, 20, 150)),
+            exponential=random.random() < 0.5,
+            max_backoff_ms=400,
+            jitter_ms=random.choice((0, 50)),
+            timeout_ms=random.choice((100, 400)) if "timeouts" in faults else 0,
+        ),
+        slots=random.choice((1, 2, 4, 8, 20)),
+        poll_batch_size=random.choice((1, 4, 10, 40)),
+        commit_interval_seconds=random.choice((0.0, 0.05, 0.3)),
+        give_up_seconds=1.5,
+        grace_seconds=random.choice((0.0, 0.1, 0.5)),
+        answer_margin_seconds=random.choice((0.2, 1.0)),
+        is_cooperative=random.random() < 0.5,
+        reset="earliest" if random.random() < 0.8 else "latest",
+        keys=(*keys, *hot, *[None] * random.choice((0, 1, 3))),
+        largest_value_bytes=random.choice((0, 200, 3_000)),
+        broker_metadata_limit_bytes=random.choice((4_096, 4_096, 4_096, 24, 10)),
+        chunk=random.choice((1, 2, 5, 32)),
+        failure_share=random.choice((0.1, 0.3, 0.7)),
+        faults=faults,
+        steps=steps,
+    )

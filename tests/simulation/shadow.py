@@ -1,0 +1,84 @@
+"""One assigned partition as an independent bookkeeper sees it: plain lists and dicts, compared with the code's own.
+
+Written by the naive definition of each rule, without care for speed.
+"""
+
+from __future__ import annotations
+
+from pyrallel_consumer.control_plane.events import Assigned
+from pyrallel_consumer.control_plane.offset_map import OffsetMap
+from pyrallel_consumer.control_plane.partition_work import MESSAGE_OVERHEAD_BYTES
+from pyrallel_consumer.dto import WorkItem
+from tests.simulation.scenario import Scenario
+from tests.simulation.topic_log import Record
+from tests.simulation.truth import covers
+
+
+class Shadow:
+    """What is delivered, unfinished, in flight and held. ``incarnation`` is that of the log when the epoch began."""
+
+    def __init__(self, assigned: Assigned, incarnation: int, scenario: Scenario) -> None:
+        self.tp = assigned.tp
+        self.epoch = assigned.epoch
+        self.incarnation = incarnation
+        self.next_offset = assigned.start_offset
+        self.restored: OffsetMap | None = assigned.restored
+        self.delivered: dict[int, Record] = {}
+        self.unfinished: dict[int, Record] = {}
+        self.in_flight: dict[int, WorkItem] = {}
+        self.held: dict[int, WorkItem] = {}
+        self.lanes: dict[object, list[int]] = {}
+        self.is_revoking = False
+        self.map_limit_bytes: int | None = None
+        self._scenario = scenario
+
+    @property
+    def committable_offset(self) -> int:
+        return min(self.unfinished, default=self.next_offset)
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(
+            MESSAGE_OVERHEAD_BYTES + len(record) + len(record.key() or b"") for record in self.unfinished.values()
+        )
+
+    def add(self, records: list[Record]) -> list[Record]:
+        """Register a delivery; returns the records that an earlier owner finished, as the restored map says."""
+        skipped = []
+        for record in records:
+            offset = record.offset()
+            self.delivered[offset] = record
+            self.next_offset = offset + 1
+            if self.restored is not None and offset < self.restored.top and covers(self.restored, offset):
+                skipped.append(record)
+                continue
+            self.unfinished[offset] = record
+            lane = self._scenario.lane_of(record.key())
+            if lane is not None:
+                self.lanes.setdefault(lane, []).append(offset)
+        return skipped
+
+    def head_of(self, record: Record) -> int:
+        """The offset that must end before any other of the record's key may start."""
+        lane = self._scenario.lane_of(record.key())
+        return record.offset() if lane is None else self.lanes[lane][0]
+
+    def finish(self, offset: int) -> None:
+        record = self.unfinished.pop(offset)
+        self.in_flight.pop(offset, None)
+        self.held.pop(offset, None)
+        lane = self._scenario.lane_of(record.key())
+        if lane is not None:
+            self.lanes[lane].remove(offset)
+
+    def go_back(self, epoch: int, offset: int, incarnation: int) -> list[int]:
+        """Forget everything from ``offset`` on; returns the unfinished offsets among it."""
+        forgotten = [known for known in self.unfinished if known >= offset]
+        for known in forgotten:
+            self.finish(known)
+        self.delivered = {known: record for known, record in self.delivered.items() if known < offset}
+        self.epoch = epoch
+        self.next_offset = offset
+        self.restored = None
+        self.incarnation = incarnation
+        return forgotten

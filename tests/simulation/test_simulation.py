@@ -1,0 +1,58 @@
+"""The real control plane through 300 seeds of faults; `make simulate` runs more, or replays one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.simulation.runner import run_seed
+
+SEEDS = 300
+SEEDS_PER_TEST = 20
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, SEEDS_PER_TEST))
+def test_every_rule_holds_after_every_step_and_all_drains_when_faults_end(first: int) -> None:
+    worlds = [run_seed(seed) for seed in range(first, first + SEEDS_PER_TEST)]
+
+    assert sum(world.scene.truth.attempts for world in worlds) > SEEDS_PER_TEST * 10
+
+
+def test_a_seed_replays_to_the_letter_in_another_process() -> None:
+    told = [_replay(hash_seed) for hash_seed in ("1", "2")]
+
+    assert told[0] == told[1]
+    assert len(told[0]) > 200
+
+
+def _replay(hash_seed: str) -> list[str]:
+    command = [sys.executable, "-m", "tests.simulation", "--seed", "3", "--seeds", "4", "--verbose"]
+    replayed = subprocess.run(
+        command, env={**os.environ, "PYTHONHASHSEED": hash_seed}, capture_output=True, text=True, check=True
+    )
+    return replayed.stdout.splitlines()[:-1]  # The last line tells the seconds.
+
+
+def test_the_faults_happen_that_the_rules_speak_of() -> None:
+    diary: list[str] = []
+    repeated = sum(run_seed(seed, diary=diary).scene.truth.repeated for seed in range(30))
+    told = "\n".join(diary)
+
+    for sign in (
+        "Notice(kind='lost'",
+        "Notice(kind='revoke'",
+        "is truncated",
+        " dies",
+        " stops",
+        "TOO_LARGE",
+        "UNKNOWN_MEMBER_ID",
+        "RetryAt",
+        "Exhausted",
+        "Uncharged",
+        "_TIMED_OUT",
+    ):
+        assert sign in told
+    assert repeated > 0

@@ -1,0 +1,90 @@
+"""The fake log of one partition: records with holes between them, a low end above zero, and truncation.
+
+A record is known by identity: after a truncation another record may stand at the same offset.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+from pyrallel_consumer.dto import Headers, TopicPartition
+
+
+class Record:
+    """One record, in the shape of the client's message. ``incarnation`` counts the truncations before it."""
+
+    __slots__ = ("_key", "_offset", "_tp", "_value", "incarnation")
+
+    def __init__(self, tp: TopicPartition, offset: int, key: bytes | None, value: bytes, incarnation: int) -> None:
+        self._tp = tp
+        self._offset = offset
+        self._key = key
+        self._value = value
+        self.incarnation = incarnation
+
+    @property
+    def tp(self) -> TopicPartition:
+        return self._tp
+
+    def topic(self) -> str:
+        return self._tp.topic
+
+    def partition(self) -> int:
+        return self._tp.partition
+
+    def offset(self) -> int:
+        return self._offset
+
+    def key(self) -> bytes | None:
+        return self._key
+
+    def value(self) -> bytes | None:
+        return self._value
+
+    def headers(self) -> Headers | None:
+        return None
+
+    def timestamp(self) -> tuple[int, int]:
+        return (0, 0)
+
+    def leader_epoch(self) -> int | None:
+        return self.incarnation
+
+    def __len__(self) -> int:
+        return len(self._value)
+
+    def __repr__(self) -> str:
+        return f"{self._tp}@{self._offset}" + (f"/{self.incarnation}" if self.incarnation else "")
+
+
+class TopicLog:
+    """Records of one partition, ascending by offset. ``high`` is the end, exclusive; holes may lie before it."""
+
+    def __init__(self, tp: TopicPartition, low: int) -> None:
+        self.tp = tp
+        self.low = low
+        self.high = low
+        self.incarnation = 0
+        self.records: list[Record] = []
+        self._offsets: list[int] = []
+
+    def append(self, key: bytes | None, value: bytes) -> None:
+        self.records.append(Record(self.tp, self.high, key, value, self.incarnation))
+        self._offsets.append(self.high)
+        self.high += 1
+
+    def append_hole(self, size: int) -> None:
+        """Offsets without a record: compacted or aborted ones, control markers."""
+        self.high += size
+
+    def read(self, offset: int, most: int) -> list[Record]:
+        """The next records at or after ``offset``."""
+        at = bisect_left(self._offsets, offset)
+        return self.records[at : at + most]
+
+    def truncate(self, offset: int) -> None:
+        """Everything from ``offset`` on is gone; what comes next is of a new incarnation."""
+        at = bisect_left(self._offsets, offset)
+        del self.records[at:], self._offsets[at:]
+        self.high = max(self.low, offset)
+        self.incarnation += 1

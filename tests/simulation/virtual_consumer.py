@@ -1,0 +1,173 @@
+"""One consumer of the group: the real pump and control plane between a fake poll thread and a fake engine.
+
+Starts, stops in order, or dies, as ``PyrallelConsumer`` does; ``step_life`` takes the stop one step further.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from typing import Any, cast
+
+from pyrallel_consumer.control_loop import ControlLoop
+from pyrallel_consumer.control_plane.commit_sequence import CommitSequence
+from pyrallel_consumer.dto import TopicPartition
+from pyrallel_consumer.errors import MessageExhaustedError
+from tests.simulation.dead_letters import VirtualDeadLetters
+from tests.simulation.group import Group
+from tests.simulation.oracles import flow, rebalances
+from tests.simulation.poll_side import PollSide
+from tests.simulation.scene import Scene
+from tests.simulation.virtual_engine import VirtualEngine
+from tests.simulation.virtual_loop import VirtualLoop
+from tests.simulation.watched_manager import WatchedManager
+
+DRAIN_SECONDS = 0.5
+CANCEL_SECONDS = 0.3
+COMMIT_SECONDS = 1.0
+RESUME_AT = 0.7
+
+
+class VirtualConsumer:
+    """``state`` goes from running over draining, cancelling, committing and closing to closed; or to dead."""
+
+    def __init__(self, scene: Scene, group: Group, name: str) -> None:
+        self.name = name
+        self.state = "running"
+        self.blocked_until = 0.0
+        self._scene = scene
+        self._deadline = 0.0
+        self._starved_ticks = 0
+        self._taken_before = 0
+        self._hogging_ticks: dict[TopicPartition, int] = {}
+        self.manager = WatchedManager(scene, name)
+        self._commits = CommitSequence(
+            self.manager, scene.scenario.commit_interval_seconds, scene.scenario.give_up_seconds
+        )
+        self.engine = VirtualEngine(scene, name, self.manager)
+        self.letters = VirtualDeadLetters(scene)
+        self._loop = VirtualLoop(scene.clock)
+        self._control = ControlLoop(
+            manager=self.manager,
+            commits=self._commits,
+            engine=self.engine,
+            revoke_grace_seconds=scene.scenario.grace_seconds,
+            loop=cast("Any", self._loop),
+            base=contextvars.Context(),
+            fail=self._fail,
+        )
+        self.engine.channel = self._control.channel
+        self._control.dead_letters = self.letters
+        self._control.on_tick.append(self._after_review)
+        self.poll_side = PollSide(scene, group, name, self.manager, self._control.deliver)
+        self._control.start(self.poll_side)
+
+    @property
+    def is_alive(self) -> bool:
+        return self.state not in {"closed", "dead"}
+
+    # What the world calls
+
+    def run_loop(self, most: int) -> bool:
+        """Run callbacks of the event loop, at most so many; returns whether there was one."""
+        ran = False
+        for _ in range(most):
+            if not self._loop.run_one():
+                break
+            ran = True
+            self._after_turn()
+        return ran
+
+    def acknowledge_letter(self) -> None:
+        item = self.letters.acknowledge_one()
+        if item is not None:
+            self._loop.call_soon(self._settle, item)
+
+    def resume_exhausted(self) -> None:
+        """The operator looks after partitions that were paused for a message that failed."""
+        for shadow in list(self.manager.shadows.values()):
+            self.manager.resume(shadow.tp, "exhausted")
+
+    def stop(self) -> None:
+        """Begin the stop in order."""
+        if self.state == "running":
+            self._scene.note(f"{self.name} stops")
+            self.state = "draining"
+            self._deadline = self._scene.clock.now + DRAIN_SECONDS
+            self.poll_side.stop_fetching()
+            self.manager.stop_all_dispatching()
+            self.engine.withdraw(lambda _: True)
+
+    def step_life(self) -> None:
+        """Go on with the stop, if it is time."""
+        now = self._scene.clock.now
+        is_drained = not self.engine.running() and not self._control.channel.has_items
+        if self.state == "draining" and (is_drained or now >= self._deadline):
+            if not is_drained:
+                self.engine.cancel(lambda _: True)
+            self.state, self._deadline = "cancelling", now + CANCEL_SECONDS
+        elif self.state == "cancelling" and (is_drained or now >= self._deadline):
+            self._control.begin_final_commits()
+            self.state, self._deadline = "committing", now + COMMIT_SECONDS
+        elif self.state == "committing":
+            is_committed = not (self._commits.is_under_way or self.manager.has_uncommitted)
+            if is_committed or now >= self._deadline:
+                self.poll_side.close()
+                self.state = "closing"
+        elif self.state == "closing" and self.poll_side.is_closed:
+            self._end("closed")
+
+    def die(self) -> None:
+        """As by kill -9."""
+        self._scene.note(f"{self.name} dies")
+        self._end("dead")
+
+    # Inside
+
+    def _end(self, state: str) -> None:
+        self.state = state
+        self._control.stop()
+        for item in self._scene.truth.runs_of(self.name):
+            del self._scene.truth.runs[item]
+        for key in [key for key in self._scene.current_epochs if key[0] == self.name]:
+            del self._scene.current_epochs[key]
+
+    def _settle(self, item: Any) -> None:
+        self.manager.note_done(item)
+        self.manager.settle(item)
+        self._control.turn()
+
+    def _fail(self, error: BaseException) -> None:
+        if not isinstance(error, MessageExhaustedError):
+            raise error
+        self.stop()
+
+    def _fullness(self) -> tuple[float, float]:
+        limits, shadows = self._scene.scenario.work.limits, self.manager.shadows.values()
+        messages = sum(len(shadow.unfinished) for shadow in shadows)
+        return messages / limits.max_messages, self.manager.size_bytes / limits.max_bytes
+
+    def _after_turn(self) -> None:
+        self.manager.check_all()
+        self.engine.check_slots()
+        flow.rule_20_pauses_at_the_limit(self.poll_side.granted - self.manager.taken, max(self._fullness()))
+        if not self._control.channel.has_items:
+            running = sum(len(s.in_flight) for s in self.manager.shadows.values() if s.is_revoking)
+            rebalances.rule_7_waits_only_for_running_work(self._control.is_rebalancing, running)
+
+    def _after_review(self, now: float) -> None:
+        taken = self.manager.taken
+        is_starved = max(self._fullness()) <= RESUME_AT and self.poll_side.granted == taken == self._taken_before
+        self._starved_ticks = self._starved_ticks + 1 if is_starved else 0
+        self._taken_before = taken
+        flow.rule_20_resumes_below_the_limit(self._starved_ticks)
+        limits = self._scene.scenario.work.limits
+        parts = {
+            tp: max(len(shadow.unfinished) / limits.max_messages, shadow.size_bytes / limits.max_bytes)
+            for tp, shadow in self.manager.shadows.items()
+        }
+        idle = sum(1 for part in parts.values() if part == 0)
+        for tp, part in parts.items():
+            is_hogging = idle > 0 and part >= 1 - 0.5 * idle / len(parts)
+            is_paused = "share" in self.manager.pause_reasons(tp)
+            self._hogging_ticks[tp] = self._hogging_ticks.get(tp, 0) + 1 if is_hogging and not is_paused else 0
+            flow.rule_20_one_partition_leaves_room(tp, self._hogging_ticks[tp])

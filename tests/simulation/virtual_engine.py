@@ -1,0 +1,164 @@
+"""An engine around the real ``Attempts``: attempts end when, and how, the world says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from pyrallel_consumer.dto import WorkItem
+from pyrallel_consumer.errors import DoNotRetry, RetryLater
+from pyrallel_consumer.execution_plane.attempts import Attempt, Attempts, Exhausted, Uncharged
+from pyrallel_consumer.execution_plane.engine import (
+    CompletionChannel,
+    EngineStatus,
+    ExecutionEngine,
+    StuckAttempt,
+)
+from tests.simulation.oracles import rebalances, work
+from tests.simulation.oracles.verdict import RuleBroken
+from tests.simulation.scene import Scene
+from tests.simulation.topic_log import Record
+from tests.simulation.truth import Run
+from tests.simulation.watched_manager import WatchedManager
+
+CUT_SHORT_SHARE = 0.7
+
+
+class VirtualEngine(ExecutionEngine):
+    """Holds the rules of section *Work* against every start and end of an attempt."""
+
+    def __init__(self, scene: Scene, consumer: str, manager: WatchedManager) -> None:
+        self._scene = scene
+        self._consumer = consumer
+        self._manager = manager
+        self._attempts = Attempts(scene.scenario.retry, scene.scenario.slots, scene.random.random)
+        self._charged: dict[WorkItem, int] = {}
+        self.channel: CompletionChannel
+
+    async def start(self, channel: CompletionChannel, now: Callable[[], float]) -> None:
+        self.channel = channel
+
+    async def stop(self, timeout_seconds: float) -> None:
+        raise NotImplementedError
+
+    # What the control loop calls
+
+    def capacity(self) -> int:
+        return self._attempts.capacity
+
+    def submit(self, item: WorkItem) -> None:
+        attempt = self._attempts.start(item, self._scene.clock.now)
+        self._began(attempt)
+        if self._scene.random.random() < 0.1:
+            self.end(item, "ok")
+
+    def sweep(self, now: float) -> None:
+        for attempt in self._attempts.expired(now):
+            self._mark(attempt)
+        for attempt in self._attempts.due(now, self._scene.scenario.slots):
+            self._began(attempt)
+        self.check_slots()
+
+    def next_sweep_at(self) -> float | None:
+        return self._attempts.next_due_at()
+
+    def running(self, which: Callable[[WorkItem], bool] | None = None) -> int:
+        return sum(1 for item in self._attempts.running if which is None or which(item))
+
+    def waiting(self) -> Sequence[WorkItem]:
+        return self._attempts.waiting()
+
+    def withdraw(self, which: Callable[[WorkItem], bool]) -> None:
+        for root, uncharged in self._attempts.withdraw(which):
+            self._charged.pop(root, None)
+            self.channel.cancelled(root, uncharged.attempt)
+
+    def cancel(self, which: Callable[[WorkItem], bool]) -> None:
+        for attempt in self._attempts.cancel(which, self._scene.clock.now):
+            self._mark(attempt)
+
+    def stuck(self, now: float) -> Sequence[StuckAttempt]:
+        return ()
+
+    def status(self) -> EngineStatus:
+        return EngineStatus(self.running(), self._attempts.waiting_count, self._attempts.due_count, 0, 0)
+
+    # What the world calls
+
+    def endable(self) -> list[WorkItem]:
+        """Items whose attempt may end now, oldest start first; stubborn ones end when the faults do."""
+        runs = self._scene.truth.runs
+        return [item for item in self._attempts.running if not (self._scene.has_faults and runs[item].is_stubborn)]
+
+    def end_by_chance(self, item: WorkItem) -> None:
+        """Cancelled attempts mostly raise, others mostly return."""
+        scene = self._scene
+        run = scene.truth.runs[item]
+        if not run.is_marked and scene.fault("stubborn attempts", 0.03):
+            run.is_stubborn = True
+            return
+        is_cut_short = run.is_marked and scene.random.random() < CUT_SHORT_SHARE
+        is_failure = is_cut_short or scene.fault("failures", scene.scenario.failure_share)
+        self.end(item, "failed" if is_failure else "ok")
+
+    def end(self, item: WorkItem, how: str) -> None:
+        """The attempt of ``item`` returned or raised."""
+        scene = self._scene
+        run = scene.truth.runs.pop(item)
+        if how == "ok":
+            verdict = self._attempts.ended_ok(item, scene.clock.now)
+            work.rule_13_marked_attempts_fail(run, verdict is None)
+        else:
+            verdict = self._attempts.ended_failed(item, self._error(), scene.clock.now)
+        scene.note(f"{self._consumer} {item!r} ended {how}: {verdict}")
+        match verdict:
+            case None:
+                self._manager.note_done(item)
+                self.channel.succeeded(item)
+            case Exhausted():
+                self.channel.failed(item, verdict.error, verdict.attempt)
+            case Uncharged():
+                self.channel.cancelled(item, verdict.attempt)
+            case _:
+                self._charged[item] = run.number
+                self.channel.notify()
+        self.check_slots()
+
+    def check_slots(self) -> None:
+        attempts = self._attempts
+        capacity = attempts.capacity  # asked first: looking may give a slot to a retry
+        running = len(self._scene.truth.runs_of(self._consumer))
+        work.rule_15_slots_hold(running, attempts.due_count, capacity, self._scene.scenario.slots)
+
+    # Inside
+
+    def _error(self) -> BaseException:
+        random = self._scene.random
+        kind = random.random()
+        if kind < 0.1:
+            return DoNotRetry("no")
+        if kind < 0.3:
+            return RetryLater(random.choice((0, 30, 300)))
+        return ValueError("invalid data")
+
+    def _began(self, attempt: Attempt) -> None:
+        scene, item = self._scene, attempt.root
+        assert isinstance(item.message, Record)
+        run = Run(self._consumer, item.message, item.epoch, attempt.number)
+        scene.note(f"{self._consumer} {item!r} attempt {attempt.number} starts")
+        expected = self._charged.pop(item, 0) + 1
+        work.rule_15_attempts_are_counted(run.number, expected, scene.scenario.retry.max_attempts)
+        shadow = self._manager.shadows.get(item.tp)
+        if shadow is None or shadow.in_flight.get(item.offset) is not item:
+            raise RuleBroken("8", f"{run} starts for an assignment that has ended")
+        rebalances.rule_7_nothing_starts_while_revoking(shadow, item)
+        work.rules_9_and_13_keys_do_not_overlap(run, scene.truth.runs.values(), scene.scenario)
+        if run.number == 1:
+            work.repeats_only_what_nobody_was_told(run, scene.truth, scene.owners[item.tp])
+            scene.truth.repeated += run.record in scene.truth.done
+        scene.truth.attempts += 1
+        scene.truth.runs[item] = run
+
+    def _mark(self, attempt: Attempt) -> None:
+        run = self._scene.truth.runs[attempt.root]
+        run.is_marked = True
+        run.is_stubborn = run.is_stubborn or self._scene.fault("stubborn attempts", 0.3)

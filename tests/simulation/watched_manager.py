@@ -1,0 +1,258 @@
+"""The real work manager, with a shadow beside it: every fact and decision is judged by the oracles as it passes.
+
+Overrides the public methods only; each calls the real one and then holds the books of both against each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from pyrallel_consumer.control_plane.commit_encoder import encode
+from pyrallel_consumer.control_plane.events import Assigned, CommitSnapshot, OffsetWentBack, PositionAdvanced
+from pyrallel_consumer.control_plane.work_manager import WorkManager
+from pyrallel_consumer.dto import Message, OnExhausted, RebalanceStateStrategy, TopicPartition, WorkItem
+from tests.simulation.oracles import flow, offsets, rebalances, work
+from tests.simulation.oracles.verdict import RuleBroken
+from tests.simulation.scene import Scene
+from tests.simulation.shadow import Shadow
+from tests.simulation.topic_log import Record
+
+
+class WatchedManager(WorkManager):
+    """``shadows`` by partition; ``answered`` are the snapshots that the broker confirmed, told by the poll side."""
+
+    def __init__(self, scene: Scene, consumer: str) -> None:
+        super().__init__(scene.scenario.work)
+        self.shadows: dict[TopicPartition, Shadow] = {}
+        self.answered: dict[int, CommitSnapshot] = {}
+        self.open_items: dict[int, WorkItem] = {}
+        self.taken = 0
+        self._scene = scene
+        self._consumer = consumer
+        self._latest_epoch = 0
+        self._revoked_at: dict[TopicPartition, float] = {}
+        self._confirmed: dict[TopicPartition, CommitSnapshot] = {}
+        self._has_map = scene.scenario.work.state_strategy is RebalanceStateStrategy.METADATA_SNAPSHOT
+
+    # Assignments
+
+    def assign(self, assigned: Assigned) -> None:
+        rebalances.rule_8_epochs_ascend(assigned.epoch, self._latest_epoch)
+        self._latest_epoch = assigned.epoch
+        super().assign(assigned)
+        tp, start = assigned.tp, assigned.start_offset
+        incarnation = self._scene.incarnations[self._consumer, tp, assigned.epoch]
+        self.shadows[tp] = Shadow(assigned, incarnation, self._scene.scenario)
+        if assigned.is_committed:
+            metadata = encode(assigned.restored, tp) if self._has_map else ""
+            self._confirmed[tp] = CommitSnapshot(tp, assigned.epoch, start, metadata, 0, None)
+        self._compare(tp)
+
+    def stop_dispatching(self, tps: Iterable[TopicPartition]) -> None:
+        tps = list(tps)
+        for tp in tps:
+            if (shadow := self.shadows.get(tp)) is not None:
+                shadow.is_revoking = True
+                self._revoked_at[tp] = self._scene.clock.now
+        super().stop_dispatching(tps)
+
+    def end(self, partitions: Iterable[tuple[TopicPartition, int]], *, is_lost: bool) -> tuple[CommitSnapshot, ...]:
+        partitions = list(partitions)
+        snapshots = super().end(partitions, is_lost=is_lost)
+        if is_lost:
+            rebalances.rule_7_lost_commits_nothing(snapshots)
+        ended = {tp for tp, epoch in partitions if tp in self.shadows and self.shadows[tp].epoch == epoch}
+        for snapshot in snapshots:
+            self._judge(snapshot)
+        for tp in sorted(ended):
+            if not is_lost:
+                self._judge_farewell(tp, any(snapshot.tp == tp for snapshot in snapshots))
+            if not self._has_map or self.shadows[tp].map_limit_bytes is not None:
+                self._scene.truth.taint(tp, "the map was limited")
+            del self.shadows[tp]
+        self.check_all()
+        return snapshots
+
+    def go_back(self, fact: OffsetWentBack) -> None:
+        super().go_back(fact)
+        shadow = self.shadows.get(fact.tp)
+        if shadow is not None and shadow.epoch == fact.old_epoch:
+            rebalances.rule_8_epochs_ascend(fact.epoch, self._latest_epoch)
+            self._latest_epoch = fact.epoch
+            shadow.go_back(fact.epoch, fact.offset, self._scene.incarnations[self._consumer, fact.tp, fact.epoch])
+        self._compare(fact.tp)
+
+    # Messages in, items out, completions back
+
+    def add(self, tp: TopicPartition, epoch: int, messages: Sequence[Message]) -> None:
+        super().add(tp, epoch, messages)
+        self.taken += len(messages)
+        shadow = self.shadows.get(tp)
+        if shadow is not None and shadow.epoch == epoch:
+            records = [message for message in messages if isinstance(message, Record)]
+            for record in shadow.add(records):
+                if not self._scene.truth.is_done(record):
+                    raise RuleBroken("4", f"{record} is skipped, and it was never finished")
+        self._compare(tp)
+
+    def advance(self, fact: PositionAdvanced) -> None:
+        super().advance(fact)
+        shadow = self.shadows.get(fact.tp)
+        if shadow is not None and shadow.epoch == fact.epoch:
+            shadow.next_offset = max(shadow.next_offset, fact.position)
+        self._compare(fact.tp)
+
+    def take(self, most: int, slots: int | None = None) -> list[WorkItem]:
+        items = super().take(most, slots)
+        for item in items:
+            shadow = self.shadows.get(item.tp)
+            rebalances.rule_7_nothing_starts_while_revoking(shadow, item)
+            work.rule_13_heads_start_first(shadow, item)
+            work.rule_14_submitted_once(item, self.open_items.values())
+            self.open_items[id(item)] = item
+            if shadow is not None:
+                shadow.in_flight[item.offset] = item
+        for tp in {item.tp: None for item in items}:
+            self._compare(tp)
+        return items
+
+    def succeed(self, items: Iterable[WorkItem]) -> None:
+        items = list(items)
+        for item in items:
+            shadow = self._completed(item)
+            if shadow is not None:
+                shadow.finish(item.offset)
+        super().succeed(items)
+        for tp in {item.tp: None for item in items}:
+            self._compare(tp)
+
+    def exhaust(self, item: WorkItem) -> OnExhausted | None:
+        shadow = self._completed(item)
+        if shadow is not None:
+            del shadow.in_flight[item.offset]
+            shadow.held[item.offset] = item
+            if self.policy.on_exhausted is OnExhausted.SKIP:
+                self.note_done(item)
+        outcome = super().exhaust(item)
+        if (outcome is None) != (shadow is None):
+            raise RuleBroken("8", f"{item} failed for good and was met with {outcome}")
+        self._compare(item.tp)
+        return outcome
+
+    def settle(self, item: WorkItem) -> None:
+        shadow = self.shadows.get(item.tp)
+        if shadow is not None and shadow.held.get(item.offset) is item:
+            shadow.finish(item.offset)
+        super().settle(item)
+        self._compare(item.tp)
+
+    def cancel(self, item: WorkItem) -> None:
+        shadow = self._completed(item)
+        if shadow is not None:
+            del shadow.in_flight[item.offset]
+        super().cancel(item)
+        self._compare(item.tp)
+
+    # Commits
+
+    def snapshots(self) -> tuple[CommitSnapshot, ...]:
+        snapshots = super().snapshots()
+        for snapshot in snapshots:
+            self._judge(snapshot)
+        return snapshots
+
+    def confirm(self, snapshot: CommitSnapshot) -> None:
+        if id(snapshot) not in self.answered:
+            raise RuleBroken("5", f"{snapshot} counts as committed before the broker said so")
+        super().confirm(snapshot)
+        self._confirmed[snapshot.tp] = snapshot
+
+    def shrink_metadata(self, snapshot: CommitSnapshot) -> None:
+        super().shrink_metadata(snapshot)
+        shadow = self.shadows.get(snapshot.tp)
+        if shadow is not None and shadow.epoch == snapshot.epoch:
+            shadow.map_limit_bytes = len(snapshot.metadata) // 2
+
+    # Flow
+
+    def resume(self, tp: TopicPartition, reason: str) -> None:
+        is_tried_again = reason == "exhausted" and reason in self.pause_reasons(tp)
+        super().resume(tp, reason)
+        if is_tried_again and (shadow := self.shadows.get(tp)) is not None:
+            shadow.held.clear()
+
+    # Judging
+
+    def check_all(self) -> None:
+        """Hold everything against the shadows, and what counts as committed against the broker."""
+        assigned = {real.tp for real in self}
+        if assigned != set(self.shadows):
+            raise RuleBroken("8", f"work exists for {assigned}, assigned are {set(self.shadows)}")
+        for real in self:
+            shadow = self.shadows[real.tp]
+            work.rules_8_and_14_books_agree(real, shadow)
+            if self._is_current(shadow) and not real.is_worth_committing(with_map=self._has_map):
+                stored_offset = self._scene.committed_offsets.get(real.tp)
+                offsets.rule_5_committed_means_confirmed(shadow, stored_offset)
+        in_flight = sum(len(shadow.in_flight) for shadow in self.shadows.values())
+        if self.in_flight != in_flight:
+            raise RuleBroken("14", f"{self.in_flight} items are in flight and should be {in_flight}")
+        flow.rule_20_bytes_counted_are_never_too_few(self.load.size_bytes, self.size_bytes)
+
+    def note_done(self, item: WorkItem) -> None:
+        """The work of ``item`` is done, whether or not that still counts for its assignment."""
+        truth, shadow = self._scene.truth, self.shadows.get(item.tp)
+        assert isinstance(item.message, Record)
+        truth.done.add(item.message)
+        is_current = (
+            shadow is not None
+            and item in (shadow.in_flight.get(item.offset), shadow.held.get(item.offset))
+            and self._is_current(shadow)
+        )
+        if not is_current:
+            truth.may_repeat.add(item.message)  # It ended after its assignment: the next owner knows nothing of it.
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(shadow.size_bytes for shadow in self.shadows.values())
+
+    def _is_current(self, shadow: Shadow) -> bool:
+        """Whether the assignment still is as the group sees it; what ends it may be on its way to us."""
+        is_owner = self._scene.owners.get(shadow.tp) == self._consumer
+        return is_owner and shadow.epoch == self._scene.current_epochs.get((self._consumer, shadow.tp))
+
+    def _completed(self, item: WorkItem) -> Shadow | None:
+        """The shadow that ``item`` is in flight in, None where its assignment has ended."""
+        work.rule_14_completed_once(item, self.open_items.pop(id(item), None) is not None)
+        shadow = self.shadows.get(item.tp)
+        return shadow if shadow is not None and shadow.in_flight.get(item.offset) is item else None
+
+    def _judge(self, snapshot: CommitSnapshot) -> None:
+        shadow = self.shadows[snapshot.tp]
+        offsets.rule_1_commits_stop_at_the_lowest_unfinished(shadow, snapshot)
+        offsets.rule_2_holes_stall_nothing(shadow, snapshot)
+        offsets.rule_4_claims_only_what_is_done(shadow, snapshot, self._scene.truth, self._scene.logs[snapshot.tp])
+        offsets.rule_4_leader_epoch_travels_along(shadow, snapshot)
+        if shadow.map_limit_bytes is not None:
+            offsets.rule_5_refused_maps_shrink(snapshot, shadow.map_limit_bytes)
+        else:
+            offsets.rule_6_idle_commits_nothing_new(snapshot, self._confirmed.get(snapshot.tp))
+            if self._has_map:
+                offsets.rule_4_map_tells_all_that_is_done(shadow, snapshot)
+
+    def _judge_farewell(self, tp: TopicPartition, is_snapshot_taken: bool) -> None:
+        shadow = self.shadows[tp]
+        truth, clock = self._scene.truth, self._scene.clock
+        running = [
+            truth.runs[item] for item in truth.runs_of(self._consumer) if shadow.in_flight.get(item.offset) is item
+        ]
+        waited = clock.now - self._revoked_at.get(tp, clock.now)
+        rebalances.rule_7_running_work_gets_the_grace(waited, self._scene.scenario.grace_seconds, running)
+        if not is_snapshot_taken and self._is_current(shadow):
+            stored_offset = self._scene.committed_offsets.get(tp)
+            offsets.rule_4_start_is_handed_over(tp, stored_offset)
+
+    def _compare(self, tp: TopicPartition) -> None:
+        for real in self:
+            if real.tp == tp and tp in self.shadows:
+                work.rules_8_and_14_books_agree(real, self.shadows[tp])

@@ -1,0 +1,131 @@
+"""The world of one seed: steps with faults in any order that chance gives, then a last phase in which all must drain.
+
+In the last phase no fault strikes any more: every record must get done, everything must be committed to the end of its
+log, and then nothing more may move.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+from pyrallel_consumer.control_plane.commit_encoder import MetadataRefused, decode
+from pyrallel_consumer.dto import TopicPartition
+from tests.simulation.group import Group, Stored
+from tests.simulation.happenings import FOREIGN, Happenings
+from tests.simulation.oracles.verdict import RuleBroken
+from tests.simulation.scenario import draw
+from tests.simulation.scene import Scene
+from tests.simulation.topic_log import TopicLog
+from tests.simulation.virtual_consumer import VirtualConsumer
+from tests.simulation.virtual_loop import Clock
+
+DRAIN_ROUNDS = 1500
+CALM_ROUNDS = 12
+ROUND_SECONDS = 0.03
+
+
+class World:
+    """``run`` raises whatever breaks first: an oracle, or the code under test itself."""
+
+    def __init__(self, seed: int, steps: int, diary: list[str] | None = None) -> None:
+        random = Random(seed)
+        scenario = draw(random, steps)
+        logs = {tp: TopicLog(tp, random.choice((0, 0, 7, 1000))) for tp in scenario.tps}
+        self.scene = Scene(scenario, random, Clock(random), logs, diary=diary)
+        self._group = Group(self.scene)
+        self._happenings = Happenings(self.scene, self._group)
+        self.scene.note(f"{scenario}")
+
+    def run(self) -> None:
+        self._begin()
+        scene, weighed = self.scene, self._happenings.weighed()
+        weights = [weight for weight, _ in weighed]
+        for _, happen in scene.random.choices(weighed, weights, k=scene.scenario.steps):
+            scene.clock.now += scene.random.choice((0.0, 0.001, 0.005, 0.01, 0.03))
+            happen()
+            for consumer in self._happenings.alive:
+                consumer.step_life()
+        scene.has_faults = False
+        scene.note("faults end")
+        self._drain()
+
+    def _begin(self) -> None:
+        for _ in range(len(self.scene.logs) * 3):
+            self._happenings.produce()
+        if self.scene.fault("foreign metadata", 1.0):
+            for tp, log in self.scene.logs.items():
+                self._group.store(tp, Stored(log.low, self.scene.random.choice(FOREIGN), 0))
+        self._happenings.join()
+
+    # The last phase
+
+    def _drain(self) -> None:
+        calm_rounds = 0
+        for _ in range(DRAIN_ROUNDS):
+            commits, was_drained = self._group.commits, calm_rounds > 0
+            self._take_round()
+            is_drained = not self.scene.truth.runs and not self._leftovers()
+            if was_drained and self._group.commits != commits and self._is_within_its_log():
+                raise RuleBroken("6", "all was committed, and commits go on")
+            calm_rounds = calm_rounds + 1 if is_drained and self._group.commits == commits else 0
+            if calm_rounds == CALM_ROUNDS:
+                return
+        raise RuleBroken("2/20", f"it does not drain: {self._leftovers()}")
+
+    def _take_round(self) -> None:
+        """Everybody's turn, all that is under way arrives."""
+        self.scene.clock.now += ROUND_SECONDS
+        alive = {consumer.name for consumer in self._happenings.alive}
+        for name in [name for name in self._group.members if name not in alive]:
+            self._group.expire(name, is_alive=False)
+        if not alive:
+            self._happenings.join()
+        for consumer in self._happenings.alive:
+            self._go_on(consumer)
+        for name, member in self._group.members.items():
+            while member.wire:
+                self._group.land(name)
+        while self._group.answers:
+            self._happenings.answer_commit()
+
+    @staticmethod
+    def _go_on(consumer: VirtualConsumer) -> None:
+        consumer.poll_side.turn()
+        while consumer.run_loop(20):
+            pass
+        for item in consumer.engine.endable():
+            consumer.engine.end(item, "ok")
+        consumer.acknowledge_letter()
+        consumer.resume_exhausted()
+        consumer.step_life()
+
+    def _leftovers(self) -> list[str]:
+        """What is not yet as it must be in the end."""
+        leftovers = []
+        for tp, log in self.scene.logs.items():
+            undone = [record for record in log.records if not self.scene.truth.is_done(record)]
+            stored = self._group.stored.get(tp)
+            if undone:
+                leftovers.append(f"{undone} of {tp} were never done")
+            elif stored is None or stored.offset < log.high or (stored.offset > log.high and not self._may_wait()):
+                leftovers.append(f"{tp} ends at {log.high}, committed is {stored}")
+            elif stored.offset == log.high and not _has_no_map(tp, stored):
+                leftovers.append(f"{tp} is committed to its end with a map of gaps")
+        loads = sum(consumer.manager.load.messages for consumer in self._happenings.alive)
+        if loads:
+            leftovers.append(f"{loads} messages are still loaded")
+        return leftovers
+
+    def _may_wait(self) -> bool:
+        """Beyond the end of a truncated log ``latest`` waits for the next record; until then nothing is to commit."""
+        return self.scene.scenario.reset == "latest"
+
+    def _is_within_its_log(self) -> bool:
+        return all(self._group.stored[tp].offset <= log.high for tp, log in self.scene.logs.items())
+
+
+def _has_no_map(tp: TopicPartition, stored: Stored) -> bool:
+    try:
+        return decode(stored.metadata, tp, stored.offset).is_empty
+    except MetadataRefused:
+        return True
