@@ -24,8 +24,8 @@ MOST_WORKER_MS = 10_000
 
 def demo(
     *,
-    messages: Annotated[int, typer.Option(min=1, max=MOST_MESSAGES, help="Orders to produce and consume.")] = 100_000,
-    keys: Annotated[int, typer.Option(min=1, max=MOST_MESSAGES, help="Customers; one in 100 orders often.")] = 2_000,
+    messages: Annotated[int, typer.Option(min=1, max=MOST_MESSAGES, help="Orders to produce and consume.")] = 200_000,
+    keys: Annotated[int, typer.Option(min=1, max=MOST_MESSAGES, help="Customers; one in 100 orders often.")] = 5_000,
     partitions: Annotated[int, typer.Option(min=1, max=MOST_PARTITIONS, help="Partitions of the topic.")] = 8,
     worker_ms: Annotated[
         float, typer.Option(min=LEAST_WORKER_MS, max=MOST_WORKER_MS, help="How long the worker waits on each order.")

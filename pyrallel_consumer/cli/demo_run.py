@@ -28,11 +28,11 @@ from pyrallel_consumer.consumer import PyrallelConsumer
 from pyrallel_consumer.dto import WorkItem
 from pyrallel_consumer.ingress.scratch_topic import LogBounds, ScratchTopic
 
-FIRST_LOT = 0.60
+FIRST_LOT = 0.65
 """Share of the orders that is there from the beginning."""
-SECOND_LOT = 0.25
+SECOND_LOT = 0.20
 """Share that comes when the second consumer holds partitions; the rest comes after it has left."""
-JOIN_AT = 0.40
+JOIN_AT = 0.30
 """Share of the orders after which the second consumer joins; less than the first lot."""
 VISIT_SHARE = 0.20
 """Share of the orders that the second consumer processes before it leaves, if it finds as many."""
