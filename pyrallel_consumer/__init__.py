@@ -5,7 +5,7 @@ Public names are here, loaded when they are first asked for. A map of the packag
 - ``ingress``: the poll thread and all that talks to Kafka (``broker_poller``, ``rebalance``, ``commits``, ``embedded``)
 - ``control_plane``: decides, and is pure (``work_manager``, ``offset_tracker``, ``commit_encoder``, ``backpressure``)
 - ``execution_plane``: runs the worker (``engine`` is the contract, ``attempts`` the books, ``async_engine`` one engine)
-- ``control_loop``: the pump between them on the event loop; ``consumer``: builds, starts and stops all of it
+- ``control_loop``: the pump between them on the event loop; ``consumer``: starts and stops all of it (``parts``)
 - ``config``, ``dto``, ``errors``: settings, values, exceptions; ``observability``, ``cli``, ``testing``: around it
 
 What is not obvious: every call on the Kafka client is made on the poll thread, every decision on the loop's thread, and
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pyrallel_consumer.dto import (
         CompletionEvent,
         CompletionStatus,
+        DeadLetterSnapshot,
         DlqPayloadMode,
         ExecutionMode,
         NullKeyOrdering,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         OrderingMode,
         PartitionSnapshot,
         RebalanceStateStrategy,
+        RetrySnapshot,
         RuntimeSnapshot,
         TopicPartition,
         WorkItem,
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
         UnknownTopicError,
         WorkerMismatchError,
     )
-    from pyrallel_consumer.execution_plane.engine import ExecutionEngine
+    from pyrallel_consumer.execution_plane.engine import CompletionChannel, EngineStatus, ExecutionEngine, StuckAttempt
     from pyrallel_consumer.ingress.broker_poller import BrokerPoller
     from pyrallel_consumer.ingress.embedded import EmbeddedBroker
 
@@ -60,6 +62,7 @@ _MODULES = {
     "dto": (
         "CompletionEvent",
         "CompletionStatus",
+        "DeadLetterSnapshot",
         "DlqPayloadMode",
         "ExecutionMode",
         "NullKeyOrdering",
@@ -67,6 +70,7 @@ _MODULES = {
         "OrderingMode",
         "PartitionSnapshot",
         "RebalanceStateStrategy",
+        "RetrySnapshot",
         "RuntimeSnapshot",
         "TopicPartition",
         "WorkItem",
@@ -87,7 +91,7 @@ _MODULES = {
         "UnknownTopicError",
         "WorkerMismatchError",
     ),
-    "execution_plane.engine": ("ExecutionEngine",),
+    "execution_plane.engine": ("CompletionChannel", "EngineStatus", "ExecutionEngine", "StuckAttempt"),
     "ingress.broker_poller": ("BrokerPoller",),
     "ingress.embedded": ("EmbeddedBroker",),
 }
@@ -100,12 +104,15 @@ __all__ = [
     "BrokerError",
     "BrokerPoller",
     "BrokerUnreachableError",
+    "CompletionChannel",
     "CompletionEvent",
     "CompletionStatus",
     "ConfigurationError",
+    "DeadLetterSnapshot",
     "DlqPayloadMode",
     "DoNotRetry",
     "EmbeddedBroker",
+    "EngineStatus",
     "ExecutionConfig",
     "ExecutionEngine",
     "ExecutionError",
@@ -123,8 +130,10 @@ __all__ = [
     "PyrallelConsumerError",
     "RebalanceStateStrategy",
     "RetryLater",
+    "RetrySnapshot",
     "RuntimeSnapshot",
     "StateError",
+    "StuckAttempt",
     "TaskTimeoutError",
     "TopicPartition",
     "UnknownTopicError",

@@ -24,7 +24,7 @@ from pyrallel_consumer.errors import BrokerError, ConfigurationError, MessageExh
 from pyrallel_consumer.execution_plane.async_engine import AsyncEngine
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 from pyrallel_consumer.execution_plane.worker_kind import Worker, check_worker, name_of
-from pyrallel_consumer.ingress.client import consumer_configuration
+from pyrallel_consumer.ingress.client import consumer_configuration, producer_configuration
 from pyrallel_consumer.observability.figures import figures
 from pyrallel_consumer.parts import Parts
 from pyrallel_consumer.stop_signals import StopSignals
@@ -69,6 +69,7 @@ class PyrallelConsumer:
         # What cannot work is refused here; the answers are asked for again when the parts are built.
         self.execution_config.exhaustion(dlq_enabled=self.config.dlq_enabled)
         consumer_configuration(self.config)
+        producer_configuration(self.config)
         self._subscription = parse_topic(topic, self.config.dlq_topic_suffix if self.config.dlq_enabled else None)
         self._state = "new"
         self._is_open = False
@@ -270,9 +271,10 @@ class PyrallelConsumer:
         await parts.start_engine()
         parts.control.start(parts.poller)
         parts.watchdog.start()
-        started = parts.poller.start()
-        await until_done(started)
-        started.result()
+        for start in parts.thread_starts():
+            started = start()
+            await until_done(started)
+            started.result()
         self._is_open = True
         self._become("running")
         self._opened.set()
@@ -291,7 +293,7 @@ class PyrallelConsumer:
     async def _let_go(self) -> None:
         """What is left at last: nothing is committed any more, and nothing is waited for beyond its bound."""
         parts = self._parts
-        parts.poller.abandon()
+        parts.abandon_threads()
         parts.control.stop()
         parts.watchdog.stop()
         try:
@@ -330,7 +332,7 @@ class PyrallelConsumer:
         if not self._stop_asked.is_set():
             logger.info("%s: draining; a second signal aborts", number.name)
             self._ask_to_stop()
-        elif not self._closed.is_set():
+        elif self._abort_signal is None and not self._closed.is_set():
             logger.warning("%s again: aborting; what runs is cancelled and will run again", number.name)
             self._abort_signal = number
             self._parts.closing.abort()
@@ -365,5 +367,5 @@ class PyrallelConsumer:
 
 def _checked(value: object, kind: type[_T], name: str) -> _T:
     if not isinstance(value, kind):
-        raise ConfigurationError(f"{name} must be a {kind.__name__}, not {type(value).__name__}")
+        raise ConfigurationError(f"{name} must be of type {kind.__name__}, not {type(value).__name__}")
     return value
