@@ -96,19 +96,21 @@ async def test_a_map_that_fits_is_believed(
     assert caplog.records == []
 
 
-async def test_a_map_of_a_group_that_did_nothing_since_stays_whole(
+async def test_what_lies_above_the_messages_read_so_far_stays_in_the_map(
     kafka: KafkaCluster, settings: Settings, journal: Journal
 ) -> None:
     topic, group = kafka.new_topic(), kafka.new_group()
     kafka.produce_numbered(topic, messages=MESSAGES, keys=5)
     kafka.commit(group, [ClientPartition(topic, 0, COMMITTED, map_of(topic))])
-    stuck = journaling_worker(journal, never_finish=[(0, offset) for offset in range(MESSAGES)])
+    finishes_the_first = journaling_worker(journal, never_finish=[(0, offset) for offset in UNFINISHED[1:]])
+    reads_no_further_than_it_must = settings(group, parallel_consumer=ParallelConsumerConfig(queue_max_messages=1))
     impatient = ExecutionConfig(shutdown_drain_timeout_ms=0)
 
-    async with PyrallelConsumer(settings(group), stuck, topic, execution_config=impatient):
-        await until(lambda: journal.started > 0, "a message was started")
+    async with PyrallelConsumer(reads_no_further_than_it_must, finishes_the_first, topic, execution_config=impatient):
+        await until(lambda: journal.started == 2, "the second message was started")
 
-    assert committed_maps(kafka, group, topic) == {0: OffsetMap(COMMITTED, DONE_TO, UNFINISHED)}
+    assert journal.finished == 1
+    assert committed_maps(kafka, group, topic) == {0: OffsetMap(UNFINISHED[1], DONE_TO, UNFINISHED[1:])}
 
 
 async def test_thousands_of_gaps_fill_the_metadata_and_commits_go_on(
