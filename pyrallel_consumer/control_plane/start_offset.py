@@ -23,7 +23,11 @@ class NoOffsetError(BrokerError):
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Begin at ``offset`` with ``restored``; ``must_commit``: the group has no offset yet and needs this one."""
+    """Begin at ``offset`` with ``restored``; ``must_commit``: first give the group this offset, without a map.
+
+    It has none yet, or one with a map of records that are gone: left there, that map would be believed as soon as the
+    log has grown past it.
+    """
 
     tp: TopicPartition
     offset: int
@@ -63,5 +67,5 @@ def resolve(
             f"commit metadata of {tp} is ignored: its map reaches {restored.top}, past the end of the log at {high}; "
             "the topic was truncated or created anew"
         )
-        return Start(tp, committed_offset, nothing, warning=warning)
+        return Start(tp, committed_offset, nothing, must_commit=True, warning=warning)
     return Start(tp, committed_offset, restored)

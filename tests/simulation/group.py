@@ -198,10 +198,11 @@ class Group:
         return errors
 
     def commit_start(self, name: str, tp: TopicPartition, offset: int) -> bool:
-        """The resolved start of a partition without an offset; returns whether the member knows it is stored."""
+        """A start without a map, where the group has no offset or a bad map; returns whether the member knows it."""
         if self._scene.fault("commit refused", 0.3):
             return False
-        self.store(tp, Stored(offset, "", self._scene.logs[tp].incarnation))
+        known = self.stored.get(tp)
+        self.store(tp, Stored(offset, "", self._scene.logs[tp].incarnation if known is None else known.incarnation))
         return not self._scene.fault("answer lost", 0.2)
 
     def store(self, tp: TopicPartition, stored: Stored) -> None:

@@ -25,7 +25,7 @@ from pyrallel_consumer.control_plane.events import (
 from pyrallel_consumer.control_plane.start_offset import Start, resolve
 from pyrallel_consumer.dto import TopicPartition
 from tests.simulation.fetching import Fetching
-from tests.simulation.group import Group, Notice
+from tests.simulation.group import Group, Notice, Stored
 from tests.simulation.oracles import offsets, rebalances
 from tests.simulation.scene import Scene
 from tests.simulation.truth import covers
@@ -182,9 +182,9 @@ class PollSide:
                 high=log.high,
                 reset=self._scene.scenario.reset,
             )
+            self._note_start(start, stored)
             if start.must_commit and not self._group.commit_start(self._name, tp, start.offset):
                 uncommitted.add(tp)
-            self._note_start(start, None if stored is None else stored.incarnation)
             starts.append(start)
         for assigned in self._assignments.assign(starts, uncommitted):
             tp = assigned.tp
@@ -194,19 +194,16 @@ class PollSide:
             self._scene.note(f"{self._name} {assigned}")
             self._deliver(assigned)
 
-    def _note_start(self, start: Start, stored_incarnation: int | None) -> None:
+    def _note_start(self, start: Start, stored: Stored | None) -> None:
         truth, log, claims = self._scene.truth, self._scene.logs[start.tp], start.restored
-        stored = self._group.stored.get(start.tp)
         if start.warning:
             truth.taint(start.tp, start.warning)
         resolved = log.low if self._scene.scenario.reset == "earliest" else log.high
-        offsets.rule_4_start_is_what_was_committed(
-            start, None if start.must_commit or stored is None else stored.offset, resolved
-        )
-        if start.must_commit:
+        offsets.rule_4_start_is_what_was_committed(start, None if stored is None else stored.offset, resolved)
+        if stored is None:
             truth.excuse(start.tp, claims, -1)
-        elif stored_incarnation is not None and stored_incarnation < log.incarnation:
-            truth.excuse(start.tp, claims, stored_incarnation)
+        elif stored.incarnation < log.incarnation:
+            truth.excuse(start.tp, claims, stored.incarnation)
         unknown = [
             record
             for record in log.records

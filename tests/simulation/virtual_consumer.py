@@ -56,7 +56,7 @@ class VirtualConsumer:
             fail=self._fail,
         )
         self.engine.channel = self._control.channel
-        self._control.dead_letters = self.letters
+        self._control.dead_letters = cast("Any", self.letters)
         self._control.on_tick.append(self._after_review)
         self.poll_side = PollSide(scene, group, name, self.manager, self._control.deliver)
         self._control.start(self.poll_side)
