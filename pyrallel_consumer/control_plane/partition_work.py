@@ -192,7 +192,6 @@ class PartitionWork:
 
     def fence(self) -> None:
         """The assignment ended: nothing of it is current any more. Keys whose head still runs linger."""
-        self.is_dispatching = False
         self._forget(0)
 
     def is_worth_committing(self, *, with_map: bool) -> bool:

@@ -79,6 +79,15 @@ def test_when_slots_are_short_the_offset_that_blocks_the_commit_goes_first() -> 
     assert offsets_of(manager.take(2, slots=2)) == [1, 4]
 
 
+def test_slots_that_one_partition_takes_are_short_for_the_next() -> None:
+    manager = manager_of(TP, OTHER)
+    manager.add(OTHER, 2, run_of(keyed(0, "aabc"), OTHER))
+    manager.succeed(manager.take(1, slots=9))
+    manager.add(TP, 1, run_of(keyed(0, "ab"), TP))
+    assert [(item.tp, item.offset) for item in manager.take(1, slots=9)] == [(OTHER, 2)]
+    assert [(item.tp, item.offset) for item in manager.take(3, slots=3)] == [(TP, 0), (TP, 1), (OTHER, 1)]
+
+
 def test_partitions_take_turns_however_much_one_of_them_has() -> None:
     manager = manager_of(TP, OTHER)
     manager.add(TP, 1, run_of({offset: b"%d" % offset for offset in range(200)}, TP))
