@@ -29,7 +29,7 @@ if sys.version_info >= (3, 12):
             # The context must be one that nobody has entered: an eager task in an entered one takes the loop down.
             task = Task(self._run(item, item), loop=self._loop, eager_start=True, context=self._base.copy())
             if not task.done():
-                self._attempts.start(item, self._now()).handle = task
+                self._attempts.start(item, self._now(), task)
 
         def _start_due(self, now: float) -> None:
             give_way_at = self._now() + _SWEEP_SECONDS

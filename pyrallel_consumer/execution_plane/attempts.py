@@ -57,14 +57,13 @@ class Attempt:
     ``handle`` is the engine's own: what it ends the attempt by.
     """
 
-    __slots__ = ("expires_at", "handle", "is_cancelled", "is_timed_out", "item", "marked_at", "root", "started_at")
+    __slots__ = ("handle", "is_cancelled", "is_timed_out", "item", "marked_at", "root", "started_at")
 
-    def __init__(self, root: WorkItem, item: WorkItem, started_at: float, expires_at: float | None) -> None:
+    def __init__(self, root: WorkItem, item: WorkItem, started_at: float, handle: Any = None) -> None:
         self.root = root
         self.item = item
         self.started_at = started_at
-        self.expires_at = expires_at
-        self.handle: Any = None
+        self.handle = handle
         self.marked_at: float | None = None
         self.is_timed_out = False
         self.is_cancelled = False
@@ -110,8 +109,9 @@ class Attempts:
     @property
     def capacity(self) -> int:
         """Free slots, after those that retries whose time had come at the last look take first."""
-        self._reserve(self._now)  # Queued items that end in their first step free slots without a word to the books.
-        return self._free - len(self._due)
+        if self._waiting:  # Queued items that end in their first step free slots without a word to the books.
+            self._reserve(self._now)
+        return self._slots - len(self.queued) - len(self.running) - len(self._due)
 
     @property
     def waiting_count(self) -> int:
@@ -128,22 +128,25 @@ class Attempts:
 
     # One attempt: started, then ended once
 
-    def start(self, root: WorkItem, now: float) -> Attempt:
+    def start(self, root: WorkItem, now: float, handle: Any = None) -> Attempt:
         """The first attempt of ``root`` runs in a free slot since ``now``; later ones are started by ``due``.
 
         Capacity may have been asked before other submits, whose ends gave a slot to a retry: such a retry steps back.
         """
-        if root in self.running or self._free <= 0:
+        free = self._slots - len(self.queued) - len(self.running)
+        if root in self.running or free <= 0:
             raise InvariantViolation(f"{root!r} was submitted twice or without capacity")
-        if len(self._due) >= self._free:
+        if len(self._due) >= free:
             heapq.heappush(self._waiting, self._due.pop())
-        return self._start(root, root, now)
+        attempt = self.running[root] = Attempt(root, root, now, handle)
+        return attempt
 
     def ended_ok(self, root: WorkItem, now: float) -> Verdict | None:
         """The worker returned. None = success; an attempt that was marked before has not succeeded all the same."""
         attempt = self._end(root)
         verdict = self._judge(attempt, None, now) if attempt.marked_at is not None else None
-        self._reserve(now)
+        if self._waiting:
+            self._reserve(now)
         return verdict
 
     def ended_failed(self, root: WorkItem, error: BaseException, now: float) -> Verdict:
@@ -169,14 +172,17 @@ class Attempts:
             waiting = self._due.popleft()
             self._running_retries.add(waiting.root)
             self.retries_total += 1
-            started.append(self._start(waiting.root, waiting.item, now))
+            attempt = self.running[waiting.root] = Attempt(waiting.root, waiting.item, now)
+            started.append(attempt)
         return started
 
     def expired(self, now: float) -> list[Attempt]:
         """Mark the attempts whose timeout passed since the last look, and tell which: the engine cancels them."""
-        found = []
+        found: list[Attempt] = []
+        if self._timeout_seconds is None:
+            return found
         for attempt in self.running.values():
-            if attempt.expires_at is None or attempt.expires_at > now:
+            if attempt.started_at + self._timeout_seconds > now:
                 break
             if attempt.marked_at is None:
                 attempt.marked_at = now
@@ -195,11 +201,11 @@ class Attempts:
             moments.append(self._due[0].due_at)
         elif self._waiting and self._may_retry():
             moments.append(self._waiting[0].due_at)
-        for attempt in self.running.values():
-            if attempt.marked_at is None:
-                if attempt.expires_at is not None:
-                    moments.append(attempt.expires_at)
-                break
+        if self._timeout_seconds is not None:
+            for attempt in self.running.values():
+                if attempt.marked_at is None:
+                    moments.append(attempt.started_at + self._timeout_seconds)
+                    break
         return min(moments, default=None)
 
     # Giving up
@@ -229,16 +235,12 @@ class Attempts:
 
     # Inside
 
-    def _start(self, root: WorkItem, item: WorkItem, now: float) -> Attempt:
-        expires_at = None if self._timeout_seconds is None else now + self._timeout_seconds
-        attempt = self.running[root] = Attempt(root, item, now, expires_at)
-        return attempt
-
     def _end(self, root: WorkItem) -> Attempt:
         attempt = self.running.pop(root, None)
         if attempt is None:
             raise InvariantViolation(f"an attempt of {root!r} ended that does not run")
-        self._running_retries.discard(root)
+        if attempt.item is not root:
+            self._running_retries.discard(root)
         return attempt
 
     def _judge(self, attempt: Attempt, error: BaseException | None, now: float) -> Verdict:
@@ -258,12 +260,11 @@ class Attempts:
         heapq.heappush(self._waiting, _Waiting(due_at, self._sequence, attempt.root, attempt.item.next_attempt()))
         return RetryAt(due_at)
 
-    @property
-    def _free(self) -> int:
-        return self._slots - len(self.queued) - len(self.running)
-
     def _may_retry(self) -> bool:
-        return len(self._due) < self._free and len(self._running_retries) + len(self._due) < self._retry_slots
+        return (
+            len(self.queued) + len(self.running) + len(self._due) < self._slots
+            and len(self._running_retries) + len(self._due) < self._retry_slots
+        )
 
     def _reserve(self, now: float) -> None:
         """Hand free slots to the retries whose time has come."""

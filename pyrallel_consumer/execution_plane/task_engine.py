@@ -140,14 +140,16 @@ class TaskEngine(ExecutionEngine):
                 raise  # The loop is gone and the interpreter closes what is left: nobody is there to be told.
             self._ended(root, error)
         else:
-            if root in self._attempts.running:
-                self._ended(root, None)
-            else:
-                # A first attempt that never waited: it took no slot, so there is none to give back.
-                channel = self._channel
-                channel.successes.append(root)
-                if not channel.is_notified:
-                    channel.notify()
+            attempt = self._attempts.running.get(root)
+            if attempt is not None:  # Else it is a first attempt that never waited: it has no slot to give back.
+                if attempt.marked_at is not None:
+                    self._ended(root, None)
+                    return
+                self._attempts.ended_ok(root, self._now())
+            channel = self._channel
+            channel.successes.append(root)
+            if not channel.is_notified:
+                channel.notify()
 
     def _ended(self, root: WorkItem, error: BaseException | None) -> None:
         try:
