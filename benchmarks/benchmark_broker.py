@@ -1,0 +1,93 @@
+"""The broker that a benchmark runs against: the embedded one, a real Kafka of its own, or one that stands elsewhere."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from pyrallel_consumer.ingress.embedded import EmbeddedBroker
+
+TIMEOUT_SECONDS: Final = 30.0
+
+
+class BenchmarkBroker(ABC):
+    """``kind`` says in the report what it is; ``client_settings`` are what consumers need to be quick with it."""
+
+    kind: str
+    bootstrap_servers: str
+    client_settings: Mapping[str, Any]
+
+    def new_topic(self, partitions: int) -> str:
+        """Create a topic of a name that nobody used, and return the name."""
+        topic = f"benchmark-{uuid.uuid4().hex[:12]}"
+        self._create(topic, partitions)
+        return topic
+
+    @abstractmethod
+    def _create(self, topic: str, partitions: int) -> None: ...
+
+    @abstractmethod
+    def forget(self, topic: str) -> None:
+        """Delete what is no longer needed, where the broker can."""
+
+
+class _Embedded(BenchmarkBroker):
+    def __init__(self, broker: EmbeddedBroker) -> None:
+        self.kind = "embedded broker (librdkafka's mock cluster)"
+        self.bootstrap_servers = broker.bootstrap_servers
+        self.client_settings = dict(broker.client_settings)
+        self._broker = broker
+
+    def _create(self, topic: str, partitions: int) -> None:
+        self._broker.create_topic(topic, partitions)
+
+    def forget(self, topic: str) -> None:
+        pass  # the mock cluster deletes no topics; its process ends with the benchmark
+
+
+class _Real(BenchmarkBroker):
+    def __init__(self, bootstrap_servers: str, kind: str) -> None:
+        self.kind = kind
+        self.bootstrap_servers = bootstrap_servers
+        self.client_settings = {}
+        self._admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+
+    def _create(self, topic: str, partitions: int) -> None:
+        self._admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(TIMEOUT_SECONDS)
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while not self._is_led(topic, partitions):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{topic} has no leaders after {TIMEOUT_SECONDS:.0f} s")
+            time.sleep(0.05)
+
+    def forget(self, topic: str) -> None:
+        self._admin.delete_topics([topic])[topic].result(TIMEOUT_SECONDS)
+
+    def _is_led(self, topic: str, partitions: int) -> bool:
+        found = self._admin.list_topics(timeout=TIMEOUT_SECONDS).topics.get(topic)
+        leaders = [at.leader for at in found.partitions.values()] if found else []
+        return len(leaders) == partitions and min(leaders) >= 0
+
+
+@contextmanager
+def open_broker(
+    bootstrap_servers: str | None, *, is_kafka: bool, report: Callable[[str], None]
+) -> Iterator[BenchmarkBroker]:
+    """The broker at ``bootstrap_servers``, a real Kafka started for this, or (by default) the embedded one."""
+    if bootstrap_servers:
+        yield _Real(bootstrap_servers, f"Kafka at {bootstrap_servers}")
+    elif is_kafka:
+        from tests.kafka_node import KafkaNode  # noqa: PLC0415 -- only who asks for it needs a JDK and the tests
+
+        with KafkaNode(report=report) as node:
+            yield _Real(node.bootstrap_servers, "Apache Kafka 4.3, one KRaft node on this machine")
+    else:
+        with EmbeddedBroker() as broker:
+            yield _Embedded(broker)

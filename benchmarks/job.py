@@ -1,0 +1,68 @@
+"""One measurement in a process of its own: what is asked of it, and how it is run and answered.
+
+Both ends are here: ``run`` starts a process of the chosen interpreter and waits for its figures, ``answer`` is what
+that process prints. A job is plain data, so that any interpreter that has the library's requirements can do it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+Figures = dict[str, float]
+
+HERE: Final = Path(__file__).resolve().parent
+MEASURED: Final = HERE / "measured.py"
+MARK: Final = "figures:"
+TAIL_LINES: Final = 8
+
+
+class MeasurementFailedError(Exception):
+    """The measured process ended without figures; the message holds the end of what it wrote."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What one process measures; ``subject`` names the function of ``measured.py``, the rest is for that function."""
+
+    subject: str
+    bootstrap_servers: str = ""
+    topic: str = ""
+    group: str = ""
+    messages: int = 0
+    keys: int = 0
+    worker_ms: float = 0.0
+    seconds: float = 0.0
+    max_in_flight: int = 1000
+    queue_max_messages: int = 5000
+    queue_max_bytes: int = 64 * 1024 * 1024
+    is_uvloop: bool = False
+    client_settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run(job: Job, python: str, timeout_seconds: float) -> Figures:
+    """Do ``job`` in a new process of the interpreter ``python``; raises MeasurementFailedError."""
+    # PYTHONPATH: an interpreter other than ours has the requirements, and not necessarily the library itself.
+    environment = os.environ | {"PYTHONPATH": str(HERE.parent)}
+    command = [python, str(MEASURED), json.dumps(asdict(job))]
+    try:
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=timeout_seconds, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise MeasurementFailedError(f"{job.subject} gave no figures within {timeout_seconds:.0f} s") from error
+    for line in reversed(done.stdout.splitlines()):
+        if line.startswith(MARK):
+            return {name: float(value) for name, value in json.loads(line.removeprefix(MARK)).items()}
+    tail = "\n".join((done.stdout + done.stderr).splitlines()[-TAIL_LINES:])
+    raise MeasurementFailedError(f"{job.subject} ended with code {done.returncode}:\n{tail}")
+
+
+def answer(figures: Figures) -> str:
+    """The line that carries ``figures`` back."""
+    return MARK + json.dumps(figures)

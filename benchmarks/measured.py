@@ -1,0 +1,53 @@
+"""The program of a measured process: does the one job in its argument and prints the figures (see ``job``)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import bare_lanes
+import consumer_idle
+import consumer_memory
+import consumer_throughput
+import plain_loop
+import timer_lateness
+from job import Figures, Job, answer
+
+BLOCKING: Final[dict[str, Callable[[Job], Figures]]] = {
+    "plain loop": plain_loop.throughput,
+    "plain client idle": plain_loop.idle,
+}
+ON_LOOP: Final[dict[str, Callable[[Job], Awaitable[Figures]]]] = {
+    "bare lanes": bare_lanes.lanes,
+    "no-op worker": consumer_throughput.noop,
+    "waiting worker": consumer_throughput.waiting,
+    "backlog": consumer_throughput.backlog,
+    "busy preludes": timer_lateness.busy_preludes,
+    "idle": consumer_idle.idle,
+    "all waiting": consumer_idle.all_waiting,
+    "blocked": consumer_memory.blocked,
+}
+
+
+async def _on_loop(job: Job) -> Figures:
+    return await ON_LOOP[job.subject](job)
+
+
+def main() -> None:
+    job = Job(**json.loads(sys.argv[1]))
+    if job.subject in BLOCKING:
+        figures = BLOCKING[job.subject](job)
+    elif job.is_uvloop:
+        import uvloop  # noqa: PLC0415 -- an extra that only --uvloop needs
+
+        figures = uvloop.run(_on_loop(job))
+    else:
+        figures = asyncio.run(_on_loop(job))
+    print(answer(figures), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""The cases of ``overhead.py``: what each one runs, one subject after the other, and the readings it is judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from job import Job
+from reading import Reading, Round, plain, ratio
+from workbench import Workbench
+
+RATE: Final = "messages_per_second"
+EAGER_SINCE: Final = (3, 12)
+"""From this Python on a task takes its first step while it is made, which is most of what a no-op costs."""
+LARGE_BYTES: Final = 10_240
+LARGE_LIMIT_BYTES: Final = 8 * 1024 * 1024
+LARGE_PARTITIONS: Final = 32
+NO_BYTES_LIMIT: Final = 1 << 34
+ONE_READ_OVER: Final = 1.05
+"""The limit in bytes is kept by reads that are sized by those before; what a read brings over it is seen afterwards."""
+Version = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """``jobs`` maps the subjects of a round to what they do; ``readings`` depend on the Python that is measured."""
+
+    name: str
+    question: str
+    jobs: Callable[[Workbench], Mapping[str, Job]]
+    readings: Callable[[Version], Sequence[Reading]]
+    most_rounds: int = 100
+
+
+def _noop(bench: Workbench) -> Mapping[str, Job]:
+    messages = bench.sizes.noop_messages
+    topic = bench.topic(messages, 200)
+    return {name: bench.job(name, topic=topic, messages=messages) for name in ("plain loop", "no-op worker")}
+
+
+def _noop_readings(version: Version) -> Sequence[Reading]:
+    target = 0.22 if version >= EAGER_SINCE else 0.10
+    return [Reading("no-op worker / plain loop", ratio(RATE, "no-op worker", "plain loop"), at_least=target)]
+
+
+def _lanes(bench: Workbench) -> Mapping[str, Job]:
+    work = {"messages": bench.sizes.lane_messages, "keys": 100, "worker_ms": 5.0}
+    topic = bench.topic(bench.sizes.lane_messages, 100)
+    return {
+        "bare lanes": bench.job("bare lanes", **work),
+        "5 ms worker": bench.job("waiting worker", topic=topic, **work),
+    }
+
+
+def _many_lanes(bench: Workbench) -> Mapping[str, Job]:
+    sizes = bench.sizes
+    work = {"messages": sizes.many_lane_messages, "keys": sizes.many_lanes, "worker_ms": 5.0}
+    topic = bench.topic(sizes.many_lane_messages, sizes.many_lanes)
+    room = {"max_in_flight": sizes.many_lanes, "queue_max_messages": 5 * sizes.many_lanes}
+    return {
+        "bare lanes": bench.job("bare lanes", **work),
+        "5 ms worker": bench.job("waiting worker", topic=topic, **work, **room),
+    }
+
+
+def _lanes_readings(target: float) -> Callable[[Version], Sequence[Reading]]:
+    return lambda _: [Reading("5 ms worker / bare lanes", ratio(RATE, "5 ms worker", "bare lanes"), at_least=target)]
+
+
+def _preludes(bench: Workbench) -> Mapping[str, Job]:
+    messages = bench.sizes.prelude_messages
+    topic = bench.topic(messages, messages)
+    wait_ms = bench.sizes.prelude_wait_ms
+    return {"1 ms prelude": bench.job("busy preludes", topic=topic, messages=messages, worker_ms=wait_ms)}
+
+
+def _preludes_readings(_: Version) -> Sequence[Reading]:
+    return [
+        Reading("user's timer late, at most", plain("max_ms", "1 ms prelude"), "ms", below=20.0),
+        Reading("user's timer late, 99 of 100", plain("p99_ms", "1 ms prelude"), "ms"),
+        Reading("workers begun between two timers", plain("preludes_between_timers", "1 ms prelude"), ""),
+        Reading("lateness without a consumer", plain("quiet_max_ms", "1 ms prelude"), "ms"),
+    ]
+
+
+def _idle(bench: Workbench) -> Mapping[str, Job]:
+    topic = bench.topic(0, 0)
+    seconds = bench.sizes.idle_seconds
+    return {name: bench.job(name, topic=topic, seconds=seconds) for name in ("plain client idle", "idle")}
+
+
+def _all_waiting(bench: Workbench) -> Mapping[str, Job]:
+    sizes = bench.sizes
+    topic = bench.topic(20 * sizes.waiting_workers, 2 * sizes.waiting_workers)
+    return {
+        "all waiting": bench.job(
+            "all waiting", topic=topic, seconds=sizes.idle_seconds, max_in_flight=sizes.waiting_workers
+        )
+    }
+
+
+def _idle_readings(_: Version) -> Sequence[Reading]:
+    return [
+        Reading("CPU with nothing to read", plain("cpu_percent", "idle"), "%", below=2.0),
+        Reading("the same of a plain client", plain("cpu_percent", "plain client idle"), "%"),
+    ]
+
+
+def _all_waiting_readings(_: Version) -> Sequence[Reading]:
+    return [Reading("CPU with all workers waiting", plain("cpu_percent", "all waiting"), "%", below=2.0)]
+
+
+def _keys(bench: Workbench) -> Mapping[str, Job]:
+    messages = bench.sizes.keys_messages
+    return {
+        f"{keys:,} keys": bench.job("no-op worker", topic=bench.topic(messages, keys), messages=messages)
+        for keys in bench.sizes.keys
+    }
+
+
+def _backlog(bench: Workbench) -> Mapping[str, Job]:
+    return {
+        f"backlog of {messages:,}": bench.job(
+            "backlog",
+            topic=bench.topic(messages, messages),
+            messages=messages,
+            queue_max_messages=messages + 1,
+            queue_max_bytes=NO_BYTES_LIMIT,
+        )
+        for messages in bench.sizes.backlogs
+    }
+
+
+def _growth_readings(of: str) -> Callable[[Version], Sequence[Reading]]:
+    return lambda _: [Reading(f"cost per message, worst / first, by {of}", _growth, below=1.5)]
+
+
+def _growth(one: Round) -> float:
+    """How much dearer a message is than in the first subject, in the subject where it is dearest."""
+    rates = [figures[RATE] for figures in one.values()]
+    first = next(iter(one.values()))[RATE]
+    return first / min(rates)
+
+
+def _memory(bench: Workbench) -> Mapping[str, Job]:
+    sizes = bench.sizes
+    topic = bench.topic(sizes.memory_messages, sizes.memory_messages)
+    return {"blocked": bench.job("blocked", topic=topic, seconds=sizes.memory_seconds)}
+
+
+def _memory_of_large(bench: Workbench) -> Mapping[str, Job]:
+    sizes = bench.sizes
+    # What cannot be compressed is as large on the way as in the process; so many partitions hold it all.
+    topic = bench.topic(
+        sizes.large_messages, 1000, partitions=LARGE_PARTITIONS, value_bytes=LARGE_BYTES, is_compressible=False
+    )
+    job = bench.job("blocked", topic=topic, seconds=sizes.memory_seconds, queue_max_bytes=LARGE_LIMIT_BYTES)
+    return {"blocked": job}
+
+
+def _memory_readings(_: Version) -> Sequence[Reading]:
+    def used(measured: str, limit: str) -> Callable[[Round], float]:
+        return lambda one: one["blocked"][measured] / one["blocked"][limit]
+
+    return [
+        Reading("messages held / queue_max_messages", used("load_messages", "limit_messages"), below=1.0001),
+        Reading("bytes held / queue_max_bytes", used("load_mib", "limit_mib"), below=ONE_READ_OVER),
+        Reading("growth of RSS / bounds", used("rss_growth_mib", "rss_limit_mib"), below=1.0001),
+        Reading("growth of RSS", plain("rss_growth_mib", "blocked"), "MiB"),
+    ]
+
+
+CASES: Final = (
+    Case("noop", "no-op worker, 200 keys", _noop, _noop_readings),
+    Case("lanes", "5 ms worker, 100 keys", _lanes, _lanes_readings(0.9)),
+    Case("many-lanes", "5 ms worker, 5,000 keys, 5,000 in flight", _many_lanes, _lanes_readings(0.7)),
+    Case("preludes", "1 ms of computing at the start of each of 1,000 workers at once", _preludes, _preludes_readings),
+    Case("idle", "assigned, nothing to read", _idle, _idle_readings, most_rounds=2),
+    Case("waiting", "1,000 workers wait, more messages are there", _all_waiting, _all_waiting_readings, most_rounds=2),
+    Case("keys", "no-op worker, few keys and many", _keys, _growth_readings("keys")),
+    Case(
+        "backlog",
+        "so many messages of as many keys read and held up, then let go",
+        _backlog,
+        _growth_readings("backlog"),
+    ),
+    Case("memory", "workers wait for ever, 100-byte messages", _memory, _memory_readings, most_rounds=2),
+    Case(
+        "large",
+        "workers wait for ever, 10 KB messages, 8 MiB allowed",
+        _memory_of_large,
+        _memory_readings,
+        most_rounds=2,
+    ),
+)

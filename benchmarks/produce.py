@@ -1,0 +1,67 @@
+"""Fills topics for benchmarks: keyed messages dealt out in turn, acknowledged before anything is measured.
+
+Values look like a small order, so they compress as real ones do: the embedded broker keeps 5 MB as sent per partition.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+from confluent_kafka import KafkaError, Message, Producer
+
+ORDER: Final = b'{"amount": "12.50", "currency": "EUR", "state": "paid", "note": "'
+ORDER_END: Final = b'"}'
+NUMBER_DIGITS: Final = 20
+BATCH_BYTES: Final = 16_384
+"""As the Java client batches by default; a batch is what a broker gives out at least."""
+FLUSH_SECONDS: Final = 120.0
+MESSAGES_BETWEEN_POLLS: Final = 10_000
+
+
+def fill(
+    bootstrap_servers: str,
+    topic: str,
+    *,
+    messages: int,
+    keys: int,
+    value_bytes: int = 100,
+    is_compressible: bool = True,
+    batch_bytes: int = BATCH_BYTES,
+) -> None:
+    """Produce ``messages`` over ``keys`` keys in turn; the client chooses the partition by the key.
+
+    Large batches come to the consumer as long runs of one partition, small ones mixed.
+    """
+    refused: list[KafkaError] = []
+
+    def note(error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            refused.append(error)
+
+    producer = Producer(
+        {
+            "bootstrap.servers": bootstrap_servers,
+            "compression.type": "lz4" if is_compressible else "none",
+            "linger.ms": 20,
+            "batch.size": batch_bytes,
+            "queue.buffering.max.messages": 10_000_000,
+            "queue.buffering.max.kbytes": 1024 * 1024,
+            "delivery.report.only.error": True,
+            "on_delivery": note,
+        }
+    )
+    rest = _rest_of_value(value_bytes - NUMBER_DIGITS, is_compressible=is_compressible)
+    for number in range(messages):
+        producer.produce(topic, b"%020d" % number + rest, b"key-%d" % (number % keys))
+        if number % MESSAGES_BETWEEN_POLLS == 0:
+            producer.poll(0)
+    unanswered = producer.flush(FLUSH_SECONDS)
+    if unanswered or refused:
+        raise RuntimeError(f"{unanswered} messages for {topic} unanswered, {len(refused)} refused: {refused[:1]}")
+
+
+def _rest_of_value(size: int, *, is_compressible: bool) -> bytes:
+    if not is_compressible:
+        return random.Random(7).randbytes(max(0, size))
+    return (ORDER + b" " * max(0, size - len(ORDER) - len(ORDER_END)) + ORDER_END)[: max(0, size)]
