@@ -67,10 +67,10 @@ class Closing:
             await control.until(self._is_drained, self._clock() + CANCEL_SECONDS)
 
     def _is_drained(self) -> bool:
-        """Nothing runs, and what has failed meanwhile is not tried again here."""
+        """Nothing runs, what failed for good is dead-lettered, and what else failed is not tried again here."""
         control = self._control
         control.engine.withdraw(_any_item)
-        return control.engine.running() == 0 and not control.channel.has_items
+        return control.engine.running() == 0 and not control.channel.has_items and not control.dead_letters
 
     async def _commit(self) -> None:
         control = self._control

@@ -17,6 +17,8 @@ from pyrallel_consumer.control_plane.events import (
     Commit,
     CommitAnswered,
     Delivered,
+    LetterProducerFailed,
+    LettersAnswered,
     Lost,
     OffsetWentBack,
     Pause,
@@ -36,8 +38,8 @@ if TYPE_CHECKING:
     from contextvars import Context
 
     from pyrallel_consumer.control_plane.work_manager import WorkManager
+    from pyrallel_consumer.dead_letters import DeadLetters
     from pyrallel_consumer.execution_plane.engine import ExecutionEngine
-    from pyrallel_consumer.exhausted import DeadLetters
 
 TURN_SECONDS = 0.002
 """How long one turn may keep the loop."""
@@ -189,6 +191,7 @@ class ControlLoop:
                 pass
             if self._revocation is not None:
                 self._step_revocation(self._revocation)
+            self._exhausted.pump()
             self._grant()
             self._is_scheduled = False
             if self._has_work():
@@ -213,8 +216,8 @@ class ControlLoop:
         self._fail(error)
 
     def _set_alarm(self, now: float) -> None:
-        """Have a turn when the engine or a revocation is next due, where that is before the next tick."""
-        due = [self.engine.next_sweep_at()]
+        """Have a turn when engine, dead letters or a revocation are next due, where that is before the next tick."""
+        due = [self.engine.next_sweep_at(), self._exhausted.next_at]
         if self._revocation is not None:
             due.append(self._revocation.next_step_at)
         at = max(min((at for at in due if at is not None), default=self._tick_at), now + MIN_ALARM_SECONDS)
@@ -290,8 +293,10 @@ class ControlLoop:
                 manager.go_back(fact)
                 self._forget_ended()
                 self.engine.cancel(lambda item: not manager.is_current(item))
-            case PollerFailed(error):
-                self.has_poller_ended = True
+            case LettersAnswered(answers):
+                self._exhausted.take_answers(answers)
+            case PollerFailed(error) | LetterProducerFailed(error):
+                self.has_poller_ended |= type(fact) is PollerFailed
                 self._fail(error)
             case PollerClosed():
                 self.has_poller_ended = True
@@ -337,11 +342,13 @@ class ControlLoop:
             self._take_completions()
         if revocation.step(self._clock()):
             self._revocation = None
+            self._exhausted.forget_ended()
 
     def _forget_ended(self) -> None:
         """Retries of ended assignments are withdrawn; a revocation that the poll thread gave up is dropped."""
         is_current = self.manager.is_current
         self.engine.withdraw(lambda item: not is_current(item))
+        self._exhausted.forget_ended()
         if self._revocation is not None and self._revocation.is_moot:
             self._revocation = None
 

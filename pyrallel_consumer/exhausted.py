@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable
-from typing import Final, Protocol
+from collections.abc import Callable, Sequence
+from typing import Final
 
+from pyrallel_consumer.control_plane.events import LetterAnswer
+from pyrallel_consumer.control_plane.letter import error_reason
 from pyrallel_consumer.control_plane.work_manager import WorkManager
-from pyrallel_consumer.dto import OnExhausted, WorkItem
+from pyrallel_consumer.dead_letters import DeadLetters
+from pyrallel_consumer.dto import OnExhausted
 from pyrallel_consumer.errors import MessageExhaustedError
 from pyrallel_consumer.execution_plane.engine import Failed
 
@@ -22,23 +25,14 @@ BURST_SECONDS: Final = 10.0
 """Failures of one kind within so long are told together."""
 LONGEST_ERROR_SHOWN: Final = 300
 
-_NO_DEAD_LETTERS: Final = (
-    "it is held, for this version does not produce dead letters yet: its offset stays uncommitted, its key waits, and "
-    "it runs again after a restart; choose ExecutionConfig.on_exhausted = skip, stop or pause_partition"
-)
 _OUTCOMES: Final = {
+    OnExhausted.DLQ: "it goes to the dead-letter topic, and its offset counts as done once it is there",
     OnExhausted.SKIP: "it is skipped and its offset counts as done (on_exhausted is skip)",
     OnExhausted.PAUSE_PARTITION: (
         "its partition fetches no more (on_exhausted is pause_partition): mend the cause, then call "
         "resume_partition(), which runs it again"
     ),
 }
-
-
-class DeadLetters(Protocol):
-    """Where exhausted messages go; ``settle`` of the work manager follows each acknowledgement."""
-
-    def send(self, item: WorkItem, error: BaseException, attempt: int) -> None: ...
 
 
 class ExhaustedMessages:
@@ -65,10 +59,30 @@ class ExhaustedMessages:
             error = MessageExhaustedError(message)
             error.__cause__ = failed.error
             self._fail(error)
-        elif outcome is OnExhausted.DLQ and self.dead_letters is not None:
+            return
+        if outcome is OnExhausted.DLQ and self.dead_letters is not None:
             self.dead_letters.send(failed.item, failed.error, failed.attempt)
-        else:
-            self._tell(failed, outcome)
+        self._tell(failed, outcome)
+
+    @property
+    def next_at(self) -> float | None:
+        """When ``pump`` has something to do at the latest, None while nothing is a matter of time."""
+        return None if self.dead_letters is None else self.dead_letters.next_at
+
+    def pump(self) -> None:
+        """Send the dead letters that are to go out now."""
+        if self.dead_letters:
+            self.dead_letters.pump()
+
+    def take_answers(self, answers: Sequence[LetterAnswer]) -> None:
+        """The broker's word on dead letters."""
+        if self.dead_letters is not None:
+            self.dead_letters.take_answers(answers)
+
+    def forget_ended(self) -> None:
+        """Assignments have ended."""
+        if self.dead_letters:
+            self.dead_letters.drop_ended()
 
     def _tell(self, failed: Failed, outcome: OnExhausted) -> None:
         kind = (outcome, type(failed.error))
@@ -82,7 +96,7 @@ class ExhaustedMessages:
         logger.error(
             "%s; %s%s\n%s",
             _what(failed),
-            _OUTCOMES.get(outcome, _NO_DEAD_LETTERS),
+            _OUTCOMES[outcome],
             f" (and {more} more like it since this was last told)" if more else "",
             "".join(traceback.format_exception(error)).rstrip(),
             extra={"topic": item.topic, "partition": item.partition, "offset": item.offset, "epoch": item.epoch},
@@ -90,15 +104,5 @@ class ExhaustedMessages:
 
 
 def _what(failed: Failed) -> str:
-    return f"{failed.item.id} failed its last attempt, number {failed.attempt}: {_shown(failed.error)}"
-
-
-def _shown(error: BaseException) -> str:
-    """Type and text of a worker's error; its ``__str__`` is the user's code and may fail, too."""
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001 -- the user's code, at the edge where it is looked at
-        text = "(its text cannot be had)"
-    if len(text) > LONGEST_ERROR_SHOWN:
-        text = text[:LONGEST_ERROR_SHOWN] + "..."
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    reason = error_reason(failed.error, LONGEST_ERROR_SHOWN)
+    return f"{failed.item.id} failed its last attempt, number {failed.attempt}: {reason}"

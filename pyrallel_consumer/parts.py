@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextvars import Context
 
 from pyrallel_consumer.closing import Closing
@@ -16,10 +17,12 @@ from pyrallel_consumer.control_loop import ControlLoop
 from pyrallel_consumer.control_plane.commit_sequence import CommitSequence
 from pyrallel_consumer.control_plane.subscription import Subscription
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
-from pyrallel_consumer.dto import RuntimeSnapshot
+from pyrallel_consumer.dead_letters import DeadLetters
+from pyrallel_consumer.dto import OnExhausted, RuntimeSnapshot
 from pyrallel_consumer.execution_plane.engine import EngineStatus, ExecutionEngine
 from pyrallel_consumer.ingress.broker_poller import BrokerPoller, PollerPolicy
-from pyrallel_consumer.ingress.client import consumer_configuration
+from pyrallel_consumer.ingress.client import consumer_configuration, producer_configuration
+from pyrallel_consumer.ingress.dead_letter import DeadLetterProducer
 from pyrallel_consumer.observability.blocking_watch import BlockingWatch
 from pyrallel_consumer.observability.loop_watchdog import LoopWatchdog
 from pyrallel_consumer.observability.snapshot import EngineFigures, fixed_facts, take_snapshot
@@ -71,6 +74,16 @@ class Parts:
             deliver=self.control.deliver,
             policy=PollerPolicy(poll_batch_size=parallel.poll_batch_size, revoke_grace_seconds=grace_seconds),
         )
+        self.letter_producer: DeadLetterProducer | None = None
+        if on_exhausted is OnExhausted.DLQ:
+            self.letter_producer = DeadLetterProducer(producer_configuration(config), self.control.deliver)
+            self.control.dead_letters = DeadLetters(
+                self.manager,
+                self.letter_producer,
+                suffix=config.dlq_topic_suffix,
+                payload_mode=config.dlq_payload_mode,
+                clock=time.monotonic,
+            )
         self.closing = Closing(
             self.control,
             self.poller,
@@ -84,7 +97,7 @@ class Parts:
             now=time.monotonic,
             warn_seconds=parallel.blocking_warn_seconds,
             worker_name=worker_name,
-            on_loop_closed=self.poller.abandon,
+            on_loop_closed=self.abandon_threads,
         )
         self._facts = fixed_facts(config, execution, on_exhausted)
         self._is_engine_started = False
@@ -93,6 +106,17 @@ class Parts:
         """Get the engine ready to take work."""
         await self.engine.start(self.control.channel, time.monotonic)
         self._is_engine_started = True
+
+    def thread_starts(self) -> list[Callable[[], Future[None]]]:
+        """What starts the threads that hold clients, in order; what was read may need dead letters at once."""
+        starts = [self.poller.start]
+        return starts if self.letter_producer is None else [self.letter_producer.start, *starts]
+
+    def abandon_threads(self) -> None:
+        """Have the threads that hold clients end as soon as they can; nothing more is committed or produced."""
+        self.poller.abandon()
+        if self.letter_producer is not None:
+            self.letter_producer.abandon()
 
     def picture(self, state: str) -> RuntimeSnapshot:
         """All of it as an operator sees it now."""

@@ -7,11 +7,12 @@ assignment carries its epoch, so that the receiver can refuse what belongs to an
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from pyrallel_consumer.control_plane.letter import Letter
     from pyrallel_consumer.control_plane.offset_map import OffsetMap
     from pyrallel_consumer.dto import Message, TopicPartition
 
@@ -142,3 +143,25 @@ class PollerFailed:
 @dataclass(frozen=True, slots=True)
 class PollerClosed:
     """The poll thread has left the group and closed its client, as it was told; the last fact it delivers."""
+
+
+class LetterAnswer(NamedTuple):
+    """The broker's word on one dead letter: ``code`` is None where it has it, else the error's name; ``said`` why."""
+
+    letter: Letter
+    code: str | None
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
+class LettersAnswered:
+    """What became of dead letters that were handed to the producer."""
+
+    answers: tuple[LetterAnswer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LetterProducerFailed:
+    """The thread that produces dead letters cannot go on."""
+
+    error: BaseException

@@ -151,6 +151,12 @@ def translate_client_error(error: BaseException | KafkaError, doing: str | None 
     return BrokerError(_sentence(f"{type(error).__name__}: {error}", doing), code=type(error).__name__)
 
 
+def advice_for(code: str) -> str:
+    """What to do about an error of this name, as the end of a sentence; empty where nothing is known."""
+    advice = _ADVICE.get(code)
+    return f"; {advice}" if advice else ""
+
+
 def _translated(error: KafkaError, doing: str | None) -> PyrallelConsumerError:
     code = error.name()
     said = error.str().strip()
@@ -160,9 +166,8 @@ def _translated(error: KafkaError, doing: str | None) -> PyrallelConsumerError:
             return refused
     kind = next((kind for kind, codes in _CLASSES.items() if code in codes), BrokerError)
     sentence = _sentence(f"{said} ({code})", doing)
-    advice = _ADVICE.get(code)
     return kind(
-        f"{sentence}; {advice}" if advice else sentence,
+        f"{sentence}{advice_for(code)}",
         code=code,
         retriable=error.retriable() or code in _RETRIABLE,
     )
