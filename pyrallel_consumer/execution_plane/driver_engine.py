@@ -2,7 +2,7 @@
 
 A driver takes the queued messages in turn and runs the first step of each within its own task, so a message that ends
 in its first step costs no task. A driver stays with the first message that suspends and is that message's task from
-then on: it enters the message's context for each later step, and a new driver goes on with the rest.
+then on: it enters the message's context for each later step, and another driver goes on with the rest.
 
 A task serves a further message only while nothing of the last one can reach it: when that one cancelled the task, or
 left a reference to it somewhere, the driver retires. So what is done to a kept ``asyncio.current_task()`` after its
@@ -11,17 +11,17 @@ message has ended meets no other message. Not undone between them: a new name of
 
 from __future__ import annotations
 
-import types
-from asyncio import CancelledError, Task, current_task, sleep
+from asyncio import Task, current_task
 from collections import deque
-from contextlib import suppress
+from collections.abc import Coroutine
 from sys import getrefcount
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from pyrallel_consumer.execution_plane.task_engine import TaskEngine, any_item
+from pyrallel_consumer.execution_plane.booked_engine import any_item
+from pyrallel_consumer.execution_plane.task_engine import TaskEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import Callable
     from contextvars import Context
 
     from pyrallel_consumer.dto import WorkItem
@@ -31,6 +31,46 @@ if TYPE_CHECKING:
 
 _DRIVE_SECONDS = 0.002
 """How long a driver may go on before the loop's other callbacks have a turn."""
+
+_MAX_DRIVERS = 4096
+"""Drivers that are called at once, at most; those that find nothing to do end again."""
+
+
+@Coroutine.register
+class Driver:
+    """What a driver's task runs: a coroutine by hand, for its later steps must cost no frames of ours.
+
+    Unlike one by ``async def`` it also learns of a cancel that comes before its first step.
+    """
+
+    __slots__ = ("_context", "_engine", "_run")
+
+    def __init__(self, engine: DriverEngine) -> None:
+        self._engine = engine
+        self._run: Run | None = None
+        self._context: Context | None = None
+
+    @property
+    def has_message(self) -> bool:
+        return self._run is not None
+
+    def stay_with(self, run: Run, context: Context) -> None:
+        """From now on this is the task of the message whose ``run`` has taken its first step in ``context``."""
+        self._run, self._context = run, context
+
+    def send(self, value: Any) -> object:
+        if self._run is None or self._context is None:
+            return self._engine.drive(self)
+        return self._context.run(self._run.send, value)
+
+    def throw(self, error: BaseException) -> object:
+        if self._run is None or self._context is None:
+            return self._engine.dismiss()
+        return self._context.run(self._run.throw, error)
+
+    def close(self) -> None:  # Nobody in asyncio calls it, but a coroutine has it.
+        if self._run is not None:
+            self._run.close()
 
 
 class DriverEngine(TaskEngine):
@@ -87,29 +127,41 @@ class DriverEngine(TaskEngine):
             self._call_driver()
 
     def _call_driver(self) -> None:
-        driver = Task(self._drive(), loop=self._loop, context=self._base.copy())
-        driver.add_done_callback(self._never_began, context=self._base)
-        self._drivers.add(driver)
+        driver = cast("Run", Driver(self))
+        self._drivers.add(Task(driver, loop=self._loop, context=self._base.copy()))
 
-    async def _drive(self) -> None:
+    # Called by drivers
+
+    def drive(self, driver: Driver) -> object:
+        """A step of ``driver``, which has no message yet: what its task has to wait for. StopIteration ends it."""
         task = current_task()
         assert task is not None
-        task.remove_done_callback(self._never_began)
         try:
-            waiting = await self._step_queued(task)
-        except Exception as bug:  # noqa: BLE001 -- no worker is run outside of `_run`: this is ours, and the loop's to know
+            is_given_way, waits_for = self._step_queued(driver, task)
+        except Exception as bug:  # noqa: BLE001 -- no worker runs outside of `_run`: this is ours, and the loop's to know
             self._channel.crashed(bug)
-            return
+            raise StopIteration from None
+        if is_given_way:
+            return None
         self._drivers.discard(task)
-        self._call_drivers()
-        if waiting is not None:
-            with suppress(
-                GeneratorExit
-            ):  # The attempt's business, and reported; a task that raised it would be logged.
-                await _finish(*waiting)
+        if self._fresh or self._fresh_retries:
+            self._call_drivers()
+        if driver.has_message:
+            return waits_for
+        raise StopIteration
 
-    async def _step_queued(self, task: Task[None]) -> tuple[Context, Run, object] | None:
-        """First steps, until one suspends (returned: what is left of it), the queue ends, or the driver must retire."""
+    def dismiss(self) -> object:
+        """Somebody who cancels all tasks cancelled a driver that has no message. StopIteration ends it."""
+        task = current_task()
+        assert task is not None
+        self._drivers.discard(task)
+        if self._is_shutting_down():
+            self._cancel_queued(any_item)
+        self._call_drivers()
+        raise StopIteration
+
+    def _step_queued(self, driver: Driver, task: Task[None]) -> tuple[bool, object]:
+        """First steps, until one suspends, the queue ends, the driver must retire, or (first answer) gives way."""
         references = getrefcount(task)
         give_way_at = self._now() + _DRIVE_SECONDS
         while self._fresh or self._fresh_retries:
@@ -123,30 +175,19 @@ class DriverEngine(TaskEngine):
                 self._drivers_wanted = 1
                 # The public question first, though the private one alone would do as long as it is there.
                 if task.cancelling() or getrefcount(task) != references or _is_to_be_cancelled(task):
-                    return None
+                    break
+                if self._now() >= give_way_at:
+                    return True, None
             else:
                 attempt = self._attempts.start(root, self._now()) if retry is None else retry
                 attempt.handle = task
                 # Drivers that follow one another cost a turn of the loop each: where many messages wait, have many.
-                self._drivers_wanted = min(2 * self._drivers_wanted, 4096)
+                self._drivers_wanted = min(2 * self._drivers_wanted, _MAX_DRIVERS)
                 if attempt.marked_at is not None:
                     task.cancel()  # It timed out in the queue or in its first step.
-                return context, run, waits_for
-            if self._now() >= give_way_at:
-                try:
-                    await sleep(0)
-                except CancelledError:
-                    return None  # Meant for no message: this driver had none.
-                references = getrefcount(task)
-                give_way_at = self._now() + _DRIVE_SECONDS
-        return None
-
-    def _never_began(self, driver: Task[None]) -> None:
-        """The driver was cancelled before its first step, by whoever cancels all tasks."""
-        self._drivers.discard(driver)
-        if self._is_shutting_down():
-            self._cancel_queued(any_item)
-        self._call_drivers()
+                driver.stay_with(run, context)
+                return False, waits_for
+        return False, None
 
 
 def _is_to_be_cancelled(task: Task[None]) -> bool:
@@ -155,26 +196,3 @@ def _is_to_be_cancelled(task: Task[None]) -> bool:
     The attribute is private, but the C and the Python task of every release have it, and nothing else tells.
     """
     return bool(getattr(task, "_must_cancel", False))
-
-
-@types.coroutine
-def _finish(context: Context, run: Run, waits_for: object) -> Generator[object, Any, None]:
-    """The later steps of ``run``, each in its own context; what it awaits is awaited by the task that runs this."""
-    step: Callable[[Any], object]
-    argument: Any
-    while True:
-        try:
-            argument = yield waits_for
-            step = run.send
-        except GeneratorExit:
-            context.run(run.close)
-            raise
-        except BaseException as error:  # noqa: BLE001 -- thrown in for the worker
-            argument = error
-            step = run.throw
-        try:
-            waits_for = context.run(step, argument)
-        except StopIteration:
-            return
-        finally:
-            del argument  # An exception kept here would keep this frame, and so itself, alive.

@@ -13,19 +13,15 @@ from abc import abstractmethod
 from asyncio import CancelledError
 from typing import TYPE_CHECKING, TypeAlias
 
-from pyrallel_consumer.execution_plane.attempts import Attempts, Exhausted, Uncharged
-from pyrallel_consumer.execution_plane.engine import (
-    CompletionChannel,
-    EngineStatus,
-    ExecutionEngine,
-    StuckAttempt,
-)
+from pyrallel_consumer.execution_plane.booked_engine import BookedEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
 
     from pyrallel_consumer.control_plane.policies import RetryPolicy
     from pyrallel_consumer.dto import WorkItem
+    from pyrallel_consumer.execution_plane.attempts import Attempt
+    from pyrallel_consumer.execution_plane.engine import CompletionChannel
 
     AsyncWorker: TypeAlias = Callable[[WorkItem], Awaitable[object]]
 
@@ -34,7 +30,7 @@ def _never() -> bool:
     return False
 
 
-class TaskEngine(ExecutionEngine):
+class TaskEngine(BookedEngine):
     """Runs an ``async def`` worker as isolated tasks of the running event loop.
 
     ``base_context`` is what every attempt's context is copied from (default: the caller's of ``start``).
@@ -53,79 +49,29 @@ class TaskEngine(ExecutionEngine):
         is_shutting_down: Callable[[], bool] = _never,
         jitter: Callable[[], float] = random.random,
     ) -> None:
+        super().__init__(policy, max_in_flight, jitter=jitter)
         self._worker = worker
-        self._attempts = Attempts(policy, max_in_flight, jitter)
         self._given_context = base_context
         self._base = contextvars.Context()
         self._is_shutting_down = is_shutting_down
-        self._is_stopped = False
         self._abandoned: list[asyncio.Task[None]] = []
 
     async def start(self, channel: CompletionChannel, now: Callable[[], float]) -> None:
+        await super().start(channel, now)
         self._loop = asyncio.get_running_loop()
-        self._channel = channel
-        self._now = now
         self._base = contextvars.copy_context() if self._given_context is None else self._given_context
-
-    def capacity(self) -> int:
-        return 0 if self._is_stopped else self._attempts.capacity
-
-    def sweep(self, now: float) -> None:
-        for attempt in self._attempts.expired(now):
-            if attempt.handle is not None:
-                attempt.handle.cancel()
-        self._start_due(now)
-
-    def next_sweep_at(self) -> float | None:
-        return self._attempts.next_due_at()
-
-    def running(self, which: Callable[[WorkItem], bool] | None = None) -> int:
-        running = self._attempts.running
-        return len(running) if which is None else sum(map(bool, map(which, running)))
-
-    def waiting(self) -> Sequence[WorkItem]:
-        return self._attempts.waiting()
-
-    def withdraw(self, which: Callable[[WorkItem], bool]) -> None:
-        for root, uncharged in self._attempts.withdraw(which):
-            self._channel.cancelled(root, uncharged.attempt)
-
-    def cancel(self, which: Callable[[WorkItem], bool]) -> None:
-        for attempt in self._attempts.cancel(which, self._now()):
-            attempt.handle.cancel()
-
-    def stuck(self, now: float) -> Sequence[StuckAttempt]:
-        return [
-            StuckAttempt(attempt.root, attempt.number, attempt.started_at, attempt.marked_at, attempt.is_timed_out)
-            for attempt in self._attempts.running.values()
-            if attempt.marked_at is not None and attempt.marked_at <= now
-        ]
-
-    def status(self) -> EngineStatus:
-        attempts = self._attempts
-        return EngineStatus(
-            running=self.running(),
-            waiting_retries=attempts.waiting_count,
-            due=attempts.due_count,
-            retries_total=attempts.retries_total,
-            timeouts_total=attempts.timeouts_total,
-        )
-
-    async def stop(self, timeout_seconds: float) -> None:
-        if self._is_stopped:
-            return
-        self._is_stopped = True
-        self.withdraw(any_item)
-        self.cancel(any_item)
-        try:
-            if tasks := self._tasks():
-                await asyncio.wait(tasks, timeout=timeout_seconds)
-        finally:
-            self._abandon()
 
     @abstractmethod
     def _start_due(self, now: float) -> None:
         """Give a task to the retries that are due."""
+
+    def _stop_attempt(self, attempt: Attempt) -> None:
+        if attempt.handle is not None:
+            attempt.handle.cancel()
+
+    async def _wait_ended(self, timeout_seconds: float) -> None:
+        if tasks := self._tasks():
+            await asyncio.wait(tasks, timeout=timeout_seconds)
 
     def _tasks(self) -> list[asyncio.Task[None]]:
         """All tasks of this engine that have not ended."""
@@ -162,36 +108,11 @@ class TaskEngine(ExecutionEngine):
             if self._is_stopped:
                 return  # It was abandoned and reported as cancelled.
             self._attempts.start(root, self._now())
-        now = self._now()
-        if error is None:
-            verdict = self._attempts.ended_ok(root, now)
-        elif isinstance(error, CancelledError) and self._is_shutting_down():
-            verdict = self._attempts.ended_cancelled(root, now)
+        if isinstance(error, CancelledError) and self._is_shutting_down():
+            self._give_back(root)
         else:
-            verdict = self._attempts.ended_failed(root, error, now)
-        match verdict:
-            case None:
-                self._channel.succeeded(root)
-            case Exhausted():
-                self._channel.failed(root, verdict.error, verdict.attempt)
-            case Uncharged():
-                self._channel.cancelled(root, verdict.attempt)
-            case _:
-                self._channel.notify()  # Nothing to report, but a slot is free and the next sweep may be nearer.
+            self._end(root, error)
 
     def _abandon(self) -> None:
-        """Report what would not end as cancelled, and be deaf to it from now on."""
-        for attempt in list(self._attempts.running.values()):
-            self._abandoned.append(attempt.handle)  # The event loop holds its tasks weakly.
-            verdict = self._attempts.ended_cancelled(attempt.root, self._now())
-            self._channel.cancelled(attempt.root, verdict.attempt)
-        self._channel = CompletionChannel(_nothing)
-
-
-def any_item(_: object) -> bool:
-    """The predicate that chooses every item."""
-    return True
-
-
-def _nothing() -> None:
-    pass
+        self._abandoned += [attempt.handle for attempt in self._attempts.running.values()]  # Loops hold tasks weakly.
+        super()._abandon()

@@ -120,10 +120,12 @@ class LifecycleContract(EngineRigs):
         withdrawn, kept = rig.submit([["raise", "ValueError"]]), rig.submit([["raise", "ValueError"]])
         running = rig.submit([["wait", str(gate)]])
         await rig.until(lambda: rig.engine.status().waiting_retries == 2)
+        assert set(rig.engine.waiting()) == {withdrawn, kept}
         rig.engine.withdraw(lambda item: item is not kept)
         rig.look()
         assert [(cancelled.item, cancelled.attempt) for cancelled in rig.cancellations] == [(withdrawn, 2)]
         assert rig.engine.status().waiting_retries == 1
+        assert list(rig.engine.waiting()) == [kept]
         gate.touch()
         await rig.until_finished(2)
         assert rig.successes == [running]

@@ -301,9 +301,11 @@ async def test_a_timeout_cancels_the_worker_once_and_its_cleanup_runs(form: type
     cleaned = []
 
     async def worker(item: WorkItem) -> None:
+        VARIABLE.set("in the worker")
         try:
             await asyncio.Event().wait()
         finally:
+            assert VARIABLE.get() == "in the worker"
             await suspend()
             cleaned.append((item.offset, current().cancelling()))
 

@@ -387,6 +387,7 @@ class AttemptsAgainstAModel(RuleBasedStateMachine):
         assert self.attempts.capacity == self.slots - len(self.of("running", "due")) >= 0
         assert set(self.attempts.running) == {record.root for record in self.of("running")}
         assert self.attempts.waiting_count == len(self.of("waiting", "due"))
+        assert set(self.attempts.waiting()) == {record.root for record in self.of("waiting", "due")}
         assert self.attempts.due_count == len(self.of("due"))
 
     @invariant()

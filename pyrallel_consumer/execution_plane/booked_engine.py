@@ -1,0 +1,145 @@
+"""What all engines of this library share: the books (``Attempts``), and what becomes of an attempt that ended.
+
+An engine adds how an attempt is started, stopped and seen to end, and knows nothing else: capacity, retries, timeouts,
+cancelling and reports are here. Bound to one event loop, on whose thread every method runs.
+"""
+
+from __future__ import annotations
+
+import random
+from abc import abstractmethod
+from typing import TYPE_CHECKING
+
+from pyrallel_consumer.execution_plane.attempts import Attempt, Attempts, Exhausted, Uncharged, Verdict
+from pyrallel_consumer.execution_plane.engine import (
+    CompletionChannel,
+    EngineStatus,
+    ExecutionEngine,
+    StuckAttempt,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pyrallel_consumer.control_plane.policies import RetryPolicy
+    from pyrallel_consumer.dto import WorkItem
+
+
+class BookedEngine(ExecutionEngine):
+    """``slots`` is the number of attempts that may run at once."""
+
+    def __init__(self, policy: RetryPolicy, slots: int, *, jitter: Callable[[], float] = random.random) -> None:
+        self._attempts = Attempts(policy, slots, jitter)
+        self._is_stopped = False
+
+    async def start(self, channel: CompletionChannel, now: Callable[[], float]) -> None:
+        self._channel = channel
+        self._now = now
+
+    def capacity(self) -> int:
+        return 0 if self._is_stopped else self._attempts.capacity
+
+    def sweep(self, now: float) -> None:
+        for attempt in self._attempts.expired(now):
+            self._stop_attempt(attempt)
+        self._start_due(now)
+
+    def next_sweep_at(self) -> float | None:
+        return self._attempts.next_due_at()
+
+    def running(self, which: Callable[[WorkItem], bool] | None = None) -> int:
+        running = self._attempts.running
+        return len(running) if which is None else sum(map(bool, map(which, running)))
+
+    def waiting(self) -> Sequence[WorkItem]:
+        return self._attempts.waiting()
+
+    def withdraw(self, which: Callable[[WorkItem], bool]) -> None:
+        for root, uncharged in self._attempts.withdraw(which):
+            self._channel.cancelled(root, uncharged.attempt)
+
+    def cancel(self, which: Callable[[WorkItem], bool]) -> None:
+        for attempt in self._attempts.cancel(which, self._now()):
+            self._stop_attempt(attempt)
+
+    def stuck(self, now: float) -> Sequence[StuckAttempt]:
+        return [
+            StuckAttempt(attempt.root, attempt.number, attempt.started_at, attempt.marked_at, attempt.is_timed_out)
+            for attempt in self._attempts.running.values()
+            if attempt.marked_at is not None and attempt.marked_at <= now
+        ]
+
+    def status(self) -> EngineStatus:
+        attempts = self._attempts
+        return EngineStatus(
+            running=self.running(),
+            waiting_retries=attempts.waiting_count,
+            due=attempts.due_count,
+            retries_total=attempts.retries_total,
+            timeouts_total=attempts.timeouts_total,
+        )
+
+    async def stop(self, timeout_seconds: float) -> None:
+        if self._is_stopped:
+            return
+        self._is_stopped = True
+        self.withdraw(any_item)
+        self.cancel(any_item)
+        try:
+            await self._wait_ended(timeout_seconds)
+        finally:
+            self._abandon()
+
+    # What an engine adds
+
+    @abstractmethod
+    def _start_due(self, now: float) -> None:
+        """Start the retries that are due."""
+
+    @abstractmethod
+    def _stop_attempt(self, attempt: Attempt) -> None:
+        """Have a running attempt end, which was just marked, as far as it can be made to."""
+
+    @abstractmethod
+    async def _wait_ended(self, timeout_seconds: float) -> None:
+        """Return when nothing runs, or after ``timeout_seconds``."""
+
+    # How attempts end
+
+    def _end(self, root: WorkItem, error: BaseException | None) -> None:
+        """The running attempt of ``root`` returned (None) or failed with ``error``."""
+        if error is None:
+            verdict = self._attempts.ended_ok(root, self._now())
+        else:
+            verdict = self._attempts.ended_failed(root, error, self._now())
+        self._report(root, verdict)
+
+    def _give_back(self, root: WorkItem) -> None:
+        """The running attempt of ``root`` is over without a failure or a success that is known of."""
+        self._report(root, self._attempts.ended_cancelled(root, self._now()))
+
+    def _report(self, root: WorkItem, verdict: Verdict | None) -> None:
+        match verdict:
+            case None:
+                self._channel.succeeded(root)
+            case Exhausted():
+                self._channel.failed(root, verdict.error, verdict.attempt)
+            case Uncharged():
+                self._channel.cancelled(root, verdict.attempt)
+            case _:
+                self._channel.notify()  # Nothing to report, but a slot is free and the next sweep may be nearer.
+
+    def _abandon(self) -> None:
+        """Report what would not end as cancelled, and be deaf to it from now on."""
+        for root in list(self._attempts.running):
+            self._give_back(root)
+        self._channel = CompletionChannel(_nothing)
+
+
+def any_item(_: object) -> bool:
+    """The predicate that chooses every item."""
+    return True
+
+
+def _nothing() -> None:
+    pass
