@@ -323,7 +323,9 @@ class ControlLoop:
 
     def _grant(self) -> None:
         if self.ingress is not None:
-            self.ingress.grant(self._messages_taken + self.manager.room)
+            # How large messages are is known from the first one on; until then room in bytes is no number of messages.
+            room = self.manager.room if self._messages_taken else 1
+            self.ingress.grant(self._messages_taken + room)
 
     # Revocation
 

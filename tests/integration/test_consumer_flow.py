@@ -1,0 +1,462 @@
+"""How much runs and is read at once, whose turn it is, what workers share, and what an operator sees of all this."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import itertools
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from dataclasses import FrozenInstanceError
+from typing import Any
+
+import pytest
+
+from pyrallel_consumer import (
+    EmbeddedBroker,
+    OrderingMode,
+    PyrallelConsumer,
+    RuntimeSnapshot,
+    StateError,
+    TopicPartition,
+    WorkItem,
+)
+from tests.integration.conftest import Produce
+from tests.integration.consuming import Book, committed, execution, kafka, new_group, until
+
+NewTopic = Callable[[int], str]
+CALLER: contextvars.ContextVar[str] = contextvars.ContextVar("CALLER", default="nobody")
+SEEN: contextvars.ContextVar[str] = contextvars.ContextVar("SEEN", default="nothing")
+
+
+def own_key(i: int) -> bytes:
+    return b"key-%d" % i
+
+
+# Bounds
+
+
+async def test_no_more_runs_at_once_than_max_in_flight(
+    embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce
+) -> None:
+    topic, book = new_topic(3), Book()
+    produce(topic, 300, key_of=own_key)
+
+    async def worker(item: WorkItem) -> None:
+        book.begin(item)
+        await asyncio.sleep(0.001)
+        book.end(item)
+
+    async with PyrallelConsumer(
+        kafka(embedded_broker.bootstrap_servers, new_group()),
+        worker,
+        topic,
+        execution_config=execution(max_in_flight=7),
+    ):
+        await until(lambda: len(book.messages) == 300)
+
+    assert book.most_running == 7
+
+
+async def test_no_more_is_read_than_the_queue_takes_and_fetching_resumes_when_it_has_emptied(
+    embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce
+) -> None:
+    topic, group, book, go_on = new_topic(2), new_group(), Book(), asyncio.Event()
+    produce(topic, 500, key_of=own_key, partitions=2)
+
+    async def worker(item: WorkItem) -> None:
+        book.begin(item)
+        await go_on.wait()
+        book.end(item)
+
+    async with PyrallelConsumer(
+        kafka(embedded_broker.bootstrap_servers, group, parallel={"queue_max_messages": 40, "poll_batch_size": 10}),
+        worker,
+        topic,
+        execution_config=execution(max_in_flight=5),
+    ) as consumer:
+        await until(lambda: consumer.get_runtime_snapshot().is_paused)
+        polls = consumer.get_metrics()["polls"]
+        await until(lambda: consumer.get_metrics()["polls"] > polls + 10)  # it goes on polling while it is paused
+        snapshot = consumer.get_runtime_snapshot()
+        assert snapshot.is_paused
+        assert 40 <= snapshot.load_messages <= 50
+        assert snapshot.load_messages == snapshot.in_flight + snapshot.queued
+        assert (snapshot.in_flight, snapshot.max_in_flight, snapshot.queue_max_messages) == (5, 5, 40)
+        assert consumer.get_metrics()["consumer_backpressure_active"] == 1
+
+        go_on.set()
+        await until(lambda: len(book.messages) == 500)
+        await until(lambda: not consumer.get_runtime_snapshot().is_paused)
+
+    book.assert_each_ran_once_in_order(500)
+    assert sum(committed(embedded_broker.bootstrap_servers, group, topic, 2)) == 500
+
+
+async def test_a_queue_bounded_in_bytes_takes_few_large_messages(
+    embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce
+) -> None:
+    topic, go_on, book = new_topic(1), asyncio.Event(), Book()
+    produce(topic, 60, key_of=own_key, value_of=lambda i: bytes([i]) * 10_000)
+
+    async def worker(item: WorkItem) -> None:
+        book.begin(item)
+        await go_on.wait()
+        book.end(item)
+
+    async with PyrallelConsumer(
+        kafka(
+            embedded_broker.bootstrap_servers,
+            new_group(),
+            parallel={"queue_max_bytes": 100_000, "poll_batch_size": 5},
+        ),
+        worker,
+        topic,
+    ) as consumer:
+        await until(lambda: consumer.get_runtime_snapshot().is_paused)
+        snapshot = consumer.get_runtime_snapshot()
+        assert 100_000 <= snapshot.load_bytes <= 160_000
+        assert snapshot.load_messages < 16
+        go_on.set()
+        await until(lambda: len(book.messages) == 60)
+
+
+@pytest.mark.parametrize("ordering", list(OrderingMode))
+async def test_what_runs_beside_each_other_is_what_the_ordering_mode_says(
+    embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce, ordering: OrderingMode
+) -> None:
+    topic, running, go_on = new_topic(2), set(), asyncio.Event()
+    produce(topic, 12, key_of=lambda i: b"key-%d" % (i // 2 % 3), partitions=2)
+
+    async def worker(item: WorkItem) -> None:
+        running.add((item.partition, item.offset))
+        await go_on.wait()
+
+    expected = {OrderingMode.KEY_HASH: 6, OrderingMode.PARTITION: 2, OrderingMode.UNORDERED: 12}[ordering]
+    config = kafka(embedded_broker.bootstrap_servers, new_group(), parallel={"ordering_mode": ordering})
+    async with PyrallelConsumer(config, worker, topic) as consumer:
+        await until(lambda: consumer.get_runtime_snapshot().load_messages == 12)
+        await until(lambda: consumer.get_runtime_snapshot().in_flight == expected)
+        assert len(running) == expected
+        assert {(0, 0), (1, 0)} <= running
+        go_on.set()
+
+
+async def test_a_hot_partition_does_not_starve_the_others(
+    embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce
+) -> None:
+    topic, done = new_topic(2), Counter[int]()
+    hot_done_at_the_end_of_the_others: list[int] = []
+    produce(topic, 3000, key_of=own_key, partitions=1)
+    produce(topic, 200, key_of=own_key, partitions=2)
+
+    async def worker(item: WorkItem) -> None:
+        await asyncio.sleep(0.002)
+        done[item.partition] += 1
+        if done[1] == 100 and not hot_done_at_the_end_of_the_others:
+            hot_done_at_the_end_of_the_others.append(done[0])
+
+    async with PyrallelConsumer(
+        kafka(
+            embedded_broker.bootstrap_servers,
+            new_group(),
+            parallel={"queue_max_messages": 200, "poll_batch_size": 50},
+            librdkafka={"fetch.message.max.bytes": 4096},
+        ),
+        worker,
+        topic,
+        execution_config=execution(max_in_flight=20),
+    ):
+        await until(lambda: sum(done.values()) == 3200, lambda: done)
+
+    assert hot_done_at_the_end_of_the_others[0] < 2500
+
+
+# Steering
+
+
+async def test_a_paused_partition_is_read_no_further_and_others_are(
+    embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce
+) -> None:
+    topic, done = new_topic(2), Counter[int]()
+    paused = TopicPartition(topic, 0)
+
+    async def worker(item: WorkItem) -> None:
+        done[item.partition] += 1
+
+    async with PyrallelConsumer(kafka(embedded_broker.bootstrap_servers, new_group()), worker, topic) as consumer:
+
+        def reasons() -> list[tuple[str, ...]]:
+            return [each.paused_for for each in sorted(consumer.get_runtime_snapshot().partitions, key=lambda p: p.tp)]
+
+        await until(lambda: reasons() == [(), ()])
+        consumer.pause_partition((topic, 0))
+        await until(lambda: reasons() == [("user",), ()])
+        produce(topic, 100, partitions=2)
+        await until(lambda: done[1] == 50)
+        polls = consumer.get_metrics()["polls"]
+        await until(lambda: consumer.get_metrics()["polls"] > polls + 3)
+        assert done[0] == 0
+
+        consumer.resume_partition(paused)
+        await until(lambda: done[0] == 50)
+        with pytest.raises(StateError, match=r"\[7\] is not assigned"):
+            consumer.pause_partition(TopicPartition(topic, 7))
+        consumer.resume_partition(TopicPartition(topic, 7))
+    with pytest.raises(StateError, match="closed"):
+        consumer.pause_partition(paused)
+
+
+# What workers share
+
+
+async def test_each_message_has_a_context_of_its_own_taken_at_the_start(
+    embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce
+) -> None:
+    topic, found = new_topic(2), Counter[tuple[str, str]]()
+    produce(topic, 200, key_of=lambda i: b"key-%d" % (i % 20))
+
+    async def worker(item: WorkItem) -> None:
+        found[CALLER.get(), SEEN.get()] += 1
+        SEEN.set(item.id)
+        if item.offset % 2:
+            await asyncio.sleep(0.001)
+        assert SEEN.get() == item.id
+
+    CALLER.set("the one who started")
+    async with PyrallelConsumer(kafka(embedded_broker.bootstrap_servers, new_group()), worker, topic) as consumer:
+        CALLER.set("changed afterwards")
+        await until(lambda: consumer.get_runtime_snapshot().processed == 200)
+
+    assert found == {("the one who started", "nothing"): 200}
+    assert SEEN.get() == "nothing"
+
+
+async def test_tasks_that_a_worker_starts_live_on_and_see_its_context(
+    embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce
+) -> None:
+    topic, saw, tasks = new_topic(1), set(), []
+    produce(topic, 20, key_of=own_key)
+
+    async def write_audit_log(name: str) -> None:
+        await asyncio.sleep(0.02)
+        assert SEEN.get() == name
+        saw.add(name)
+
+    async def worker(item: WorkItem) -> None:
+        SEEN.set(item.id)
+        tasks.append(asyncio.create_task(write_audit_log(item.id)))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(asyncio.sleep(0))
+            group.create_task(asyncio.sleep(0.001))
+
+    async with PyrallelConsumer(kafka(embedded_broker.bootstrap_servers, new_group()), worker, topic) as consumer:
+        await until(lambda: consumer.get_runtime_snapshot().processed == 20)
+    await asyncio.gather(*tasks)
+
+    assert saw == {f"{topic}-0-{offset}" for offset in range(20)}
+
+
+async def test_the_users_own_coroutines_have_their_turn_between_messages_that_never_wait(
+    embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce
+) -> None:
+    topic, done = new_topic(1), 0
+    produce(topic, 20_000, key_of=lambda i: b"key-%d" % (i % 500))
+
+    async def worker(item: WorkItem) -> None:
+        nonlocal done
+        done += 1
+
+    async with PyrallelConsumer(kafka(embedded_broker.bootstrap_servers, new_group()), worker, topic):
+        seen = []
+        while done < 20_000:
+            seen.append(done)
+            await asyncio.sleep(0)
+
+    in_one_go = max(after - before for before, after in itertools.pairwise(seen))
+    assert in_one_go < 10_000  # the budget of a turn is 2 ms, and a read is 1000 messages
+
+
+# Loops of other kinds
+
+
+def consume_on(loop: asyncio.AbstractEventLoop, address: str, topic: str) -> None:
+    """Consume a hundred messages on ``loop``, some of which wait, fail once, or take no step at all."""
+    book, group = Book(), new_group()
+
+    async def worker(item: WorkItem) -> None:
+        if item.offset % 3:
+            await asyncio.sleep(0.001)
+        if item.offset % 5 == 0 and item.attempt == 1:
+            raise ValueError("once")
+        book.begin(item)
+        book.end(item)
+
+    async def main() -> None:
+        factory = loop.get_task_factory()
+        async with PyrallelConsumer(kafka(address, group), worker, topic, execution_config=execution()) as consumer:
+            await until(lambda: consumer.get_runtime_snapshot().processed == 100)
+        assert loop.get_task_factory() is factory
+        book.assert_each_ran_once_in_order(100)
+
+    try:
+        loop.run_until_complete(main())
+        loop.run_until_complete(loop.shutdown_default_executor())
+    finally:
+        loop.close()
+    assert sum(committed(address, group, topic, 2)) == 100
+
+
+@pytest.fixture
+def filled_topic(new_topic: NewTopic, produce: Produce) -> str:
+    topic = new_topic(2)
+    produce(topic, 100, key_of=lambda i: b"key-%d" % (i % 10))
+    return topic
+
+
+def test_it_runs_on_uvloop(embedded_broker: EmbeddedBroker, filled_topic: str) -> None:
+    uvloop = pytest.importorskip("uvloop", reason="uvloop is an extra")
+    consume_on(uvloop.new_event_loop(), embedded_broker.bootstrap_servers, filled_topic)
+
+
+def test_on_uvloop_the_users_coroutines_have_their_turn_too(
+    embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce
+) -> None:
+    uvloop = pytest.importorskip("uvloop", reason="uvloop is an extra")
+    topic = new_topic(1)
+    loop = uvloop.new_event_loop()
+    try:
+        loop.run_until_complete(
+            test_the_users_own_coroutines_have_their_turn_between_messages_that_never_wait(
+                embedded_broker, lambda _: topic, produce
+            )
+        )
+    finally:
+        loop.close()
+
+
+def test_it_runs_in_asyncios_debug_mode(embedded_broker: EmbeddedBroker, filled_topic: str) -> None:
+    loop = asyncio.new_event_loop()
+    loop.set_debug(enabled=True)
+    consume_on(loop, embedded_broker.bootstrap_servers, filled_topic)
+
+
+def test_it_runs_beside_a_task_factory_of_the_users_and_leaves_it_to_the_users_tasks(
+    embedded_broker: EmbeddedBroker, filled_topic: str
+) -> None:
+    made: list[str] = []
+
+    def factory(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **arguments: Any) -> asyncio.Task[Any]:
+        made.append(str(coro))
+        return asyncio.Task(coro, loop=loop, **arguments)
+
+    loop = asyncio.new_event_loop()
+    loop.set_task_factory(factory)  # type: ignore[arg-type]
+    consume_on(loop, embedded_broker.bootstrap_servers, filled_topic)
+
+    assert [name for name in made if "main" not in name and "shutdown" not in name] == []
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")
+def test_it_runs_beside_the_eager_task_factory(embedded_broker: EmbeddedBroker, filled_topic: str) -> None:
+    loop = asyncio.new_event_loop()
+    loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined,unused-ignore]
+    consume_on(loop, embedded_broker.bootstrap_servers, filled_topic)
+
+
+# Several consumers
+
+
+async def test_of_two_consumers_in_one_process_one_may_leave_and_nothing_is_lost_or_done_twice(
+    embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce
+) -> None:
+    topic, group, book, by_name = new_topic(4), new_group(), Book(), Counter[str]()
+
+    def consumer(name: str) -> PyrallelConsumer:
+        async def worker(item: WorkItem) -> None:
+            book.begin(item)
+            await asyncio.sleep(0.02)
+            by_name[name] += 1
+            book.end(item)
+
+        return PyrallelConsumer(
+            kafka(embedded_broker.bootstrap_servers, group), worker, topic, execution_config=execution(max_in_flight=40)
+        )
+
+    async with consumer("stays") as stays:
+        produce(topic, 1000, key_of=lambda i: b"key-%d" % (i % 100))
+        await until(lambda: by_name["stays"] > 20)
+        async with consumer("leaves") as leaves:
+            await until(lambda: len(leaves.get_runtime_snapshot().partitions) == 2)
+            assert len(stays.get_runtime_snapshot().partitions) == 2
+            assert stays.get_runtime_snapshot().rebalances > 1
+            produce(topic, 2000, key_of=lambda i: b"key-%d" % (i % 100))
+            await until(lambda: by_name["leaves"] > 20, lambda: by_name)
+        await until(lambda: len(book.messages) == 3000, lambda: len(book.messages))
+
+    book.assert_each_ran_once_in_order(3000)
+    assert sum(committed(embedded_broker.bootstrap_servers, group, topic, 4)) == 3000
+
+
+# Pictures
+
+
+async def test_the_picture_is_frozen_complete_and_may_be_taken_by_any_thread(
+    embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce
+) -> None:
+    topic, group, go_on = new_topic(1), new_group(), asyncio.Event()
+    produce(topic, 20, key_of=lambda i: b"key-%d" % (i % 10))
+
+    async def worker(item: WorkItem) -> None:
+        if item.offset == 2:
+            await go_on.wait()
+        if item.offset == 5:
+            raise ValueError("later")
+
+    taken: list[tuple[RuntimeSnapshot, dict[str, Any]]] = []
+    async with PyrallelConsumer(
+        kafka(embedded_broker.bootstrap_servers, group, parallel={"queue_max_messages": 100}),
+        worker,
+        topic,
+        execution_config=execution(max_retries=9, retry_backoff_ms=3_600_000, max_retry_backoff_ms=3_600_000),
+    ) as consumer:
+
+        def is_settled() -> bool:
+            now = consumer.get_runtime_snapshot()
+            return (now.processed, now.waiting_retries, now.commits > 0) == (16, 1, True) and (
+                now.partitions[0].committed_offset == 2
+            )
+
+        await until(is_settled, consumer.get_runtime_snapshot)
+        thread = threading.Thread(
+            target=lambda: taken.append((consumer.get_runtime_snapshot(), consumer.get_metrics()))
+        )
+        thread.start()
+        await asyncio.to_thread(thread.join)
+        go_on.set()
+
+    [(snapshot, metrics)] = taken
+    [partition] = snapshot.partitions
+    with pytest.raises(FrozenInstanceError):
+        snapshot.state = "stopped"  # type: ignore[misc]
+    assert (snapshot.state, snapshot.in_flight, snapshot.waiting_retries, snapshot.queued) == ("running", 1, 1, 2)
+    assert (snapshot.load_messages, snapshot.held, snapshot.failed, snapshot.stuck) == (4, 0, 0, 0)
+    assert (snapshot.is_paused, snapshot.is_rebalancing, snapshot.rebalances) == (False, False, 1)
+    assert snapshot.settings["group"] == group
+    assert (snapshot.retry.max_retries, snapshot.retry.retry_backoff_ms, snapshot.retry.timeouts) == (9, 3_600_000, 0)
+    assert (snapshot.dead_letters.is_enabled, snapshot.dead_letters.topic_suffix) == (True, ".dlq")
+    assert (partition.tp, partition.committed_offset, partition.fetched_offset) == (TopicPartition(topic, 0), 2, 20)
+    assert (partition.blocking_offset, partition.gap_count) == (2, 4)
+    assert partition.blocking_seconds > 0
+    assert (partition.finished, partition.queued, partition.in_flight) == (16, 2, 2)
+    place = (topic, 0)
+    assert metrics["consumer_in_flight_count"] == 1
+    assert metrics["consumer_parallel_lag"] == {place: 18}
+    assert metrics["consumer_gap_count"] == {place: 4}
+    assert metrics["consumer_internal_queue_depth"] == {place: 2}
+    assert metrics["consumer_oldest_task_duration_seconds"] == {place: partition.blocking_seconds}
+    assert metrics["consumer_backpressure_active"] == 0
+    assert metrics["consumer_processed_total"] == {(*place, "success"): 16, (*place, "failure"): 0}
+    assert metrics["messages"] == 20
