@@ -13,7 +13,7 @@ from abc import abstractmethod
 from asyncio import CancelledError
 from typing import TYPE_CHECKING, TypeAlias
 
-from pyrallel_consumer.execution_plane.booked_engine import BookedEngine
+from pyrallel_consumer.execution_plane.booked_engine import BookedEngine, any_item
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pyrallel_consumer.execution_plane.engine import CompletionChannel
 
     AsyncWorker: TypeAlias = Callable[[WorkItem], Awaitable[object]]
+
+__all__ = ["TaskEngine", "any_item"]
 
 
 def _never() -> bool:
