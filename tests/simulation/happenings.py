@@ -47,7 +47,7 @@ class Happenings:
             (80, self._end_attempts),
             (12, self._land_commit),
             (12, self.answer_commit),
-            (12, self._acknowledge_letter),
+            (12, self._answer_letter),
             (14, self.produce),
             (2, self.join),
             (6, self._let_time_pass),
@@ -104,9 +104,9 @@ class Happenings:
         if names:
             self._group.land(self._scene.random.choice(names))
 
-    def _acknowledge_letter(self) -> None:
+    def _answer_letter(self) -> None:
         if consumer := self._any():
-            consumer.acknowledge_letter()
+            consumer.answer_letter()
 
     def _let_time_pass(self) -> None:
         self._scene.clock.now += self._scene.random.choice((0.1, 0.3))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -10,8 +10,11 @@ import pytest
 from pyrallel_consumer.control_plane.assignments import Assignments
 from pyrallel_consumer.control_plane.backpressure import Backpressure, FairShares, FetchGate, GateState
 from pyrallel_consumer.control_plane.drain import Drain, DrainStep
+from pyrallel_consumer.control_plane.events import LetterAnswer
+from pyrallel_consumer.control_plane.letter_queue import LetterQueue
 from pyrallel_consumer.control_plane.partition_work import PartitionWork
 from pyrallel_consumer.control_plane.work_manager import WorkManager
+from pyrallel_consumer.dead_letters import DeadLetters
 from pyrallel_consumer.dto import OnExhausted
 from pyrallel_consumer.execution_plane.attempts import Attempts, RetryAt
 from tests.simulation.planting import around, planted
@@ -169,3 +172,19 @@ def finished_bytes_are_given_back_too_early(patch: pytest.MonkeyPatch) -> None:
         return items
 
     around(patch, PartitionWork, "take", take)
+
+
+# Dead letters
+
+
+@planted
+def a_refused_letter_counts_as_sent(patch: pytest.MonkeyPatch) -> None:
+    def take_answers(original: Callable[..., None], letters: DeadLetters, answers: Sequence[LetterAnswer]) -> None:
+        original(letters, [answer._replace(code=None) for answer in answers])
+
+    around(patch, DeadLetters, "take_answers", take_answers)
+
+
+@planted
+def a_refused_letter_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(LetterQueue, "failed", lambda queue, letter, code, said, now: queue.acknowledged(letter))

@@ -10,10 +10,11 @@ from typing import Any, cast
 
 from pyrallel_consumer.control_loop import ControlLoop
 from pyrallel_consumer.control_plane.commit_sequence import CommitSequence
-from pyrallel_consumer.dto import TopicPartition
+from pyrallel_consumer.dead_letters import DeadLetters
+from pyrallel_consumer.dto import DlqPayloadMode, TopicPartition
 from pyrallel_consumer.errors import MessageExhaustedError
-from tests.simulation.dead_letters import VirtualDeadLetters
 from tests.simulation.group import Group
+from tests.simulation.letter_producer import POLICY, VirtualLetterProducer
 from tests.simulation.oracles import flow, rebalances
 from tests.simulation.poll_side import PollSide
 from tests.simulation.scene import Scene
@@ -44,7 +45,7 @@ class VirtualConsumer:
             self.manager, scene.scenario.commit_interval_seconds, scene.scenario.give_up_seconds
         )
         self.engine = VirtualEngine(scene, name, self.manager)
-        self.letters = VirtualDeadLetters(scene)
+        self._letters = VirtualLetterProducer(scene, self.manager)
         self._loop = VirtualLoop(scene.clock)
         self._control = ControlLoop(
             manager=self.manager,
@@ -56,7 +57,14 @@ class VirtualConsumer:
             fail=self._fail,
         )
         self.engine.channel = self._control.channel
-        self._control.dead_letters = cast("Any", self.letters)
+        self._control.dead_letters = DeadLetters(
+            self.manager,
+            self._letters,
+            suffix=".dlq",
+            payload_mode=DlqPayloadMode.FULL,
+            clock=scene.clock.creep,
+            policy=POLICY,
+        )
         self._control.on_tick.append(self._after_review)
         self.poll_side = PollSide(scene, group, name, self.manager, self._control.deliver)
         self._control.start(self.poll_side)
@@ -77,10 +85,11 @@ class VirtualConsumer:
             self._after_turn()
         return ran
 
-    def acknowledge_letter(self) -> None:
-        item = self.letters.acknowledge_one()
-        if item is not None:
-            self._loop.call_soon(self._settle, item)
+    def answer_letter(self) -> None:
+        """The broker's word on a dead letter sets out."""
+        answered = self._letters.answer_one()
+        if answered is not None:
+            self._control.deliver(answered)
 
     def resume_exhausted(self) -> None:
         """The operator looks after partitions that were paused for a message that failed."""
@@ -130,11 +139,6 @@ class VirtualConsumer:
             del self._scene.truth.runs[item]
         for key in [key for key in self._scene.current_epochs if key[0] == self.name]:
             del self._scene.current_epochs[key]
-
-    def _settle(self, item: Any) -> None:
-        self.manager.note_done(item)
-        self.manager.settle(item)
-        self._control.turn()
 
     def _fail(self, error: BaseException) -> None:
         if not isinstance(error, MessageExhaustedError):

@@ -153,7 +153,7 @@ class VirtualEngine(ExecutionEngine):
         rebalances.rule_7_nothing_starts_while_revoking(shadow, item)
         work.rules_9_and_13_keys_do_not_overlap(run, scene.truth.runs.values(), scene.scenario)
         if run.number == 1:
-            work.repeats_only_what_nobody_was_told(run, scene.truth, scene.owners[item.tp])
+            work.repeats_only_what_nobody_was_told(run, scene.truth, is_current=self._manager.is_still_ours(shadow))
             scene.truth.repeated += run.record in scene.truth.done
         scene.truth.attempts += 1
         scene.truth.runs[item] = run

@@ -19,13 +19,14 @@ from tests.simulation.topic_log import Record
 
 
 class WatchedManager(WorkManager):
-    """``shadows`` by partition; ``answered`` are the snapshots that the broker confirmed, told by the poll side."""
+    """``shadows`` by partition; what the broker said is told to ``answered`` and ``acknowledged``."""
 
     def __init__(self, scene: Scene, consumer: str) -> None:
         super().__init__(scene.scenario.work)
         self.shadows: dict[TopicPartition, Shadow] = {}
         self.answered: dict[int, CommitSnapshot] = {}
         self.open_items: dict[int, WorkItem] = {}
+        self.acknowledged: list[WorkItem] = []
         self.taken = 0
         self._scene = scene
         self._consumer = consumer
@@ -140,6 +141,9 @@ class WatchedManager(WorkManager):
         return outcome
 
     def settle(self, item: WorkItem) -> None:
+        if self.policy.on_exhausted is OnExhausted.DLQ:
+            work.rule_18_letters_settle_by_their_acknowledgement(item, self.acknowledged)
+            self.note_done(item)
         shadow = self.shadows.get(item.tp)
         if shadow is not None and shadow.held.get(item.offset) is item:
             shadow.finish(item.offset)
@@ -191,7 +195,7 @@ class WatchedManager(WorkManager):
         for real in self:
             shadow = self.shadows[real.tp]
             work.rules_8_and_14_books_agree(real, shadow)
-            if self._is_current(shadow) and not real.is_worth_committing(with_map=self._has_map):
+            if self.is_still_ours(shadow) and not real.is_worth_committing(with_map=self._has_map):
                 stored_offset = self._scene.committed_offsets.get(real.tp)
                 offsets.rule_5_committed_means_confirmed(shadow, stored_offset)
         in_flight = sum(len(shadow.in_flight) for shadow in self.shadows.values())
@@ -207,7 +211,7 @@ class WatchedManager(WorkManager):
         is_current = (
             shadow is not None
             and item in (shadow.in_flight.get(item.offset), shadow.held.get(item.offset))
-            and self._is_current(shadow)
+            and self.is_still_ours(shadow)
         )
         if not is_current:
             truth.may_repeat.add(item.message)  # It ended after its assignment: the next owner knows nothing of it.
@@ -216,7 +220,7 @@ class WatchedManager(WorkManager):
     def size_bytes(self) -> int:
         return sum(shadow.size_bytes for shadow in self.shadows.values())
 
-    def _is_current(self, shadow: Shadow) -> bool:
+    def is_still_ours(self, shadow: Shadow) -> bool:
         """Whether the assignment still is as the group sees it; what ends it may be on its way to us."""
         is_owner = self._scene.owners.get(shadow.tp) == self._consumer
         return is_owner and shadow.epoch == self._scene.current_epochs.get((self._consumer, shadow.tp))
@@ -248,7 +252,7 @@ class WatchedManager(WorkManager):
         ]
         waited = clock.now - self._revoked_at.get(tp, clock.now)
         rebalances.rule_7_running_work_gets_the_grace(waited, self._scene.scenario.grace_seconds, running)
-        if not is_snapshot_taken and self._is_current(shadow):
+        if not is_snapshot_taken and self.is_still_ours(shadow):
             stored_offset = self._scene.committed_offsets.get(tp)
             offsets.rule_4_start_is_handed_over(tp, stored_offset)
 

@@ -1,4 +1,4 @@
-"""Rules 9 and 13 to 15: order, overlap, completions, slots and attempts; and how few messages may run twice."""
+"""Rules 9, 13 to 15, and 18: order, overlap, completions, slots and attempts; and how few messages may run twice."""
 
 from __future__ import annotations
 
@@ -72,10 +72,15 @@ def rule_15_attempts_are_counted(number: int, expected: int, most: int) -> None:
         raise RuleBroken("15", f"attempt {number} of {most} starts where {expected} was next")
 
 
-def repeats_only_what_nobody_was_told(run: Run, truth: Truth, owner: str | None) -> None:
+def rule_18_letters_settle_by_their_acknowledgement(item: WorkItem, acknowledged: list[WorkItem]) -> None:
+    if not any(item is other for other in acknowledged):
+        raise RuleBroken("18", f"{item} is settled and the broker has not acknowledged its letter")
+
+
+def repeats_only_what_nobody_was_told(run: Run, truth: Truth, *, is_current: bool) -> None:
     """As few duplicates as possible: only what was not committed when an assignment ended without order.
 
-    A consumer that was found dead and has not heard of it goes on meanwhile.
+    A consumer that has lost the partition and has not heard of it goes on meanwhile: that run is not current.
     """
-    if run.record in truth.done and run.record not in truth.may_repeat and run.consumer == owner:
+    if run.record in truth.done and run.record not in truth.may_repeat and is_current:
         raise RuleBroken("1-7", f"{run} runs again and nothing went wrong that would explain it")
