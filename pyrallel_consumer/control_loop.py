@@ -194,6 +194,7 @@ class ControlLoop:
             self._exhausted.pump()
             self._grant()
             self._is_scheduled = False
+            self.channel.is_notified = False  # Not all that engines notify of is there to be drained.
             if self._has_work():
                 self.wake()
             self._set_alarm(started_at)

@@ -1,4 +1,4 @@
-"""A user's script, to be sent signals: ``python -m tests.integration.signalled_program WAY WORKER ADDRESS TOPIC GROUP``.
+"""A script that is sent signals: ``python -m tests.integration.signalled_program WAY WORKER ADDRESS TOPIC GROUP``.
 
 WAY is ``run_forever``, ``run`` or ``plain`` (``asyncio.run`` of a program that only starts the consumer). WORKER is
 ``finish`` (ends when the consumer begins to stop) or ``hang`` (never ends). Prints a line for each thing that happens.
