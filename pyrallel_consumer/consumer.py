@@ -21,8 +21,8 @@ from pyrallel_consumer.control_plane.subscription import parse_topic
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import ExecutionMode, RuntimeSnapshot, TopicPartition
 from pyrallel_consumer.errors import BrokerError, ConfigurationError, MessageExhaustedError, StateError
-from pyrallel_consumer.execution_plane.async_engine import AsyncEngine
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
+from pyrallel_consumer.execution_plane.engine_choice import made_engine
 from pyrallel_consumer.execution_plane.worker_kind import Worker, check_worker, name_of
 from pyrallel_consumer.ingress.client import consumer_configuration, producer_configuration
 from pyrallel_consumer.observability.figures import figures
@@ -212,20 +212,13 @@ class PyrallelConsumer:
             return
         mode = self.execution_config.mode
         check_worker(self._worker, mode)
-        if mode is not ExecutionMode.ASYNC:
-            raise ConfigurationError(
-                f"ExecutionConfig.mode={mode.value} is not in this version yet: use ExecutionMode.ASYNC and an "
-                "`async def` worker"
-            )
+        if mode is ExecutionMode.PROCESS:
+            raise ConfigurationError("ExecutionConfig.mode=process is not in this version: use ExecutionMode.THREAD")
 
     def _made_engine(self, base: contextvars.Context) -> ExecutionEngine:
-        execution = self.execution_config
-        return AsyncEngine(
-            cast("Any", self._worker),  # check_worker saw that it is `async def`
-            execution.retry_policy(),
-            execution.max_in_flight,
-            base,
-            is_shutting_down=lambda: self._supervisor.cancelling() > 0,
+        worker = cast("Worker", self._worker)  # check_worker saw that there is one
+        return made_engine(
+            worker, self.execution_config, base, is_shutting_down=lambda: self._supervisor.cancelling() > 0
         )
 
     def _build(self, base: contextvars.Context) -> None:

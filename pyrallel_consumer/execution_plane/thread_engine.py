@@ -1,0 +1,165 @@
+"""The thread engine: plain functions that block (database drivers, HTTP clients, files), each call in a thread.
+
+Own daemon threads, for the standard pool's keep the interpreter from ending while one of them hangs. There are as many
+as there are slots, so no call waits unseen behind another. A thread cannot be killed: a call that timed out or was
+cancelled is reported as stuck, and holds its slot and its key until it returns.
+
+Threads and loop share two things: a queue of calls to make, and the list of calls that ended, behind a lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import itertools
+import logging
+import os
+import random
+import threading
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, TypeAlias
+
+from pyrallel_consumer.errors import ExecutionError, WorkerMismatchError
+from pyrallel_consumer.execution_plane.booked_engine import BookedEngine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyrallel_consumer.control_plane.policies import RetryPolicy
+    from pyrallel_consumer.dto import WorkItem
+    from pyrallel_consumer.execution_plane.attempts import Attempt
+    from pyrallel_consumer.execution_plane.engine import CompletionChannel
+
+    PlainWorker: TypeAlias = Callable[[WorkItem], object]
+    Ended: TypeAlias = tuple[Attempt, BaseException | None]
+
+logger = logging.getLogger("pyrallel_consumer.execution_plane")
+
+FEWEST_FITTING_THREADS = 32
+FITTING_THREADS_PER_CORE = 4
+
+
+def fitting_threads() -> int:
+    """How many threads fit this machine: blocking calls wait and do not compute, so it is many more than cores."""
+    return max(FEWEST_FITTING_THREADS, FITTING_THREADS_PER_CORE * (os.cpu_count() or 1))
+
+
+class ThreadEngine(BookedEngine):
+    """Runs a plain ``worker`` in up to ``slots`` threads, which are started as they are needed and end with ``stop``.
+
+    ``base_context`` is what every attempt's context is copied from (default: the caller's of ``start``).
+    """
+
+    def __init__(
+        self,
+        worker: PlainWorker,
+        policy: RetryPolicy,
+        slots: int,
+        base_context: contextvars.Context | None = None,
+        *,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        super().__init__(policy, slots, jitter=jitter)
+        self._worker = worker
+        self._given_context = base_context
+        self._base = contextvars.Context()
+        self._calls: SimpleQueue[Attempt | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._numbers = itertools.count(1)
+        self._all_ended = asyncio.Event()
+        self._lock = threading.Lock()
+        self._ended: list[Ended] = []
+        self._is_loop_called = False
+
+    async def start(self, channel: CompletionChannel, now: Callable[[], float]) -> None:
+        await super().start(channel, now)
+        self._loop = asyncio.get_running_loop()
+        self._base = contextvars.copy_context() if self._given_context is None else self._given_context
+
+    def submit(self, item: WorkItem) -> None:
+        self._call(self._attempts.start(item, self._now()))
+
+    def _start_due(self, now: float) -> None:
+        for attempt in self._attempts.due(now):
+            self._call(attempt)
+
+    def _stop_attempt(self, attempt: Attempt) -> None:
+        """A thread looks at the mark before it begins; what it has begun, it ends."""
+
+    async def _wait_ended(self, timeout_seconds: float) -> None:
+        try:
+            if self._attempts.running:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(timeout_seconds):
+                        await self._all_ended.wait()
+        finally:
+            for _ in self._threads:
+                self._calls.put(None)
+
+    def _call(self, attempt: Attempt) -> None:
+        attempt.handle = self._base.copy()
+        self._calls.put(attempt)
+        if len(self._attempts.running) > len(self._threads):
+            self._add_thread()
+
+    def _add_thread(self) -> None:
+        name = f"pyrallel-worker-{next(self._numbers)}"
+        thread = threading.Thread(target=self._serve, name=name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # The machine gives no more: those that are there do all the work.
+            if not self._threads:
+                failure = ExecutionError("no thread could be started to run workers")
+                failure.__cause__ = error
+                self._channel.crashed(failure)
+            elif len(self._attempts.running) == len(self._threads) + 1:
+                logger.warning("the machine gives no more than %d threads for workers: %s", len(self._threads), error)
+        else:
+            self._threads.append(thread)
+
+    # On the loop
+
+    def _take_ended(self) -> None:
+        with self._lock:
+            ended, self._ended = self._ended, []
+            self._is_loop_called = False
+        for attempt, error in ended:
+            if self._attempts.running.get(attempt.root) is attempt:  # Else it was abandoned.
+                self._end(attempt.root, error)
+        if self._is_stopped and not self._attempts.running:
+            self._all_ended.set()
+
+    # In the threads
+
+    def _serve(self) -> None:
+        while (attempt := self._calls.get()) is not None:
+            try:
+                self._hand_back((attempt, self._outcome(attempt)))
+            except RuntimeError:
+                return  # The loop is closed: nobody waits for calls any more.
+            del attempt  # An idle thread keeps no message alive.
+
+    def _outcome(self, attempt: Attempt) -> BaseException | None:
+        """Make the call: None = it returned."""
+        if attempt.is_cancelled:
+            return None
+        try:
+            result = attempt.handle.run(self._worker, attempt.item)
+            if inspect.iscoroutine(result):
+                result.close()
+                raise WorkerMismatchError(
+                    "the worker returned a coroutine, which nobody awaits in a thread: use ExecutionMode.ASYNC"
+                )
+        except BaseException as error:  # noqa: BLE001 -- around the worker: whatever it raises is a failed attempt
+            return error
+        return None
+
+    def _hand_back(self, ended: Ended) -> None:
+        with self._lock:
+            self._ended.append(ended)
+            if self._is_loop_called:
+                return
+            self._is_loop_called = True
+        self._loop.call_soon_threadsafe(self._take_ended, context=self._base)

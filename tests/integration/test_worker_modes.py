@@ -1,0 +1,70 @@
+"""Whole consumers whose workers run in threads: the control plane is the same, only the engine is another."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from pyrallel_consumer import EmbeddedBroker, ExecutionMode, PyrallelConsumer, WorkItem
+from tests.integration.conftest import Produce
+from tests.integration.consuming import committed, execution, kafka, new_group, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    NewTopic = Callable[[int], str]
+
+MESSAGES = 400
+
+
+async def test_threads_run_each_message_once_in_the_order_of_its_key_and_commit_all(
+    embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce
+) -> None:
+    topic, group = new_topic(2), new_group()
+    produce(topic, MESSAGES, key_of=lambda i: f"key-{i % 20}".encode(), partitions=2)
+    lock, seen = threading.Lock(), []
+    threads: set[threading.Thread] = set()
+    failed_once: set[str] = set()
+
+    def worker(item: WorkItem) -> None:
+        with lock:
+            threads.add(threading.current_thread())
+            if item.offset % 50 == 7 and item.id not in failed_once:
+                failed_once.add(item.id)
+                raise ValueError("once")
+            seen.append((item.key, item.offset))
+
+    settings = execution(mode=ExecutionMode.THREAD, worker_pool_size=8)
+    config = kafka(embedded_broker.bootstrap_servers, group)
+    async with PyrallelConsumer(config, worker, topic, execution_config=settings) as consumer:
+        await until(lambda: len(seen) >= MESSAGES, consumer.get_runtime_snapshot)
+    assert len(seen) == len(set(seen)) == MESSAGES
+    for key in {key for key, _ in seen}:
+        offsets = [offset for its_key, offset in seen if its_key == key]
+        assert offsets == sorted(offsets)
+    assert len(threads) <= 8
+    assert threading.current_thread() not in threads
+    assert sum(committed(embedded_broker.bootstrap_servers, group, topic, 2)) == MESSAGES
+
+
+async def test_a_call_that_hangs_is_in_the_snapshot_and_stops_nobody_else(
+    embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce
+) -> None:
+    topic, group = new_topic(1), new_group()
+    produce(topic, 20, key_of=lambda i: str(i).encode(), value_of=lambda i: b"hang" if i == 3 else b"")
+    gate, done = threading.Event(), []
+
+    def worker(item: WorkItem) -> None:
+        if item.payload == b"hang" and item.attempt == 1:
+            gate.wait(30)
+        done.append(item.offset)
+
+    settings = execution(mode=ExecutionMode.THREAD, worker_pool_size=2, task_timeout_ms=30)
+    config = kafka(embedded_broker.bootstrap_servers, group)
+    async with PyrallelConsumer(config, worker, topic, execution_config=settings) as consumer:
+        await until(lambda: len(done) == 19 and consumer.get_runtime_snapshot().stuck == 1)
+        assert consumer.get_runtime_snapshot().in_flight == 1
+        gate.set()
+        await until(lambda: len(done) == 21, consumer.get_runtime_snapshot)
+    assert sorted({*done}) == list(range(20))
+    assert committed(embedded_broker.bootstrap_servers, group, topic) == [20]

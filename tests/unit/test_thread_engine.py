@@ -1,0 +1,148 @@
+"""What is particular to workers in threads: how many there are, what is left of them, and what they are handed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pyrallel_consumer.control_plane.policies import RetryPolicy
+from pyrallel_consumer.errors import WorkerMismatchError
+from pyrallel_consumer.execution_plane.engine import CompletionChannel
+from pyrallel_consumer.execution_plane.thread_engine import ThreadEngine
+from pyrallel_consumer.testing.messages import work_item
+from tests.contract.rig import PATIENCE_SECONDS, Rig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyrallel_consumer.dto import WorkItem
+
+ONCE = RetryPolicy(max_attempts=1, timeout_ms=0)
+VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("VARIABLE", default="none")
+
+
+def worker_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("pyrallel-worker")]
+
+
+@pytest.fixture(autouse=True)
+def only_threads_of_the_test() -> None:
+    """Those of earlier tests are on their way out."""
+    for thread in worker_threads():
+        thread.join(PATIENCE_SECONDS)
+
+
+async def until_no_thread_is_left() -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while worker_threads():
+            await asyncio.sleep(0.001)
+
+
+async def started(worker: Callable[[WorkItem], Any], slots: int = 4, policy: RetryPolicy = ONCE) -> Rig:
+    return await Rig(ThreadEngine(worker, policy, slots)).start()
+
+
+async def test_calls_run_in_daemon_threads_at_most_as_many_as_slots_and_no_more_than_needed() -> None:
+    seen: set[threading.Thread] = set()
+
+    def worker(item: WorkItem) -> None:
+        seen.add(threading.current_thread())
+
+    rig = await started(worker)
+    rig.submit()
+    await rig.until_finished(1)
+    assert len(worker_threads()) == 1
+    await rig.submit_all([rig.item() for _ in range(200)])
+    await rig.until_finished(201)
+    assert 1 <= len(seen) <= 4
+    assert all(thread.daemon for thread in seen)
+    assert threading.main_thread() not in seen
+    await rig.engine.stop(1)
+    await until_no_thread_is_left()
+
+
+async def test_calls_of_several_items_run_at_the_same_time() -> None:
+    barrier = threading.Barrier(4, timeout=PATIENCE_SECONDS)
+    rig = await started(lambda _: barrier.wait())
+    for _ in range(4):
+        rig.submit()
+    await rig.until_finished(4)
+    assert len(rig.successes) == 4
+    await rig.engine.stop(1)
+
+
+async def test_a_call_that_hangs_keeps_its_slot_is_shown_as_stuck_and_its_thread_ends_after_it() -> None:
+    gate = threading.Event()
+    rig = await started(lambda _: gate.wait(PATIENCE_SECONDS), slots=2, policy=RetryPolicy(timeout_ms=10))
+    item = rig.submit()
+    await rig.until(lambda: rig.has_stuck)
+    assert [stuck.item for stuck in rig.engine.stuck(asyncio.get_running_loop().time())] == [item]
+    assert (rig.engine.capacity(), rig.engine.status().timeouts_total) == (1, 1)
+    await rig.engine.stop(0)
+    rig.look()
+    assert [cancelled.item for cancelled in rig.cancellations] == [item]
+    gate.set()
+    await until_no_thread_is_left()
+    assert not rig.channel.has_items
+
+
+def test_a_thread_whose_loop_is_gone_ends_after_its_call() -> None:
+    gate = threading.Event()
+
+    async def leave_it_behind() -> None:
+        engine = ThreadEngine(lambda _: gate.wait(PATIENCE_SECONDS), ONCE, 1)
+        await engine.start(CompletionChannel(lambda: None), asyncio.get_running_loop().time)
+        engine.submit(work_item())
+
+    asyncio.run(leave_it_behind())
+    threads = worker_threads()
+    assert len(threads) == 1
+    gate.set()
+    threads[0].join(PATIENCE_SECONDS)
+    assert not threads[0].is_alive()
+
+
+async def test_a_coroutine_that_a_plain_worker_returns_fails_the_attempt_with_the_mode_that_fits() -> None:
+    async def forgotten() -> None: ...
+
+    rig = await started(lambda _: forgotten())
+    rig.submit()
+    await rig.until_finished(1)
+    [failed] = rig.failures
+    assert isinstance(failed.error, WorkerMismatchError)
+    assert "ExecutionMode.ASYNC" in str(failed.error)
+    await rig.engine.stop(1)
+
+
+async def test_a_given_context_beats_that_of_the_start() -> None:
+    given = contextvars.Context()
+    given.run(VARIABLE.set, "given")
+    seen: list[str] = []
+    engine = ThreadEngine(lambda _: seen.append(VARIABLE.get()), ONCE, 1, given)
+    VARIABLE.set("at start")
+    rig = await Rig(engine).start()
+    rig.submit()
+    await rig.until_finished(1)
+    assert seen == ["given"]
+    await rig.engine.stop(1)
+
+
+async def test_nothing_of_a_finished_item_is_kept() -> None:
+    def worker(item: WorkItem) -> None:
+        raise ValueError(item.offset)
+
+    rig = await started(worker, slots=20)
+    for _ in range(20):
+        rig.submit()
+    await rig.until_finished(20)
+    kept = [weakref.ref(failed.item) for failed in rig.failures]
+    rig.failures.clear()
+    gc.collect()
+    assert [item for item in kept if item() is not None] == []
+    await rig.engine.stop(1)
