@@ -45,7 +45,7 @@ TURN_SECONDS = 0.002
 """How long one turn may keep the loop."""
 CHUNK = 32
 """Facts' messages, completions, or starts that are taken before the clock is looked at."""
-FIRST_START_CHUNK = 8
+FIRST_START_CHUNK = 2
 SLOW_CHUNK_SECONDS = 0.001
 """A chunk of starts that took longer runs the workers' own code: the next one is half as large."""
 TICK_SECONDS = 0.05
@@ -99,6 +99,7 @@ class ControlLoop:
         self._inbox: deque[Any] = deque()
         self._inbox_at = 0
         self._messages_taken = 0
+        self._is_announced = False
         self._is_scheduled = False
         self._is_stopped = False
         self._start_chunk = FIRST_START_CHUNK
@@ -129,9 +130,14 @@ class ControlLoop:
     def deliver(self, fact: object) -> None:
         """Hand a fact over, from the poll thread. Raises RuntimeError when the loop is closed."""
         self._inbox.append(fact)
-        if not self._is_scheduled:
-            self._is_scheduled = True
-            self._loop.call_soon_threadsafe(self.turn, context=self._base)
+        if not self._is_announced:
+            self._is_announced = True
+            self._loop.call_soon_threadsafe(self._hear, context=self._base)
+
+    def _hear(self) -> None:
+        """The loop's end of ``deliver``; the flag falls before the inbox is looked at, so nothing goes unheard."""
+        self._is_announced = False
+        self.wake()
 
     # Life
 
@@ -168,7 +174,7 @@ class ControlLoop:
         self.wake()
 
     def wake(self) -> None:
-        """Have a turn soon."""
+        """Have a turn soon, and never more than one: several in a row would keep the loop from everybody else."""
         if not self._is_scheduled:
             self._is_scheduled = True
             self._loop.call_soon(self.turn, context=self._base)
@@ -231,7 +237,7 @@ class ControlLoop:
 
     def _ring(self) -> None:
         self._alarm = None
-        self.turn()
+        self.wake()
 
     def _call_in(self, seconds: float, call: Callable[[], None]) -> asyncio.TimerHandle:
         return self._loop.call_at(self._loop.time() + seconds, call, context=self._base)
@@ -384,7 +390,7 @@ class ControlLoop:
             if not isinstance(error, Exception):
                 raise
         else:
-            self.turn()
+            self.wake()
 
     def _send_commands(self, now: float) -> None:
         ingress = self.ingress

@@ -89,6 +89,18 @@ class FairShares:
         self._is_short = False
         self._short_reviews = 0
 
+    def certain_room(self, load: Load, message_bytes: float) -> int | None:
+        """A part of ``room`` that needs no look at single partitions, None where such a look is due.
+
+        While the whole load fills less than half of what is anybody's, nobody can have touched a reserve.
+        """
+        limits = self._limits
+        part = load.messages / limits.max_messages + load.size_bytes / limits.max_bytes
+        spare = 1.0 - RESERVED - part
+        if self._is_short or spare < (1.0 - RESERVED) / 2:
+            return None
+        return max(1, int(min(spare * limits.max_messages, spare * limits.max_bytes / message_bytes)))
+
     def room(self, loads: Mapping[TopicPartition, Load], full: Collection[TopicPartition], message_bytes: float) -> int:
         """How many messages may be read, of any partition that is not ``full``, before one takes another's reserve."""
         limits = self._limits

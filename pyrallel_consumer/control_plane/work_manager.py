@@ -245,9 +245,13 @@ class WorkManager:
     @property
     def room(self) -> int:
         """How many more messages may be read now, of any partition that is not paused."""
-        room = self.backpressure.room(self.load)
+        load = self.load
+        room = self.backpressure.room(load)
         if room == 0 or len(self._works) <= 1:
             return room
+        anybodys = self._shares.certain_room(load, self.backpressure.message_bytes)
+        if anybodys is not None:
+            return min(room, anybodys)
         return min(room, self._shares.room(self._loads(), self._full_partitions(), self.backpressure.message_bytes))
 
     @property

@@ -1,0 +1,73 @@
+"""The pump takes one turn per iteration of the loop at most, however many ask for one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+
+from pyrallel_consumer.control_loop import TICK_SECONDS, ControlLoop
+from pyrallel_consumer.control_plane.commit_sequence import CommitSequence
+from pyrallel_consumer.control_plane.events import Assigned, Delivered
+from pyrallel_consumer.control_plane.offset_map import OffsetMap
+from pyrallel_consumer.control_plane.policies import RetryPolicy
+from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
+from pyrallel_consumer.dto import TopicPartition, WorkItem
+from pyrallel_consumer.execution_plane.async_engine import AsyncEngine
+from pyrallel_consumer.testing.messages import PlainMessage
+
+TP = TopicPartition("orders", 0)
+
+
+class CountedTurns(AsyncEngine):  # type: ignore[valid-type, misc]  # the form that fits this Python
+    """Counts turns: each asks once when a sweep is due before it does anything."""
+
+    asked = 0
+
+    def next_sweep_at(self) -> float | None:
+        self.asked += 1
+        found: float | None = super().next_sweep_at()
+        return found
+
+
+async def test_ticks_and_deliveries_during_steady_work_never_add_up_to_several_turns_in_a_row() -> None:
+    loop = asyncio.get_running_loop()
+    failures: list[BaseException] = []
+
+    async def worker(item: WorkItem) -> None:
+        await asyncio.sleep(0)
+
+    manager = WorkManager(WorkPolicy())
+    engine = CountedTurns(worker, RetryPolicy(), 100)
+    control = ControlLoop(
+        manager=manager,
+        commits=CommitSequence(manager, 1.0),
+        engine=engine,
+        revoke_grace_seconds=0.1,
+        loop=loop,
+        base=contextvars.copy_context(),
+        fail=failures.append,
+    )
+    await engine.start(control.channel, loop.time)
+    control.deliver(Assigned(TP, 1, 0, OffsetMap(0, 0)))
+
+    class Silent:
+        def grant(self, total: int) -> None: ...
+        def commit(self, command: object) -> None: ...
+        def pause(self, command: object) -> None: ...
+        def resume(self, command: object) -> None: ...
+
+    control.start(Silent())
+    most, offset, end_at = 0, 0, loop.time() + 20 * TICK_SECONDS
+    while loop.time() < end_at:
+        messages = [PlainMessage("orders", 0, offset + i, b"%d" % i, b"") for i in range(50)]
+        await asyncio.to_thread(control.deliver, Delivered(TP, 1, list(messages)))
+        offset += 50
+        for _ in range(20):
+            before = engine.asked
+            await asyncio.sleep(0)
+            most = max(most, engine.asked - before)
+    control.stop()
+    await engine.stop(1.0)
+
+    assert failures == []
+    assert most <= 2  # a turn asks before its work, and once more after it for its alarm
