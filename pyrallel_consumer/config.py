@@ -15,6 +15,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, SecretStr, field_validator
 
+from pyrallel_consumer.control_plane.failure_circuit import CircuitPolicy
+from pyrallel_consumer.control_plane.poison_keys import PoisonPolicy
 from pyrallel_consumer.control_plane.policies import FlowLimits, OrderingPolicy, RetryPolicy
 from pyrallel_consumer.dto import (
     DlqPayloadMode,
@@ -167,6 +169,29 @@ class ExecutionConfig(Settings):
     """After the last attempt: ``dlq``, ``skip``, ``stop`` or ``pause_partition``. Unset: dead letter where
     ``KafkaConfig.dlq_enabled``, otherwise stop, so that nothing is dropped unasked. A named choice beats it."""
 
+    circuit_failure_share: float = Field(0.0, ge=0, le=0.99, allow_inf_nan=False)
+    """Circuit for outages, with ``dlq`` and ``skip``: when more than this share of the last ``circuit_window`` messages
+    failed their last attempt, nothing more is read and started but a probe now and then, and nothing more is
+    dead-lettered or skipped, until a probe succeeds. 0 = off (default: a dead letter for each exhausted message is the
+    promise, and a topic full of bad messages would stand still), at most 0.99; 0.5-0.9 where all messages need the
+    same service. Below the normal share of bad messages it opens again and again."""
+
+    circuit_window: int = Field(100, ge=2, le=1_000_000)
+    """Messages that the share is taken of, 2-1,000,000, and that must have ended before the circuit can open. So many
+    may go to the dead letters before an outage is noticed; below 20 a few bad messages look like one."""
+
+    circuit_probe_ms: int = Field(5000, ge=10, le=DAY_MS)
+    """Milliseconds between two probes of an open circuit, 10-1 day. Short notices the end of an outage soon, and keeps
+    calling what is down."""
+
+    poison_key_failures: int = Field(0, ge=0, le=1_000_000)
+    """Circuit per key, with ``dlq``: after so many messages of one key in a row failed their last attempt, its further
+    messages are dead-lettered untried for ``poison_key_cooldown_ms``. 0 = off (default: every message is tried)."""
+
+    poison_key_cooldown_ms: int = Field(60_000, ge=1, le=DAY_MS)
+    """Milliseconds for which such a key is not tried, 1-1 day. Then its next message is: when that fails too, the
+    cooldown begins anew, and a success ends it."""
+
     def __init__(self, **values: Any) -> None:
         super().__init__(**values)
 
@@ -184,6 +209,18 @@ class ExecutionConfig(Settings):
             jitter_ms=self.retry_jitter_ms,
             timeout_ms=self.task_timeout_ms,
         )
+
+    def circuit_policy(self) -> CircuitPolicy | None:
+        """The circuit for outages, None where it is off."""
+        if not self.circuit_failure_share:
+            return None
+        return CircuitPolicy(self.circuit_failure_share, self.circuit_window, self.circuit_probe_ms / 1000)
+
+    def poison_policy(self) -> PoisonPolicy | None:
+        """The circuit per key, None where it is off."""
+        if not self.poison_key_failures:
+            return None
+        return PoisonPolicy(self.poison_key_failures, self.poison_key_cooldown_ms / 1000)
 
     def exhaustion(self, *, dlq_enabled: bool) -> OnExhausted:
         """What happens after the last attempt; ``ConfigurationError`` for ``dlq`` where dead letters are off."""

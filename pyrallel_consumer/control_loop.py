@@ -316,6 +316,7 @@ class ControlLoop:
         if capacity <= 0:
             return False
         items = self.manager.take(min(capacity, self._start_chunk), capacity)
+        self._exhausted.take_condemned()
         if not items:
             return False
         submit = self.engine.submit
@@ -381,6 +382,7 @@ class ControlLoop:
             self.manager.note_failing(self.engine.waiting())
             self.manager.observe(now)
             self.manager.review_shares()
+            self._exhausted.tell_circuit(now)
             self._send_commands(now)
             for call in self.on_tick:
                 call(now)

@@ -232,12 +232,20 @@ class RetrySnapshot:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterSnapshot:
-    """``is_producing`` is False where letters are off, and in versions that cannot send them: then they are held."""
+    """Dead letters: ``sent`` are acknowledged, ``waiting`` are not yet, ``held`` messages wait for them.
+
+    ``failures`` counts what went wrong by the error's name; ``is_failing`` while a dead-letter topic takes nothing.
+    ``is_producing`` is False where letters are off.
+    """
 
     is_enabled: bool = False
     is_producing: bool = False
     topic_suffix: str = ""
     held: int = 0
+    sent: int = 0
+    waiting: int = 0
+    is_failing: bool = False
+    failures: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +253,7 @@ class RuntimeSnapshot:
     """A frozen picture of a running consumer, made by its event loop at ``taken_at`` (``time.monotonic()``).
 
     ``stuck`` attempts timed out or were cancelled, and have not ended; ``held`` messages failed their last attempt.
+    ``circuit_opened`` counts how often the circuit for outages opened.
     """
 
     taken_at: float
@@ -274,3 +283,6 @@ class RuntimeSnapshot:
     on_exhausted: OnExhausted = OnExhausted.DLQ
     retry: RetrySnapshot = field(default_factory=RetrySnapshot)
     dead_letters: DeadLetterSnapshot = field(default_factory=DeadLetterSnapshot)
+    is_circuit_open: bool = False
+    circuit_opened: int = 0
+    poisoned_keys: int = 0

@@ -62,6 +62,10 @@ class MessageExhaustedError(ExecutionError):
     """A message failed its last attempt and ``on_exhausted`` is ``stop``; the worker's error is the cause."""
 
 
+class PoisonKeyError(ExecutionError):
+    """A message was not tried, because several of its key had failed: the reason in its dead letter."""
+
+
 class RetryLater(Exception):  # noqa: N818 -- a signal that workers raise, named as they say it
     """Raised by a worker: this attempt failed, try again after ``delay_ms`` milliseconds."""
 

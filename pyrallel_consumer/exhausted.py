@@ -16,7 +16,7 @@ from pyrallel_consumer.control_plane.letter import error_reason
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dead_letters import DeadLetters
 from pyrallel_consumer.dto import OnExhausted
-from pyrallel_consumer.errors import MessageExhaustedError
+from pyrallel_consumer.errors import MessageExhaustedError, PoisonKeyError
 from pyrallel_consumer.execution_plane.engine import Failed
 
 logger = logging.getLogger("pyrallel_consumer.exhausted")
@@ -24,6 +24,10 @@ logger = logging.getLogger("pyrallel_consumer.exhausted")
 BURST_SECONDS: Final = 10.0
 """Failures of one kind within so long are told together."""
 LONGEST_ERROR_SHOWN: Final = 300
+REMIND_SECONDS: Final = 60.0
+"""How often it is told that the circuit is open."""
+
+_POISONED: Final = "not tried, for several messages of this key in a row failed their last attempt"
 
 _OUTCOMES: Final = {
     OnExhausted.DLQ: "it goes to the dead-letter topic, and its offset counts as done once it is there",
@@ -43,11 +47,14 @@ class ExhaustedMessages:
         self._manager = manager
         self._fail = fail
         self._clock = clock
+        self._last_error = ""
+        self._circuit_told_at = 0.0
         self._told_at: dict[tuple[OnExhausted, type], float] = {}
         self._untold: dict[tuple[OnExhausted, type], int] = {}
 
     def take(self, failed: Failed) -> None:
         """The last attempt of a message failed."""
+        self._last_error = error_reason(failed.error, LONGEST_ERROR_SHOWN)
         outcome = self._manager.exhaust(failed.item)
         if outcome is None:
             return
@@ -63,6 +70,40 @@ class ExhaustedMessages:
         if outcome is OnExhausted.DLQ and self.dead_letters is not None:
             self.dead_letters.send(failed.item, failed.error, failed.attempt)
         self._tell(failed, outcome)
+
+    def take_condemned(self) -> None:
+        """Messages of poisoned keys are dead letters untried."""
+        for item in self._manager.take_condemned():
+            if self.dead_letters is not None:
+                self.dead_letters.send(item, PoisonKeyError(_POISONED), 0)
+
+    def tell_circuit(self, now: float) -> None:
+        """Tell the user when the circuit opens and closes, and once in a while that it still is open."""
+        circuit = self._manager.circuit
+        for change in circuit.take_changes():
+            self._circuit_told_at = now
+            if change.is_open:
+                logger.error(
+                    "the circuit is open: %d of the last %d messages failed for good, the latest of them with %s. "
+                    "Nothing more is read and started but a probe now and then, and nothing is dead-lettered or "
+                    "skipped, until a probe succeeds",
+                    change.failures,
+                    change.outcomes,
+                    self._last_error,
+                )
+            else:
+                logger.warning(
+                    "the circuit is closed after %.1f s and %d failed probes: consuming goes on",
+                    change.open_seconds,
+                    change.failed_probes,
+                )
+        if circuit.is_open and now - self._circuit_told_at >= REMIND_SECONDS:
+            self._circuit_told_at = now
+            logger.error(
+                "the circuit still is open: %d probes failed, the latest with %s",
+                circuit.failed_probes,
+                self._last_error,
+            )
 
     @property
     def next_at(self) -> float | None:

@@ -54,6 +54,8 @@ class Parts:
                 limits=parallel.flow_limits(),
                 state_strategy=parallel.rebalance_state_strategy,
                 on_exhausted=on_exhausted,
+                circuit=execution.circuit_policy(),
+                poison=execution.poison_policy(),
             )
         )
         self.commits = CommitSequence(self.manager, parallel.commit_interval_ms / 1000)
@@ -136,7 +138,7 @@ class Parts:
             ),
             facts=self._facts,
             is_rebalancing=self.control.is_rebalancing,
-            is_producing_letters=self.control.dead_letters is not None,
+            letters=None if self.control.dead_letters is None else self.control.dead_letters.queue,
             rebalances=self.poller.get_metrics()["rebalances"],
             blocked_loops=self.watchdog.blocked_count,
         )

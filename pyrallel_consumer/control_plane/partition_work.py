@@ -61,6 +61,7 @@ class PartitionWork:
         self.metadata_limit_bytes: int | None = None
         self.confirmed: tuple[int, int] | None = (assigned.start_offset, 0) if assigned.is_committed else None
         self.committed_offset = assigned.start_offset
+        self._probed_offset = -1
         self._blocking_offset: int | None = None
         self._blocking_since = 0.0
         self.loaded_bytes = 0
@@ -134,6 +135,15 @@ class PartitionWork:
                 lane.running = item
         self.in_flight += len(items)
         return items
+
+    def take_probe(self) -> WorkItem:
+        """Start one ready item, of which there must be one: the one after the last probe, by offset, in turns."""
+        item = self.ready.take_after(self._probed_offset)
+        self._probed_offset = item.offset
+        if item.origin.is_ordered:
+            item.origin.running = item
+        self.in_flight += 1
+        return item
 
     def is_current(self, item: WorkItem) -> bool:
         """Whether ``item`` is an unfinished one of this assignment; False once the partition was fenced."""

@@ -42,6 +42,14 @@ class ReadyQueue:
         arrived.clear()
         return [heappop(heap)[1] for _ in range(min(most, len(heap)))]
 
+    def take_after(self, offset: int) -> WorkItem:
+        """Remove and return the lowest offset beyond ``offset``, or the lowest of all; there must be one."""
+        items = [*self.arrived, *(item for _, item in self._heap)]
+        beyond = [item for item in items if item.offset > offset]
+        found = min(beyond or items, key=lambda item: item.offset)
+        self.discard(lambda item: item is found)
+        return found
+
     def discard(self, which: Callable[[WorkItem], bool]) -> int:
         """Remove the items that match; returns how many."""
         before = [*self.arrived, *(item for _, item in self._heap)]

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING
 
 from pyrallel_consumer.control_plane.backpressure import Backpressure, FairShares, Load
 from pyrallel_consumer.control_plane.events import Pause, Resume
+from pyrallel_consumer.control_plane.failure_circuit import FailureCircuit
 from pyrallel_consumer.control_plane.partition_work import PartitionWork
+from pyrallel_consumer.control_plane.pauses import Pauses
+from pyrallel_consumer.control_plane.poison_keys import PoisonKeys
 from pyrallel_consumer.control_plane.policies import FlowLimits, OrderingPolicy
 from pyrallel_consumer.dto import OnExhausted, RebalanceStateStrategy
 from pyrallel_consumer.errors import InvariantViolation
@@ -22,7 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pyrallel_consumer.control_plane.events import Assigned, CommitSnapshot, OffsetWentBack, PositionAdvanced
+    from pyrallel_consumer.control_plane.failure_circuit import CircuitPolicy
     from pyrallel_consumer.control_plane.partition_work import Lingering
+    from pyrallel_consumer.control_plane.poison_keys import PoisonPolicy
     from pyrallel_consumer.dto import Message, TopicPartition, WorkItem
 
 TAKE_QUANTUM = 32
@@ -31,12 +36,17 @@ TAKE_QUANTUM = 32
 
 @dataclass(frozen=True, slots=True)
 class WorkPolicy:
-    """What the control plane obeys."""
+    """What the control plane obeys.
+
+    ``circuit`` counts where exhausted messages are let go (``dlq``, ``skip``), ``poison`` where they are dead-lettered.
+    """
 
     ordering: OrderingPolicy = field(default_factory=OrderingPolicy)
     limits: FlowLimits = field(default_factory=FlowLimits)
     state_strategy: RebalanceStateStrategy = RebalanceStateStrategy.METADATA_SNAPSHOT
     on_exhausted: OnExhausted = OnExhausted.DLQ
+    circuit: CircuitPolicy | None = None
+    poison: PoisonPolicy | None = None
 
 
 class WorkManager:
@@ -46,13 +56,16 @@ class WorkManager:
         self.policy = policy
         self.backpressure = Backpressure(policy.limits)
         self.fenced_completions = 0
+        is_dlq = policy.on_exhausted is OnExhausted.DLQ
+        self.circuit = FailureCircuit(policy.circuit if is_dlq or policy.on_exhausted is OnExhausted.SKIP else None)
+        self.poison_keys = PoisonKeys(policy.poison if is_dlq else None)
+        self._condemned: list[WorkItem] = []
         self._with_map = policy.state_strategy is RebalanceStateStrategy.METADATA_SNAPSHOT
         self._shares = FairShares(policy.limits)
         self._works: dict[TopicPartition, PartitionWork] = {}
         self._lingering: Lingering = {}
         self._listed: deque[PartitionWork] = deque()
-        self._pause_reasons: dict[TopicPartition, set[str]] = {}
-        self._pause_changes: dict[TopicPartition, None] = {}
+        self._pauses = Pauses()
         self._is_dispatching = True
         self._ended_processed = 0
         self._ended_failed = 0
@@ -99,8 +112,8 @@ class WorkManager:
             self._ended_failed += work.failed
             work.fence()
             del self._works[tp]
-            self._pause_reasons.pop(tp, None)
-            self._pause_changes.pop(tp, None)
+            self.poison_keys.forget(tp)
+            self._pauses.forget(tp)
         return tuple(snapshots)
 
     def go_back(self, fact: OffsetWentBack) -> None:
@@ -110,7 +123,7 @@ class WorkManager:
             work.go_back(fact.epoch, fact.offset)
             if not work.held:
                 self.resume(fact.tp, "exhausted")  # The message that it was paused for is gone.
-            self._pause_changes[fact.tp] = None
+            self._pauses.repeat(fact.tp)
 
     @property
     def processed(self) -> int:
@@ -143,8 +156,11 @@ class WorkManager:
         """Start up to ``most`` items, across partitions in turn.
 
         ``slots`` (default: ``most``) is how many could start if asked for: a partition with more than that ready
-        starts its lowest offsets first, and one with fewer does not sort them.
+        starts its lowest offsets first, and one with fewer does not sort them. While the circuit is open a probe is
+        all that starts. Items of poisoned keys are left out: ``take_condemned`` has them.
         """
+        if self.circuit.is_open:
+            return self._take_probe()
         slots = most if slots is None else slots
         started: list[WorkItem] = []
         listed = self._listed
@@ -158,10 +174,19 @@ class WorkManager:
                 listed.append(work)
             else:
                 work.is_listed = False
-        return started
+        return self._without_condemned(started) if self.poison_keys else started
 
-    def succeed(self, items: Iterable[WorkItem]) -> None:
+    def take_condemned(self) -> list[WorkItem]:
+        """Items that were not started because their keys are poisoned: held, and to be dead-lettered untried."""
+        condemned, self._condemned = self._condemned, []
+        return condemned
+
+    def succeed(self, items: Sequence[WorkItem]) -> None:
         """These items are processed."""
+        self.circuit.succeeded(items)
+        if self.poison_keys:
+            for item in items:
+                self.poison_keys.succeeded(item)
         for item in items:
             work: PartitionWork = item.origin.work
             if work.tracker.unfinished.get(item.offset) is not item:
@@ -170,14 +195,21 @@ class WorkManager:
                 self._list(work)
 
     def exhaust(self, item: WorkItem) -> OnExhausted | None:
-        """The last attempt of ``item`` failed. Returns what is to be done about it, None where it was fenced off.
+        """The last attempt of ``item`` failed. Returns what is to be done about it, None where that is nothing.
 
-        ``skip`` has completed the offset. With all others the item is held until ``settle``.
+        ``skip`` has completed the offset. With all others the item is held until ``settle``. Nothing is to be done
+        where it was fenced off, and while the circuit is open: then the item is ready again, for another round.
         """
         work: PartitionWork = item.origin.work
+        is_kept = self.circuit.failed(item)
         if not work.is_current(item):
             self._end_fenced(item)
             return None
+        if is_kept:
+            work.put_back(item)
+            self._list(work)
+            return None
+        self.poison_keys.failed(item)
         work.hold(item)
         if self.policy.on_exhausted is OnExhausted.SKIP:
             self.settle(item)
@@ -195,6 +227,7 @@ class WorkManager:
     def cancel(self, item: WorkItem) -> None:
         """An attempt was cancelled and is not charged: the item is ready again, unless it was fenced off."""
         work: PartitionWork = item.origin.work
+        self.circuit.gave_up(item)
         if work.is_current(item):
             work.put_back(item)
             self._list(work)
@@ -247,6 +280,8 @@ class WorkManager:
         """How many more messages may be read now, of any partition that is not paused."""
         load = self.load
         room = self.backpressure.room(load)
+        if self.circuit.is_open:
+            return 0 if self._has_probes else min(room, 1)
         if room == 0 or len(self._works) <= 1:
             return room
         anybodys = self._shares.certain_room(load, self.backpressure.message_bytes)
@@ -262,6 +297,8 @@ class WorkManager:
     @property
     def ready(self) -> int:
         """Items that could start now."""
+        if self.circuit.is_open:
+            return int(self._is_dispatching and self.circuit.wants_probe and bool(self._listed))
         return sum(len(work.ready) for work in self._listed) if self._is_dispatching else 0
 
     def note_failing(self, items: Iterable[WorkItem]) -> None:
@@ -283,39 +320,32 @@ class WorkManager:
     def pause(self, tp: TopicPartition, reason: str) -> None:
         """Fetch no more of ``tp`` until this reason, and every other, is gone."""
         if tp in self._works:
-            reasons = self._pause_reasons.setdefault(tp, set())
-            if not reasons:
-                self._pause_changes[tp] = None
-            reasons.add(reason)
+            self._pauses.add(tp, reason)
 
     def resume(self, tp: TopicPartition, reason: str) -> None:
         """This reason to pause is gone. With ``exhausted`` the messages that gave it are tried again."""
-        reasons = self._pause_reasons.get(tp)
-        if reasons is not None and reason in reasons:
-            reasons.remove(reason)
-            if not reasons:
-                del self._pause_reasons[tp]
-                self._pause_changes[tp] = None
-            if reason == "exhausted":
-                work = self._works[tp]
-                work.put_back_held()
-                self._list(work)
+        if self._pauses.remove(tp, reason) and reason == "exhausted":
+            work = self._works[tp]
+            work.put_back_held()
+            self._list(work)
 
     def pause_reasons(self, tp: TopicPartition) -> tuple[str, ...]:
         """Why ``tp`` is paused, sorted; empty where it is not."""
-        return tuple(sorted(self._pause_reasons.get(tp, ())))
+        reasons = self._pauses.reasons(tp)
+        return tuple(sorted(reasons | {"circuit"} if self.circuit.is_open else reasons))
 
     def take_pause_changes(self) -> list[Pause | Resume]:
         """The commands that bring the client in line with the reasons; empty where nothing changed."""
-        commands: list[Pause | Resume] = []
-        for tp in self._pause_changes:
-            command = Pause if tp in self._pause_reasons else Resume
-            commands.append(command(tp, self._works[tp].epoch))
-        self._pause_changes.clear()
-        return commands
+        works = self._works
+        return [
+            Pause(tp, works[tp].epoch) if is_paused else Resume(tp, works[tp].epoch)
+            for tp, is_paused in self._pauses.take_changes()
+        ]
 
     def observe(self, now: float) -> None:
-        """Note since when each partition's blocking offset blocks, and what is loaded."""
+        """Note what time it is, since when each partition's blocking offset blocks, and what is loaded."""
+        self.circuit.observe(now)
+        self.poison_keys.observe(now)
         for work in self._works.values():
             work.observe(now)
             work.measure()
@@ -323,8 +353,33 @@ class WorkManager:
     def _loads(self) -> dict[TopicPartition, Load]:
         return {tp: work.load for tp, work in self._works.items()}
 
+    @property
+    def _has_probes(self) -> bool:
+        """Whether anything runs or could run: if not, all that is read waits for dead letters, or nothing is read."""
+        return any(work.in_flight or work.ready for work in self._works.values())
+
+    def _take_probe(self) -> list[WorkItem]:
+        """One item, another one than last time where there are several: a poison message is no good probe."""
+        circuit, listed = self.circuit, self._listed
+        while circuit.wants_probe and listed and self._is_dispatching:
+            work = listed.popleft()
+            work.is_listed = False
+            if work.is_dispatching and work.ready:
+                item = work.take_probe()
+                self._list(work)
+                circuit.probe_with(item)
+                return [item]
+        return []
+
+    def _without_condemned(self, items: list[WorkItem]) -> list[WorkItem]:
+        sound, poisoned = self.poison_keys.part(items)
+        for item in poisoned:
+            item.origin.work.hold(item)
+        self._condemned += poisoned
+        return sound
+
     def _full_partitions(self) -> set[TopicPartition]:
-        return {tp for tp, reasons in self._pause_reasons.items() if "share" in reasons}
+        return self._pauses.paused_for("share")
 
     def _sum_of_loads(self) -> Load:
         messages = size_bytes = blocked = 0

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from pyrallel_consumer.config import ExecutionConfig, KafkaConfig
 from pyrallel_consumer.control_plane.commit_sequence import CommitSequence
+from pyrallel_consumer.control_plane.letter_queue import LetterQueue
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import DeadLetterSnapshot, OnExhausted, RetrySnapshot, RuntimeSnapshot
 
@@ -75,7 +76,7 @@ def take_snapshot(
     engine: EngineFigures,
     facts: FixedFacts,
     is_rebalancing: bool,
-    is_producing_letters: bool,
+    letters: LetterQueue | None,
     rebalances: int,
     blocked_loops: int,
 ) -> RuntimeSnapshot:
@@ -96,7 +97,7 @@ def take_snapshot(
         max_in_flight=facts.max_in_flight,
         queue_max_messages=limits.max_messages,
         queue_max_bytes=limits.max_bytes,
-        is_paused=manager.backpressure.is_active,
+        is_paused=manager.backpressure.is_active or manager.circuit.is_open,
         is_rebalancing=is_rebalancing,
         processed=manager.processed,
         failed=manager.failed,
@@ -111,5 +112,22 @@ def take_snapshot(
         blocked_loops=blocked_loops,
         on_exhausted=manager.policy.on_exhausted,
         retry=replace(facts.retry, timeouts=engine.timeouts_total),
-        dead_letters=replace(facts.dead_letters, is_producing=is_producing_letters, held=held),
+        dead_letters=_letters(facts.dead_letters, letters, held),
+        is_circuit_open=manager.circuit.is_open,
+        circuit_opened=manager.circuit.opened,
+        poisoned_keys=manager.poison_keys.poisoned,
+    )
+
+
+def _letters(fixed: DeadLetterSnapshot, letters: LetterQueue | None, held: int) -> DeadLetterSnapshot:
+    if letters is None:
+        return replace(fixed, held=held)
+    return replace(
+        fixed,
+        is_producing=True,
+        held=held,
+        sent=letters.sent,
+        waiting=len(letters),
+        is_failing=letters.is_failing,
+        failures=MappingProxyType(dict(letters.failures_by_code)),
     )

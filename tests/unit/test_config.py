@@ -76,6 +76,11 @@ SETTINGS: list[tuple[type[Settings], str, object, str, object]] = [
     (ExecutionConfig, "max_revoke_grace_ms", 500, "900", 900),
     (ExecutionConfig, "shutdown_drain_timeout_ms", 5000, "100", 100),
     (ExecutionConfig, "on_exhausted", None, "skip", OnExhausted.SKIP),
+    (ExecutionConfig, "circuit_failure_share", 0.0, "0.75", 0.75),
+    (ExecutionConfig, "circuit_window", 100, "40", 40),
+    (ExecutionConfig, "circuit_probe_ms", 5000, "250", 250),
+    (ExecutionConfig, "poison_key_failures", 0, "3", 3),
+    (ExecutionConfig, "poison_key_cooldown_ms", 60_000, "500", 500),
 ]
 EXECUTION_SETTINGS = [row[1:] for row in SETTINGS if row[0] is ExecutionConfig]
 SECRETS = ["sasl_password", "ssl_key_password"]
@@ -97,6 +102,11 @@ RANGES: list[tuple[type[Settings], str, float, float]] = [
     (ExecutionConfig, "task_timeout_ms", 0, DAY_MS),
     (ExecutionConfig, "max_revoke_grace_ms", 0, 240_000),
     (ExecutionConfig, "shutdown_drain_timeout_ms", 0, 3_600_000),
+    (ExecutionConfig, "circuit_failure_share", 0, 0.99),
+    (ExecutionConfig, "circuit_window", 2, 1_000_000),
+    (ExecutionConfig, "circuit_probe_ms", 10, DAY_MS),
+    (ExecutionConfig, "poison_key_failures", 0, 1_000_000),
+    (ExecutionConfig, "poison_key_cooldown_ms", 1, DAY_MS),
 ]
 
 

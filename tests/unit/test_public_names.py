@@ -38,6 +38,7 @@ PUBLIC_NAMES = [
     "OrderingMode",
     "ParallelConsumerConfig",
     "PartitionSnapshot",
+    "PoisonKeyError",
     "PyrallelConsumer",
     "PyrallelConsumerError",
     "RebalanceStateStrategy",

@@ -159,7 +159,7 @@ def test_a_map_whose_size_the_broker_refuses_is_halved_until_none_is_left() -> N
     commits = CommitSequence(manager, interval_seconds=0.0)
     manager.add(TP, 1, run_of({offset: b"%d" % offset for offset in range(0, 60_000, 7)}))
     items = manager.take(60_000)
-    manager.succeed(item for item in items if item.offset % 3 or item.offset % 5)
+    manager.succeed([item for item in items if item.offset % 3 or item.offset % 5])
     sizes = []
     for number in range(1, 20):
         commit = commits.next(float(number))

@@ -81,7 +81,7 @@ def test_partitions_that_never_finish_anything_do_not_starve_the_one_that_does(
         reader.read_from(HEALTHY)
         items = manager.take(1_000_000)
         stuck += [item for item in items if item.tp != HEALTHY]
-        manager.succeed(item for item in items if item.tp == HEALTHY)
+        manager.succeed([item for item in items if item.tp == HEALTHY])
         progress.append(reader.read[HEALTHY] - before)
         tick(manager, stuck if says_blocked else [], reader)
 

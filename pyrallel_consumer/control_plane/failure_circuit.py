@@ -1,0 +1,150 @@
+"""The circuit for outages: when most messages fail for good, something that all of them need is down.
+
+Then nothing more is started but a probe now and then, nothing is dead-lettered or skipped for the outage's sake, and a
+probe that succeeds ends it. Pure: outcomes and time are told; whoever asks acts on the answers.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyrallel_consumer.dto import WorkItem
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitPolicy:
+    """Opens when more than ``failure_share`` of the last ``window`` messages failed for good; probes every so often."""
+
+    failure_share: float
+    window: int = 100
+    probe_seconds: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitChanged:
+    """To be told to the user. ``failures`` of the last ``outcomes`` messages; ``open_seconds`` since it opened."""
+
+    is_open: bool
+    failures: int
+    outcomes: int
+    failed_probes: int
+    open_seconds: float
+
+
+class FailureCircuit:
+    """Counts final outcomes while it is closed, and holds one probe at a time while it is open; without policy never.
+
+    ``failed_probes`` are those since it opened, ``opened`` how often it has opened in all.
+    """
+
+    def __init__(self, policy: CircuitPolicy | None) -> None:
+        self.is_open = False
+        self.opened = 0
+        self.failed_probes = 0
+        self._policy = policy or CircuitPolicy(failure_share=1.0)
+        self._is_off = policy is None
+        self._outcomes: deque[list[int]] = deque()
+        self._counted = 0
+        self._failures = 0
+        self._now = 0.0
+        self._opened_at = 0.0
+        self._probe: WorkItem | None = None
+        self._probe_at = 0.0
+        self._changes: list[CircuitChanged] = []
+
+    @property
+    def wants_probe(self) -> bool:
+        """Whether one message is to be started now, though the circuit is open."""
+        return self.is_open and self._probe is None and self._now >= self._probe_at
+
+    def observe(self, now: float) -> None:
+        """Time goes on; to be told often enough for probes to start in time."""
+        self._now = now
+
+    def probe_with(self, item: WorkItem) -> None:
+        """This message was started as the probe."""
+        self._probe = item
+
+    def succeeded(self, items: Sequence[WorkItem]) -> None:
+        """These messages are processed."""
+        if self._is_off:
+            return
+        if not self.is_open:
+            self._count(_SUCCESS, len(items))
+        elif self._probe is not None and any(item is self._probe for item in items):
+            self._close()
+
+    def failed(self, item: WorkItem) -> bool:
+        """This message failed its last attempt. Returns whether it is to be kept for another round."""
+        if self._is_off:
+            return False
+        if not self.is_open:
+            self._count(_FAILURE, 1)
+            is_full = self._counted >= self._policy.window
+            if is_full and self._failures > self._policy.failure_share * self._counted:
+                self._open()
+        elif item is self._probe:
+            self.failed_probes += 1
+            self.gave_up(item)
+        return self.is_open
+
+    def gave_up(self, item: WorkItem) -> None:
+        """An attempt was cancelled: if it was the probe, nobody knows more than before."""
+        if item is self._probe:
+            self._probe = None
+            self._probe_at = self._now + self._policy.probe_seconds
+
+    def take_changes(self) -> list[CircuitChanged]:
+        """What has changed since the last call."""
+        changes, self._changes = self._changes, []
+        return changes
+
+    def _count(self, kind: int, count: int) -> None:
+        """Add outcomes, as runs of one kind, and forget those that the window has passed."""
+        outcomes = self._outcomes
+        if outcomes and outcomes[-1][0] == kind:
+            outcomes[-1][1] += count
+        elif count:
+            outcomes.append([kind, count])
+        self._counted += count
+        self._failures += count * kind
+        surplus = self._counted - self._policy.window
+        while surplus > 0:
+            oldest, many = outcomes[0]
+            gone = min(many, surplus)
+            surplus -= gone
+            self._counted -= gone
+            self._failures -= gone * oldest
+            if gone == many:
+                outcomes.popleft()
+            else:
+                outcomes[0][1] -= gone
+
+    def _open(self) -> None:
+        self.is_open = True
+        self.opened += 1
+        self.failed_probes = 0
+        self._opened_at = self._now
+        self._probe_at = self._now + self._policy.probe_seconds
+        self._tell()
+
+    def _close(self) -> None:
+        self.is_open = False
+        self._probe = None
+        self._tell()
+        self._outcomes.clear()
+        self._counted = self._failures = 0
+
+    def _tell(self) -> None:
+        self._changes.append(
+            CircuitChanged(self.is_open, self._failures, self._counted, self.failed_probes, self._now - self._opened_at)
+        )
+
+
+_SUCCESS: Final = 0
+_FAILURE: Final = 1

@@ -1,0 +1,105 @@
+"""What a dead letter carries, in each of its forms."""
+
+from __future__ import annotations
+
+import pytest
+
+from pyrallel_consumer.control_plane.letter import Letter, LetterForm, error_reason, record_of
+from pyrallel_consumer.dto import Headers, WorkItem
+from pyrallel_consumer.testing import PlainMessage
+from tests.unit.control_plane.builders import manager_of
+
+OURS = [
+    ("x-error-reason", b"ValueError: invalid data"),
+    ("x-retry-attempt", b"3"),
+    ("source-topic", b"orders"),
+    ("partition", b"0"),
+    ("offset", b"7"),
+    ("epoch", b"1"),
+]
+
+
+def item_of(key: bytes | None = b"key", value: bytes | None = b"value", headers: Headers | None = None) -> WorkItem:
+    manager = manager_of()
+    tp = next(iter(manager)).tp
+    message = PlainMessage("orders", 0, 7, key, value, headers=headers, timestamp=1_600_000_000_000)
+    manager.add(tp, 1, [message])
+    [item] = manager.take(1)
+    return item
+
+
+def letter_of(item: WorkItem, form: LetterForm = LetterForm.FULL) -> Letter:
+    return Letter(item, "orders.dlq", "ValueError: invalid data", 3, form)
+
+
+def test_a_full_letter_is_the_message_with_its_headers_and_ours_behind_them() -> None:
+    headers: Headers = [("trace", b"1"), ("offset", b"the user's own"), ("empty", None)]
+
+    record = record_of(letter_of(item_of(headers=headers)))
+
+    assert (record.key, record.value, record.timestamp) == (b"key", b"value", 1_600_000_000_000)
+    assert record.headers == [*headers, *OURS]
+
+
+def test_null_keys_and_tombstones_stay_what_they_are() -> None:
+    record = record_of(letter_of(item_of(key=None, value=None)))
+
+    assert (record.key, record.value) == (None, None)
+    assert record.headers == OURS
+
+
+def test_metadata_only_carries_headers_and_neither_key_nor_value() -> None:
+    record = record_of(letter_of(item_of(headers=[("trace", b"1")]), LetterForm.METADATA_ONLY))
+
+    assert (record.key, record.value, record.timestamp) == (None, None, 1_600_000_000_000)
+    assert record.headers == [("trace", b"1"), *OURS]
+
+
+def test_a_letter_that_was_too_large_says_so_and_how_large_its_message_is() -> None:
+    letter = letter_of(item_of(headers=[("trace", b"1")]))
+
+    letter.shrink()
+
+    record = record_of(letter)
+    assert (record.key, record.value) == (None, None)
+    assert record.headers == [("trace", b"1"), *OURS, ("x-payload-omitted", b"message too large: 8 bytes")]
+    assert not letter.is_smallest
+
+
+@pytest.mark.parametrize("headers", [[], [("trace", b"1"), ("span", b"2")]])
+def test_a_letter_that_still_is_too_large_leaves_the_headers_of_its_message_out(headers: Headers) -> None:
+    letter = letter_of(item_of(key=None, value=None, headers=headers), LetterForm.METADATA_ONLY)
+
+    letter.shrink()
+
+    omitted = [("x-headers-omitted", b"2")] if headers else []
+    assert record_of(letter).headers == [*OURS, ("x-payload-omitted", b"message too large: 0 bytes"), *omitted]
+    assert letter.is_smallest
+
+
+def test_a_letter_shows_what_it_is_about() -> None:
+    assert repr(letter_of(item_of())) == "<Letter orders-0-7 to orders.dlq FULL>"
+
+
+def test_the_reason_is_the_errors_type_and_text() -> None:
+    assert error_reason(ValueError("invalid data")) == "ValueError: invalid data"
+    assert error_reason(KeyError()) == "KeyError"
+
+
+def test_a_long_reason_is_cut() -> None:
+    assert error_reason(ValueError("x" * 2000), 10) == "ValueError: xxxxxxxxxx..."
+    assert len(error_reason(ValueError("x" * 100_000))) < 1100
+
+
+def test_an_error_whose_text_cannot_be_had_has_a_reason_all_the_same() -> None:
+    class BrokenError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    assert error_reason(BrokenError()) == "BrokenError: (its text cannot be had)"
+
+
+def test_a_reason_that_is_no_valid_text_is_sent_all_the_same() -> None:
+    letter = Letter(item_of(), "orders.dlq", error_reason(ValueError("\udcff")), 1, LetterForm.FULL)
+
+    assert record_of(letter).headers[0] == ("x-error-reason", b"ValueError: ?")
