@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -205,6 +206,45 @@ async def test_a_stop_whose_caller_gives_up_goes_on_without_it(
     await consumer.wait_closed()
 
     assert committed(embedded_broker.bootstrap_servers, group, topic) == [1]
+
+
+async def test_a_worker_that_will_not_end_is_left_behind_and_seen_as_stuck(
+    embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce
+) -> None:
+    topic, group, is_over = new_topic(1), new_group(), asyncio.Event()
+    produce(topic, 2, key_of=lambda i: b"key-%d" % i)
+
+    async def stubborn_worker(item: WorkItem) -> None:
+        while item.offset == 1 and not is_over.is_set():
+            with suppress(asyncio.CancelledError):
+                await is_over.wait()
+
+    consumer = PyrallelConsumer(
+        kafka(embedded_broker.bootstrap_servers, group),
+        stubborn_worker,
+        topic,
+        execution_config=execution(task_timeout_ms=50, shutdown_drain_timeout_ms=50),
+    )
+    await consumer.start()
+    await until(lambda: consumer.get_runtime_snapshot().stuck == 1)
+    assert consumer.get_runtime_snapshot().in_flight == 1
+    await consumer.stop()
+    is_over.set()
+
+    assert committed(embedded_broker.bootstrap_servers, group, topic) == [1]
+
+
+async def test_aborting_ends_in_its_bounds_without_a_broker() -> None:
+    with EmbeddedBroker({"orders": 1}) as broker:
+        producing_to(broker.bootstrap_servers)("orders", 5, partitions=1)
+        config = kafka(broker.bootstrap_servers, new_group(), parallel={"commit_interval_ms": 600_000})
+        consumer = PyrallelConsumer(config, ignore, "orders")
+        await consumer.start()
+        await until(lambda: consumer.get_runtime_snapshot().processed == 5)
+        broker.set_down()
+        await consumer.abort()
+
+        assert consumer.get_runtime_snapshot().state == "closed"
 
 
 async def test_a_worker_that_waits_for_the_stop_does_not_hold_it_up_for_ever(
