@@ -7,13 +7,16 @@ holes left by compaction, transaction markers and aborted transactions stall not
 
 from __future__ import annotations
 
-from itertools import pairwise
-from typing import TYPE_CHECKING
+from itertools import islice, pairwise
+from typing import TYPE_CHECKING, Final
 
 from pyrallel_consumer.control_plane.offset_map import OffsetMap
 
 if TYPE_CHECKING:
     from pyrallel_consumer.dto import WorkItem
+
+MOST_GAPS: Final = 20_000
+"""Unfinished offsets that one map tells of at most; fewer fit into a commit's metadata unless they are very regular."""
 
 
 class OffsetTracker:
@@ -77,10 +80,17 @@ class OffsetTracker:
         self.version += 1
         return forgotten
 
-    def finished_map(self) -> OffsetMap:
-        """What is finished from the committable offset on, the rest of the restored map included."""
-        unfinished = list(self.unfinished)
+    def finished_map(self, most_gaps: int = MOST_GAPS) -> OffsetMap:
+        """What is finished from the committable offset on, the rest of the restored map included.
+
+        With more than ``most_gaps`` unfinished offsets the map ends at the first one beyond: a commit's metadata has no
+        room for more, and the work for one commit must not grow with the backlog.
+        """
+        unfinished = list(islice(self.unfinished, most_gaps + 1))
         base = unfinished[0] if unfinished else self.next_offset
+        if len(unfinished) > most_gaps:
+            top = unfinished.pop()
+            return OffsetMap(base, top, tuple(unfinished))
         top = self.next_offset
         restored = self._restored
         if restored is not None and restored.top > top:

@@ -231,3 +231,13 @@ def test_asking_below_or_at_the_first_unfinished_offset_of_the_map_loses_nothing
 
     assert deliver(tracker, offset) == ([9] if offset == 9 else [])
     assert tracker.finished_map().unfinished == (10, 11)
+
+
+def test_a_map_of_more_gaps_than_a_commit_has_room_for_tells_of_the_lowest_and_claims_nothing_beyond() -> None:
+    tracker = tracker_at(0)
+    deliver(tracker, *range(10))
+    finish(tracker, 1, 4, 8)
+
+    assert tracker.finished_map(most_gaps=7) == OffsetMap(0, 10, (0, 2, 3, 5, 6, 7, 9))
+    assert tracker.finished_map(most_gaps=3) == OffsetMap(0, 5, (0, 2, 3))
+    assert tracker.finished_map(most_gaps=1) == OffsetMap(0, 2, (0,))
