@@ -244,6 +244,7 @@ async def test_stop_drains_the_healthy_work_keeps_the_offset_and_raises_the_work
     async def worker(item: WorkItem) -> None:
         book.begin(item)
         if item.offset == 1:
+            await until(lambda: book.running == 3)
             raise error
         while consumer.get_runtime_snapshot().state == "running":
             await asyncio.sleep(0.005)

@@ -117,16 +117,23 @@ def test_the_second_signal_aborts_and_says_so_in_the_exit_code(embedded_broker: 
     assert committed(embedded_broker.bootstrap_servers, group, topic) == [0]
 
 
-def test_a_signal_while_it_starts_ends_it_without_an_error() -> None:
+@pytest.mark.parametrize(
+    ("way", "exit_code", "last_words"),
+    [("run_forever", 0, ["returned closed", "(the end)"]), ("plain", -signal.SIGINT, ["(the end)"])],
+)
+def test_a_signal_while_it_starts_ends_it_without_waiting_for_the_broker(
+    way: str, exit_code: int, last_words: list[str]
+) -> None:
     with EmbeddedBroker() as broker:
         nowhere = broker.bootstrap_servers
-    with program("run_forever", "finish", nowhere, "orders", new_group()) as running:
+    with program(way, "finish", nowhere, "orders", new_group()) as running:
         running.until_said("starting")
         running.until_logged("Connect to")
         running.send(signal.SIGINT)
 
-        assert running.exit_code() == 0
-        assert running.said == ["starting", "returned closed", "(the end)"]
+        assert running.exit_code() == exit_code
+        assert running.said == ["starting", *last_words]
+        assert "BrokerUnreachableError" not in running.complaints()
 
 
 @pytest.mark.parametrize("kind", ["finish", "hang"])
