@@ -1,0 +1,211 @@
+"""The thread that produces dead letters: one answer for each letter, and an end that nobody waits for."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from pyrallel_consumer import ConfigurationError, EmbeddedBroker, KafkaConfig, StateError, WorkItem
+from pyrallel_consumer.control_plane.events import LetterAnswer, LetterProducerFailed, LettersAnswered
+from pyrallel_consumer.control_plane.letter import Letter, LetterForm
+from pyrallel_consumer.dto import Headers
+from pyrallel_consumer.ingress.client import producer_configuration
+from pyrallel_consumer.ingress.dead_letter import DeadLetterProducer
+from pyrallel_consumer.testing import PlainMessage
+from tests.letter_box import read_letters
+
+PATIENCE_SECONDS = 30.0
+
+
+class Epoch:
+    epoch = 1
+
+
+class Unreadable(PlainMessage):
+    """A message whose headers are no text."""
+
+    def headers(self) -> Headers | None:
+        raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+
+
+class LoopSide:
+    """Takes facts; ``deliver`` raises where the loop is closed."""
+
+    def __init__(self) -> None:
+        self.answers: list[LetterAnswer] = []
+        self.failures: list[LetterProducerFailed] = []
+        self.error: Exception | None = None
+
+    def deliver(self, fact: object) -> None:
+        if self.error is not None:
+            raise self.error
+        match fact:
+            case LettersAnswered(answers):
+                self.answers += answers
+            case LetterProducerFailed():
+                self.failures.append(fact)
+
+    def codes(self) -> list[str | None]:
+        return [answer.code for answer in self.answers]
+
+
+def letters(count: int, topic: str, value: bytes = b"value") -> list[Letter]:
+    return [letter(PlainMessage("orders", 0, offset, b"key", value), topic) for offset in range(count)]
+
+
+def letter(message: PlainMessage, topic: str) -> Letter:
+    item = WorkItem(message, message.offset(), Epoch())
+    return Letter(item, topic, "ValueError: invalid data", 3, LetterForm.FULL)
+
+
+def until(holds: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    pause = threading.Event()
+    while not holds():
+        assert time.monotonic() < deadline, "waited in vain"
+        pause.wait(0.005)
+
+
+@pytest.fixture
+def side() -> LoopSide:
+    return LoopSide()
+
+
+@pytest.fixture
+def start(embedded_broker: EmbeddedBroker, side: LoopSide) -> Iterator[Callable[..., DeadLetterProducer]]:
+    """Starts a producer; whatever happens, its thread has ended afterwards."""
+    started: list[DeadLetterProducer] = []
+
+    def start(**librdkafka: Any) -> DeadLetterProducer:
+        config = KafkaConfig(bootstrap_servers=embedded_broker.bootstrap_servers, librdkafka=librdkafka)
+        producer = DeadLetterProducer(producer_configuration(config), side.deliver)
+        producer.start().result(PATIENCE_SECONDS)
+        started.append(producer)
+        return producer
+
+    yield start
+    for producer in started:
+        producer.abandon()
+        producer.ended.result(PATIENCE_SECONDS)
+
+
+Start = Callable[..., DeadLetterProducer]
+
+
+def test_every_letter_is_answered_once(start: Start, side: LoopSide, new_topic: Callable[[int], str]) -> None:
+    topic = new_topic(2)
+    given = letters(500, topic)
+    producer = start()
+    for at in range(0, 500, 50):
+        producer.produce(given[at : at + 50])
+
+    until(lambda: len(side.answers) >= 500)
+    assert sorted(answer.letter.item.offset for answer in side.answers) == list(range(500))
+    assert set(side.codes()) == {None}
+
+
+def test_more_letters_than_the_clients_queue_takes_go_out_one_after_the_other(
+    start: Start, side: LoopSide, embedded_broker: EmbeddedBroker, new_topic: Callable[[int], str]
+) -> None:
+    topic = new_topic(1)
+    start(**{"queue.buffering.max.messages": 10}).produce(letters(200, topic))
+
+    until(lambda: len(side.answers) == 200)
+    assert len(read_letters(embedded_broker.bootstrap_servers, topic)) == 200
+
+
+def test_a_message_that_cannot_be_read_keeps_the_others_from_nothing(
+    start: Start, side: LoopSide, new_topic: Callable[[int], str]
+) -> None:
+    topic = new_topic(1)
+    start().produce([letter(Unreadable("orders", 0, 99), topic), *letters(3, topic)])
+
+    until(lambda: len(side.answers) == 4)
+    assert sorted(side.codes(), key=str) == [None, None, None, "UNREADABLE"]
+
+
+def test_a_letter_larger_than_the_client_takes_is_answered_as_too_large(
+    start: Start, side: LoopSide, new_topic: Callable[[int], str]
+) -> None:
+    start(**{"message.max.bytes": 1000}).produce(letters(1, new_topic(1), b"x" * 2000))
+
+    until(lambda: side.answers)
+    assert side.codes() == ["MSG_SIZE_TOO_LARGE"]
+
+
+def test_a_client_that_had_a_fatal_error_is_made_anew_and_its_letters_are_answered() -> None:
+    side = LoopSide()
+    with EmbeddedBroker({"orders.dlq": 1}) as broker:
+        producer = DeadLetterProducer(
+            producer_configuration(KafkaConfig(bootstrap_servers=broker.bootstrap_servers)), side.deliver
+        )
+        producer.start().result(PATIENCE_SECONDS)
+        producer.produce(letters(1, "orders.dlq"))
+        until(lambda: side.codes() == [None])
+        broker.fail_requests("produce", ["OUT_OF_ORDER_SEQUENCE_NUMBER"])
+        producer.produce(letters(5, "orders.dlq"))
+        until(lambda: len(side.answers) == 6)
+        producer.produce(letters(5, "orders.dlq"))
+        until(lambda: len(side.answers) == 11)
+        metrics = producer.get_metrics()
+        producer.abandon()
+        producer.ended.result(PATIENCE_SECONDS)
+
+    assert None not in side.codes()[1:6]
+    assert side.codes()[6:] == [None] * 5
+    assert metrics["clients_made"] == 2
+
+
+def test_a_broker_that_cannot_be_reached_is_counted_and_keeps_nobody_from_ending(side: LoopSide) -> None:
+    config = KafkaConfig(bootstrap_servers="127.0.0.1:1", librdkafka={"message.timeout.ms": 500})
+    producer = DeadLetterProducer(producer_configuration(config), side.deliver)
+    producer.start().result(PATIENCE_SECONDS)
+    producer.produce(letters(3, "orders.dlq"))
+    until(lambda: len(side.answers) == 3)
+    producer.produce(letters(3, "orders.dlq"))
+    producer.abandon()
+    producer.ended.result(PATIENCE_SECONDS)
+
+    assert side.codes() == ["_MSG_TIMED_OUT"] * 3
+    assert producer.get_metrics()["client_errors"]["_TRANSPORT"] >= 1
+    until(lambda: not producer.is_alive)
+
+
+def test_a_setting_that_the_client_refuses_is_named_by_start(side: LoopSide) -> None:
+    configuration = producer_configuration(KafkaConfig()) | {"no.such.setting": 1}
+    producer = DeadLetterProducer(configuration, side.deliver)
+
+    with pytest.raises(ConfigurationError, match=r"no\.such\.setting"):
+        producer.start().result(PATIENCE_SECONDS)
+    producer.ended.result(PATIENCE_SECONDS)
+
+
+def test_it_is_started_once(start: Start) -> None:
+    producer = start()
+
+    with pytest.raises(StateError):
+        producer.start()
+
+
+def test_it_ends_by_itself_where_its_loop_is_closed(
+    start: Start, side: LoopSide, new_topic: Callable[[int], str]
+) -> None:
+    producer = start()
+    side.error = RuntimeError("Event loop is closed")
+    producer.produce(letters(1, new_topic(1)))
+
+    producer.ended.result(PATIENCE_SECONDS)
+    assert side.failures == []
+
+
+def test_a_thread_that_cannot_go_on_says_so(start: Start, side: LoopSide) -> None:
+    producer = start()
+    no_letters: Any = 5
+    producer.produce(no_letters)
+
+    producer.ended.result(PATIENCE_SECONDS)
+    assert [type(failure.error) for failure in side.failures] == [TypeError]
