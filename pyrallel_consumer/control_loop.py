@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 TURN_SECONDS = 0.002
 """How long one turn may keep the loop."""
-CHUNK = 32
+CHUNK = 128
 """Facts' messages, completions, or starts that are taken before the clock is looked at."""
 FIRST_START_CHUNK = 2
 SLOW_CHUNK_SECONDS = 0.001

@@ -8,7 +8,7 @@ Every unfinished item is in exactly one place: ready, waiting behind a head, in 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pyrallel_consumer.control_plane.backpressure import Load
 from pyrallel_consumer.control_plane.commit_encoder import METADATA_LIMIT_BYTES, encode
@@ -92,22 +92,25 @@ class PartitionWork:
     def add(self, messages: Sequence[Message]) -> None:
         """Register a run of messages, at least one, ascending by offset and beyond all before, and route it."""
         tracker, lanes, arrived = self.tracker, self._lanes, self.ready.arrived
-        unfinished = tracker.unfinished
-        is_restoring = tracker.is_restoring
-        size = 0
+        unfinished, unordered = tracker.unfinished, self._unordered
+        is_restoring, is_by_key, is_ordered = tracker.is_restoring, self._is_by_key, self._is_ordered
+        orders_null_keys = self._orders_null_keys
+        size = MESSAGE_OVERHEAD_BYTES * len(messages) + sum(map(len, messages))
         if messages[0].offset() < tracker.next_offset:
             raise InvariantViolation(f"{self.tp} delivered {messages[0].offset()} again without a new epoch")
         for message in messages:
             offset = message.offset()
             if is_restoring and tracker.is_done_before(offset):
                 self.skipped += 1
+                size -= MESSAGE_OVERHEAD_BYTES + len(message)
                 continue
-            key: object = message.key()
-            size += size_of(message)
-            if not self._is_by_key:
+            key: Any = message.key()
+            if key is not None:
+                size += len(key)
+            if not is_by_key:
                 key = WHOLE_PARTITION
-            if not self._is_ordered or (key is None and not self._orders_null_keys):
-                unfinished[offset] = item = WorkItem(message, offset, self._unordered)
+            if not is_ordered or (key is None and not orders_null_keys):
+                unfinished[offset] = item = WorkItem(message, offset, unordered)
                 arrived.append(item)
                 continue
             lane = lanes.get(key)
