@@ -66,7 +66,7 @@ class ControlLoop:
     """Moves facts, completions and items between the poll thread, the work manager and the engine.
 
     ``fail`` is called with the error that ends the consumer. All methods but ``deliver`` belong to the loop. ``clock``
-    must go on within a callback, as ``time.monotonic`` does: uvloop's time stands still there, and no budget would end.
+    must tell parts of a millisecond apart, as ``time.monotonic`` does: uvloop's own time counts whole ones.
     """
 
     def __init__(

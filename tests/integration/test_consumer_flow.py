@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import itertools
 import sys
 import threading
 from collections import Counter
@@ -259,26 +258,6 @@ async def test_tasks_that_a_worker_starts_live_on_and_see_its_context(
     assert saw == {f"{topic}-0-{offset}" for offset in range(20)}
 
 
-async def test_the_users_own_coroutines_have_their_turn_between_messages_that_never_wait(
-    embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce
-) -> None:
-    topic, done = new_topic(1), 0
-    produce(topic, 20_000, key_of=lambda i: b"key-%d" % (i % 500))
-
-    async def worker(item: WorkItem) -> None:
-        nonlocal done
-        done += 1
-
-    async with PyrallelConsumer(kafka(embedded_broker.bootstrap_servers, new_group()), worker, topic):
-        seen = []
-        while done < 20_000:
-            seen.append(done)
-            await asyncio.sleep(0)
-
-    in_one_go = max(after - before for before, after in itertools.pairwise(seen))
-    assert in_one_go < 10_000  # the budget of a turn is 2 ms, and a read is 1000 messages
-
-
 # Loops of other kinds
 
 
@@ -319,22 +298,6 @@ def filled_topic(new_topic: NewTopic, produce: Produce) -> str:
 def test_it_runs_on_uvloop(embedded_broker: EmbeddedBroker, filled_topic: str) -> None:
     uvloop = pytest.importorskip("uvloop", reason="uvloop is an extra")
     consume_on(uvloop.new_event_loop(), embedded_broker.bootstrap_servers, filled_topic)
-
-
-def test_on_uvloop_the_users_coroutines_have_their_turn_too(
-    embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce
-) -> None:
-    uvloop = pytest.importorskip("uvloop", reason="uvloop is an extra")
-    topic = new_topic(1)
-    loop = uvloop.new_event_loop()
-    try:
-        loop.run_until_complete(
-            test_the_users_own_coroutines_have_their_turn_between_messages_that_never_wait(
-                embedded_broker, lambda _: topic, produce
-            )
-        )
-    finally:
-        loop.close()
 
 
 def test_it_runs_in_asyncios_debug_mode(embedded_broker: EmbeddedBroker, filled_topic: str) -> None:

@@ -8,6 +8,7 @@ import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -255,6 +256,34 @@ async def test_a_retry_that_is_due_before_the_next_tick_begins_when_it_is_due() 
         await until(lambda: len(attempts) == 40)
 
     assert len(ticks) < 20
+
+
+@pytest.mark.parametrize("kind", ["asyncio", "uvloop"])
+def test_the_users_own_coroutines_have_their_turn_between_messages_that_never_wait(kind: str) -> None:
+    module: Any = asyncio if kind == "asyncio" else pytest.importorskip("uvloop", reason="uvloop is an extra")
+    done = 0
+
+    async def worker(item: WorkItem) -> None:
+        nonlocal done
+        done += 1
+
+    async def main() -> list[int]:
+        async with pump(worker) as running:
+            running.assign(FIRST)
+            running.deliver(FIRST, range(30_000))
+            seen = []
+            while done < 30_000:
+                seen.append(done)
+                await asyncio.sleep(0)
+            return seen
+
+    loop = module.new_event_loop()
+    try:
+        seen = loop.run_until_complete(main())
+    finally:
+        loop.close()
+
+    assert max(after - before for before, after in itertools.pairwise(seen)) < 15_000  # a turn is 2 ms
 
 
 @pytest.mark.parametrize("fact", ["not a fact", None])
