@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 _DRIVE_SECONDS = 0.002
 """How long a driver may go on before the loop's other callbacks have a turn."""
 
+_SLOW_STEP_SECONDS = 0.0002
+"""A first step that took longer is the worker's own computing: fewer drivers are to follow it at once."""
+
 _MAX_DRIVERS = 4096
 """Drivers that are called at once, at most; those that find nothing to do end again."""
 
@@ -82,6 +85,7 @@ class DriverEngine(TaskEngine):
         self._fresh_retries: deque[Attempt] = deque()
         self._drivers: set[Task[None]] = set()
         self._drivers_wanted = 1
+        self._give_way_at: float | None = None
 
     def submit(self, item: WorkItem) -> None:
         self._fresh.append(item)
@@ -163,7 +167,10 @@ class DriverEngine(TaskEngine):
     def _step_queued(self, driver: Driver, task: Task[None]) -> tuple[bool, object]:
         """First steps, until one suspends, the queue ends, the driver must retire, or (first answer) gives way."""
         references = getrefcount(task)
-        give_way_at = self._now() + _DRIVE_SECONDS
+        began_at = self._now()
+        give_way_at = self._share_of_iteration(began_at)
+        if began_at >= give_way_at:
+            return True, None
         while self._fresh or self._fresh_retries:
             retry = self._fresh_retries.popleft() if self._fresh_retries else None
             root = self._fresh.popleft() if retry is None else retry.root
@@ -176,18 +183,32 @@ class DriverEngine(TaskEngine):
                 # The public question first, though the private one alone would do as long as it is there.
                 if task.cancelling() or getrefcount(task) != references or _is_to_be_cancelled(task):
                     break
-                if self._now() >= give_way_at:
+                began_at = self._now()
+                if began_at >= give_way_at:
                     return True, None
             else:
-                attempt = self._attempts.start(root, self._now()) if retry is None else retry
+                now = self._now()
+                attempt = self._attempts.start(root, now) if retry is None else retry
                 attempt.handle = task
                 # Drivers that follow one another cost a turn of the loop each: where many messages wait, have many.
-                self._drivers_wanted = min(2 * self._drivers_wanted, _MAX_DRIVERS)
+                wanted = self._drivers_wanted * 2 if now - began_at < _SLOW_STEP_SECONDS else self._drivers_wanted // 2
+                self._drivers_wanted = max(1, min(wanted, _MAX_DRIVERS))
                 if attempt.marked_at is not None:
                     task.cancel()  # It timed out in the queue or in its first step.
                 driver.stay_with(run, context)
                 return False, waits_for
         return False, None
+
+    def _share_of_iteration(self, now: float) -> float:
+        """Until when drivers may go on in this iteration of the loop: all of them together have one drive's time."""
+        if self._give_way_at is None:
+            self._give_way_at = now + _DRIVE_SECONDS
+            self._loop.call_soon(self._begin_iteration, context=self._base)
+        return self._give_way_at
+
+    def _begin_iteration(self) -> None:
+        """Runs ahead of every driver that gave way, for it was asked for before them."""
+        self._give_way_at = None
 
 
 def _is_to_be_cancelled(task: Task[None]) -> bool:
