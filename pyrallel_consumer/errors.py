@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class PyrallelConsumerError(Exception):
     """Root of every error this library raises."""
@@ -58,6 +60,10 @@ class TaskTimeoutError(ExecutionError, TimeoutError):
     """An attempt ran longer than ``task_timeout_ms``."""
 
 
+class ProcessDiedError(ExecutionError):
+    """The worker process died while it ran an attempt: killed, out of memory, a crash in C code, ``os._exit``."""
+
+
 class MessageExhaustedError(ExecutionError):
     """A message failed its last attempt and ``on_exhausted`` is ``stop``; the worker's error is the cause."""
 
@@ -75,6 +81,9 @@ class RetryLater(Exception):  # noqa: N818 -- a signal that workers raise, named
             msg = f"RetryLater(delay_ms={delay_ms}): the delay must be 0 or more milliseconds"
             raise ValueError(msg)
         self.delay_ms = delay_ms
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.delay_ms, str(self))
 
 
 class DoNotRetry(Exception):  # noqa: N818 -- a signal that workers raise, named as they say it

@@ -84,16 +84,19 @@ class _Waiting:
 
 
 class Attempts:
-    """The books of one engine. ``slots`` is the number of attempts that may run at once, at least 1."""
+    """The books of one engine. ``slots`` is the number of attempts that may run at once, at least 1.
 
-    def __init__(self, policy: RetryPolicy, slots: int, jitter: Callable[[], float]) -> None:
+    ``is_timing`` is False for engines where attempts begin later than they start: those know when to ``time_out``.
+    """
+
+    def __init__(self, policy: RetryPolicy, slots: int, jitter: Callable[[], float], *, is_timing: bool = True) -> None:
         self.retries_total = 0
         self.timeouts_total = 0
         self._policy = policy
         self._slots = slots
         self._retry_slots = slots - slots // 4
         self._jitter = jitter
-        self._timeout_seconds = policy.timeout_ms / 1000 if policy.timeout_ms else None
+        self._timeout_seconds = policy.timeout_ms / 1000 if policy.timeout_ms and is_timing else None
         self.running: dict[WorkItem, Attempt] = {}
         """Attempts under way by root, oldest start first, so that the first to expire stands first. Only to be read."""
         self.queued: deque[WorkItem] = deque()
@@ -190,6 +193,13 @@ class Attempts:
                 found.append(attempt)
         self.timeouts_total += len(found)
         return found
+
+    def time_out(self, attempt: Attempt, now: float) -> None:
+        """Mark a running attempt as timed out, where the engine keeps the time."""
+        attempt.is_timed_out = True
+        if attempt.marked_at is None:
+            attempt.marked_at = now
+        self.timeouts_total += 1
 
     def next_due_at(self) -> float | None:
         """When ``due`` or ``expired`` have something to do, in the past for a retry that a slot is held for.

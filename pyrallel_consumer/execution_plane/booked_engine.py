@@ -28,8 +28,15 @@ if TYPE_CHECKING:
 class BookedEngine(ExecutionEngine):
     """``slots`` is the number of attempts that may run at once."""
 
-    def __init__(self, policy: RetryPolicy, slots: int, *, jitter: Callable[[], float] = random.random) -> None:
-        self._attempts = Attempts(policy, slots, jitter)
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        slots: int,
+        *,
+        jitter: Callable[[], float] = random.random,
+        is_timing: bool = True,
+    ) -> None:
+        self._attempts = Attempts(policy, slots, jitter, is_timing=is_timing)
         self._is_stopped = False
 
     async def start(self, channel: CompletionChannel, now: Callable[[], float]) -> None:

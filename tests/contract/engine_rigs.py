@@ -24,6 +24,9 @@ SLOTS = 4
 class EngineRigs(ABC):
     """Gives tests rigs around the engines that ``make_engine`` makes."""
 
+    overdue_work_is_killed = False
+    """Whether what timed out, is cancelled or is abandoned dies, as processes do, and so never gets to its end."""
+
     @abstractmethod
     def make_engine(self, policy: RetryPolicy, slots: int) -> ExecutionEngine: ...
 

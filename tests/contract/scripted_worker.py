@@ -50,6 +50,11 @@ _PATIENCE_SECONDS = 20
 """However stubborn, a worker ends some day, so that a failed test does not hang the run."""
 
 
+def set_setting(value: str) -> None:
+    """For engines whose workers do not live in the context of the start."""
+    SETTING.set(value)
+
+
 def _log(item: WorkItem, sign: str) -> None:
     for name, value in item.headers:
         if name == "log" and value is not None:

@@ -39,6 +39,7 @@ PUBLIC_NAMES = [
     "ParallelConsumerConfig",
     "PartitionSnapshot",
     "PoisonKeyError",
+    "ProcessDiedError",
     "PyrallelConsumer",
     "PyrallelConsumerError",
     "RebalanceStateStrategy",

@@ -1,0 +1,90 @@
+"""What a worker process is doing, in memory that it shares with the engine and that outlives a kill -9.
+
+Four words, each with one writer: the process writes which item runs (its number), since when, and up to which item all
+have ended; the engine writes the lowest generation of items that may still begin. A process stores what runs before it
+looks at the generation; an engine that stores a generation, and waits until the store has certainly been seen, finds in
+``running`` the last item of earlier generations that may have begun.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from typing import Final
+
+_BYTES: Final = 32
+_RUNNING, _DONE, _GENERATION = 0, 1, 2
+
+STORES_ARE_SEEN_SECONDS: Final = 0.002
+"""After so long a store of one process is seen by all others; processors need microseconds."""
+
+
+class ProgressMarker:
+    """Maps the file ``fd``, which stays open until ``close``. ``None`` makes a new one, of zeros."""
+
+    def __init__(self, fd: int | None = None) -> None:
+        self.fd = _new_file() if fd is None else fd
+        self._map = mmap.mmap(self.fd, _BYTES)
+        view = memoryview(self._map)
+        self._words = view[:24].cast("Q")
+        self._since = view[24:].cast("d")
+
+    # The process writes
+
+    def begin(self, number: int, now: float) -> None:
+        """Item ``number`` begins at ``now`` (``time.monotonic``, the same clock in all processes of a machine)."""
+        self._since[0] = now
+        self._words[_RUNNING] = number
+
+    def end(self, number: int) -> None:
+        """All items up to ``number`` have returned, or were told otherwise before this call."""
+        self._words[_DONE] = number
+
+    def begin_nothing(self) -> None:
+        """What ``begin`` said last does not begin after all."""
+        self._words[_RUNNING] = 0
+
+    # The engine writes
+
+    def recall(self, generation: int) -> None:
+        """No item of a generation before ``generation`` begins any more."""
+        self._words[_GENERATION] = generation
+
+    # Both read
+
+    @property
+    def running(self) -> int:
+        """The item that began last, 0 for none; it has ended if ``done`` is not lower."""
+        return self._words[_RUNNING]
+
+    @property
+    def since(self) -> float:
+        return self._since[0]
+
+    @property
+    def done(self) -> int:
+        return self._words[_DONE]
+
+    @property
+    def generation(self) -> int:
+        return self._words[_GENERATION]
+
+    def close(self) -> None:
+        """Let the memory and the file go. A second call does nothing."""
+        if self._map.closed:
+            return
+        self._words.release()
+        self._since.release()
+        self._map.close()
+        os.close(self.fd)
+
+
+def _new_file() -> int:
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("pyrallel-marker")
+    else:
+        with tempfile.TemporaryFile() as file:
+            fd = os.dup(file.fileno())
+    os.ftruncate(fd, _BYTES)
+    return fd

@@ -1,0 +1,24 @@
+"""The process engine keeps the engines' contract."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pyrallel_consumer.execution_plane.process_engine import ProcessEngine
+from tests.contract.engine_contract import EngineContract
+from tests.contract.scripted_worker import plain_worker, set_setting
+
+if TYPE_CHECKING:
+    from pyrallel_consumer.control_plane.policies import RetryPolicy
+    from pyrallel_consumer.execution_plane.engine import ExecutionEngine
+
+PROCESSES = 4
+
+
+class TestProcessEngine(EngineContract):
+    overdue_work_is_killed = True
+
+    def make_engine(self, policy: RetryPolicy, slots: int) -> ExecutionEngine:
+        prepared = partial(set_setting, "as at start")
+        return ProcessEngine(plain_worker, policy, slots, min(slots, PROCESSES), initializer=prepared)
