@@ -40,6 +40,7 @@ class Happenings:
             "foreign metadata": (1, self._write_foreign_metadata),
             "blocked loop": (0.7, self._block_loop),
             "answer never": (1, self._lose_answer),
+            "outage": (3, self._begin_or_end_outage),
         }
         return [
             (80, self._poll),
@@ -167,6 +168,10 @@ class Happenings:
     def _lose_answer(self) -> None:
         if self._group.answers:
             self._group.answers.pop(0)
+
+    def _begin_or_end_outage(self) -> None:
+        self._scene.is_outage = not self._scene.is_outage
+        self._scene.note("an outage begins" if self._scene.is_outage else "the outage ends")
 
     # Chance
 

@@ -11,12 +11,14 @@ from pyrallel_consumer.control_plane.assignments import Assignments
 from pyrallel_consumer.control_plane.backpressure import Backpressure, FairShares, FetchGate, GateState
 from pyrallel_consumer.control_plane.drain import Drain, DrainStep
 from pyrallel_consumer.control_plane.events import LetterAnswer
+from pyrallel_consumer.control_plane.failure_circuit import FailureCircuit
 from pyrallel_consumer.control_plane.letter_queue import LetterQueue
 from pyrallel_consumer.control_plane.partition_work import PartitionWork
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dead_letters import DeadLetters
 from pyrallel_consumer.dto import OnExhausted
 from pyrallel_consumer.execution_plane.attempts import Attempts, RetryAt
+from pyrallel_consumer.exhausted import ExhaustedMessages
 from tests.simulation.planting import around, planted
 
 # Rebalances
@@ -188,3 +190,53 @@ def a_refused_letter_counts_as_sent(patch: pytest.MonkeyPatch) -> None:
 @planted
 def a_refused_letter_is_forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(LetterQueue, "failed", lambda queue, letter, code, said, now: queue.acknowledged(letter))
+
+
+@planted
+def a_letter_of_an_ended_assignment_settles_the_message_of_the_next(patch: pytest.MonkeyPatch) -> None:
+    def settle(original: Callable[..., None], manager: Any, item: Any) -> None:
+        work = manager._works.get(item.tp)  # noqa: SLF001 -- the bug to plant
+        original(manager, item if work is None else work.tracker.unfinished.get(item.offset, item))
+
+    around(patch, WorkManager, "settle", settle)
+
+
+@planted
+def a_message_of_a_poisoned_key_is_dropped(patch: pytest.MonkeyPatch) -> None:
+    def take_condemned(exhausted: Any) -> None:
+        for item in exhausted._manager.take_condemned():  # noqa: SLF001 -- the bug to plant
+            exhausted._manager.settle(item)  # noqa: SLF001 -- the bug to plant
+
+    patch.setattr(ExhaustedMessages, "take_condemned", take_condemned)
+
+
+# Circuits
+
+
+@planted
+def the_circuit_never_closes(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(FailureCircuit, "wants_probe", property(lambda circuit: False))
+
+
+@planted
+def while_the_circuit_is_open_messages_are_let_go(patch: pytest.MonkeyPatch) -> None:
+    def failed(original: Callable[..., bool], circuit: FailureCircuit, item: Any) -> bool:
+        original(circuit, item)
+        return False
+
+    around(patch, FailureCircuit, "failed", failed)
+
+
+@planted
+def an_open_circuit_lets_a_crowd_of_probes_through(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(FailureCircuit, "wants_probe", property(lambda circuit: circuit.is_open))
+
+
+@planted
+def an_open_circuit_with_nothing_to_probe_reads_nothing(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(WorkManager, "_has_probes", property(lambda manager: True))
+
+
+@planted
+def a_probe_that_was_cancelled_is_waited_for(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(FailureCircuit, "gave_up", lambda circuit, item: None)

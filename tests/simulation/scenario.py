@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
+from pyrallel_consumer.control_plane.failure_circuit import CircuitPolicy
+from pyrallel_consumer.control_plane.poison_keys import PoisonPolicy
 from pyrallel_consumer.control_plane.policies import FlowLimits, OrderingPolicy, RetryPolicy
 from pyrallel_consumer.control_plane.work_manager import WorkPolicy
 from pyrallel_consumer.dto import NullKeyOrdering, OnExhausted, OrderingMode, RebalanceStateStrategy, TopicPartition
@@ -28,6 +30,7 @@ FAULTS = (
     "rewind",
     "foreign metadata",
     "letters fail",
+    "outage",
     "blocked loop",
 )
 
@@ -86,6 +89,8 @@ def draw(random: Random, steps: int) -> Scenario:
                 (*[RebalanceStateStrategy.METADATA_SNAPSHOT] * 4, RebalanceStateStrategy.CONTIGUOUS_ONLY)
             ),
             on_exhausted=random.choice((OnExhausted.DLQ, OnExhausted.DLQ, *OnExhausted)),
+            circuit=random.choice((None, None, _draw_circuit(random))),
+            poison=random.choice((None, None, PoisonPolicy(random.choice((1, 2)), random.choice((0.1, 1.0))))),
         ),
         retry=RetryPolicy(
             max_attempts=random.choice((1, 2, 3)),
@@ -110,4 +115,12 @@ def draw(random: Random, steps: int) -> Scenario:
         failure_share=random.choice((0.1, 0.3, 0.7)),
         faults=faults,
         steps=steps,
+    )
+
+
+def _draw_circuit(random: Random) -> CircuitPolicy:
+    return CircuitPolicy(
+        failure_share=random.choice((0.3, 0.6)),
+        window=random.choice((2, 5, 12)),
+        probe_seconds=random.choice((0.05, 0.2)),
     )

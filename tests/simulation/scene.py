@@ -28,6 +28,8 @@ class Scene:
     current_epochs: dict[tuple[str, TopicPartition], int] = field(default_factory=dict)
     """What is assigned now, by consumer, as its poll side was told by the group."""
     has_faults: bool = True
+    is_outage: bool = False
+    """Whether something is down that every worker needs."""
     diary: list[str] | None = None
 
     def fault(self, name: str, share: float = 0.5) -> bool:

@@ -53,6 +53,10 @@ def test_the_faults_happen_that_the_rules_speak_of() -> None:
         "Exhausted",
         "Uncharged",
         "_TIMED_OUT",
+        "the outage ends",
+        "the circuit opens",
+        "the circuit closes",
+        "condemned",
     ):
         assert sign in told
     assert repeated > 0

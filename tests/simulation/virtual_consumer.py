@@ -15,7 +15,7 @@ from pyrallel_consumer.dto import DlqPayloadMode, TopicPartition
 from pyrallel_consumer.errors import MessageExhaustedError
 from tests.simulation.group import Group
 from tests.simulation.letter_producer import POLICY, VirtualLetterProducer
-from tests.simulation.oracles import flow, rebalances
+from tests.simulation.oracles import circuits, flow, rebalances
 from tests.simulation.poll_side import PollSide
 from tests.simulation.scene import Scene
 from tests.simulation.virtual_engine import VirtualEngine
@@ -38,6 +38,7 @@ class VirtualConsumer:
         self._scene = scene
         self._deadline = 0.0
         self._starved_ticks = 0
+        self._is_open = False
         self._taken_before = 0
         self._hogging_ticks: dict[TopicPartition, int] = {}
         self.manager = WatchedManager(scene, name)
@@ -153,14 +154,22 @@ class VirtualConsumer:
     def _after_turn(self) -> None:
         self.manager.check_all()
         self.engine.check_slots()
+        if self._is_open != self.manager.circuit.is_open:
+            self._is_open = self.manager.circuit.is_open
+            self._scene.note(f"{self.name}: the circuit {'opens' if self._is_open else 'closes'}")
         flow.rule_20_pauses_at_the_limit(self.poll_side.granted - self.manager.taken, max(self._fullness()))
+        if self.manager.circuit.is_open:
+            circuits.reads_at_most_one_message(self.poll_side.granted - self.manager.taken)
         if not self._control.channel.has_items:
             running = sum(len(s.in_flight) for s in self.manager.shadows.values() if s.is_revoking)
             rebalances.rule_7_waits_only_for_running_work(self._control.is_rebalancing, running)
 
     def _after_review(self, now: float) -> None:
         taken = self.manager.taken
-        is_starved = max(self._fullness()) <= RESUME_AT and self.poll_side.granted == taken == self._taken_before
+        is_open = self.manager.circuit.is_open
+        is_starved = (
+            not is_open and max(self._fullness()) <= RESUME_AT and self.poll_side.granted == taken == self._taken_before
+        )
         self._starved_ticks = self._starved_ticks + 1 if is_starved else 0
         self._taken_before = taken
         flow.rule_20_resumes_below_the_limit(self._starved_ticks)

@@ -97,7 +97,8 @@ class VirtualEngine(ExecutionEngine):
             run.is_stubborn = True
             return
         is_cut_short = run.is_marked and scene.random.random() < CUT_SHORT_SHARE
-        is_failure = is_cut_short or scene.fault("failures", scene.scenario.failure_share)
+        is_outage = scene.is_outage and scene.fault("outage", 1.0)
+        is_failure = is_cut_short or is_outage or scene.fault("failures", scene.scenario.failure_share)
         self.end(item, "failed" if is_failure else "ok")
 
     def end(self, item: WorkItem, how: str) -> None:

@@ -11,7 +11,7 @@ from pyrallel_consumer.control_plane.commit_encoder import encode
 from pyrallel_consumer.control_plane.events import Assigned, CommitSnapshot, OffsetWentBack, PositionAdvanced
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import Message, OnExhausted, RebalanceStateStrategy, TopicPartition, WorkItem
-from tests.simulation.oracles import flow, offsets, rebalances, work
+from tests.simulation.oracles import circuits, flow, offsets, rebalances, work
 from tests.simulation.oracles.verdict import RuleBroken
 from tests.simulation.scene import Scene
 from tests.simulation.shadow import Shadow
@@ -31,6 +31,9 @@ class WatchedManager(WorkManager):
         self._scene = scene
         self._consumer = consumer
         self._latest_epoch = 0
+        self._probe: WorkItem | None = None
+        self._seen_condemned: list[WorkItem] = []
+        self._failures_in_a_row: dict[tuple[TopicPartition, bytes | None], int] = {}
         self._revoked_at: dict[TopicPartition, float] = {}
         self._confirmed: dict[TopicPartition, CommitSnapshot] = {}
         self._has_map = scene.scenario.work.state_strategy is RebalanceStateStrategy.METADATA_SNAPSHOT
@@ -104,7 +107,12 @@ class WatchedManager(WorkManager):
         self._compare(fact.tp)
 
     def take(self, most: int, slots: int | None = None) -> list[WorkItem]:
+        was_open = self.circuit.is_open
         items = super().take(most, slots)
+        if was_open:
+            circuits.one_probe_at_a_time(items, self._probe)
+            self._probe = items[0] if items else self._probe
+        self._condemn(super().take_condemned())
         for item in items:
             shadow = self.shadows.get(item.tp)
             rebalances.rule_7_nothing_starts_while_revoking(shadow, item)
@@ -117,9 +125,26 @@ class WatchedManager(WorkManager):
             self._compare(tp)
         return items
 
-    def succeed(self, items: Iterable[WorkItem]) -> None:
-        items = list(items)
+    def take_condemned(self) -> list[WorkItem]:
+        condemned, self._seen_condemned = self._seen_condemned, []
+        return condemned
+
+    def _condemn(self, items: list[WorkItem]) -> None:
+        poison = self.policy.poison
         for item in items:
+            self._scene.note(f"{item!r} is condemned")
+            shadow = self.shadows.get(item.tp)
+            rebalances.rule_7_nothing_starts_while_revoking(shadow, item)
+            work.rule_13_heads_start_first(shadow, item)
+            failures = self._failures_in_a_row.get((item.tp, item.key), 0)
+            circuits.only_poisoned_keys_are_condemned(item, failures, None if poison is None else poison.failures)
+            if shadow is not None:
+                shadow.held[item.offset] = item
+        self._seen_condemned += items
+
+    def succeed(self, items: Sequence[WorkItem]) -> None:
+        for item in items:
+            self._failures_in_a_row.pop((item.tp, item.key), None)
             shadow = self._completed(item)
             if shadow is not None:
                 shadow.finish(item.offset)
@@ -132,18 +157,24 @@ class WatchedManager(WorkManager):
         if shadow is not None:
             del shadow.in_flight[item.offset]
             shadow.held[item.offset] = item
-            if self.policy.on_exhausted is OnExhausted.SKIP:
-                self.note_done(item)
+        was_open = self.circuit.is_open
         outcome = super().exhaust(item)
-        if (outcome is None) != (shadow is None):
-            raise RuleBroken("8", f"{item} failed for good and was met with {outcome}")
+        circuits.nothing_is_let_go_while_open(item, outcome, was_open=was_open)
+        if outcome is not None and shadow is None:
+            raise RuleBroken("8", f"{item} failed for good, is not ours, and was met with {outcome}")
+        if outcome is None and shadow is not None:
+            circuits.what_is_kept_is_kept_for_an_outage(item, is_kept=True, is_open=self.circuit.is_open)
+            del shadow.held[item.offset]
+        if outcome is OnExhausted.DLQ:
+            place = item.tp, item.key
+            self._failures_in_a_row[place] = self._failures_in_a_row.get(place, 0) + 1
         self._compare(item.tp)
         return outcome
 
     def settle(self, item: WorkItem) -> None:
         if self.policy.on_exhausted is OnExhausted.DLQ:
             work.rule_18_letters_settle_by_their_acknowledgement(item, self.acknowledged)
-            self.note_done(item)
+        self.note_done(item)
         shadow = self.shadows.get(item.tp)
         if shadow is not None and shadow.held.get(item.offset) is item:
             shadow.finish(item.offset)
@@ -228,6 +259,8 @@ class WatchedManager(WorkManager):
     def _completed(self, item: WorkItem) -> Shadow | None:
         """The shadow that ``item`` is in flight in, None where its assignment has ended."""
         work.rule_14_completed_once(item, self.open_items.pop(id(item), None) is not None)
+        if item is self._probe:
+            self._probe = None
         shadow = self.shadows.get(item.tp)
         return shadow if shadow is not None and shadow.in_flight.get(item.offset) is item else None
 
