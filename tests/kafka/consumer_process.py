@@ -136,6 +136,14 @@ class ConsumerProcess:
         self._process.kill()
         self._process.wait()
 
+    def freeze(self) -> None:
+        """Stops it in its tracks (SIGSTOP), as a suspended machine would; only ``thaw`` or ``kill`` ends that."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Lets it go on where it was frozen."""
+        self._process.send_signal(signal.SIGCONT)
+
     def _log_tail(self) -> str:
         return "\n".join(self.log.splitlines()[-LOG_TAIL_LINES:])
 

@@ -85,3 +85,34 @@ def test_after_a_kill_what_was_finished_above_stuck_offsets_does_not_run_again(
     assert history.of("heir").finished == {(topic, at, offset) for at, offsets in stuck.items() for offset in offsets}
     assert history.finished == set(read_log(kafka, topic))
     assert kafka.committed_offsets(group, topic) == {0: 1_000, 1: 1_000}
+
+
+def test_a_member_that_froze_past_its_session_moves_nothing_of_its_successor_and_joins_again(
+    kafka: KafkaCluster, start_member: StartMember, tmp_path: Path
+) -> None:
+    topic, group = kafka.new_topic(partitions=4), kafka.new_group()
+    settings = COOPERATIVE | {"parallel_consumer": {"commit_interval_ms": COMMIT_INTERVAL_MS}}
+
+    def is_overtaken() -> bool:
+        return started <= committed_places(kafka, group, topic)
+
+    with Load(kafka, topic, keys=200, per_second=300) as load:
+        frozen = start_member("frozen", topic, group, kafka=settings, work_ms=WORK_MS)
+        frozen.wait_finished(100)
+        frozen.freeze()
+        started = read_journals(tmp_path).started
+        other = start_member("other", topic, group, kafka=settings, work_ms=WORK_MS)
+        wait_until(is_overtaken, "the other has committed what the frozen one began")
+        done = committed_places(kafka, group, topic)
+        frozen.thaw()
+        frozen.wait_logged("lost")
+        assert done <= committed_places(kafka, group, topic)
+        frozen.wait_finished(frozen.finished + 100)
+    wait_until(lambda: kafka.committed_offsets(group, topic) == kafka.end_offsets(topic), "the commits reach the end")
+    frozen.stop()
+    other.stop()
+
+    history = read_journals(tmp_path)
+    log = read_log(kafka, topic)
+    assert len(log) == load.count
+    assert history.finished == set(log)
