@@ -85,7 +85,9 @@ def test_a_worker_of_the_wrong_kind_is_told_the_mode_that_fits() -> None:
         PyrallelConsumer(KafkaConfig(), worker, "orders", execution_config=ExecutionConfig(mode=ExecutionMode.THREAD))
 
 
-@pytest.mark.parametrize("nothing", [None, "worker", CallableWorker, lambda: None], ids=["none", "text", "class", "no parameter"])
+@pytest.mark.parametrize(
+    "nothing", [None, "worker", CallableWorker, lambda: None], ids=["none", "text", "class", "no parameter"]
+)
 def test_what_no_mode_can_run_is_refused(nothing: Any) -> None:
     with pytest.raises(ConfigurationError, match="worker"):
         PyrallelConsumer(KafkaConfig(), nothing, "orders")
