@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, SecretStr, field_validator
@@ -34,6 +35,7 @@ SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"
 
 DAY_MS = 86_400_000
 _HIGHEST_PORT = 65_535
+_FUNCTION_NAME = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
 _BROKER_ADDRESS = re.compile(r"^(?:\w+://)?(?:\[[0-9A-Fa-f:.%\w]+\]|[^\s:,/\[\]]+)(?::(?P<port>\d{1,5}))?$")
 # Auto commit would mark messages done that no worker has finished.
 _NEVER_ON = frozenset({"enable.auto.commit", "auto.commit.enable", "enable.auto.offset.store"})
@@ -133,8 +135,18 @@ class ExecutionConfig(Settings):
     calls (a database, a service) bears at once only moves the queue there. Above ``queue_max_messages`` it is idle."""
 
     worker_pool_size: int = Field(0, ge=0, le=4096)
-    """Threads or processes, 0-4096; 0 fits the machine (default). Unused by ``async``. Processes beyond the cores
-    cost memory and win nothing."""
+    """Threads or processes, 0-4096; 0 fits the machine (default): 32 threads or 4 per core, a process per core. Never
+    more than ``max_in_flight``. Unused by ``async``. Processes beyond the cores cost memory and win nothing."""
+
+    initializer: Callable[[], object] | str | None = None
+    """Called once in each worker process before its first message, to open connections or load models: a function
+    without arguments, or ``package.module:function``. None by default; only for ``process``. What it leaves in its
+    context, every attempt finds. If it fails, the consumer does not start."""
+
+    max_tasks_per_child: int = Field(0, ge=0, le=1_000_000_000)
+    """A worker process is replaced after about so many messages, 0-1,000,000,000; 0 = never (default). Against
+    libraries that leak memory; each replacement costs the start of a Python and the worker's imports. Every process
+    draws its own number, up to a tenth more or less, so that they do not end together."""
 
     max_retries: int = Field(3, ge=1, le=10_000)
     """Attempts of one message in total, 1-10,000; 1 never tries again. A high number holds the key, and in the end
@@ -194,6 +206,13 @@ class ExecutionConfig(Settings):
 
     def __init__(self, **values: Any) -> None:
         super().__init__(**values)
+
+    @field_validator("initializer")
+    @classmethod
+    def _names_a_function(cls, value: Any) -> Any:
+        if isinstance(value, str) and not _FUNCTION_NAME.match(value):
+            raise ValueError(f"{value!r} is no function's place; write package.module:function")
+        return value
 
     @field_validator("mode", "on_exhausted", mode="before")
     @classmethod

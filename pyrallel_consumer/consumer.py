@@ -19,7 +19,7 @@ from pyrallel_consumer.closing import until_done
 from pyrallel_consumer.config import ExecutionConfig, KafkaConfig
 from pyrallel_consumer.control_plane.subscription import parse_topic
 from pyrallel_consumer.control_plane.work_manager import WorkManager
-from pyrallel_consumer.dto import ExecutionMode, RuntimeSnapshot, TopicPartition
+from pyrallel_consumer.dto import RuntimeSnapshot, TopicPartition
 from pyrallel_consumer.errors import BrokerError, ConfigurationError, MessageExhaustedError, StateError
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 from pyrallel_consumer.execution_plane.engine_choice import made_engine
@@ -210,10 +210,7 @@ class PyrallelConsumer:
             if self._worker is not None:
                 raise ConfigurationError("an engine of your own runs its own worker: give worker=None with it")
             return
-        mode = self.execution_config.mode
-        check_worker(self._worker, mode)
-        if mode is ExecutionMode.PROCESS:
-            raise ConfigurationError("ExecutionConfig.mode=process is not in this version: use ExecutionMode.THREAD")
+        check_worker(self._worker, self.execution_config.mode)
 
     def _made_engine(self, base: contextvars.Context) -> ExecutionEngine:
         worker = cast("Worker", self._worker)  # check_worker saw that there is one

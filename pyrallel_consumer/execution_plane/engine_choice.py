@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pyrallel_consumer.dto import ExecutionMode
-from pyrallel_consumer.errors import ConfigurationError
 from pyrallel_consumer.execution_plane.async_engine import AsyncEngine
+from pyrallel_consumer.execution_plane.process_engine import ProcessEngine, fitting_processes
 from pyrallel_consumer.execution_plane.thread_engine import ThreadEngine, fitting_threads
 
 if TYPE_CHECKING:
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from pyrallel_consumer.config import ExecutionConfig
     from pyrallel_consumer.execution_plane.engine import ExecutionEngine
     from pyrallel_consumer.execution_plane.worker_kind import Worker
+
+SLOTS_PER_PROCESS = 512
+"""So many messages may wait for a process within the engine: quick ones are sent in bulk, and slow ones, which are not,
+are handed back unbegun when their partition goes."""
 
 
 def made_engine(
@@ -29,6 +33,12 @@ def made_engine(
         case ExecutionMode.THREAD:
             return ThreadEngine(worker, policy, min(slots, execution.worker_pool_size or fitting_threads()), base)
         case ExecutionMode.PROCESS:
-            raise ConfigurationError(
-                "ExecutionConfig.mode=process is not in this version yet: use ExecutionMode.THREAD"
+            processes = min(slots, execution.worker_pool_size or fitting_processes())
+            return ProcessEngine(
+                worker,
+                policy,
+                min(slots, processes * SLOTS_PER_PROCESS),
+                processes,
+                initializer=execution.initializer,
+                max_tasks_per_child=execution.max_tasks_per_child,
             )

@@ -203,9 +203,9 @@ class ProcessPool:
         """While opening: what went wrong with the first ones goes wrong with all."""
         if self._last_refusal is not None:
             raise ConfigurationError(
-                f"the worker cannot be loaded in a worker process: {self._last_refusal}. It must be importable, "
-                "there, from a module or the program's main file (not stdin, `python -c` or an interactive session), and a "
-                'main file must start the consumer under `if __name__ == "__main__":`'
+                f"the worker cannot be loaded in a worker process: {self._last_refusal}. It must be importable there, "
+                "from a module or the program's main file (not stdin, `python -c`, an interactive session), and a main "
+                'file must start the consumer under `if __name__ == "__main__":`'
             )
         if len(self._barren) >= self._size:
             raise ExecutionError("worker processes die before they have loaded the worker; see the log for how")

@@ -1,8 +1,12 @@
-"""Whole consumers whose workers run in threads: the control plane is the same, only the engine is another."""
+"""Whole consumers with workers in threads and in processes: the control plane is the same, only the engine is another."""
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyrallel_consumer import EmbeddedBroker, ExecutionMode, PyrallelConsumer, WorkItem
@@ -68,3 +72,34 @@ async def test_a_call_that_hangs_is_in_the_snapshot_and_stops_nobody_else(
         await until(lambda: len(done) == 21, consumer.get_runtime_snapshot)
     assert sorted({*done}) == list(range(20))
     assert committed(embedded_broker.bootstrap_servers, group, topic) == [20]
+
+
+async def test_processes_run_each_message_in_the_order_of_its_key_commit_all_and_survive_deaths(
+    embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce, tmp_path: Path
+) -> None:
+    topic, group = new_topic(2), new_group()
+    log = tmp_path / "log"
+    produce(topic, MESSAGES, key_of=lambda i: f"key-{i % 20}".encode(), partitions=2)
+    settings = execution(mode=ExecutionMode.PROCESS, worker_pool_size=2, task_timeout_ms=5000)
+    config = kafka(embedded_broker.bootstrap_servers, group)
+    worker = partial(noting_worker, str(log))
+    async with PyrallelConsumer(config, worker, topic, execution_config=settings) as consumer:
+        await until(lambda: log.exists() and log.read_text().count("done") >= MESSAGES, consumer.get_runtime_snapshot)
+    lines = [line.split() for line in log.read_text().splitlines()]
+    done = [(key, int(offset)) for word, key, offset, _ in lines if word == "done"]
+    assert len(done) == len(set(done)) == MESSAGES
+    for key in {key for key, _ in done}:
+        offsets = [offset for its_key, offset in done if its_key == key]
+        assert offsets == sorted(offsets)
+    assert str(os.getpid()) not in {pid for *_, pid in lines}
+    assert sum(word == "dies" for word, *_ in lines) == 4
+    assert sum(committed(embedded_broker.bootstrap_servers, group, topic, 2)) == MESSAGES
+
+
+def noting_worker(log: str, item: WorkItem) -> None:
+    """Notes what it does; kills its process on some first attempts."""
+    dies = item.offset % 100 == 7 and item.attempt == 1
+    with Path(log).open("a") as file:
+        file.write(f"{'dies' if dies else 'done'} {(item.key or b'').decode()} {item.offset} {os.getpid()}\n")
+    if dies:
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -67,6 +67,8 @@ SETTINGS: list[tuple[type[Settings], str, object, str, object]] = [
     (ExecutionConfig, "mode", ExecutionMode.ASYNC, "PROCESS", ExecutionMode.PROCESS),
     (ExecutionConfig, "max_in_flight", 1000, "7", 7),
     (ExecutionConfig, "worker_pool_size", 0, "8", 8),
+    (ExecutionConfig, "initializer", None, "shop.setup:connect", "shop.setup:connect"),
+    (ExecutionConfig, "max_tasks_per_child", 0, "1000", 1000),
     (ExecutionConfig, "max_retries", 3, "5", 5),
     (ExecutionConfig, "retry_backoff_ms", 1000, "2000", 2000),
     (ExecutionConfig, "exponential_backoff", True, "no", False),
@@ -95,6 +97,7 @@ RANGES: list[tuple[type[Settings], str, float, float]] = [
     (ParallelConsumerConfig, "blocking_warn_seconds", 0.01, 86_400),
     (ExecutionConfig, "max_in_flight", 1, 1_000_000),
     (ExecutionConfig, "worker_pool_size", 0, 4096),
+    (ExecutionConfig, "max_tasks_per_child", 0, 1_000_000_000),
     (ExecutionConfig, "max_retries", 1, 10_000),
     (ExecutionConfig, "retry_backoff_ms", 0, DAY_MS),
     (ExecutionConfig, "max_retry_backoff_ms", 0, DAY_MS),
@@ -664,3 +667,11 @@ def test_what_follows_the_last_attempt_is_the_named_choice_or_no_silent_drop(
 def test_dead_letters_cannot_be_chosen_where_they_are_off() -> None:
     with pytest.raises(ConfigurationError, match=r"ExecutionConfig\.on_exhausted is dlq and KafkaConfig\.dlq_enabled"):
         ExecutionConfig(on_exhausted="dlq").exhaustion(dlq_enabled=False)
+
+
+def test_an_initializer_is_a_function_or_the_place_of_one() -> None:
+    assert ExecutionConfig(initializer=print).validate_all().initializer is print
+    assert ExecutionConfig(initializer="package.module:Class.method").initializer == "package.module:Class.method"
+    for wrong in ("module.function", "module:", "rm -rf", 7):
+        with pytest.raises(ConfigurationError, match=r"ExecutionConfig\.initializer"):
+            ExecutionConfig(initializer=wrong)

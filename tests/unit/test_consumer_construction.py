@@ -93,14 +93,9 @@ def test_what_no_mode_can_run_is_refused(nothing: Any) -> None:
         PyrallelConsumer(KafkaConfig(), nothing, "orders")
 
 
-def test_a_mode_that_is_not_there_yet_is_refused_with_what_to_use_instead() -> None:
-    settings = ExecutionConfig(mode=ExecutionMode.PROCESS)
-    with pytest.raises(ConfigurationError, match=r"mode=process is not in this version.*ExecutionMode\.THREAD"):
-        PyrallelConsumer(KafkaConfig(), blocking_worker, "orders", execution_config=settings)
-
-
-def test_a_plain_function_fits_the_thread_mode() -> None:
-    PyrallelConsumer(KafkaConfig(), blocking_worker, "orders", execution_config=ExecutionConfig(mode="thread"))
+@pytest.mark.parametrize("mode", [ExecutionMode.THREAD, ExecutionMode.PROCESS])
+def test_a_plain_function_fits_threads_and_processes(mode: ExecutionMode) -> None:
+    PyrallelConsumer(KafkaConfig(), blocking_worker, "orders", execution_config=ExecutionConfig(mode=mode))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,128 @@
+"""A worker for processes that does harm: the message's value says what (see ``harmful_worker``)."""
+
+from __future__ import annotations
+
+import contextvars
+import ctypes
+import logging
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyrallel_consumer.dto import WorkItem
+
+READY: contextvars.ContextVar[str] = contextvars.ContextVar("READY", default="not initialized")
+logger = logging.getLogger("tests.dying_worker")
+
+
+class UnpicklableError(Exception):
+    """Holds what cannot be sent."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.function = lambda: text
+
+
+class UnrestorableError(Exception):
+    """Can be pickled, but not be made again from its arguments."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(f"{first} {second}")
+
+
+def initialize() -> None:
+    READY.set("initialized")
+
+
+def fail_to_initialize() -> NoReturn:
+    raise RuntimeError("no database here")
+
+
+def _kill(_: str) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _exit(_: str) -> None:
+    os._exit(3)
+
+
+def _segfault(_: str) -> None:
+    ctypes.string_at(0)
+
+
+def _in_c_code(seconds: str) -> None:
+    """Holds the GIL: nothing of Python runs in this process meanwhile, no handler of a signal either."""
+    ctypes.PyDLL(None).usleep(int(float(seconds) * 1e6))
+
+
+def _sleep(seconds: str) -> None:
+    time.sleep(float(seconds))
+
+
+def _wait(path: str) -> None:
+    while not Path(path).exists():
+        time.sleep(0.001)
+
+
+def _raise_unpicklable(_: str) -> None:
+    raise UnpicklableError("odd")
+
+
+def _raise_unrestorable(_: str) -> None:
+    raise UnrestorableError("quite", "odd")
+
+
+def _log(text: str) -> None:
+    logger.warning("%s from %d", text, os.getpid())
+    logger.debug("nobody wants to know")
+
+
+def _check_initialized(_: str) -> None:
+    assert READY.get() == "initialized"
+
+
+def _send_signals(_: str) -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _leave_a_child(_: str) -> None:
+    """It holds all that its parent had open."""
+    multiprocessing.get_context("fork").Process(target=time.sleep, args=(3,), daemon=True).start()
+    _kill("")
+
+
+HARM: dict[str, Callable[[str], None]] = {
+    "kill": _kill,
+    "exit": _exit,
+    "segfault": _segfault,
+    "c-code": _in_c_code,
+    "sleep": _sleep,
+    "wait": _wait,
+    "unpicklable": _raise_unpicklable,
+    "unrestorable": _raise_unrestorable,
+    "log": _log,
+    "initialized?": _check_initialized,
+    "signals": _send_signals,
+    "leave-a-child": _leave_a_child,
+}
+
+
+def harmful_worker(item: WorkItem) -> None:
+    """Appends ``pid offset attempt`` to the file of the header ``log``, then does the ``HARM`` that the value names.
+
+    Only the first attempt does it where the value ends in ``once``.
+    """
+    for name, path in item.headers:
+        if name == "log" and path is not None:
+            with Path(path.decode()).open("a") as log:
+                log.write(f"{os.getpid()} {item.offset} {item.attempt}\n")
+    kind, _, more = (item.payload or b"").decode().partition(" ")
+    if kind and not (more.endswith("once") and item.attempt > 1):
+        HARM[kind](more)
