@@ -34,6 +34,7 @@ class ConsumerProcess:
         execution: arguments of ExecutionConfig.
         work_ms: how long the worker waits on each message.
         never_finish: (partition, offset) on which it waits for ever.
+        fails_every: it fails on offsets that are multiples of this number; 0 = on none.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class ConsumerProcess:
         execution: dict[str, Any] | None = None,
         work_ms: float = 0.0,
         never_finish: Sequence[tuple[int, int]] = (),
+        fails_every: int = 0,
     ) -> None:
         self.name = name
         self._journal = folder / f"{name}{SUFFIX}"
@@ -60,6 +62,7 @@ class ConsumerProcess:
             "execution": execution or {},
             "work_ms": work_ms,
             "never_finish": list(never_finish),
+            "fails_every": fails_every,
         }
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -156,7 +159,7 @@ def main() -> None:
     never_finish = [(partition, offset) for partition, offset in settings["never_finish"]]
     consumer = PyrallelConsumer(
         KafkaConfig(**settings["kafka"]),
-        journaling_worker(journal, settings["work_ms"], never_finish),
+        journaling_worker(journal, settings["work_ms"], never_finish, settings["fails_every"]),
         settings["topic"],
         execution_config=ExecutionConfig(**settings["execution"]),
     )

@@ -61,9 +61,12 @@ class Journal:
 
 
 def journaling_worker(
-    journal: Journal, work_ms: float = 0.0, never_finish: Collection[tuple[int, int]] = ()
+    journal: Journal, work_ms: float = 0.0, never_finish: Collection[tuple[int, int]] = (), fails_every: int = 0
 ) -> Callable[[WorkItem], Any]:
-    """A worker that waits ``work_ms``, or for ever on those partitions' offsets, and notes what it does."""
+    """A worker that waits ``work_ms``, or for ever on those partitions' offsets, and notes what it does.
+
+    It fails on offsets that are multiples of ``fails_every``, unless that is 0.
+    """
     stuck = frozenset(never_finish)
 
     async def worker(item: WorkItem) -> None:
@@ -72,6 +75,8 @@ def journaling_worker(
                 await asyncio.Event().wait()
             if work_ms:
                 await asyncio.sleep(work_ms / 1000)
+            if fails_every and item.offset % fails_every == 0:
+                raise ValueError("invalid data")
 
     return worker
 

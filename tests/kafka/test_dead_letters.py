@@ -1,0 +1,146 @@
+"""Dead letters on a real Kafka: whatever happens to topic, broker or consumer, each arrives at least once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from pyrallel_consumer import ExecutionConfig, KafkaConfig, PyrallelConsumer
+from tests.kafka.consumer_process import ConsumerProcess
+from tests.kafka.deadline import until, until_asked, wait_until
+from tests.kafka.history import Place
+from tests.kafka.journal import Journal, journaling_worker
+from tests.kafka_cluster import KafkaCluster
+from tests.kafka_node import KafkaNode
+from tests.letter_box import FoundLetter, read_letters
+
+Settings = Callable[..., KafkaConfig]
+StartMember = Callable[..., ConsumerProcess]
+
+MESSAGES = 1_000
+FAILS_EVERY = 10
+ONCE = ExecutionConfig(max_retries=1)
+# The client itself tries for 30 s before it reports: here an outage is to be noticed sooner.
+IMPATIENT = {"message.timeout.ms": 1000}
+
+
+def new_topic(kafka: KafkaCluster, dlq_config: dict[str, str] | None = None) -> str:
+    topic = kafka.new_topic(partitions=2)
+    kafka.new_topic(partitions=2, config=dlq_config, name=f"{topic}.dlq")
+    return topic
+
+
+def produced(kafka: KafkaCluster, topic: str) -> set[Place]:
+    """Fills both partitions, each message of a key of its own; returns the places that will fail."""
+    for partition in (0, 1):
+        kafka.produce(topic, ((b"%d" % at, b"value") for at in range(MESSAGES // 2)), partition=partition)
+    return {(topic, partition, at) for partition in (0, 1) for at in range(0, MESSAGES // 2, FAILS_EVERY)}
+
+
+def letters_of(kafka: KafkaCluster, topic: str) -> list[FoundLetter]:
+    return read_letters(kafka.bootstrap_servers, f"{topic}.dlq")
+
+
+def sources(letters: list[FoundLetter]) -> set[Place]:
+    return {letter.source for letter in letters}
+
+
+def failing_worker(journal: Journal) -> Callable[..., Any]:
+    return journaling_worker(journal, fails_every=FAILS_EVERY)
+
+
+async def until_committed(kafka: KafkaCluster, group: str, topic: str) -> None:
+    await until_asked(
+        lambda: kafka.committed_offsets(group, topic) == kafka.end_offsets(topic), "the commits reach the end"
+    )
+
+
+async def test_letters_arrive_once_their_topic_is_there_again(
+    kafka: KafkaCluster, settings: Settings, journal: Journal
+) -> None:
+    topic, group = new_topic(kafka), kafka.new_group()
+    first = produced(kafka, topic)
+    config = settings(group, librdkafka=IMPATIENT)
+
+    async with PyrallelConsumer(config, failing_worker(journal), topic, execution_config=ONCE) as consumer:
+        await until_committed(kafka, group, topic)
+        before = await asyncio.to_thread(letters_of, kafka, topic)
+        await asyncio.to_thread(kafka.delete_topic, f"{topic}.dlq")
+        again = await asyncio.to_thread(produced, kafka, topic)
+        await until(lambda: consumer.get_runtime_snapshot().dead_letters.is_failing, "letters fail")
+        await until(lambda: journal.finished == 2 * (MESSAGES - len(first)), "all others are worked on")
+        assert consumer.get_runtime_snapshot().held == len(again)
+        await asyncio.to_thread(kafka.new_topic, 1, name=f"{topic}.dlq")
+        await until_committed(kafka, group, topic)
+
+    assert sources(before) == first
+    later = {(topic, partition, offset + MESSAGES // 2) for topic, partition, offset in again}
+    assert sources(letters_of(kafka, topic)) == later
+
+
+async def test_letters_arrive_once_the_broker_is_back(
+    kafka: KafkaCluster, kafka_node: KafkaNode, settings: Settings, journal: Journal
+) -> None:
+    topic, group = new_topic(kafka), kafka.new_group()
+    failing = produced(kafka, topic)
+    is_away = asyncio.Event()
+    worker = failing_worker(journal)
+
+    async def held_up(item: Any) -> None:
+        await is_away.wait()
+        await worker(item)
+
+    config = settings(group, librdkafka=IMPATIENT)
+    async with PyrallelConsumer(config, held_up, topic, execution_config=ONCE) as consumer:
+        await until(lambda: consumer.get_runtime_snapshot().in_flight == MESSAGES, "all is read and running")
+        await asyncio.to_thread(kafka_node.stop)
+        is_away.set()
+        await until(lambda: bool(consumer.get_runtime_snapshot().dead_letters.failures), "letters fail")
+        assert journal.finished == MESSAGES - len(failing)
+        await asyncio.to_thread(kafka_node.start)
+        await until_committed(kafka, group, topic)
+
+    assert sources(letters_of(kafka, topic)) == failing
+
+
+def test_a_kill_between_acknowledgement_and_commit_costs_a_second_letter_and_never_one(
+    kafka: KafkaCluster, start_member: StartMember
+) -> None:
+    topic, group = new_topic(kafka), kafka.new_group()
+    failing = produced(kafka, topic)
+    never_commits = {"parallel_consumer": {"commit_interval_ms": 600_000}, "session_timeout_ms": 1000}
+    doomed = start_member(
+        "doomed", topic, group, kafka=never_commits, execution={"max_retries": 1}, fails_every=FAILS_EVERY
+    )
+    wait_until(lambda: sources(letters_of(kafka, topic)) == failing, "all letters of the first are there")
+    doomed.kill()
+    assert set(kafka.committed_offsets(group, topic).values()) <= {0}
+
+    heir = start_member("heir", topic, group, execution={"max_retries": 1}, fails_every=FAILS_EVERY)
+    wait_until(lambda: kafka.committed_offsets(group, topic) == kafka.end_offsets(topic), "the commits reach the end")
+    heir.stop()
+
+    counted = Counter(letter.source for letter in letters_of(kafka, topic))
+    assert set(counted) == failing
+    assert set(counted.values()) == {2}
+
+
+async def test_what_is_too_large_alone_carries_no_payload_and_what_was_so_in_a_batch_carries_all(
+    kafka: KafkaCluster, settings: Settings, journal: Journal
+) -> None:
+    topic, group = new_topic(kafka, {"max.message.bytes": "2000"}), kafka.new_group()
+    sizes = [5000 if at == 20 else 700 for at in range(41)]
+    kafka.produce(topic, ((b"%d" % at, b"x" * size) for at, size in enumerate(sizes)), partition=0)
+
+    async with PyrallelConsumer(settings(group), failing_worker(journal), topic, execution_config=ONCE):
+        await until_committed(kafka, group, topic)
+
+    letters = sorted(letters_of(kafka, topic), key=lambda letter: letter.source)
+    assert [letter.source[2] for letter in letters] == [0, 10, 20, 30, 40]
+    assert [len(letter.value or b"") for letter in letters] == [700, 700, 0, 700, 700]
+    assert letters[2].key is None
+    assert [letter.ours.get("x-payload-omitted") for letter in letters if letter.value is None] == [
+        "message too large: 5002 bytes"
+    ]
