@@ -21,7 +21,7 @@ from pyrallel_consumer.dead_letters import DeadLetters
 from pyrallel_consumer.dto import OnExhausted, RuntimeSnapshot
 from pyrallel_consumer.execution_plane.engine import EngineStatus, ExecutionEngine
 from pyrallel_consumer.ingress.broker_poller import BrokerPoller, PollerPolicy
-from pyrallel_consumer.ingress.client import consumer_configuration, producer_configuration
+from pyrallel_consumer.ingress.client import consumer_configuration, producer_configuration, read_ahead_limits
 from pyrallel_consumer.ingress.dead_letter import DeadLetterProducer
 from pyrallel_consumer.observability.blocking_watch import BlockingWatch
 from pyrallel_consumer.observability.loop_watchdog import LoopWatchdog
@@ -74,7 +74,11 @@ class Parts:
             consumer_configuration(config),
             subscription=subscription,
             deliver=self.control.deliver,
-            policy=PollerPolicy(poll_batch_size=parallel.poll_batch_size, revoke_grace_seconds=grace_seconds),
+            policy=PollerPolicy(
+                poll_batch_size=parallel.poll_batch_size,
+                read_ahead=read_ahead_limits(config),
+                revoke_grace_seconds=grace_seconds,
+            ),
         )
         self.letter_producer: DeadLetterProducer | None = None
         if on_exhausted is OnExhausted.DLQ:

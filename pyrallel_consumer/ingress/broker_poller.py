@@ -67,10 +67,6 @@ class BrokerPoller:
         if inner.is_held:
             inner.commands.put(_wake)
 
-    def set_reader_limit(self, messages: int) -> None:
-        """Take at most so many messages in one read."""
-        self._inner.reader_limit = max(1, messages)
-
     def commit(self, command: Commit) -> None:
         """Commit what of it is still assigned when its turn comes; ``CommitAnswered`` follows."""
         self._inner.commands.put(partial(self._commit, command))
@@ -112,6 +108,7 @@ class BrokerPoller:
             "polls": inner.reader.polls,
             "reads": inner.reader.reads,
             "messages": inner.reader.messages,
+            "messages_read_ahead": inner.read_ahead.messages,
             "last_poll_at": inner.reader.last_poll_at,
             "rebalances": inner.rebalance.count,
             "assigned_partitions": len(inner.assignments),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pyrallel_consumer.config import KafkaConfig
+from pyrallel_consumer.control_plane.policies import FlowLimits
 from pyrallel_consumer.errors import ConfigurationError
 from pyrallel_consumer.settings import revealed
 
@@ -121,15 +122,17 @@ _STEADY: Final = {
     "reconnect.backoff.max.ms": 2_000,  # of 10,000: back within two seconds of a broker's restart
 }
 
-# The consumer.
+# The consumer. What is fetched and not handed on lies in three places: an answer on its way, the client's buffer, and
+# what the poll thread has read ahead. Each gets a quarter of ``queue_max_bytes``, between 1 and 16 MiB, so that a small
+# limit makes a small process: beside ``queue_max_bytes`` itself at most 48 MiB, and 3 MiB for the smallest.
 _FETCHING: Final = {
     "fetch.queue.backoff.ms": 10,  # of 1000: once the local queue is full the fetcher sleeps so long; 3-4x throughput
     "fetch.wait.max.ms": 50,  # of 500: a resumed partition waits for the outstanding fetch; below, idle brokers feel it
-    "fetch.max.bytes": 16 * 1024 * 1024,  # of 50 MiB: bounds what one answer may bring over the local queue's limit
-    "queued.min.messages": 20_000,  # of 100,000 per partition: each costs some 400 bytes beside its own
+    "queued.min.messages": 10_000,  # of 100,000 per partition: each costs some 400 bytes beside its own
 }
-_MOST_PREFETCH_KBYTES: Final = 32 * 1024
-_LEAST_PREFETCH_KBYTES: Final = 1024
+MOST_READ_AHEAD: Final = FlowLimits(max_messages=20_000, max_bytes=16 * 1024 * 1024)
+_LEAST_READ_AHEAD: Final = FlowLimits(max_messages=1000, max_bytes=1024 * 1024)
+_QUEUES_READ_AHEAD: Final = 4  # the client hands out a partition's whole answer at once, thousands of small messages
 _LONGEST_HEARTBEAT_MS: Final = 1000  # of 3000: a rebalance is noticed with the next heartbeat
 _HEARTBEATS_PER_SESSION: Final = 6
 _POLL_INTERVAL_MS: Final = 300_000  # librdkafka's own; the poll thread polls whatever the workers do
@@ -139,6 +142,7 @@ _DELIVERY: Final = {
     "acks": "all",  # a source offset is committed on the strength of this acknowledgement
     "enable.idempotence": True,  # a retry inside the client writes no letter twice
     "message.timeout.ms": 30_000,  # of 300,000: a letter that cannot be produced is reported while one can still act
+    "topic.metadata.propagation.max.ms": 5_000,  # of 30,000: how soon a missing dead-letter topic is told
     "queue.buffering.max.messages": 10_000,
     "queue.buffering.max.kbytes": 64 * 1024,  # of 1 GiB
 }
@@ -159,13 +163,25 @@ def consumer_configuration(config: KafkaConfig) -> dict[str, Any]:
         # The client does not refuse it: it aborts the process.
         raise ConfigurationError("KafkaConfig.librdkafka: group.id is empty; leave it out or name a group")
     ours = _connection(config) | _group(config, theirs) | _FETCHING
-    ours["queued.max.messages.kbytes"] = _prefetch_kbytes(config)
-    # The client refuses a fetch smaller than the largest message.
-    ours["fetch.max.bytes"] = max(_FETCHING["fetch.max.bytes"], _as_number(theirs.get("message.max.bytes")))
+    most_bytes = read_ahead_limits(config).max_bytes
+    ours["queued.max.messages.kbytes"] = most_bytes // 1024  # of 64 MiB
+    # Of 50 MiB: a message that was not compressed keeps its whole answer alive. The client refuses one that is smaller
+    # than the largest message.
+    ours["fetch.max.bytes"] = max(most_bytes, _as_number(theirs.get("message.max.bytes")))
     if by_broker:
         ours = {name: value for name, value in ours.items() if name not in _SET_BY_BROKER}
     never = {"enable.auto.commit": False, "enable.auto.offset.store": False}
     return _checked(ours | theirs | never)
+
+
+def read_ahead_limits(config: KafkaConfig) -> FlowLimits:
+    """What the poll thread may read before the loop allows it, so that it can hand on of every partition."""
+    limits = config.parallel_consumer.flow_limits()
+    most, least = MOST_READ_AHEAD, _LEAST_READ_AHEAD
+    return FlowLimits(
+        max_messages=min(max(limits.max_messages * _QUEUES_READ_AHEAD, least.max_messages), most.max_messages),
+        max_bytes=min(max(limits.max_bytes // 4, least.max_bytes), most.max_bytes),
+    )
 
 
 def producer_configuration(config: KafkaConfig) -> dict[str, Any]:
@@ -225,12 +241,6 @@ def _group(config: KafkaConfig, theirs: Mapping[str, Any]) -> dict[str, Any]:
         # The client refuses one below the session timeout.
         "max.poll.interval.ms": max(_POLL_INTERVAL_MS, session_timeout_ms),
     }
-
-
-def _prefetch_kbytes(config: KafkaConfig) -> int:
-    """The client's own buffer: no larger than ours, so that a small ``queue_max_bytes`` makes a small process."""
-    ours = config.parallel_consumer.queue_max_bytes // 1024
-    return min(max(ours, _LEAST_PREFETCH_KBYTES), _MOST_PREFETCH_KBYTES)
 
 
 def _users_mapping(config: KafkaConfig, *, without: frozenset[str]) -> dict[str, Any]:

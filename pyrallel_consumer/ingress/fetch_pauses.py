@@ -1,6 +1,7 @@
 """Why partitions are not fetched: the loop may want it of each, and some reasons hold for all.
 
-A partition is fetched exactly while there is no reason at all not to. Belongs to the poll thread; knows no epochs:
+A partition is fetched exactly while there is no reason at all not to; what was read ahead of it is held back while the
+loop wants it paused. Belongs to the poll thread; knows no epochs:
 whoever calls has checked them.
 """
 
@@ -14,6 +15,7 @@ from confluent_kafka import Consumer, KafkaException
 from confluent_kafka import TopicPartition as ClientPartition
 
 from pyrallel_consumer.control_plane.assignments import Assignments
+from pyrallel_consumer.control_plane.read_ahead import ReadAhead
 from pyrallel_consumer.dto import TopicPartition
 
 LOGGER: Final = logging.getLogger("pyrallel_consumer.ingress")
@@ -28,8 +30,9 @@ MOST_WAKING_SEEKS: Final = 64
 class FetchPauses:
     """The reasons, and the client's pauses that follow from them for what is in ``assignments``."""
 
-    def __init__(self, assignments: Assignments) -> None:
+    def __init__(self, assignments: Assignments, read_ahead: ReadAhead) -> None:
         self._assignments = assignments
+        self._read_ahead = read_ahead
         self._everywhere: set[str] = set()
         self._by_loop: set[TopicPartition] = set()
 
@@ -37,12 +40,14 @@ class FetchPauses:
         """Fetch ``tp`` no more: the loop wants it. No effect if it wanted it before."""
         if tp not in self._by_loop:
             self._by_loop.add(tp)
+            self._read_ahead.hold(tp)
             self._tell(client, [tp])
 
     def resume(self, client: Consumer, tp: TopicPartition) -> None:
         """Fetch ``tp`` again for all the loop has against it. No effect if it had nothing."""
         if tp in self._by_loop:
             self._by_loop.remove(tp)
+            self._read_ahead.resume(tp)
             self._wake(client, self._tell(client, [tp]))
 
     def pause_all(self, client: Consumer, reason: str) -> None:
@@ -86,7 +91,8 @@ class FetchPauses:
     def _wake(self, client: Consumer, resumed: Sequence[ClientPartition]) -> None:
         """Have the client fetch at once: with nothing to fetch its thread sleeps for up to a second, resumed or not.
 
-        A seek wakes it. It goes where the client would go on by itself, and asks nothing of the broker.
+        A seek wakes it. It goes where the client would go on by itself, after all that was read, and asks nothing of
+        the broker.
         """
         for partition in resumed[:MOST_WAKING_SEEKS]:
             next_offset = self._assignments.next_offset_of(TopicPartition(partition.topic, partition.partition))

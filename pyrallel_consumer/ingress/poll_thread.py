@@ -1,7 +1,8 @@
 """The poll thread: the only place where calls on the client are made, its construction and close included.
 
-One turn of it obeys the commands that came, asks the gate, and reads once or sleeps. It stamps what it reads with the
-epochs of its ``Assignments`` and hands it on in pieces; it decides nothing about order, retries or what to commit.
+One turn of it obeys the commands that came, asks the gate, reads ahead once or sleeps, and hands on what the loop
+allows. It stamps what it reads with the epochs of its ``Assignments``; it decides nothing about order, retries or what
+to commit.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from confluent_kafka import Consumer, KafkaError, KafkaException
 from pyrallel_consumer.control_plane.assignments import Assignments
 from pyrallel_consumer.control_plane.backpressure import FetchGate, GateState
 from pyrallel_consumer.control_plane.events import PollerClosed, PollerFailed
+from pyrallel_consumer.control_plane.policies import FlowLimits
+from pyrallel_consumer.control_plane.read_ahead import ReadAhead
 from pyrallel_consumer.control_plane.start_offset import Reset
 from pyrallel_consumer.control_plane.subscription import Subscription
-from pyrallel_consumer.ingress.client import is_cooperative
+from pyrallel_consumer.ingress.client import MOST_READ_AHEAD, is_cooperative
 from pyrallel_consumer.ingress.client_errors import translate_client_error
 from pyrallel_consumer.ingress.client_events import ClientEvents
 from pyrallel_consumer.ingress.commits import Commits
@@ -37,7 +40,7 @@ from pyrallel_consumer.ingress.topic_lookup import TopicLookup
 LOGGER: Final = logging.getLogger("pyrallel_consumer.ingress")
 # How long a command may have to wait for its turn while there is nothing to read.
 POLL_SECONDS: Final = 0.05
-# While paused a grant is waited for: the thread looks more often.
+# While paused the client is looked at for rebalances only.
 PAUSED_POLL_SECONDS: Final = 0.02
 # What the wait for the loop's answer may take beyond the grace: the loop is late, and cancelled work takes its time.
 ANSWER_MARGIN_SECONDS: Final = 1.0
@@ -52,15 +55,16 @@ class PollerPolicy:
     """How the poll thread reads and waits; ``start_timeout_seconds`` bounds the wait for a first broker's answer."""
 
     poll_batch_size: int = 1000
+    read_ahead: FlowLimits = MOST_READ_AHEAD
     revoke_grace_seconds: float = 0.5
     start_timeout_seconds: float = 10.0
     pattern_refresh_seconds: float = 30.0
 
 
 class PollThread:
-    """What runs on the thread. Other threads put commands, and write the two plain numbers; nothing else.
+    """What runs on the thread. Other threads put commands, and write one plain number; nothing else.
 
-    ``granted`` is how many messages the loop allows in all, since the beginning; ``reader_limit`` bounds one read.
+    ``granted`` is how many messages the loop allows in all, since the beginning.
     """
 
     def __init__(
@@ -73,7 +77,6 @@ class PollThread:
         clock: Callable[[], float],
     ) -> None:
         self.granted = 0
-        self.reader_limit = policy.poll_batch_size
         self.is_held = False
         self.commands: SimpleQueue[Callable[[Consumer], None]] = SimpleQueue()
         self.ending = Ending()
@@ -86,15 +89,17 @@ class PollThread:
         self._gate = FetchGate()
         throttle = LogThrottle(LOGGER, clock)
         self.assignments = Assignments()
-        self.pauses = FetchPauses(self.assignments)
+        self.read_ahead = ReadAhead(policy.read_ahead)
+        self.pauses = FetchPauses(self.assignments, self.read_ahead)
         self.commits = Commits(self.assignments, clock, throttle)
         self.events = ClientEvents(clock, throttle, self._fail_with)
-        self.reader = Reader(self.assignments, self.events, clock, self.deliver)
+        self.reader = Reader(self.assignments, self.read_ahead, self.events, clock, self.deliver)
         answer_seconds = policy.revoke_grace_seconds + ANSWER_MARGIN_SECONDS
         self.rebalance = Rebalance(
             is_cooperative=is_cooperative(configuration),
             grace_seconds=answer_seconds,
             assignments=self.assignments,
+            read_ahead=self.read_ahead,
             starts=StartSearch(_reset(configuration), self.ending, clock, throttle),
             commits=self.commits,
             pauses=self.pauses,
@@ -164,7 +169,8 @@ class PollThread:
     # Commands
 
     def stop_fetching(self, client: Consumer) -> None:
-        """Fetch nothing more, whatever is granted."""
+        """Fetch and hand on nothing more, whatever is granted."""
+        self.read_ahead.stop()
         self.pauses.pause_all(client, STOPPING)
 
     def close(self, client: Consumer, seconds: float) -> None:
@@ -190,24 +196,37 @@ class PollThread:
             if self._is_over:
                 return
         now = self._clock()
-        credit = self.granted - self.reader.messages
-        state = self._gate.step(credit, now)
+        room = self.read_ahead.room
+        state = self._gate.step(room, now)
         if state is GateState.READ:
             self.pauses.resume_all(client, LOAD)
-            self.reader.read(client, min(credit, self.reader_limit, self._policy.poll_batch_size), POLL_SECONDS)
+            self._read(client, min(room, self._policy.poll_batch_size), POLL_SECONDS)
         elif state is GateState.HOLD:
             self._hold(client, self._gate.hold_remaining(now))
         else:
             self.pauses.pause_all(client, LOAD)
-            self.reader.read(client, 1, PAUSED_POLL_SECONDS)
+            self._read(client, 1, PAUSED_POLL_SECONDS)
+        self.reader.hand_on(self._credit)
         topics = self._lookup.again(client, now)
         if topics is not None:
             self._subscribe(client, topics)
 
+    @property
+    def _credit(self) -> int:
+        return self.granted - self.reader.messages
+
+    def _read(self, client: Consumer, limit: int, seconds: float) -> None:
+        """Wait for the client only while nothing else could be done: a grant is not heard of inside it."""
+        if not self.read_ahead.has_ready:
+            self.reader.read(client, limit, seconds)
+        elif not self.reader.read(client, limit, 0):
+            self._hold(client, seconds)
+
     def _hold(self, client: Consumer, seconds: float) -> None:
+        """Sleep until there is a command, or something may be handed on."""
         self.is_held = True  # from here on grant() puts a command, so no grant is overslept
         try:
-            if self.granted > self.reader.messages:
+            if self._credit > 0 and self.read_ahead.has_ready:
                 return
             command = self.commands.get(timeout=seconds)
         except Empty:

@@ -1,4 +1,4 @@
-"""One read after the other: messages out of the client, stamped and cut by partition, into the loop's inbox.
+"""One read after the other: messages out of the client, cut by partition, read ahead, and into the loop's inbox.
 
 The way of every message, so nothing here is done per message but one look for errors and the cut itself. Belongs to the
 poll thread.
@@ -14,7 +14,7 @@ from confluent_kafka import TopicPartition as ClientPartition
 
 from pyrallel_consumer import dto
 from pyrallel_consumer.control_plane.assignments import Assignments
-from pyrallel_consumer.control_plane.events import Delivered
+from pyrallel_consumer.control_plane.read_ahead import ReadAhead
 from pyrallel_consumer.dto import TopicPartition
 from pyrallel_consumer.ingress.client_events import ClientEvents
 
@@ -28,34 +28,47 @@ class Reader:
     def __init__(
         self,
         assignments: Assignments,
+        read_ahead: ReadAhead,
         events: ClientEvents,
         clock: Callable[[], float],
         deliver: Callable[[Any], None],
     ) -> None:
         self._assignments = assignments
+        self._read_ahead = read_ahead
         self._events = events
         self._clock = clock
         self._deliver = deliver
-        self._has_read = False
+        self._has_handed_on = False
         self._positions_at = clock()
         self.last_poll_at = clock()
         self.polls = 0
         self.reads = 0
         self.messages = 0
 
-    def read(self, client: Consumer, limit: int, timeout_seconds: float) -> None:
-        """Wait for one message, take what else is there up to ``limit`` in all, and hand it on.
+    def read(self, client: Consumer, limit: int, timeout_seconds: float) -> bool:
+        """Wait for one message, and take what else is there up to ``limit`` in all. Returns whether one came.
 
-        Where nothing came, all that was read before has been handed on, and the client's positions tell how far the log
-        is done with.
+        Where nothing came, the client's positions tell how far the log is done with of those partitions of which all
+        that was read has been handed on.
         """
         self.polls += 1
         first = client.poll(timeout_seconds)
         self.last_poll_at = self._clock()
         if first is None:
+            self._read_ahead.run_dry()
             self._look_at_positions(client)
+            return False
+        self._keep(self._taken(client, first, limit - 1))
+        return True
+
+    def hand_on(self, credit: int) -> None:
+        """Give the loop of what was read as much as it allows."""
+        if not self._read_ahead.has_ready:
             return
-        self._hand_on(self._taken(client, first, limit - 1))
+        for fact in self._read_ahead.take(credit, len(self._assignments)):
+            self.messages += len(fact.messages)
+            self._has_handed_on = True
+            self._deliver(fact)
 
     def poll_aside(self, client: Consumer, timeout_seconds: float) -> None:
         """Serve the client's callbacks; a message that comes is dropped, to be read by the partition's next owner."""
@@ -77,7 +90,7 @@ class Reader:
         rest.insert(0, first)
         return rest
 
-    def _hand_on(self, messages: list[Message]) -> None:
+    def _keep(self, messages: list[Message]) -> None:
         good = [message for message in messages if message.error() is None]
         if len(good) != len(messages):
             for message in messages:
@@ -85,10 +98,7 @@ class Reader:
         if not good:
             return
         self.reads += 1
-        self._has_read = True
-        for fact in self._assignments.split(cast("list[dto.Message]", good)):
-            if type(fact) is Delivered:
-                self.messages += len(fact.messages)
+        for fact in self._read_ahead.put(self._assignments.split(cast("list[dto.Message]", good))):
             self._deliver(fact)
 
     def _note_error(self, message: Message) -> None:
@@ -100,11 +110,11 @@ class Reader:
 
     def _look_at_positions(self, client: Consumer) -> None:
         now = self._clock()
-        if not self._has_read and now - self._positions_at < POSITIONS_EVERY_SECONDS:
+        if not self._has_handed_on and now - self._positions_at < POSITIONS_EVERY_SECONDS:
             return
-        self._has_read = False
+        self._has_handed_on = False
         self._positions_at = now
-        asked = [ClientPartition(tp.topic, tp.partition) for tp in self._assignments]
+        asked = [ClientPartition(tp.topic, tp.partition) for tp in self._assignments if tp not in self._read_ahead]
         if not asked:
             return
         try:

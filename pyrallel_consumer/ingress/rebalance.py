@@ -17,6 +17,7 @@ from confluent_kafka import TopicPartition as ClientPartition
 
 from pyrallel_consumer.control_plane.assignments import Assignments
 from pyrallel_consumer.control_plane.events import CommitSnapshot, Lost, RevokeAsked
+from pyrallel_consumer.control_plane.read_ahead import ReadAhead
 from pyrallel_consumer.dto import TopicPartition
 from pyrallel_consumer.ingress.commits import Commits
 from pyrallel_consumer.ingress.ending import Ending
@@ -66,6 +67,7 @@ class Rebalance:
         is_cooperative: bool,
         grace_seconds: float,
         assignments: Assignments,
+        read_ahead: ReadAhead,
         starts: StartSearch,
         commits: Commits,
         pauses: FetchPauses,
@@ -77,6 +79,7 @@ class Rebalance:
         self._is_cooperative = is_cooperative
         self._grace_seconds = grace_seconds
         self._assignments = assignments
+        self._read_ahead = read_ahead
         self._starts = starts
         self._commits = commits
         self._pauses = pauses
@@ -119,8 +122,9 @@ class Rebalance:
         return self._closing
 
     def release(self, tps: Collection[TopicPartition], why: str) -> list[tuple[TopicPartition, int]]:
-        """Strike partitions out of the book; returns those that were in it, with their epochs."""
+        """Strike partitions out of the books; returns those that were in them, with their epochs."""
         released = self._assignments.release(tps)
+        self._read_ahead.drop(tps)
         self._pauses.forget(tps)
         for tp, epoch in released:
             LOGGER.info("let go of %s: %s", tp, why, extra=_extra(tp, epoch))
@@ -149,6 +153,7 @@ class Rebalance:
             client.pause(partitions)
             return
         uncommitted = self._commit_starts(client, found)
+        self._read_ahead.drop(tps)
         for assigned in self._assignments.assign([each.start for each in found], uncommitted):
             extra = _extra(assigned.tp, assigned.epoch)
             LOGGER.info("assigned %s from offset %d", assigned.tp, assigned.start_offset, extra=extra)

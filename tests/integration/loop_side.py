@@ -151,6 +151,10 @@ class Member:
     def read_at_least(self, messages: int) -> None:
         self.side.until(lambda: self.side.count >= messages)
 
+    def until_read_ahead(self, messages: int) -> None:
+        """Wait until so many messages are read and not handed on."""
+        wait_until(lambda: self.poller.get_metrics()["messages_read_ahead"] == messages)
+
     def poll_on(self, times: int = 5) -> None:
         """Wait until the client was polled so often again."""
         polls = self.poller.get_metrics()["polls"]

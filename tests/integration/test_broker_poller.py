@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 
 import pytest
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, Producer
 from confluent_kafka import TopicPartition as ClientPartition
 
 from pyrallel_consumer.control_plane.commit_encoder import encode
@@ -25,6 +25,7 @@ from pyrallel_consumer.control_plane.events import (
     RevokeAsked,
 )
 from pyrallel_consumer.control_plane.offset_map import OffsetMap
+from pyrallel_consumer.control_plane.policies import FlowLimits
 from pyrallel_consumer.control_plane.start_offset import NoOffsetError
 from pyrallel_consumer.dto import TopicPartition
 from pyrallel_consumer.errors import (
@@ -95,13 +96,13 @@ def test_never_more_is_read_than_was_granted_and_a_new_grant_resumes(
 ) -> None:
     topic = new_topic(2)
     produce(topic, 1000, partitions=2)
-    member = Member(embedded_broker, topic, group)
+    member = Member(embedded_broker, topic, group, policy=PollerPolicy(read_ahead=FlowLimits(20, 1 << 20)))
 
     with running(member, grant=10):
         for granted in (10, 11, 500):
             member.poller.grant(granted)
             member.read_at_least(granted)
-            member.poll_on()  # it polls again only after it has given up holding back, and has paused instead
+            member.poll_on(20)  # enough to fill up what is read ahead, to give up holding back, and to pause instead
             assert member.side.count == granted
         member.poller.grant(1000)
         member.read_at_least(1000)
@@ -110,18 +111,63 @@ def test_never_more_is_read_than_was_granted_and_a_new_grant_resumes(
             assert member.side.offsets(TopicPartition(topic, partition)) == list(range(500))
 
 
-def test_a_read_takes_no_more_than_the_reader_limit(
+def test_a_read_takes_no_more_than_a_batch(
     embedded_broker: EmbeddedBroker, new_topic: Callable[[int], str], produce: Produce, group: str
 ) -> None:
     topic = new_topic(1)
     produce(topic, 200, partitions=1)
-    member = Member(embedded_broker, topic, group)
-    member.poller.set_reader_limit(7)
+    member = Member(embedded_broker, topic, group, policy=PollerPolicy(poll_batch_size=7))
 
     with running(member):
         member.read_at_least(200)
 
         assert max(len(fact.messages) for fact in member.side.of(Delivered)) == 7
+
+
+def test_a_small_credit_is_shared_by_all_partitions_however_the_client_gives_them_out(
+    own_broker: EmbeddedBroker, group: str
+) -> None:
+    own_broker.create_topic("bills", 8)
+    producer = Producer({"bootstrap.servers": own_broker.bootstrap_servers})
+    for partition in range(8):
+        for _ in range(500):
+            producer.produce("bills", b"one after the other", partition=partition)
+        assert producer.flush(DEADLINE_SECONDS) == 0
+    member = Member(own_broker, "bills", group)
+
+    with running(member, grant=0):
+        member.until_read_ahead(8 * 500)
+        member.poller.grant(80)
+        member.read_at_least(80)
+
+        assert {tp.partition: len(member.side.offsets(tp)) for tp in member.side.owned} == dict.fromkeys(range(8), 10)
+        member.poller.grant(4000)
+        member.read_at_least(4000)
+        for partition in range(8):
+            assert member.side.offsets(TopicPartition("bills", partition)) == list(range(500))
+
+
+def test_what_was_read_ahead_of_a_partition_is_not_handed_on_while_it_is_paused(
+    embedded_broker: EmbeddedBroker, new_topic: Callable[[int], str], produce: Produce, group: str
+) -> None:
+    topic = new_topic(2)
+    paused, other = TopicPartition(topic, 0), TopicPartition(topic, 1)
+    produce(topic, 100, partitions=2)
+    member = Member(embedded_broker, topic, group)
+
+    with running(member, grant=0):
+        member.until_read_ahead(100)
+        member.poller.pause(Pause(paused, member.side.owned[paused]))
+        member.commit(1, ())  # the commands are obeyed in their order
+        member.poller.grant(1000)
+        member.read_at_least(50)
+        member.poll_on()
+        assert (member.side.offsets(paused), member.side.offsets(other)) == ([], list(range(50)))
+        assert member.side.of(PositionAdvanced) == []
+
+        member.poller.resume(Resume(paused, member.side.owned[paused]))
+        member.read_at_least(100)
+        assert member.side.offsets(paused) == list(range(50))
 
 
 def test_positions_are_told_when_the_client_passed_offsets_without_messages(
@@ -194,17 +240,18 @@ def test_a_paused_partition_is_not_read_until_it_is_resumed_under_its_epoch(
 ) -> None:
     topic = new_topic(2)
     paused, other = TopicPartition(topic, 0), TopicPartition(topic, 1)
-    member = Member(embedded_broker, topic, group)
+    member = Member(embedded_broker, topic, group, policy=PollerPolicy(read_ahead=FlowLimits(20, 1 << 20)))
 
-    with running(member):
+    with running(member, grant=0):
         member.side.until(lambda: len(member.side.owned) == 2)
         epoch = member.side.owned[paused]
         member.poller.pause(Pause(paused, epoch))
         member.poller.pause(Pause(other, member.side.owned[other] + 100))  # of another epoch: no effect
-        member.poller.grant(0)  # held, then paused for load, then resumed: that must not resume `paused`
-        member.poll_on()
-        member.poller.grant(1000)
+        member.commit(1, ())  # the commands are obeyed in their order
         produce(topic, 100, partitions=2)
+        member.until_read_ahead(20)
+        member.poll_on()  # held, then paused for load, then resumed: that must not resume `paused`
+        member.poller.grant(1000)
         member.read_at_least(50)
         member.poll_on()
         assert (member.side.offsets(paused), member.side.offsets(other)) == ([], list(range(50)))

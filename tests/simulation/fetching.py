@@ -1,6 +1,7 @@
 """Reading of one consumer: where its client stands in each log, what it hands on, and what happens to it there.
 
-The real ``Assignments`` stamps and cuts what is read, under the credit that the loop side granted.
+The real ``Assignments`` stamps and cuts what is read, and the real ``ReadAhead`` hands it on under the credit that the
+loop side granted; plain lists beside it tell what it should have.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ from collections.abc import Callable
 from pyrallel_consumer.control_plane.assignments import Assignments
 from pyrallel_consumer.control_plane.events import Assigned, OffsetWentBack
 from pyrallel_consumer.control_plane.offset_map import OffsetMap
+from pyrallel_consumer.control_plane.read_ahead import ReadAhead
 from pyrallel_consumer.dto import Message, TopicPartition
-from tests.simulation.oracles import flow
+from tests.simulation.oracles import flow, reading
 from tests.simulation.scene import Scene
 from tests.simulation.watched_manager import WatchedManager
 
 
 class Fetching:
-    """``paused`` partitions are not read; ``count`` messages were handed on since the beginning."""
+    """Paused partitions are not read; ``count`` messages were handed on since the beginning."""
 
     def __init__(
         self,
@@ -27,8 +29,10 @@ class Fetching:
         manager: WatchedManager,
         deliver: Callable[[object], None],
     ) -> None:
-        self.paused: set[TopicPartition] = set()
         self.count = 0
+        self.read_ahead = ReadAhead(scene.scenario.read_ahead)
+        self._paused: set[TopicPartition] = set()
+        self._unheard: dict[TopicPartition, list[Message]] = {}
         self._scene = scene
         self._name = name
         self._assignments = assignments
@@ -41,13 +45,23 @@ class Fetching:
         """Read this partition from its start."""
         self._positions[assigned.tp] = assigned.start_offset
         self._restored[assigned.tp] = assigned.restored
-        self.paused.discard(assigned.tp)
+        self._unheard[assigned.tp] = []
 
     def end(self, tp: TopicPartition) -> None:
         """Read this partition no more."""
         self._positions.pop(tp, None)
         self._restored.pop(tp, None)
-        self.paused.discard(tp)
+        self._unheard.pop(tp, None)
+        self._paused.discard(tp)
+        self.read_ahead.drop([tp])
+
+    def pause(self, tp: TopicPartition) -> None:
+        self._paused.add(tp)
+        self.read_ahead.hold(tp)
+
+    def resume(self, tp: TopicPartition) -> None:
+        self._paused.discard(tp)
+        self.read_ahead.resume(tp)
 
     def truncated(self, tp: TopicPartition, offset: int) -> None:
         """The log was cut at ``offset`` and has a new record there; a client that was beyond begins again there."""
@@ -71,11 +85,13 @@ class Fetching:
         """Partitions of which not all that an earlier owner had seen was read yet."""
         return [tp for tp, restored in self._restored.items() if self._positions[tp] < restored.top]
 
-    def read(self, credit: int) -> None:
-        """One read, of at most ``credit`` messages, from whichever partitions chance takes."""
+    def read(self, room: int) -> None:
+        """One read, of at most ``room`` messages, from whichever partitions chance takes."""
         random, logs = self._scene.random, self._scene.logs
-        room = random.randint(1, max(1, min(credit, self._scene.scenario.poll_batch_size)))
-        tps = [tp for tp in self._assignments if tp not in self.paused]
+        ready = sum(len(messages) for tp, messages in self._unheard.items() if tp not in self._paused)
+        reading.rule_20_reads_ahead_within_bounds(ready, self._scene.scenario.read_ahead.max_messages)
+        room = random.randint(1, max(1, min(room, self._scene.scenario.poll_batch_size)))
+        tps = [tp for tp in self._assignments if tp not in self._paused]
         random.shuffle(tps)
         messages: list[Message] = []
         for tp in tps:
@@ -85,13 +101,33 @@ class Fetching:
                 self._positions[tp] = records[-1].offset() + 1
             messages.extend(records)
         if not messages:
+            self.read_ahead.run_dry()
             self._look_at_positions()
-        for fact in self._assignments.split(messages):
+            return
+        facts = self._assignments.split(messages)
+        for fact in facts:
+            unheard = self._unheard[fact.tp]
             if isinstance(fact, OffsetWentBack):
-                self._went_back(fact)
+                unheard[:] = [message for message in unheard if message.offset() < fact.offset]
             else:
-                self.count += len(getattr(fact, "messages", ()))
+                unheard.extend(fact.messages)
+        for fact in self.read_ahead.put(facts):
+            self._went_back(fact)
             self._deliver(fact)
+
+    def hand_on(self, credit: int) -> None:
+        """What was read goes to the loop, as far as it allows."""
+        facts = self.read_ahead.take(credit, len(self._assignments))
+        reading.rule_20_no_more_than_granted(facts, credit)
+        for fact in facts:
+            current_epoch = self._scene.current_epochs.get((self._name, fact.tp))
+            reading.rule_6_hands_on_only_what_is_assigned(fact, current_epoch)
+            reading.rule_10_hands_nothing_on_of_paused_partitions(fact, self._paused)
+            reading.rule_13_hands_on_in_the_order_of_the_log(fact, self._unheard[fact.tp])
+            del self._unheard[fact.tp][: len(fact.messages)]
+            self.count += len(fact.messages)
+            self._deliver(fact)
+        reading.rule_20_nothing_is_forgotten(self.read_ahead, self._unheard)
         inbox = self.count - self._manager.taken
         unfinished = sum(len(shadow.unfinished) for shadow in self._manager.shadows.values())
         flow.rule_20_load_is_bounded(inbox + unfinished, self._scene.scenario.work.limits.max_messages)
@@ -104,6 +140,8 @@ class Fetching:
 
     def _look_at_positions(self) -> None:
         for tp in self._assignments:
+            if tp in self.read_ahead:
+                continue
             log = self._scene.logs[tp]
             if not log.read(self._positions[tp], 1):
                 self._positions[tp] = max(self._positions[tp], log.high)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pyrallel_consumer.control_plane.assignments import Assignments
-from pyrallel_consumer.control_plane.backpressure import Backpressure, FairShares, FetchGate, GateState
+from pyrallel_consumer.control_plane.backpressure import Backpressure, FairShares
 from pyrallel_consumer.control_plane.drain import Drain, DrainStep
 from pyrallel_consumer.control_plane.events import LetterAnswer
 from pyrallel_consumer.control_plane.failure_circuit import FailureCircuit
@@ -140,11 +140,6 @@ def a_dead_letter_settles_before_its_acknowledgement(patch: pytest.MonkeyPatch) 
 def the_limit_is_ignored(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Backpressure, "room", lambda backpressure, load: 100)
     patch.setattr(FairShares, "room", lambda *args: 100)
-
-
-@planted
-def the_credit_is_ignored(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(FetchGate, "step", lambda gate, credit, now: GateState.READ)
 
 
 @planted

@@ -1,6 +1,6 @@
-"""The poll thread of one consumer, turn by turn: the real ``Assignments``, ``FetchGate`` and ``resolve`` at work.
+"""The poll thread of one consumer, turn by turn: real ``Assignments``, ``ReadAhead``, ``FetchGate`` and ``resolve``.
 
-Mirrors what the ingress does around them: commands, reads under the granted credit, rebalance callbacks with their
+Mirrors what the ingress does around them: commands, reads ahead of the granted credit, rebalance callbacks with their
 bounded wait, commits filtered just before they are sent. Only ``turn`` makes it go on.
 """
 
@@ -69,7 +69,6 @@ class PollSide:
         self._asked_at: dict[int, float] = {}
         self._unanswered: dict[int, tuple[Commit, float]] = {}
         self._farewell: Farewell | None = None
-        self._is_stopping = False
         self._is_closing = False
 
     # What the loop side calls
@@ -88,7 +87,7 @@ class PollSide:
         self._commands.append(command)
 
     def stop_fetching(self) -> None:
-        self._is_stopping = True
+        self.fetching.read_ahead.stop()
 
     def close(self) -> None:
         self._is_closing = True
@@ -109,12 +108,14 @@ class PollSide:
         if self._is_closing:
             self._begin_close()
             return
-        state = self._gate.step(0 if self._is_stopping else self.credit, self._scene.clock.now)
-        if state is GateState.HOLD:
-            return
-        self._serve_mail()
+        room = self.fetching.read_ahead.room
+        state = self._gate.step(room, self._scene.clock.now)
+        if state is not GateState.HOLD:
+            self._serve_mail()
         if state is GateState.READ and self._farewell is None:
-            self.fetching.read(self.credit)
+            self.fetching.read(room)
+        if self._farewell is None:
+            self.fetching.hand_on(self.credit)
 
     def answer(self, number: int, errors: dict[TopicPartition, str | None]) -> None:
         """The client heard the broker's word on an asynchronous commit."""
@@ -132,8 +133,8 @@ class PollSide:
         if isinstance(command, Commit):
             self._send(command)
         elif self._assignments.is_current(command.tp, command.epoch):
-            paused = self.fetching.paused
-            (paused.add if isinstance(command, Pause) else paused.discard)(command.tp)
+            fetching = self.fetching
+            (fetching.pause if isinstance(command, Pause) else fetching.resume)(command.tp)
 
     def _send(self, command: Commit) -> None:
         live = self._live(command.snapshots)

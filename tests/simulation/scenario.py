@@ -44,6 +44,7 @@ class Scenario:
     retry: RetryPolicy
     slots: int
     poll_batch_size: int
+    read_ahead: FlowLimits
     commit_interval_seconds: float
     give_up_seconds: float
     grace_seconds: float
@@ -102,6 +103,7 @@ def draw(random: Random, steps: int) -> Scenario:
         ),
         slots=random.choice((1, 2, 4, 8, 20)),
         poll_batch_size=random.choice((1, 4, 10, 40)),
+        read_ahead=FlowLimits(random.choice((1, 8, 40, 200)), random.choice((2_000, 1_000_000, 1_000_000))),
         commit_interval_seconds=random.choice((0.0, 0.05, 0.3)),
         give_up_seconds=1.5,
         grace_seconds=random.choice((0.0, 0.1, 0.5)),

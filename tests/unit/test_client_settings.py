@@ -30,6 +30,7 @@ from pyrallel_consumer.ingress.client import (
     consumer_configuration,
     is_cooperative,
     producer_configuration,
+    read_ahead_limits,
 )
 from pyrallel_consumer.ingress.client_errors import translate_client_error
 
@@ -139,13 +140,25 @@ def test_heartbeats_and_poll_interval_fit_the_session_timeout(session_timeout_ms
 
 
 @pytest.mark.parametrize(
-    ("queue_max_bytes", "prefetch_kbytes"),
-    [(1, 1024), (1 << 20, 1024), (8 << 20, 8192), (64 << 20, 32_768), (1 << 40, 32_768)],
+    ("queue_max_bytes", "kbytes"),
+    [(1, 1024), (1 << 20, 1024), (8 << 20, 2048), (64 << 20, 16_384), (1 << 40, 16_384)],
 )
-def test_what_the_client_reads_ahead_fits_our_own_buffer(queue_max_bytes: int, prefetch_kbytes: int) -> None:
+def test_what_is_fetched_and_not_handed_on_is_small_where_our_own_buffer_is(queue_max_bytes: int, kbytes: int) -> None:
     config = KafkaConfig()
     config.parallel_consumer.queue_max_bytes = queue_max_bytes
-    assert consumer_configuration(config)["queued.max.messages.kbytes"] == prefetch_kbytes
+    configuration = consumer_configuration(config)
+
+    assert configuration["queued.max.messages.kbytes"] == kbytes
+    assert configuration["fetch.max.bytes"] == kbytes * 1024
+    assert read_ahead_limits(config).max_bytes == kbytes * 1024
+    Consumer(configuration | {"bootstrap.servers": NOBODY_LISTENS, "logger": logging.getLogger("quiet")}).close()
+
+
+@pytest.mark.parametrize(("queue_max_messages", "messages"), [(1, 1000), (500, 2000), (5000, 20_000), (10**6, 20_000)])
+def test_the_poll_thread_reads_a_few_buffers_ahead(queue_max_messages: int, messages: int) -> None:
+    config = KafkaConfig()
+    config.parallel_consumer.queue_max_messages = queue_max_messages
+    assert read_ahead_limits(config).max_messages == messages
 
 
 def test_larger_messages_make_larger_fetches() -> None:

@@ -10,9 +10,12 @@ from confluent_kafka import TopicPartition as ClientPartition
 
 from pyrallel_consumer.control_plane.assignments import Assignments
 from pyrallel_consumer.control_plane.offset_map import OffsetMap
+from pyrallel_consumer.control_plane.policies import FlowLimits
+from pyrallel_consumer.control_plane.read_ahead import ReadAhead
 from pyrallel_consumer.control_plane.start_offset import Start
 from pyrallel_consumer.dto import TopicPartition
 from pyrallel_consumer.ingress.fetch_pauses import LOAD, STOPPING, FetchPauses
+from pyrallel_consumer.testing import PlainMessage
 
 A, B, C = (TopicPartition("orders", partition) for partition in range(3))
 
@@ -50,7 +53,8 @@ class Rig:
         self.client = cast("Consumer", self.scripted)
         self.assignments = Assignments()
         self.assign(A, B)
-        self.pauses = FetchPauses(self.assignments)
+        self.read_ahead = ReadAhead(FlowLimits())
+        self.pauses = FetchPauses(self.assignments, self.read_ahead)
 
     def assign(self, *tps: TopicPartition) -> None:
         self.assignments.assign([Start(tp, 10 + tp.partition, OffsetMap(10, 10)) for tp in tps])
@@ -92,6 +96,17 @@ def test_a_resumed_partition_is_sent_where_it_goes_on_anyway_so_that_the_client_
     rig.pauses.resume_all(rig.client, LOAD)
 
     assert rig.scripted.seeks == {B: 11}
+
+
+def test_what_was_read_ahead_waits_while_the_loop_wants_its_partition_paused(rig: Rig) -> None:
+    rig.read_ahead.put(rig.assignments.split([PlainMessage(A.topic, A.partition, 10)]))
+    rig.pauses.pause_all(rig.client, LOAD)
+    for_load = rig.read_ahead.has_ready
+    rig.pauses.pause(rig.client, A)
+    paused = rig.read_ahead.has_ready
+    rig.pauses.resume(rig.client, A)
+
+    assert (for_load, paused, rig.read_ahead.has_ready) == (True, False, True)
 
 
 def test_a_new_partition_is_paused_for_what_holds_for_all(rig: Rig) -> None:

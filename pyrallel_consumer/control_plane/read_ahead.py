@@ -1,0 +1,251 @@
+"""What was read and not handed on yet, by partition: the client gives long runs of one, the loop is to have of all.
+
+Belongs to the poll thread. Bounded in messages and in bytes; what the loop allows is served to the partitions in turn.
+Offsets that come again cut what is kept here, so the loop always knows every epoch that it will be asked about.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from pyrallel_consumer.control_plane.events import Delivered, OffsetWentBack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pyrallel_consumer.control_plane.policies import FlowLimits
+    from pyrallel_consumer.dto import Message, TopicPartition
+
+LOW = 0.75
+"""Once full, nothing is read until so much of the bounds is left: the client gives large reads more cheaply."""
+
+SPARED = 0.125
+"""Part of the bounds that partitions which may be handed on have to themselves, whatever is kept of held ones."""
+
+LEAST_SLICE = 32
+
+
+class _Pace(Enum):
+    """How freely messages are handed on, seen from what the client has."""
+
+    DRY = "the client had nothing more: no other partition is to be waited for"
+    FILLING = "it gives and gives: what is next may be another partition"
+    FULL = "as much was read ahead as may be"
+
+
+class _Lane:
+    """What is kept of one partition: runs as they were read, each with its bytes."""
+
+    __slots__ = ("epoch", "messages", "runs", "size_bytes", "tp")
+
+    def __init__(self, tp: TopicPartition) -> None:
+        self.tp = tp
+        self.epoch = 0
+        self.runs: deque[tuple[list[Message], int]] = deque()
+        self.messages = 0
+        self.size_bytes = 0
+
+    def put(self, run: list[Message], size_bytes: int) -> None:
+        self.runs.append((run, size_bytes))
+        self.messages += len(run)
+        self.size_bytes += size_bytes
+
+    def take(self, most: int) -> list[Message]:
+        """From one run; part of a run counts as so much of its bytes."""
+        run, size_bytes = self.runs.popleft()
+        piece = run
+        if len(run) > most:
+            piece = run[:most]
+            kept_bytes = size_bytes - size_bytes * most // len(run)
+            del run[:most]
+            self.runs.appendleft((run, kept_bytes))
+            size_bytes -= kept_bytes
+        self.messages -= len(piece)
+        self.size_bytes -= size_bytes
+        return piece
+
+    def cut(self, offset: int) -> None:
+        """Forget everything from ``offset`` on."""
+        runs, self.runs = self.runs, deque()
+        self.messages = self.size_bytes = 0
+        for run, _ in runs:
+            kept = [message for message in run if message.offset() < offset]
+            if kept:
+                self.put(kept, _size(kept))
+
+
+class ReadAhead:
+    """``messages`` and their ``size_bytes`` (of values) are kept, those of held partitions included.
+
+    A full one is filled up again when ``LOW`` is left of it. Held partitions keep what they have; they leave the others
+    at least ``SPARED`` of the bounds, so that both together may pass the bounds by that.
+    """
+
+    def __init__(self, limits: FlowLimits) -> None:
+        self._limits = limits
+        self._lanes: dict[TopicPartition, _Lane] = {}  # none of them is empty
+        self._turns: deque[_Lane] = deque()  # those that are not held, the next one first
+        self._held: set[TopicPartition] = set()
+        self._message_bytes = 0.0
+        self._pace = _Pace.DRY
+        self._is_full = False
+        self._is_stopped = False
+        self.messages = 0
+        self.size_bytes = 0
+
+    def __contains__(self, tp: TopicPartition) -> bool:
+        return tp in self._lanes
+
+    @property
+    def has_ready(self) -> bool:
+        """Whether there is something that may be handed on."""
+        return bool(self._turns) and not self._is_stopped
+
+    @property
+    def room(self) -> int:
+        """How many more messages may be read now. One, while nobody knows how large messages are."""
+        part, others = self._part(self.messages, self.size_bytes), self._ready_part()
+        if self._is_full:
+            self._is_full = part > LOW and others > SPARED / 2
+        else:
+            self._is_full = part >= 1.0 and others >= SPARED
+        if self._is_full:
+            self._pace = _Pace.FULL
+            return 0
+        if not self._message_bytes:
+            return 1
+        free = max(1.0 - part, SPARED - others)
+        return max(1, int(min(free * self._limits.max_messages, free * self._limits.max_bytes / self._message_bytes)))
+
+    def put(self, facts: Iterable[Delivered | OffsetWentBack]) -> list[OffsetWentBack]:
+        """Keep what was read, in its order; returns what the loop must hear of now.
+
+        What the loop has not had cannot go back: a new epoch begins at the first offset kept here, where that is lower.
+        """
+        if self._pace is _Pace.DRY:
+            self._pace = _Pace.FILLING
+        told = []
+        for fact in facts:
+            if isinstance(fact, Delivered):
+                self._keep(fact)
+            else:
+                told.append(self._go_back(fact))
+        return told
+
+    def run_dry(self) -> None:
+        """The client has nothing more at the moment."""
+        self._pace = _Pace.DRY
+
+    def take(self, credit: int, partitions: int) -> list[Delivered]:
+        """At most ``credit`` messages, to be handed on in this order: of each partition in turn, and alike.
+
+        While more of them may come, none of the ``partitions`` that are assigned gets more than its part of the credit.
+        """
+        facts: list[Delivered] = []
+        is_filling = self._pace is _Pace.FILLING
+        turns = self._turns
+        while credit > 0 and self.has_ready:
+            share = max(1, credit // len(turns))
+            if is_filling:
+                share = min(share, max(LEAST_SLICE, credit // max(1, partitions)))
+            for _ in range(min(len(turns), credit)):
+                credit -= self._serve(turns.popleft(), share, facts)
+            if is_filling:
+                break
+        return facts
+
+    def hold(self, tp: TopicPartition) -> None:
+        """Hand nothing of ``tp`` on until ``resume``."""
+        self._held.add(tp)
+        lane = self._lanes.get(tp)
+        if lane is not None and lane in self._turns:
+            self._turns.remove(lane)
+
+    def resume(self, tp: TopicPartition) -> None:
+        """Take a ``hold`` back. No effect if there is none."""
+        if tp in self._held:
+            self._held.remove(tp)
+            lane = self._lanes.get(tp)
+            if lane is not None:
+                self._turns.append(lane)
+
+    def drop(self, tps: Iterable[TopicPartition]) -> None:
+        """Forget what is kept of partitions, and that they were held: they are not ours any more."""
+        for tp in tps:
+            lane = self._lanes.get(tp)
+            if lane is not None:
+                self._count(lane, -1)
+                self._remove(lane)
+            self._held.discard(tp)
+
+    def stop(self) -> None:
+        """Hand on nothing more, whatever is kept."""
+        self._is_stopped = True
+
+    def _serve(self, lane: _Lane, most: int, facts: list[Delivered]) -> int:
+        """``lane`` has been taken out of the turns; returns how many messages it gave."""
+        self._count(lane, -1)
+        left = most
+        while left and lane.runs:
+            piece = lane.take(left)
+            left -= len(piece)
+            facts.append(Delivered(lane.tp, lane.epoch, piece))
+        self._count(lane, 1)
+        if lane.runs:
+            self._turns.append(lane)
+        else:
+            del self._lanes[lane.tp]
+        return most - left
+
+    def _keep(self, fact: Delivered) -> None:
+        lane = self._lanes.get(fact.tp)
+        if lane is None:
+            lane = self._lanes[fact.tp] = _Lane(fact.tp)
+            if fact.tp not in self._held:
+                self._turns.append(lane)
+        size_bytes = _size(fact.messages)
+        lane.epoch = fact.epoch
+        lane.put(fact.messages, size_bytes)
+        self.messages += len(fact.messages)
+        self.size_bytes += size_bytes
+        mean = max(1.0, size_bytes / len(fact.messages))
+        self._message_bytes = max(mean, self._message_bytes + (mean - self._message_bytes) / 16)
+
+    def _go_back(self, fact: OffsetWentBack) -> OffsetWentBack:
+        lane = self._lanes.get(fact.tp)
+        if lane is None:
+            return fact
+        first = lane.runs[0][0][0].offset()
+        self._count(lane, -1)
+        lane.cut(fact.offset)
+        lane.epoch = fact.epoch
+        self._count(lane, 1)
+        if not lane.runs:
+            self._remove(lane)
+        return replace(fact, offset=min(first, fact.offset))
+
+    def _remove(self, lane: _Lane) -> None:
+        del self._lanes[lane.tp]
+        if lane.tp not in self._held:
+            self._turns.remove(lane)
+
+    def _count(self, lane: _Lane, sign: int) -> None:
+        self.messages += sign * lane.messages
+        self.size_bytes += sign * lane.size_bytes
+
+    def _part(self, messages: int, size_bytes: int) -> float:
+        """The part of the bounds that so much takes."""
+        return max(messages / self._limits.max_messages, size_bytes / self._limits.max_bytes)
+
+    def _ready_part(self) -> float:
+        """The part of the bounds that partitions take which may be handed on."""
+        held = [self._lanes[tp] for tp in self._held if tp in self._lanes]
+        held_messages, held_bytes = sum(lane.messages for lane in held), sum(lane.size_bytes for lane in held)
+        return self._part(self.messages - held_messages, self.size_bytes - held_bytes)
+
+
+def _size(messages: list[Message]) -> int:
+    return sum(map(len, messages))
