@@ -1,0 +1,25 @@
+"""A plain worker for worker processes, each of which keeps a journal of its own, named after its process id."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from pyrallel_consumer import WorkItem
+from tests.kafka.journal import SUFFIX, Journal
+
+_journals: dict[Path, Journal] = {}
+
+
+def process_worker(folder: Path, work_ms: float, item: WorkItem) -> None:
+    """Notes that it runs, takes its time, and notes that it has ended."""
+    if folder not in _journals:
+        _journals[folder] = Journal(folder, str(os.getpid()))
+    with _journals[folder].run(item):
+        time.sleep(work_ms / 1000)
+
+
+def pids(folder: Path) -> set[int]:
+    """Process ids of all that ever ran there."""
+    return {int(path.stem) for path in folder.glob(f"*{SUFFIX}")}
