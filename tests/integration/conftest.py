@@ -6,6 +6,8 @@ Tests that inject faults start a broker of their own: the others share this one.
 from __future__ import annotations
 
 import itertools
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -94,3 +96,14 @@ def producing_to(bootstrap_servers: str) -> Produce:
         assert (unanswered, refused) == (0, [])
 
     return produce
+
+
+@pytest.fixture
+def no_thread_is_left() -> Iterator[None]:
+    """Whatever a test does to a consumer, its threads end by themselves."""
+    yield
+    deadline = time.monotonic() + DELIVERY_TIMEOUT_SECONDS
+    pause = threading.Event()
+    while left := [thread.name for thread in threading.enumerate() if thread.name.startswith("pyrallel-")]:
+        assert time.monotonic() < deadline, f"left: {left}"
+        pause.wait(0.02)

@@ -50,6 +50,10 @@ async def until(holds: Callable[[], object], what: Callable[[], object] = lambda
         await asyncio.sleep(0.005)
 
 
+async def ignore(item: WorkItem) -> None:
+    """A worker that is done at once."""
+
+
 class Book:
     """Every run of the worker: (id, attempt) as it ``started`` and ``ended``, and ``by_key`` offsets as they began."""
 

@@ -3,48 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import logging
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
 
 from pyrallel_consumer import (
     AuthenticationError,
-    BrokerError,
     BrokerUnreachableError,
-    CompletionChannel,
     ConfigurationError,
     EmbeddedBroker,
-    InvariantViolation,
     PyrallelConsumer,
     StateError,
     UnknownTopicError,
     WorkItem,
 )
 from tests.integration.conftest import Produce, producing_to
-from tests.integration.consuming import PATIENCE_SECONDS, Book, committed, execution, kafka, new_group, until
+from tests.integration.consuming import Book, committed, execution, ignore, kafka, new_group, until
 from tests.third_party_engine import ThirdPartyEngine
 
 NewTopic = Callable[[int], str]
 
-
-async def ignore(item: WorkItem) -> None:
-    """A worker that is done at once."""
-
-
-@pytest.fixture(autouse=True)
-def no_thread_is_left() -> Iterator[None]:
-    """Whatever a test does to a consumer, its threads end by themselves."""
-    yield
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    pause = threading.Event()
-    while left := [thread.name for thread in threading.enumerate() if thread.name.startswith("pyrallel-")]:
-        assert time.monotonic() < deadline, f"left: {left}"
-        pause.wait(0.02)
+pytestmark = pytest.mark.usefixtures("no_thread_is_left")
 
 
 @pytest.fixture
@@ -348,208 +329,3 @@ async def test_an_engine_that_cannot_start_fails_the_start_before_anything_is_co
 
     with pytest.raises(ConfigurationError, match="no such accelerator"):
         await PyrallelConsumer(kafka(nowhere, new_group()), None, "orders", engine=engine).start()
-
-
-# Fatal errors while it runs
-
-
-async def test_a_broken_engine_stops_the_consumer_without_a_commit_and_with_its_own_error(
-    embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce
-) -> None:
-    topic, group = new_topic(1), new_group()
-    produce(topic, 5)
-    error = RuntimeError("submit must not raise")
-
-    def break_down(channel: object, item: WorkItem) -> None:
-        if item.offset == 3:
-            raise error
-
-    consumer = PyrallelConsumer(
-        kafka(embedded_broker.bootstrap_servers, group), None, topic, engine=ThirdPartyEngine(break_down)
-    )
-    await consumer.start()
-
-    with pytest.raises(RuntimeError) as raised:
-        await consumer.wait_closed()
-    assert raised.value is error
-    with pytest.raises(RuntimeError):
-        await consumer.stop()
-    assert committed(embedded_broker.bootstrap_servers, group, topic) == [0]
-
-
-async def test_an_invariant_violation_stops_the_consumer_without_a_commit(
-    embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce
-) -> None:
-    topic, group = new_topic(1), new_group()
-    produce(topic, 5)
-
-    def complete(channel: CompletionChannel, item: WorkItem) -> None:
-        channel.succeeded(item)
-        if item.offset == 4:
-            channel.crashed(InvariantViolation("the books do not balance"))
-
-    consumer = PyrallelConsumer(
-        kafka(embedded_broker.bootstrap_servers, group), None, topic, engine=ThirdPartyEngine(complete)
-    )
-    await consumer.start()
-
-    with pytest.raises(InvariantViolation, match="do not balance"):
-        await consumer.wait_closed()
-    assert committed(embedded_broker.bootstrap_servers, group, topic) == [0]
-
-
-def test_an_interrupt_in_the_midst_of_a_turn_is_raised_and_nothing_is_committed_after_it(
-    embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce
-) -> None:
-    topic, group = new_topic(1), new_group()
-    produce(topic, 5)
-
-    def interrupt(channel: CompletionChannel, item: WorkItem) -> None:
-        channel.succeeded(item)
-        if item.offset == 3:
-            raise KeyboardInterrupt
-
-    consumer = PyrallelConsumer(
-        kafka(embedded_broker.bootstrap_servers, group), None, topic, engine=ThirdPartyEngine(interrupt)
-    )
-
-    async def consume() -> None:
-        async with consumer:
-            await consumer.wait_closed()
-
-    loop = asyncio.new_event_loop()
-    consuming = loop.create_task(consume())
-    with pytest.raises(KeyboardInterrupt):
-        loop.run_until_complete(consuming)
-    with pytest.raises(StateError, match="cut short by KeyboardInterrupt"):
-        loop.run_until_complete(consuming)
-    loop.close()
-
-    assert committed(embedded_broker.bootstrap_servers, group, topic) == [0]
-
-
-async def test_a_fatal_error_is_raised_by_the_block_and_does_not_hide_the_blocks_own(
-    embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce, caplog: pytest.LogCaptureFixture
-) -> None:
-    topic = new_topic(1)
-    produce(topic, 1)
-
-    def failing() -> PyrallelConsumer:
-        def break_down(channel: object, item: WorkItem) -> None:
-            raise RuntimeError("submit must not raise")
-
-        return PyrallelConsumer(
-            kafka(embedded_broker.bootstrap_servers, new_group()), None, topic, engine=ThirdPartyEngine(break_down)
-        )
-
-    with pytest.raises(RuntimeError, match="submit"):
-        async with failing() as consumer:
-            await until(lambda: consumer.get_runtime_snapshot().state == "closed")
-    with pytest.raises(KeyError), caplog.at_level(logging.ERROR):  # noqa: PT012 -- the block is what is tested
-        async with failing() as consumer:
-            await until(lambda: consumer.get_runtime_snapshot().state == "closed")
-            raise KeyError("the block's own")
-    assert "had failed while its block raised" in caplog.text
-
-
-async def test_a_broker_that_turns_the_group_away_stops_the_consumer_with_its_code() -> None:
-    with EmbeddedBroker({"orders": 1}) as broker:
-        broker.fail_requests("join_group", ["GROUP_AUTHORIZATION_FAILED"] * 20)
-        consumer = PyrallelConsumer(kafka(broker.bootstrap_servers, new_group()), ignore, "orders")
-        await consumer.start()
-
-        with pytest.raises(BrokerError, match=r"READ on the group") as raised:
-            await consumer.wait_closed()
-        assert raised.value.code == "GROUP_AUTHORIZATION_FAILED"
-
-
-async def test_an_engine_that_fails_to_stop_keeps_nobody_waiting(
-    embedded_broker: EmbeddedBroker, new_topic: NewTopic
-) -> None:
-    engine = ThirdPartyEngine()
-    engine.stop_error = RuntimeError("the accelerator does not let go")
-    consumer = PyrallelConsumer(
-        kafka(embedded_broker.bootstrap_servers, new_group()), None, new_topic(1), engine=engine
-    )
-    await consumer.start()
-
-    with pytest.raises(RuntimeError, match="does not let go"):
-        await consumer.stop()
-
-
-# Loops that end without a stop
-
-
-def test_a_loop_that_asyncio_run_tears_down_commits_what_is_finished_leaves_the_group_and_fails_nothing(
-    embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce, caplog: pytest.LogCaptureFixture
-) -> None:
-    topic, group, book = new_topic(1), new_group(), Book()
-    produce(topic, 20, key_of=lambda i: b"key-%d" % i)
-    consumers = []
-
-    async def worker(item: WorkItem) -> None:
-        book.begin(item)
-        if item.offset >= 5:
-            await asyncio.Event().wait()
-        book.end(item)
-
-    async def main() -> None:
-        consumer = PyrallelConsumer(
-            kafka(embedded_broker.bootstrap_servers, group),
-            worker,
-            topic,
-            execution_config=execution(max_retries=1, on_exhausted="skip"),
-        )
-        consumers.append(consumer)
-        await consumer.start()
-        await until(lambda: book.running == 15)
-
-    with caplog.at_level(logging.ERROR):
-        asyncio.run(main())
-
-    snapshot = consumers[0].get_runtime_snapshot()
-    assert (snapshot.state, snapshot.failed) == ("closed", 0)
-    assert committed(embedded_broker.bootstrap_servers, group, topic) == [5]
-    assert caplog.records == []
-
-
-@pytest.mark.parametrize("messages", [0, 20])
-def test_a_loop_that_is_closed_without_a_stop_ends_the_threads(
-    embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce, messages: int
-) -> None:
-    topic, group = new_topic(1), new_group()
-    produce(topic, messages)
-    consumer = PyrallelConsumer(kafka(embedded_broker.bootstrap_servers, group), ignore, topic)
-
-    async def begin() -> None:
-        await consumer.start()
-        await until(lambda: consumer.get_runtime_snapshot().partitions)
-
-    loop = asyncio.new_event_loop()
-    loop.run_until_complete(begin())
-    loop.close()
-
-    assert consumer.get_runtime_snapshot().state == "running"  # the last that it could say; see the fixture's threads
-
-
-def test_a_closed_loop_gives_the_partitions_to_the_next_consumer(new_topic: NewTopic) -> None:
-    with EmbeddedBroker({"orders": 1}) as broker:
-        producing_to(broker.bootstrap_servers)("orders", 10, partitions=1)
-        config, book = kafka(broker.bootstrap_servers, new_group()), Book()
-
-        async def worker(item: WorkItem) -> None:
-            book.begin(item)
-            book.end(item)
-
-        async def begin() -> None:
-            await PyrallelConsumer(config, ignore, "orders").start()
-
-        async def go_on() -> None:
-            async with PyrallelConsumer(config, worker, "orders"):
-                await until(lambda: len(book.messages) == 10)
-
-        loop = asyncio.new_event_loop()
-        loop.run_until_complete(begin())
-        loop.close()
-        asyncio.run(go_on())
-        gc.collect()
