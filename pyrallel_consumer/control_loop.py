@@ -344,7 +344,7 @@ class ControlLoop:
 
     def _begin_revocation(self, asked: RevokeAsked) -> None:
         deadline = self._clock() + self._revoke_grace_seconds
-        self._revocation = Revocation(asked, self.manager, self.engine, deadline=deadline)
+        self._revocation = Revocation(asked, self.manager, self.engine, self._exhausted, deadline=deadline)
 
     def _step_revocation(self, revocation: Revocation) -> None:
         revocation.withdraw()

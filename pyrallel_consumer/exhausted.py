@@ -15,7 +15,7 @@ from pyrallel_consumer.control_plane.events import LetterAnswer
 from pyrallel_consumer.control_plane.letter import error_reason
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dead_letters import DeadLetters
-from pyrallel_consumer.dto import OnExhausted
+from pyrallel_consumer.dto import OnExhausted, WorkItem
 from pyrallel_consumer.errors import MessageExhaustedError, PoisonKeyError
 from pyrallel_consumer.execution_plane.engine import Failed
 
@@ -114,6 +114,10 @@ class ExhaustedMessages:
         """Send the dead letters that are to go out now."""
         if self.dead_letters:
             self.dead_letters.pump()
+
+    def coming(self, which: Callable[[WorkItem], bool]) -> int:
+        """Dead letters of these items that will be acknowledged soon, as far as anybody knows."""
+        return 0 if self.dead_letters is None else self.dead_letters.queue.coming(which)
 
     def take_answers(self, answers: Sequence[LetterAnswer]) -> None:
         """The broker's word on dead letters."""

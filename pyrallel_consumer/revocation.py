@@ -1,4 +1,4 @@
-"""Partitions that are about to go: their running work is waited for within the grace, then they are fenced.
+"""Partitions that are about to go: running work and dead letters are waited for within the grace, then comes the fence.
 
 The poll thread stands still in its callback until the answer, and with it the whole group: only what runs is waited
 for, and it is withdrawn again and again what would be tried another time, for that is the next owner's to do.
@@ -11,15 +11,25 @@ from pyrallel_consumer.control_plane.events import RevokeAsked
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import WorkItem
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
+from pyrallel_consumer.exhausted import ExhaustedMessages
 
 
 class Revocation:
     """One question of the poll thread, from its arrival to its answer. Begins by stopping what is not started."""
 
-    def __init__(self, asked: RevokeAsked, manager: WorkManager, engine: ExecutionEngine, *, deadline: float) -> None:
+    def __init__(
+        self,
+        asked: RevokeAsked,
+        manager: WorkManager,
+        engine: ExecutionEngine,
+        exhausted: ExhaustedMessages,
+        *,
+        deadline: float,
+    ) -> None:
         self._asked = asked
         self._manager = manager
         self._engine = engine
+        self._exhausted = exhausted
         self._tps = frozenset(tp for tp, _ in asked.partitions)
         self._drain = Drain(deadline)
         manager.stop_dispatching(self._tps)
@@ -40,7 +50,8 @@ class Revocation:
 
     def step(self, now: float) -> bool:
         """Wait, cancel or answer; returns whether it is over. All completions must have been taken in."""
-        match self._drain.step(self._engine.running(self._is_waited_for), now):
+        unfinished = self._engine.running(self._is_waited_for) + self._exhausted.coming(self._is_waited_for)
+        match self._drain.step(unfinished, now):
             case DrainStep.CANCEL:
                 self._engine.cancel(self._concerns)
             case DrainStep.DONE:
@@ -54,5 +65,5 @@ class Revocation:
         return item.origin.work.tp in self._tps
 
     def _is_waited_for(self, item: WorkItem) -> bool:
-        """What still runs of an assignment before this one had its grace when that one ended."""
+        """What is left of an assignment before this one had its grace when that one ended."""
         return item.origin.work.tp in self._tps and self._manager.is_current(item)

@@ -144,6 +144,11 @@ class LetterQueue:
         moments = [at for lane in self._lanes.values() if (at := lane.next_at) is not None]
         return min(moments, default=None)
 
+    def coming(self, which: Callable[[WorkItem], bool]) -> int:
+        """Letters of these items that will soon be acknowledged, as far as anybody knows: their topics do not fail."""
+        lanes = [lane for lane in self._lanes.values() if not lane.failures]
+        return sum(which(letter.item) for lane in lanes for letter in (*lane.ready, *lane.alone, *lane.under_way))
+
     def add(self, letter: Letter) -> None:
         """A message failed for good."""
         lane = self._lanes.get(letter.topic)

@@ -161,8 +161,9 @@ class VirtualConsumer:
         if self.manager.circuit.is_open:
             circuits.reads_at_most_one_message(self.poll_side.granted - self.manager.taken)
         if not self._control.channel.has_items:
-            running = sum(len(s.in_flight) for s in self.manager.shadows.values() if s.is_revoking)
-            rebalances.rule_7_waits_only_for_running_work(self._control.is_rebalancing, running)
+            going = [shadow for shadow in self.manager.shadows.values() if shadow.is_revoking]
+            unfinished = sum(len(shadow.in_flight) + len(shadow.held) for shadow in going)
+            rebalances.rule_7_waits_only_for_work_and_letters(self._control.is_rebalancing, unfinished)
 
     def _after_review(self, now: float) -> None:
         taken = self.manager.taken

@@ -25,9 +25,9 @@ def rule_7_running_work_gets_the_grace(waited_seconds: float, grace_seconds: flo
             raise RuleBroken("7", f"{run} was given up without being cancelled")
 
 
-def rule_7_waits_only_for_running_work(is_waiting: bool, running: int) -> None:
-    if is_waiting and not running:
-        raise RuleBroken("7", "a revoke waits although nothing of its partitions runs")
+def rule_7_waits_only_for_work_and_letters(is_waiting: bool, unfinished: int) -> None:
+    if is_waiting and not unfinished:
+        raise RuleBroken("7", "a revoke waits although nothing of its partitions runs or waits for its dead letter")
 
 
 def rule_7_lost_commits_nothing(snapshots: Sequence[CommitSnapshot]) -> None:

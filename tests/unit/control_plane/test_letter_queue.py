@@ -285,6 +285,18 @@ def test_a_letter_whose_assignment_ended_while_it_was_under_way_is_not_sent_agai
     assert (len(desk.queue), desk.next_at()) == (0, None)
 
 
+def test_letters_are_coming_while_their_topic_does_not_fail_and_they_are_not_refused_for_themselves() -> None:
+    desk, (a, b, c), other = Desk(), (letter(0), letter(1), letter(2)), letter(0, "bills")
+    desk.add(a, b, c, other)
+    assert desk.queue.coming(lambda item: item is not c.item) == 3
+    desk.take()
+    desk.fail(0.0, "INVALID_RECORD", a)
+    desk.fail(0.0, TOO_LARGE, b)
+    assert desk.queue.coming(lambda _: True) == 3
+    desk.fail(0.0, DOWN, c)
+    assert desk.queue.coming(lambda _: True) == 1
+
+
 def test_an_outage_is_told_once_with_a_reminder_and_its_end() -> None:
     desk, (a, b) = Desk(), (letter(0), letter(1))
     desk.add(a, b)
