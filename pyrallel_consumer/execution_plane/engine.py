@@ -177,7 +177,7 @@ class ExecutionEngine(ABC):
 
     @abstractmethod
     def withdraw(self, which: Callable[[WorkItem], bool]) -> None:
-        """End waiting and due retries of ``which`` as cancelled, at once."""
+        """End waiting and due retries of ``which`` as cancelled, at once, and what has surely not begun."""
 
     @abstractmethod
     def cancel(self, which: Callable[[WorkItem], bool]) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyrallel_consumer.control_plane.policies import RetryPolicy
@@ -16,9 +18,22 @@ from tests.contract.rig import PATIENCE_SECONDS
 from tests.contract.scripted_worker import SETTING
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.contract.rig import Rig, Step
+
+
+def children() -> set[str]:
+    """Processes that this one has started and not yet buried, as far as the system tells."""
+    found: set[str] = set()
+    for path in Path("/proc/self/task").glob("*/children"):
+        with suppress(OSError):  # Threads come and go.
+            found |= set(path.read_text().split())
+    return found
+
+
+def open_files() -> int:
+    """How many files and sockets this process has open, 0 where the system does not tell."""
+    folder = Path("/proc/self/fd")
+    return len(list(folder.iterdir())) if folder.exists() else 0
 
 
 class LifecycleContract(EngineRigs):
@@ -202,12 +217,12 @@ class LifecycleContract(EngineRigs):
         await rig.engine.stop(1)
         assert rig.engine.capacity() == 0
 
-    async def test_ten_thousand_items_and_twenty_restarts_leave_no_task_and_no_thread_behind(
+    async def test_ten_thousand_items_and_twenty_restarts_leave_no_task_thread_process_or_file_behind(
         self, rigs: list[Rig], tmp_path: Path
     ) -> None:
         opened = tmp_path / "opened"
         opened.touch()
-        tasks, threads = asyncio.all_tasks(), threading.active_count()
+        tasks, threads, processes, files = asyncio.all_tasks(), threading.active_count(), children(), open_files()
         for _ in range(20):
             rig = await self.rig([], slots=64)
             scripts: list[list[list[Step]]] = [[[]], [[["raise", "ValueError"]], []], [[["wait", str(opened)]]]]
@@ -216,6 +231,8 @@ class LifecycleContract(EngineRigs):
             await rig.engine.stop(PATIENCE_SECONDS)
             assert len(rig.successes) == 500
             assert asyncio.all_tasks() == tasks
+            assert children() <= processes
         async with asyncio.timeout(PATIENCE_SECONDS):
             while threading.active_count() > threads:
                 await asyncio.sleep(0.001)
+        assert open_files() <= files
