@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pyrallel_consumer.cli.demo import demo
+from pyrallel_consumer.cli.dlq import dlq
 
 main = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -28,3 +29,4 @@ def _options(
 
 
 main.command()(demo)
+main.add_typer(dlq, name="dlq")

@@ -1,0 +1,159 @@
+"""``pyrallel-consumer dlq``: the options of list, show and replay; what they do is in ``dlq_run``."""
+
+# ruff: noqa: PLC0415 -- heavy imports wait until a run needs them: --help and refused options answer at once
+
+from __future__ import annotations
+
+import math
+import signal
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from pyrallel_consumer.cli.dlq_plan import EXIT_FAILED, EXIT_SIGNALLED, EXIT_USAGE, MOST_REPLAYS, Where
+
+dlq = typer.Typer(no_args_is_help=True, add_completion=False, help="Look at dead letters, and send them back.")
+
+Topic = Annotated[str | None, typer.Option(help="The source topic: its letters are in TOPIC and the suffix.")]
+DlqTopic = Annotated[str | None, typer.Option(help="The dead-letter topic itself.")]
+Servers = Annotated[
+    str | None, typer.Option(help="Kafka's address; without it, and beside it, the KAFKA_ settings count.")
+]
+Group = Annotated[str | None, typer.Option(help="The group in which replays are noted; DLQ-TOPIC.replay unless given.")]
+Filters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--filter",
+        help="error=TEXT in the reason, key=TEXT or key=hex:BYTES, since=TIME, until=TIME of the message "
+        "(2026-11-22T06:30, or 2h ago); may be given several times.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON object on the last line.")]
+
+
+@dlq.command("list")
+def list_letters(
+    *,
+    topic: Topic = None,
+    dlq_topic: DlqTopic = None,
+    bootstrap_servers: Servers = None,
+    group: Group = None,
+    filters: Filters = None,
+    as_json: AsJson = False,
+) -> None:
+    """Count letters by error, source topic and age: of one topic, or of all that have the suffix."""
+    from pyrallel_consumer.cli.dlq_run import run_list
+
+    where = _where(topic, dlq_topic, bootstrap_servers, group, filters)
+    _exit(lambda: run_list(where, as_json=as_json))
+
+
+@dlq.command("show")
+def show_letter(
+    *,
+    partition: Annotated[int, typer.Option(min=0, help="The letter's partition in the dead-letter topic.")],
+    offset: Annotated[int, typer.Option(min=0, help="Its offset there.")],
+    topic: Topic = None,
+    dlq_topic: DlqTopic = None,
+    bootstrap_servers: Servers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show one letter: why it is one, its headers, key and value."""
+    from pyrallel_consumer.cli.dlq_run import run_show
+
+    where = _where(topic, dlq_topic, bootstrap_servers, None, None, needs_topic=True)
+    _exit(lambda: run_show(where, partition, offset, as_json=as_json))
+
+
+@dlq.command("replay")
+def replay_letters(
+    *,
+    topic: Topic = None,
+    dlq_topic: DlqTopic = None,
+    bootstrap_servers: Servers = None,
+    group: Group = None,
+    filters: Filters = None,
+    max_replays: Annotated[
+        int, typer.Option(min=1, help="Skip letters whose message was sent back so often already.")
+    ] = MOST_REPLAYS,
+    rate: Annotated[float | None, typer.Option(min=0.001, help="Letters per second at most.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Send so many letters at most.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be sent.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send letters back to the topics they came from, in order, each once.
+
+    What was sent is noted in a group: started again, a replay goes on
+    where it stopped. Letters that were not selected, skipped or refused
+    stay for a later replay. Run one replay of a topic at a time.
+
+    Exit code 1 if a letter could not be sent back, 130 after Ctrl-C,
+    which waits for what is under way and notes it.
+    """
+    from pyrallel_consumer.cli.dlq_run import ReplayOptions, run_replay
+
+    if rate is not None and not math.isfinite(rate):
+        raise typer.BadParameter("it must be a finite number.", param_hint="'--rate'")
+    where = _where(topic, dlq_topic, bootstrap_servers, group, filters, needs_topic=True)
+    options = ReplayOptions(max_replays, rate, limit, dry_run)
+    _exit(lambda: run_replay(where, options, as_json=as_json))
+
+
+def _where(
+    topic: str | None,
+    dlq_topic: str | None,
+    bootstrap_servers: str | None,
+    group: str | None,
+    filters: list[str] | None,
+    *,
+    needs_topic: bool = False,
+) -> Where:
+    """What is asked for; refuses what cannot be meant, by the option's name."""
+    if topic is not None and dlq_topic is not None:
+        raise typer.BadParameter("give --topic or --dlq-topic, not both.", param_hint="'--dlq-topic'")
+    if needs_topic and topic is None and dlq_topic is None:
+        raise typer.BadParameter("it is needed, or --dlq-topic is.", param_hint="'--topic'")
+    for option, value in (("--topic", topic), ("--dlq-topic", dlq_topic), ("--group", group)):
+        if value is not None and not value.strip():
+            raise typer.BadParameter("it is empty.", param_hint=f"'{option}'")
+    from pyrallel_consumer.cli.dlq_filter import parse_filters
+
+    try:
+        parse_filters(filters or (), 0)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="'--filter'") from error
+    if bootstrap_servers is not None:
+        _check_servers(bootstrap_servers)
+    return Where(topic, dlq_topic, bootstrap_servers, group, tuple(filters or ()))
+
+
+def _check_servers(bootstrap_servers: str) -> None:
+    from pyrallel_consumer.config import KafkaConfig
+    from pyrallel_consumer.errors import ConfigurationError
+
+    try:
+        KafkaConfig(bootstrap_servers="localhost:9092")
+    except ConfigurationError:
+        return  # the environment's fault: said when the command begins
+    try:
+        KafkaConfig(bootstrap_servers=bootstrap_servers)
+    except ConfigurationError as error:
+        raise typer.BadParameter(str(error), param_hint="'--bootstrap-servers'") from error
+
+
+def _exit(command: Callable[[], int]) -> None:
+    from pyrallel_consumer.errors import ConfigurationError, PyrallelConsumerError
+
+    try:
+        code = command()
+    except ConfigurationError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        code = EXIT_USAGE
+    except PyrallelConsumerError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        code = EXIT_FAILED
+    except KeyboardInterrupt:
+        code = EXIT_SIGNALLED + signal.SIGINT
+    raise typer.Exit(code)

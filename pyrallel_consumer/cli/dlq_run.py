@@ -1,0 +1,232 @@
+"""What ``dlq list``, ``show`` and ``replay`` do, from the settings to the exit code."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Self
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pyrallel_consumer.cli.dlq_bookmark import bookmark_of
+from pyrallel_consumer.cli.dlq_counts import Count, Counts, table_of
+from pyrallel_consumer.cli.dlq_filter import LetterFilter, parse_filters
+from pyrallel_consumer.cli.dlq_letter import letter_of
+from pyrallel_consumer.cli.dlq_plan import EXIT_FAILED, EXIT_OK, EXIT_SIGNALLED, Where
+from pyrallel_consumer.cli.dlq_progress import Display, display_for
+from pyrallel_consumer.cli.dlq_replay import Replay, ReplayPlan
+from pyrallel_consumer.cli.dlq_shown import json_of, lines_of
+from pyrallel_consumer.config import KafkaConfig
+from pyrallel_consumer.control_plane.offset_map import OffsetMap
+from pyrallel_consumer.dto import TopicPartition
+from pyrallel_consumer.errors import PyrallelConsumerError, UnknownTopicError
+from pyrallel_consumer.ingress.dead_letter_reader import DeadLetterReader
+from pyrallel_consumer.ingress.record_sender import RecordSender
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+LEFT_ALIGNED = 3
+"""Columns of the list that are text; the others are numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayOptions:
+    """The options that only a replay has."""
+
+    max_replays: int
+    rate: float | None
+    limit: int | None
+    is_dry_run: bool
+
+
+def run_list(where: Where, *, as_json: bool) -> int:
+    """Raises a PyrallelConsumerError where the broker or a setting is in the way."""
+    config = _config(where)
+    console = Console(highlight=False)
+    suffix = config.dlq_topic_suffix
+    name = where.topic_name(suffix)
+    counts, letter_filter = Counts(), parse_filters(where.filters, _now_ms())
+    with display_for(console, "reading", time.monotonic) as display:
+        topics = _topics(config, where, name, suffix)
+        for dlq_topic, partitions in sorted(topics.items()):
+            with DeadLetterReader(config, where.group_of(dlq_topic)) as reader:
+                for number in range(partitions):
+                    _count(reader, TopicPartition(dlq_topic, number), letter_filter, counts, display)
+    rows = counts.rows()
+    if not rows:
+        console.print(f"No letters in {name or f'any topic that ends in {suffix}'}.", markup=False, soft_wrap=True)
+    else:
+        _print_table(console, rows)
+    if as_json:
+        _print_json({"ok": True, "topics": sorted(topics), "letters": counts.letters, "counts": _json_rows(rows)})
+    return EXIT_OK
+
+
+def run_show(where: Where, partition: int, offset: int, *, as_json: bool) -> int:
+    """As ``run_list``; exit code 1 where there is no such letter."""
+    config = _config(where)
+    name = where.topic_name(config.dlq_topic_suffix) or ""
+    with DeadLetterReader(config, where.group_of(name)) as reader:
+        partitions = _partitions(reader, name)
+        tp = TopicPartition(name, partition)
+        low, end = reader.ends(tp) if partition < partitions else (0, 0)
+        if low <= offset < end:
+            for stored in reader.read(tp, offset, offset + 1):
+                if stored is not None:
+                    letter = letter_of(tp, stored.offset, stored.record)
+                    print("\n".join(lines_of(letter)))
+                    if as_json:
+                        _print_json({"ok": True, **json_of(letter)})
+                    return EXIT_OK
+    there = f"its letters are at {low} to {end - 1}" if low < end else "it has none"
+    if partition >= partitions:
+        there = f"{name} has {partitions} partitions"
+    print(f"Error: there is no letter {tp}@{offset}: {there}", file=sys.stderr)
+    return EXIT_FAILED
+
+
+def run_replay(where: Where, options: ReplayOptions, *, as_json: bool) -> int:
+    """As ``run_list``; exit code 1 where something could not be sent back."""
+    config = _config(where)
+    name = where.topic_name(config.dlq_topic_suffix) or ""
+    plan = ReplayPlan(
+        dlq_topic=name,
+        group=where.group_of(name),
+        letter_filter=parse_filters(where.filters, _now_ms()),
+        max_replays=options.max_replays,
+        is_dry_run=options.is_dry_run,
+        rate=options.rate,
+        limit=options.limit,
+    )
+    console = Console(highlight=False)
+    display = display_for(console, "replaying", time.monotonic)
+    with _Signals() as signals, DeadLetterReader(config, plan.group) as reader:
+        partitions = _partitions(reader, name)
+        replay = Replay(plan, reader, RecordSender(config), display, stop_reason=signals.why, clock=time.monotonic)
+        with display, _told(replay):
+            replay.run(partitions)
+    outcome = replay.outcome
+    outcome.is_signalled = signals.number is not None and outcome.stopped_because == signals.why()
+    for sentence in outcome.sentences():
+        console.print(sentence, markup=False, soft_wrap=True)
+    if outcome.error:
+        print(f"Error: {outcome.error}", file=sys.stderr)
+    if as_json:
+        _print_json(outcome.to_json())
+    if outcome.is_signalled and signals.number is not None:
+        return EXIT_SIGNALLED + signals.number
+    return EXIT_OK if outcome.is_ok else EXIT_FAILED
+
+
+@contextmanager
+def _told(replay: Replay) -> Iterator[None]:
+    """What ends the replay is part of what it found: the rest of it is told all the same."""
+    try:
+        yield
+    except PyrallelConsumerError as error:
+        replay.outcome.error = str(error)
+
+
+class _Signals:
+    """The first signal asks for an orderly end; another one ends the process as if nobody listened."""
+
+    def __init__(self) -> None:
+        self.number: signal.Signals | None = None
+        self._before = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def __enter__(self) -> Self:
+        for number in SIGNALS:
+            signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._give_back()
+
+    def why(self) -> str | None:
+        """Why no more letters are to be sent, None while there is no reason."""
+        return None if self.number is None else self.number.name
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self.number = signal.Signals(number)
+        self._give_back()
+
+    def _give_back(self) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+
+
+def _config(where: Where) -> KafkaConfig:
+    if where.bootstrap_servers is None:
+        return KafkaConfig()
+    return KafkaConfig(bootstrap_servers=where.bootstrap_servers)
+
+
+def _topics(config: KafkaConfig, where: Where, name: str | None, suffix: str) -> Mapping[str, int]:
+    with DeadLetterReader(config, where.group_of(name or "all")) as reader:
+        if name is not None:
+            return {name: _partitions(reader, name)}
+        return {topic: count for topic, count in reader.topics().items() if topic.endswith(suffix)}
+
+
+def _partitions(reader: DeadLetterReader, name: str) -> int:
+    partitions = reader.topics().get(name)
+    if partitions is None:
+        raise UnknownTopicError(f"there is no topic {name!r}, or it may not be seen", code="UNKNOWN_TOPIC_OR_PART")
+    return partitions
+
+
+def _count(
+    reader: DeadLetterReader, tp: TopicPartition, letter_filter: LetterFilter, counts: Counts, display: Display
+) -> None:
+    low, end = reader.ends(tp)
+    noted = reader.noted(tp)
+    try:
+        finished = bookmark_of(tp, noted.offset, noted.metadata, low, end).finished()
+    except ValueError:
+        finished = OffsetMap(low, low)  # nobody knows what was replayed: a replay would say why
+    waiting = frozenset(finished.unfinished)
+    display.begin(end - low)
+    position = low
+    for stored in reader.read(tp, low, end):
+        if stored is None:
+            continue
+        letter = letter_of(tp, stored.offset, stored.record)
+        if letter_filter.selects(letter):
+            counts.add(letter, is_replayed=stored.offset < finished.top and stored.offset not in waiting)
+        display.advance(stored.offset + 1 - position, f"{counts.letters:,} letters")
+        position = stored.offset + 1
+    display.advance(end - position, f"{counts.letters:,} letters")
+
+
+def _print_table(console: Console, rows: Sequence[Count]) -> None:
+    head, *lines = table_of(rows, _now_ms())
+    if not console.is_terminal:
+        widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
+        for line in (head, *lines):
+            print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for at, name in enumerate(head):
+        table.add_column(name, justify="left" if at < LEFT_ALIGNED else "right", overflow="fold")
+    for line in lines:
+        table.add_row(*map(Text, line))
+    console.print(table)
+
+
+def _json_rows(rows: Sequence[Count]) -> list[Mapping[str, object]]:
+    return [row.to_json() for row in rows]
+
+
+def _print_json(found: Mapping[str, object]) -> None:
+    print(json.dumps(found), flush=True)
+
+
+def _now_ms() -> int:
+    return round(time.time() * 1000)

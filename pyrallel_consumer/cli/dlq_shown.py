@@ -1,0 +1,85 @@
+"""One letter for a reader: as lines, or as a JSON object. Bytes are text where they are UTF-8, else hexadecimal.
+
+Pure. Nothing in a letter reaches a terminal that could steer it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from pyrallel_consumer.cli.dlq_letter import StoredLetter
+
+
+def text_of(data: bytes | None) -> str:
+    """UTF-8 that can be printed as it is, else ``hex:`` and digits; a dash for what is not there."""
+    if data is None:
+        return "-"
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return f"hex:{data.hex()}"
+    return text if all(sign.isprintable() or sign in "\n\t" for sign in text) else f"hex:{data.hex()}"
+
+
+def printable(text: str) -> str:
+    """What may be printed on one line of a terminal, whoever wrote it."""
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+
+
+def value_of(data: bytes | None) -> str:
+    """As ``text_of``; JSON is indented."""
+    text = text_of(data)
+    if not text.lstrip().startswith(("{", "[")):
+        return text
+    try:
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except ValueError:
+        return text
+
+
+def time_of(at_ms: int | None) -> str:
+    """In UTC; a dash where there is none."""
+    if at_ms is None:
+        return "-"
+    try:
+        return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds")
+    except (OverflowError, ValueError):
+        return f"{at_ms} ms"
+
+
+def lines_of(letter: StoredLetter) -> Sequence[str]:
+    """The letter as lines of text."""
+    source = letter.source
+    lines = [
+        f"letter    {letter.tp}@{letter.offset}",
+        f"source    {printable(f'{source.topic}[{source.partition}]@{source.offset}') if source else '(not named)'}",
+        f"error     {printable(letter.reason)}",
+        f"attempts  {'(unknown)' if letter.attempts is None else letter.attempts}",
+        f"replays   {letter.replays}",
+        f"time      {time_of(letter.timestamp_ms)}",
+        f"key       {text_of(letter.key)}",
+    ]
+    lines += [f"header    {printable(name)}: {text_of(value)}" for name, value in letter.headers]
+    if letter.why_not_replayable:
+        lines.append(f"cannot be replayed: {letter.why_not_replayable}")
+    return [*lines, "value", value_of(letter.value)]
+
+
+def json_of(letter: StoredLetter) -> Mapping[str, object]:
+    """The letter as ``--json`` prints it."""
+    return {
+        "dlq_topic": letter.tp.topic,
+        "partition": letter.tp.partition,
+        "offset": letter.offset,
+        "source": letter.source._asdict() if letter.source else None,
+        "error": letter.reason,
+        "attempts": letter.attempts,
+        "replays": letter.replays,
+        "timestamp_ms": letter.timestamp_ms,
+        "key": None if letter.key is None else text_of(letter.key),
+        "value": None if letter.value is None else text_of(letter.value),
+        "headers": [[name, None if value is None else text_of(value)] for name, value in letter.headers],
+        "not_replayable_because": letter.why_not_replayable,
+    }

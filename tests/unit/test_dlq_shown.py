@@ -1,0 +1,105 @@
+"""How letters are counted and shown: nothing unreadable, nothing that could steer a terminal."""
+
+from __future__ import annotations
+
+import pytest
+
+from pyrallel_consumer.cli.dlq_counts import Counts, age, table_of
+from pyrallel_consumer.cli.dlq_letter import StoredLetter, letter_of
+from pyrallel_consumer.cli.dlq_shown import json_of, lines_of, text_of, time_of, value_of
+from pyrallel_consumer.control_plane.letter import Record
+from pyrallel_consumer.dto import Headers, TopicPartition
+
+HOUR_MS = 3_600_000
+NOW_MS = 100 * 24 * HOUR_MS
+
+
+def letter(
+    reason: bytes = b"ValueError: bad", value: bytes | None = b"value", at_ms: int | None = NOW_MS, offset: int = 0
+) -> StoredLetter:
+    headers: Headers = [
+        ("trace", b"7"),
+        ("x-error-reason", reason),
+        ("source-topic", b"orders"),
+        ("partition", b"2"),
+        ("offset", b"9"),
+    ]
+    return letter_of(TopicPartition("orders.dlq", 1), offset, Record(b"key", value, headers, at_ms))
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"plain", "plain"),
+        ("größer".encode(), "größer"),
+        (b"\xff\x00", "hex:ff00"),
+        (b"\x1b[2J", "hex:1b5b324a"),
+        (b"two\nlines", "two\nlines"),
+        (b"", ""),
+        (None, "-"),
+    ],
+)
+def test_bytes_are_text_where_they_are_and_hexadecimal_where_not(data: bytes | None, text: str) -> None:
+    assert text_of(data) == text
+
+
+def test_json_is_indented_and_what_only_looks_like_it_is_left_alone() -> None:
+    assert value_of(b'{"a":[1]}') == '{\n  "a": [\n    1\n  ]\n}'
+    assert value_of(b"{not json") == "{not json"
+
+
+def test_a_letter_is_shown_line_by_line() -> None:
+    assert lines_of(letter()) == [
+        "letter    orders.dlq[1]@0",
+        "source    orders[2]@9",
+        "error     ValueError: bad",
+        "attempts  (unknown)",
+        "replays   0",
+        "time      1970-04-11T00:00:00.000+00:00",
+        "key       key",
+        "header    trace: 7",
+        "value",
+        "value",
+    ]
+
+
+def test_an_error_cannot_steer_the_terminal() -> None:
+    steering = letter(reason=b"Bad\x1b[2J: text")
+
+    assert "\x1b" not in "\n".join(lines_of(steering))
+    counts = Counts()
+    counts.add(steering, is_replayed=False)
+    assert "\x1b" not in str(table_of(counts.rows(), NOW_MS))
+
+
+def test_the_json_of_a_letter_has_its_source_and_headers() -> None:
+    found = json_of(letter(value=None))
+
+    assert found["source"] == {"topic": "orders", "partition": 2, "offset": 9}
+    assert (found["value"], found["key"], found["headers"]) == (None, "key", [["trace", "7"]])
+
+
+def test_letters_are_counted_by_error_with_the_most_frequent_first() -> None:
+    counts = Counts()
+    counts.add(letter(b"KeyError: 1"), is_replayed=False)
+    counts.add(letter(b"ValueError: a", at_ms=NOW_MS - 2 * HOUR_MS), is_replayed=True)
+    counts.add(letter(b"ValueError: b", at_ms=NOW_MS - 72 * HOUR_MS), is_replayed=False)
+
+    assert table_of(counts.rows(), NOW_MS)[1:] == [
+        ("orders.dlq", "ValueError", "orders", "2", "1", "0", "3 d", "2 h"),
+        ("orders.dlq", "KeyError", "orders", "1", "0", "0", "now", "now"),
+    ]
+    assert counts.letters == 3
+
+
+@pytest.mark.parametrize(
+    ("ago_ms", "text"), [(0, "now"), (5000, "5 s"), (119_000, "119 s"), (120_000, "2 min"), (50 * HOUR_MS, "2 d")]
+)
+def test_an_age_has_one_unit(ago_ms: int, text: str) -> None:
+    assert age(NOW_MS - ago_ms, NOW_MS) == text
+    assert age(None, NOW_MS) == "-"
+
+
+def test_a_time_that_no_calendar_has_is_shown_as_it_is() -> None:
+    assert time_of(10**18) == f"{10**18} ms"
+    assert time_of(None) == "-"
