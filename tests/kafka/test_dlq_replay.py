@@ -1,0 +1,68 @@
+"""Dead letters on a real Kafka: replayed once each, with a stop in the middle, by the group's commit alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from pyrallel_consumer import DoNotRetry, KafkaConfig, ParallelConsumerConfig, PyrallelConsumer, WorkItem
+from tests.kafka.deadline import until
+from tests.kafka_cluster import KafkaCluster
+from tests.letter_box import read_letters
+
+DEADLINE_SECONDS = 60.0
+LETTERS = 400
+
+
+def replay(kafka: KafkaCluster, topic: str, *arguments: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [
+            Path(sys.executable).with_name("pyrallel-consumer"),
+            *("dlq", "replay", "--bootstrap-servers", kafka.bootstrap_servers, "--topic", topic, "--json"),
+            *arguments,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=DEADLINE_SECONDS,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert isinstance(found, dict)
+    return found
+
+
+async def test_replays_in_part_and_then_whole_bring_every_letter_back_once(kafka: KafkaCluster) -> None:
+    topic = kafka.new_topic(4)
+    kafka.new_topic(4, name=f"{topic}.dlq")
+    kafka.produce(topic, [(b"key-%d" % (number % 20), b"%d" % number) for number in range(LETTERS)])
+
+    async def worker(item: WorkItem) -> None:
+        raise DoNotRetry("even" if int(item.payload or b"") % 2 == 0 else "odd")
+
+    config = KafkaConfig(
+        bootstrap_servers=kafka.bootstrap_servers,
+        consumer_group=kafka.new_group(),
+        parallel_consumer=ParallelConsumerConfig(commit_interval_ms=50),
+    )
+    async with PyrallelConsumer(config, worker, topic) as consumer:
+        await until(
+            lambda: sum(each.committed_offset for each in consumer.get_runtime_snapshot().partitions) == LETTERS,
+            "every message is dead-lettered",
+        )
+
+    limited = replay(kafka, topic, "--limit", "30")
+    even = replay(kafka, topic, "--filter", "error=even")
+    rest = replay(kafka, topic)
+
+    assert limited["replayed"] == 30
+    assert even["not_selected"] > 0
+    assert limited["replayed"] + even["replayed"] + rest["replayed"] == LETTERS
+    assert replay(kafka, topic)["read"] == 0
+    records = [each for each in read_letters(kafka.bootstrap_servers, topic) if "x-replay-count" in each.ours]
+    assert Counter(int(each.value or b"") for each in records) == Counter(range(LETTERS))
+    assert {tuple(each.headers) for each in records} == {(("x-replay-count", b"1"),)}
