@@ -20,6 +20,7 @@ MOST_MESSAGES = 5_000_000
 MOST_PARTITIONS = 1000
 LEAST_WORKER_MS = 0.1
 MOST_WORKER_MS = 10_000
+MOST_FAILING = 0.5
 
 
 def demo(
@@ -30,6 +31,12 @@ def demo(
     worker_ms: Annotated[
         float, typer.Option(min=LEAST_WORKER_MS, max=MOST_WORKER_MS, help="How long the worker waits on each order.")
     ] = 5.0,
+    fail_rate: Annotated[
+        float,
+        typer.Option(
+            min=0, max=MOST_FAILING, help="Share of orders that fail: half of them once, half always (dead letters)."
+        ),
+    ] = 0.0,
     bootstrap_servers: Annotated[
         str | None,
         typer.Option(
@@ -46,11 +53,14 @@ def demo(
     A second consumer joins the group on the way and leaves it again.
 
     Exit code 0 only if every order was processed once, in order within
-    its customer, and committed.
+    its customer, and committed; with --fail-rate: or lies in the
+    dead-letter topic, once, where it belongs.
     """
     if math.isnan(worker_ms):
         raise typer.BadParameter("nan is no number of milliseconds.", param_hint="'--worker-ms'")
-    plan = DemoPlan(messages, keys, partitions, worker_ms, bootstrap_servers, seed)
+    if math.isnan(fail_rate):
+        raise typer.BadParameter("nan is no share.", param_hint="'--fail-rate'")
+    plan = DemoPlan(messages, keys, partitions, worker_ms, bootstrap_servers, seed, fail_rate)
     raise typer.Exit(_run(plan, as_json=as_json))
 
 

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 
 from pyrallel_consumer.cli.demo_plan import DemoPlan
 from pyrallel_consumer.config import ExecutionConfig, KafkaConfig
-from pyrallel_consumer.dto import ExecutionMode
+from pyrallel_consumer.dto import DlqPayloadMode, ExecutionMode, OnExhausted
 from pyrallel_consumer.errors import BrokerError
 from pyrallel_consumer.ingress.embedded import PLAIN_PARTITIONS, EmbeddedBroker
 from pyrallel_consumer.ingress.scratch_topic import ScratchTopic
@@ -23,6 +23,9 @@ FEWEST_IN_FLIGHT = 100
 MOST_IN_FLIGHT = 2000
 GRACE_MS = 500
 """How long after the workers' own time a revoke still waits: on a busy machine a few milliseconds become many."""
+ATTEMPTS = 3
+RETRY_MS = 20
+"""Soon tried again: nothing is down in the demo, and the customer's next orders wait."""
 
 
 def kafka_config(plan: DemoPlan, bootstrap_servers: str, group: str) -> KafkaConfig:
@@ -32,17 +35,25 @@ def kafka_config(plan: DemoPlan, bootstrap_servers: str, group: str) -> KafkaCon
         # Members join and leave the embedded broker's groups in an instant this way; and it asks for no password.
         config.librdkafka = {"group.protocol": "consumer"}
         config.security_protocol = None
+    if plan.fail_rate:
+        config.dlq_enabled = True
+        config.dlq_payload_mode = DlqPayloadMode.FULL
     return config
 
 
 def execution_config(plan: DemoPlan) -> ExecutionConfig:
     """How workers run; leaving and handing over wait for those that run, however long they take."""
-    return ExecutionConfig(
+    config = ExecutionConfig(
         mode=ExecutionMode.ASYNC,
         max_in_flight=min(MOST_IN_FLIGHT, max(FEWEST_IN_FLIGHT, round(plan.worker_ms * IN_FLIGHT_PER_MS))),
         max_revoke_grace_ms=round(plan.worker_ms) + GRACE_MS,
         shutdown_drain_timeout_ms=round(plan.worker_ms) + 10 * GRACE_MS,
     )
+    if plan.fail_rate:
+        config.on_exhausted = OnExhausted.DLQ
+        config.max_retries, config.retry_backoff_ms, config.retry_jitter_ms = ATTEMPTS, RETRY_MS, RETRY_MS
+        config.circuit_failure_share, config.poison_key_failures = 0.0, 0
+    return config
 
 
 @asynccontextmanager
@@ -53,18 +64,26 @@ async def scratch_topic(plan: DemoPlan, tell: Callable[[str], None]) -> AsyncIte
         async with EmbeddedBroker() as broker:
             partitions = PLAIN_PARTITIONS if broker.is_plain else plan.partitions
             await asyncio.to_thread(broker.create_topic, name, partitions)
+            if plan.fail_rate:
+                suffix = KafkaConfig().dlq_topic_suffix
+                await asyncio.to_thread(broker.create_topic, f"{name}{suffix}", partitions)
             tell(f"a broker of the demo's own runs at {broker.bootstrap_servers}")
             config = kafka_config(plan, broker.bootstrap_servers, name)
             yield ScratchTopic(config, name, partitions), config
         return
     config = kafka_config(plan, plan.bootstrap_servers, name)
     topic = ScratchTopic(config, name, plan.partitions)
-    await asyncio.to_thread(topic.create)
+    topics = [topic]
+    if plan.fail_rate:
+        topics.append(ScratchTopic(config, f"{name}{config.dlq_topic_suffix}", plan.partitions))
+    for each in topics:
+        await asyncio.to_thread(each.create)
     tell(f"topic and group {name} are made at {plan.bootstrap_servers}")
     try:
         yield topic, config
     finally:
         try:
-            await asyncio.to_thread(topic.remove)
+            for each in topics:
+                await asyncio.to_thread(each.remove)
         except BrokerError as error:
             tell(f"topic and group {name} could not be removed: {error}")

@@ -23,6 +23,7 @@ class _Customer:
     running: set[int] = field(default_factory=set)
     failed: set[int] = field(default_factory=set)
     broken_off: set[int] = field(default_factory=set)
+    retried: set[int] = field(default_factory=set)
     highest_started: int = 0
 
     def is_done(self, nth: int) -> bool:
@@ -42,13 +43,15 @@ class _Customer:
 class Ledger:
     """Counts what happened to ``expected`` orders; ``clock`` tells seconds.
 
-    ``processed`` counts orders that ended well, each once; ``failed`` those whose last run failed; ``runs`` every run.
+    ``processed`` counts orders that ended well, each once, ``retried`` those of them that had failed before; ``failed``
+    those whose last run failed; ``runs`` every run.
     ``running`` orders are being worked on, of all consumers together, and never more than ``most_running`` were.
     """
 
     def __init__(self, expected: int, clock: Callable[[], float]) -> None:
         self.expected = expected
         self.processed = 0
+        self.retried = 0
         self.failed = 0
         self.runs = 0
         self.running = 0
@@ -62,9 +65,14 @@ class Ledger:
         self._customers: dict[str, _Customer] = {}
 
     @property
+    def ended(self) -> int:
+        """Orders whose last run is over; one that failed may be tried again."""
+        return self.processed + self.failed
+
+    @property
     def is_complete(self) -> bool:
         """Whether every order ended, and nothing runs any more."""
-        return self.processed + self.failed >= self.expected and self.running == 0
+        return self.ended >= self.expected and self.running == 0
 
     @property
     def seconds(self) -> float:
@@ -87,6 +95,7 @@ class Ledger:
         is_retry = nth in known.failed and nth not in known.running
         if is_retry:
             known.failed.remove(nth)
+            known.retried.add(nth)
             self.failed -= 1
         is_again = known.is_done(nth) or nth in known.running or nth in known.broken_off
         if is_again:
@@ -103,6 +112,8 @@ class Ledger:
         if not known.is_done(nth):
             known.finish(nth)
             self.processed += 1
+            self.retried += nth in known.retried
+            known.retried.discard(nth)
             self.processed_by[consumer] += 1
 
     def went_wrong(self, customer: str, nth: int) -> None:

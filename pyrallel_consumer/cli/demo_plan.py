@@ -14,7 +14,10 @@ EXIT_SIGNALLED: Final = 128
 
 @dataclass(frozen=True, slots=True)
 class DemoPlan:
-    """The options; ``bootstrap_servers`` is None for a broker of the demo's own."""
+    """The options; ``bootstrap_servers`` is None for a broker of the demo's own.
+
+    ``fail_rate`` is a share of the orders.
+    """
 
     messages: int
     keys: int
@@ -22,3 +25,4 @@ class DemoPlan:
     worker_ms: float
     bootstrap_servers: str | None
     seed: int
+    fail_rate: float = 0.0

@@ -8,6 +8,7 @@ step waits for the condition it needs, none for a time. What is judged comes fro
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import signal
 import time
@@ -18,7 +19,9 @@ from itertools import islice
 
 from pyrallel_consumer.cli.demo_broker import execution_config, scratch_topic
 from pyrallel_consumer.cli.demo_display import Display
+from pyrallel_consumer.cli.demo_failures import Failures, accounted, fail, fate_of
 from pyrallel_consumer.cli.demo_ledger import Ledger
+from pyrallel_consumer.cli.demo_letters import lettered_orders
 from pyrallel_consumer.cli.demo_orders import Order, shop_orders
 from pyrallel_consumer.cli.demo_picture import PartitionRow, Picture, RateMeter, partition_rows
 from pyrallel_consumer.cli.demo_plan import EXIT_FAILED, EXIT_SIGNALLED, DemoPlan
@@ -68,6 +71,9 @@ class DemoRun:
 
     async def run(self) -> Verdict:
         """Raises a PyrallelConsumerError where the broker or a consumer fails."""
+        if self._plan.fail_rate:
+            # What fails here fails on purpose, and is accounted for in the verdict.
+            logging.getLogger("pyrallel_consumer.exhausted").setLevel(logging.CRITICAL)
         with self._signals_taken():
             async with scratch_topic(self._plan, self._display.tell) as (topic, config):
                 visit, stopped = None, None
@@ -75,17 +81,20 @@ class DemoRun:
                     visit = await self._consume(topic, config)
                 except _EndedError as ended:
                     stopped = ended.stopped
-                return await self._judge(topic, visit, stopped)
+                return await self._judge(topic, config, visit, stopped)
 
     # What a user of the library writes
 
     def _consumer(self, name: str, config: KafkaConfig, topic: str) -> PyrallelConsumer:
         ledger, worker_seconds = self._ledger, self._plan.worker_ms / 1000
+        seed, fail_rate = self._plan.seed, self._plan.fail_rate
 
         async def process_order(item: WorkItem) -> None:
             order = Order.from_json(item.payload)
             with ledger.run(name, order.customer, order.nth):
                 await asyncio.sleep(worker_seconds)
+                if fail_rate:
+                    fail(order.number, fate_of(order.number, seed, fail_rate), item.attempt)
 
         return PyrallelConsumer(
             config=config, execution_config=execution_config(self._plan), worker=process_order, topic=topic
@@ -116,14 +125,16 @@ class DemoRun:
         tell(f"{self._produced:,} are there; one at a time, {plan.worker_ms:g} ms each, all would take {sequential}")
         tell("the first consumer starts")
         async with self._member("first", config, topic.name):
-            await self._until(lambda: ledger.processed >= min(plan.messages * JOIN_AT, self._produced))
+            await self._until(lambda: ledger.ended >= min(plan.messages * JOIN_AT, self._produced))
             visit = None
             if topic.partitions > 1:
                 visit = await self._visit(topic, config, second_lot)
             else:
                 await self._append(topic, second_lot)
             await self._append(topic, last_lot)
-            await self._until(lambda: ledger.is_complete and self._holds("first") == topic.partitions)
+            await self._until(
+                lambda: ledger.is_complete and self._holds("first") == topic.partitions and self._has_all_letters()
+            )
             tell("everything is processed; the first consumer stops")
         return visit
 
@@ -137,14 +148,16 @@ class DemoRun:
             await self._until(lambda: self._holds("second") > 0)
             tell(f"it has partitions after {self._clock() - began_at:.1f} s; more orders come in")
             await self._append(topic, orders)
-            await self._until(lambda: ledger.processed_by["second"] >= enough or ledger.processed >= self._produced)
+            await self._until(lambda: ledger.processed_by["second"] >= enough or ledger.ended >= self._produced)
             partitions = self._holds("second")
             tell(f"the second consumer stops: it drains, commits, and leaves {partitions} partitions")
         visit = Visit(partitions, ledger.processed_by["second"])
         tell(f"it processed {visit.processed:,} orders and is gone; the last orders come in")
         return visit
 
-    async def _judge(self, topic: ScratchTopic, visit: Visit | None, stopped: Stopped | None) -> Verdict:
+    async def _judge(
+        self, topic: ScratchTopic, config: KafkaConfig, visit: Visit | None, stopped: Stopped | None
+    ) -> Verdict:
         ledger = self._ledger
         bounds = await asyncio.to_thread(topic.bounds)
         self._rows = tuple(
@@ -162,9 +175,18 @@ class DemoRun:
             worker_seconds=self._plan.worker_ms / 1000,
             visit=visit,
             stopped=stopped,
+            failures=await self._failures(topic, config),
         )
         self._display.show(self._picture(verdict.messages_per_second))
         return verdict
+
+    async def _failures(self, topic: ScratchTopic, config: KafkaConfig) -> Failures | None:
+        """What failed, and what of it lies in the dead-letter topic: looked at with a client of its own."""
+        plan = self._plan
+        if not plan.fail_rate:
+            return None
+        letters = await asyncio.to_thread(lettered_orders, config, f"{topic.name}{config.dlq_topic_suffix}")
+        return accounted(plan.messages, plan.seed, plan.fail_rate, letters=letters, retried=self._ledger.retried)
 
     # The topic
 
@@ -213,6 +235,15 @@ class DemoRun:
     def _holds(self, name: str) -> int:
         """How many partitions this consumer has now."""
         return len(self._consumers[name].get_runtime_snapshot().partitions)
+
+    def _has_all_letters(self) -> bool:
+        """Whether nothing is left to be tried again or dead-lettered: all is committed, where orders fail."""
+        if not self._plan.fail_rate:
+            return True
+        rows = partition_rows(
+            self._end_offsets, {name: each.get_runtime_snapshot() for name, each in self._consumers.items()}, self._rows
+        )
+        return sum(row.lag for row in rows) == 0
 
     def _picture(self, rate: float) -> Picture:
         ledger = self._ledger

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from pyrallel_consumer.cli.demo_failures import Failures
 from pyrallel_consumer.cli.demo_plan import EXIT_FAILED, EXIT_OK
 
 
@@ -39,7 +40,7 @@ class Visit:
 class Verdict:
     """What a run found. ``visit`` is None where a second consumer has nothing to take (one partition).
 
-    ``stopped`` is None where the run came to its end.
+    ``stopped`` is None where the run came to its end, ``failures`` where no order was to fail.
     """
 
     expected: int
@@ -52,6 +53,7 @@ class Verdict:
     worker_seconds: float
     visit: Visit | None
     stopped: Stopped | None = None
+    failures: Failures | None = None
 
     @property
     def is_ok(self) -> bool:
@@ -84,9 +86,8 @@ class Verdict:
 
     def checks(self) -> tuple[Check, ...]:
         """What must hold for exit code 0."""
-        done = f"{self.processed:,} of {self.expected:,} orders processed"
         found = [
-            Check(self.processed == self.expected, f"{done}, {self.failed:,} failed" if self.failed else done),
+            *(_all_processed(self) if self.failures is None else _all_accounted_for(self, self.failures)),
             _none_of(
                 self.order_violations,
                 "in order: every order started after its customer's earlier ones had ended",
@@ -124,6 +125,8 @@ class Verdict:
             "messages": self.expected,
             "processed": self.processed,
             "failed": self.failed,
+            "retried": self.failures.retried if self.failures else 0,
+            "dead_lettered": self.failures.dead_lettered if self.failures else 0,
             "order_violations": self.order_violations,
             "duplicates": self.duplicates,
             "committed_to_end": self.lag == 0,
@@ -135,6 +138,34 @@ class Verdict:
             "second_consumer_processed": self.visit.processed if self.visit else 0,
             "stopped_because": self.stopped.because if self.stopped else None,
         }
+
+
+def _all_processed(verdict: Verdict) -> tuple[Check, ...]:
+    done = f"{verdict.processed:,} of {verdict.expected:,} orders processed"
+    sentence = f"{done}, {verdict.failed:,} failed" if verdict.failed else done
+    return (Check(verdict.processed == verdict.expected, sentence),)
+
+
+def _all_accounted_for(verdict: Verdict, failures: Failures) -> tuple[Check, ...]:
+    """Every order is processed or has its letter, and no order is both."""
+    sums_up = verdict.processed + failures.dead_lettered == verdict.expected
+    twice = f", {failures.second_letters:,} of them sent twice" if failures.second_letters else ""
+    return (
+        Check(
+            sums_up and verdict.processed == verdict.expected - failures.poisoned,
+            f"{verdict.processed:,} orders processed and {failures.dead_lettered:,} dead-lettered, "
+            f"of {verdict.expected:,}",
+        ),
+        Check(
+            failures.retried == failures.fickle,
+            f"{failures.retried:,} of the {failures.fickle:,} that fail once were processed when tried again",
+        ),
+        Check(
+            failures.dead_lettered == failures.poisoned and not failures.strange_letters,
+            f"{failures.dead_lettered:,} of the {failures.poisoned:,} that always fail have their dead letter{twice}, "
+            f"and {failures.strange_letters:,} others have one",
+        ),
+    )
 
 
 def _none_of(count: int, kept: str, broken: str) -> Check:

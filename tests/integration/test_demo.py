@@ -186,3 +186,23 @@ def test_under_a_terminal_the_view_is_redrawn_and_the_verdict_stands_below() -> 
     assert process.returncode == 0, text
     assert text.index("partition") < text.index("Every promise was kept.")
     assert "\x1b[" in text
+
+
+def test_with_a_fail_rate_every_order_is_processed_or_dead_lettered() -> None:
+    done = run_demo(*SMALL, "--partitions", "4", "--fail-rate", "0.2", "--json")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    verdict = verdict_in(done.stdout)
+    assert verdict["processed"] + verdict["dead_lettered"] == 2000
+    assert verdict["dead_lettered"] > 100
+    assert verdict["retried"] > 100
+    assert verdict["committed_to_end"] is True
+    assert "that always fail have their dead letter" in done.stdout
+    assert done.stderr == ""
+
+
+def test_a_fail_rate_keeps_its_promises_at_the_end_of_the_scale() -> None:
+    done = run_demo("--messages", "300", "--keys", "3", "--worker-ms", "1", "--fail-rate", "0.5", "--json")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert verdict_in(done.stdout)["ok"] is True

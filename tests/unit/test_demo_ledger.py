@@ -122,6 +122,7 @@ def test_a_failed_order_that_succeeds_when_tried_again_is_no_duplicate() -> None
     run(ledger, ANN, 1, 2)
 
     assert (ledger.failed, ledger.processed, ledger.duplicates, ledger.order_violations) == (0, 2, 0, 0)
+    assert (ledger.retried, ledger.ended) == (1, 2)
     assert ledger.is_complete
 
 

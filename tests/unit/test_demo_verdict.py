@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pyrallel_consumer.cli.demo_failures import Failures
 from pyrallel_consumer.cli.demo_verdict import Stopped, Verdict, Visit
 
 GOOD = Verdict(
@@ -48,6 +49,47 @@ def test_one_broken_promise_is_named_and_ends_with_exit_code_1(change: dict[str,
     assert (verdict.exit_code, verdict.is_ok, verdict.headline) == (1, False, "A promise was broken.")
 
 
+FAILURES = Failures(poisoned=30, fickle=20, retried=20, dead_lettered=30, second_letters=0, strange_letters=0)
+FAILING = dataclasses.replace(GOOD, processed=970, failed=30, failures=FAILURES)
+
+
+def test_a_run_in_which_orders_fail_is_good_when_each_was_processed_or_dead_lettered() -> None:
+    assert (FAILING.exit_code, [check for check in FAILING.checks() if not check.holds]) == (0, [])
+    assert FAILING.checks()[0].sentence == "970 orders processed and 30 dead-lettered, of 1,000"
+    found = FAILING.to_json()
+    assert (found["processed"], found["retried"], found["dead_lettered"]) == (970, 20, 30)
+
+
+def test_a_letter_that_was_sent_twice_is_told_and_breaks_no_promise() -> None:
+    verdict = dataclasses.replace(FAILING, failures=dataclasses.replace(FAILURES, second_letters=2))
+
+    assert verdict.is_ok
+    assert any("2 of them sent twice" in check.sentence for check in verdict.checks())
+
+
+@pytest.mark.parametrize(
+    ("change", "broken"),
+    [
+        ({"dead_lettered": 29}, ["29 dead-lettered", "29 of the 30 that always fail"]),
+        ({"retried": 19}, ["19 of the 20 that fail once"]),
+        ({"strange_letters": 1}, ["1 others have one"]),
+    ],
+)
+def test_a_failure_that_is_not_accounted_for_ends_with_exit_code_1(change: dict[str, int], broken: list[str]) -> None:
+    verdict = dataclasses.replace(FAILING, failures=dataclasses.replace(FAILURES, **change))
+
+    sentences = [check.sentence for check in verdict.checks() if not check.holds]
+    assert len(sentences) == len(broken)
+    assert all(part in sentence for part, sentence in zip(broken, sentences, strict=True))
+    assert verdict.exit_code == 1
+
+
+def test_an_order_that_was_processed_and_dead_lettered_too_is_found_out() -> None:
+    verdict = dataclasses.replace(FAILING, processed=971)
+
+    assert verdict.exit_code == 1
+
+
 def test_a_stopped_run_is_incomplete_whatever_it_found_so_far() -> None:
     verdict = dataclasses.replace(GOOD, stopped=Stopped("stopped by SIGINT", 130))
 
@@ -83,6 +125,8 @@ def test_the_json_object_holds_what_scripts_ask_for() -> None:
         "messages": 1000,
         "processed": 1000,
         "failed": 0,
+        "retried": 0,
+        "dead_lettered": 0,
         "order_violations": 0,
         "duplicates": 0,
         "committed_to_end": True,
