@@ -71,9 +71,8 @@ class Outcome:
             lines.append(f"stopped: {self.stopped_because}; {left}")
         if self.next_offsets and not self.is_dry_run:
             stands = ", ".join(f"{number}: {offset}" for number, offset in sorted(self.next_offsets.items()))
-            lines.append(
-                f"group {self.group} stands at (partition: offset) {stands}; the same command goes on from there"
-            )
+            and_now = "; the same command goes on from there" if self.stopped_because or self.error else ""
+            lines.append(f"group {self.group} stands at (partition: offset) {stands}{and_now}")
         return lines
 
     def to_json(self) -> Mapping[str, object]:

@@ -45,7 +45,7 @@ def test_every_count_that_is_not_0_has_its_sentence() -> None:
         "4 skipped: replayed --max-replays times already",
         "1 refused by the broker",
         "6 arrived, but that could not be committed: they would be sent again",
-        "group orders.dlq.replay stands at (partition: offset) 0: 7, 1: 40; the same command goes on from there",
+        "group orders.dlq.replay stands at (partition: offset) 0: 7, 1: 40",
     ]
 
 
@@ -61,8 +61,10 @@ def test_letters_that_stay_are_named_up_to_a_bound_and_the_rest_counted() -> Non
 def test_a_stopped_replay_says_what_it_left() -> None:
     made = outcome(not_read=10, not_sent=2)
     made.stopped_because = "SIGINT"
+    made.next_offsets = {0: 7}
 
     assert "stopped: SIGINT; 10 offsets of orders.dlq were not read, 2 letters not sent" in made.sentences()
+    assert made.sentences()[-1].endswith("0: 7; the same command goes on from there")
 
 
 def test_a_dry_run_says_what_would_be_and_no_place_to_go_on_from() -> None:
