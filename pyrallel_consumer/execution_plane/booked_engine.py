@@ -7,6 +7,7 @@ cancelling and reports are here. Bound to one event loop, on whose thread every 
 from __future__ import annotations
 
 import random
+import time
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,9 @@ class BookedEngine(ExecutionEngine):
     ) -> None:
         self._attempts = Attempts(policy, slots, jitter, is_timing=is_timing)
         self._is_stopped = False
+        # Until the start; an engine that never started can be stopped all the same.
+        self._channel = CompletionChannel(_nothing)
+        self._now: Callable[[], float] = time.monotonic
 
     async def start(self, channel: CompletionChannel, now: Callable[[], float]) -> None:
         self._channel = channel

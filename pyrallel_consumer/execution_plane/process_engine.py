@@ -84,12 +84,12 @@ class ProcessEngine(BookedEngine):
         self._ticker: asyncio.TimerHandle | None = None
 
     async def start(self, channel: CompletionChannel, now: Callable[[], float]) -> None:
+        await super().start(channel, now)
         if is_loading():
             raise StateError(
                 "a worker process imports the program's main file, and that starts a consumer again: start it under "
                 '`if __name__ == "__main__":`'
             )
-        await super().start(channel, now)
         self._loop = asyncio.get_running_loop()
         pool = self._pool = ProcessPool(
             self._processes, _packed_setup(self._worker, self._initializer), self, self._max_tasks

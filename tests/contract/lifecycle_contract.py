@@ -236,3 +236,8 @@ class LifecycleContract(EngineRigs):
             while threading.active_count() > threads:
                 await asyncio.sleep(0.001)
         assert open_files() <= files
+
+    async def test_an_engine_that_never_started_can_be_stopped(self) -> None:
+        engine = self.make_engine(RetryPolicy(), SLOTS)
+        await engine.stop(1)
+        assert engine.capacity() == 0
