@@ -281,7 +281,8 @@ class WorkManager:
         load = self.load
         room = self.backpressure.room(load)
         if self.circuit.is_open:
-            return 0 if self._has_probes else min(room, 1)
+            has_untried = self._has_probes and load.messages > self.circuit.failed_probes
+            return 0 if has_untried else min(room, 1)
         if room == 0 or len(self._works) <= 1:
             return room
         anybodys = self._shares.certain_room(load, self.backpressure.message_bytes)

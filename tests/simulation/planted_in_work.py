@@ -229,7 +229,10 @@ def an_open_circuit_lets_a_crowd_of_probes_through(patch: pytest.MonkeyPatch) ->
 
 @planted
 def an_open_circuit_with_nothing_to_probe_reads_nothing(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(WorkManager, "_has_probes", property(lambda manager: True))
+    room = WorkManager.room
+    patch.setattr(
+        WorkManager, "room", property(lambda manager: 0 if manager.circuit.is_open else room.__get__(manager))
+    )
 
 
 @planted

@@ -109,7 +109,7 @@ def test_where_nothing_could_be_a_probe_one_message_at_a_time_is_read() -> None:
     [probe] = manager.take(9)
     assert manager.room == 0
     manager.end([(TP, 1)], is_lost=True)
-    manager.exhaust(probe)
+    manager.cancel(probe)
     assert manager.room == 1
     manager.assign(assigned(TP, 2, start=5))
     manager.add(TP, 2, run_of({5: b"a"}))
@@ -118,6 +118,19 @@ def test_where_nothing_could_be_a_probe_one_message_at_a_time_is_read() -> None:
     [probe] = manager.take(9)
     manager.succeed([probe])
     assert manager.room > 1
+
+
+def test_where_every_message_that_is_read_was_tried_in_vain_one_more_is_read() -> None:
+    manager = opened("ab", OnExhausted.SKIP)
+    manager.observe(105.0)
+    assert (manager.load.messages, manager.room) == (1, 0)
+    manager.exhaust(manager.take(9)[0])
+
+    assert manager.room == 1
+    manager.add(TP, 1, run_of({2: b"c"}))
+    assert manager.room == 0
+    manager.observe(110.0)
+    assert offsets_of(manager.take(9)) == [2]
 
 
 def test_where_all_that_is_read_waits_for_a_dead_letter_one_more_message_is_read() -> None:
