@@ -31,7 +31,8 @@ def made_engine(
         case ExecutionMode.ASYNC:
             return AsyncEngine(worker, policy, slots, base, is_shutting_down=is_shutting_down)
         case ExecutionMode.THREAD:
-            return ThreadEngine(worker, policy, min(slots, execution.worker_pool_size or fitting_threads()), base)
+            threads = min(slots, execution.worker_pool_size or fitting_threads())
+            return ThreadEngine(worker, policy, min(slots, threads + threads // 2), base, threads=threads)
         case ExecutionMode.PROCESS:
             processes = min(slots, execution.worker_pool_size or fitting_processes())
             return ProcessEngine(

@@ -1,10 +1,11 @@
 """The thread engine: plain functions that block (database drivers, HTTP clients, files), each call in a thread.
 
-Own daemon threads, for the standard pool's keep the interpreter from ending while one of them hangs. There are as many
-as there are slots, so no call waits unseen behind another. A thread cannot be killed: a call that timed out or was
+Own daemon threads, for the standard pool's keep the interpreter from ending while one of them hangs. A few more calls
+than there are threads may wait here, so that a thread goes from one to the next without the loop; those are timed from
+their beginning, and handed back when they are not to begin. A thread cannot be killed: a call that timed out or was
 cancelled is reported as stuck, and holds its slot and its key until it returns.
 
-Threads and loop share two things: a queue of calls to make, and the list of calls that ended, behind a lock.
+Threads and loop share two things: a queue of calls to make, and, behind a lock, the list of calls that ended.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import contextvars
 import inspect
 import itertools
 import logging
+import math
 import os
 import random
 import threading
@@ -46,9 +48,22 @@ def fitting_threads() -> int:
     return max(FEWEST_FITTING_THREADS, FITTING_THREADS_PER_CORE * (os.cpu_count() or 1))
 
 
-class ThreadEngine(BookedEngine):
-    """Runs a plain ``worker`` in up to ``slots`` threads, which are started as they are needed and end with ``stop``.
+class Call:
+    """An attempt on its way to a thread. Behind the engine's lock it is either begun or taken back, never both."""
 
+    __slots__ = ("attempt", "context", "is_begun", "is_taken_back")
+
+    def __init__(self, attempt: Attempt, context: contextvars.Context) -> None:
+        self.attempt = attempt
+        self.context = context
+        self.is_begun = False
+        self.is_taken_back = False
+
+
+class ThreadEngine(BookedEngine):
+    """Runs a plain ``worker`` in up to ``threads`` threads, which are started as they are needed and end with ``stop``.
+
+    ``threads`` is at most ``slots``, and is that unless told; the difference is how many calls may wait for a thread.
     ``base_context`` is what every attempt's context is copied from (default: the caller's of ``start``).
     """
 
@@ -59,13 +74,15 @@ class ThreadEngine(BookedEngine):
         slots: int,
         base_context: contextvars.Context | None = None,
         *,
+        threads: int | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         super().__init__(policy, slots, jitter=jitter)
+        self._max_threads = slots if threads is None else threads
         self._worker = worker
         self._given_context = base_context
         self._base = contextvars.Context()
-        self._calls: SimpleQueue[Attempt | None] = SimpleQueue()
+        self._calls: SimpleQueue[Call | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._numbers = itertools.count(1)
         self._all_ended = asyncio.Event()
@@ -81,12 +98,28 @@ class ThreadEngine(BookedEngine):
     def submit(self, item: WorkItem) -> None:
         self._call(self._attempts.start(item, self._now()))
 
+    def next_sweep_at(self) -> float | None:
+        at = super().next_sweep_at()
+        return None if at == math.inf else at
+
+    def withdraw(self, which: Callable[[WorkItem], bool]) -> None:
+        super().withdraw(which)
+        if len(self._attempts.running) > len(self._threads):
+            for attempt in list(self._attempts.running.values()):
+                if which(attempt.root):
+                    self._stop_attempt(attempt)
+
     def _start_due(self, now: float) -> None:
         for attempt in self._attempts.due(now):
             self._call(attempt)
 
     def _stop_attempt(self, attempt: Attempt) -> None:
-        """A thread looks at the mark before it begins; what it has begun, it ends."""
+        """What has not begun is given back; what has, ends when it ends."""
+        call: Call = attempt.handle
+        with self._lock:
+            call.is_taken_back = not call.is_begun
+        if call.is_taken_back:
+            self._give_back(attempt.root)
 
     async def _wait_ended(self, timeout_seconds: float) -> None:
         try:
@@ -99,9 +132,10 @@ class ThreadEngine(BookedEngine):
                 self._calls.put(None)
 
     def _call(self, attempt: Attempt) -> None:
-        attempt.handle = self._base.copy()
-        self._calls.put(attempt)
-        if len(self._attempts.running) > len(self._threads):
+        attempt.started_at = math.inf
+        attempt.handle = Call(attempt, self._base.copy())
+        self._calls.put(attempt.handle)
+        if len(self._threads) < min(self._max_threads, len(self._attempts.running)):
             self._add_thread()
 
     def _add_thread(self) -> None:
@@ -134,19 +168,24 @@ class ThreadEngine(BookedEngine):
     # In the threads
 
     def _serve(self) -> None:
-        while (attempt := self._calls.get()) is not None:
+        while (call := self._calls.get()) is not None:
             try:
-                self._hand_back((attempt, self._outcome(attempt)))
+                if self._begin(call):
+                    self._hand_back((call.attempt, self._outcome(call)))
             except RuntimeError:
                 return  # The loop is closed: nobody waits for calls any more.
-            del attempt  # An idle thread keeps no message alive.
+            del call  # An idle thread keeps no message alive.
 
-    def _outcome(self, attempt: Attempt) -> BaseException | None:
+    def _begin(self, call: Call) -> bool:
+        with self._lock:
+            call.is_begun = not call.is_taken_back
+            call.attempt.started_at = self._now()
+        return call.is_begun
+
+    def _outcome(self, call: Call) -> BaseException | None:
         """Make the call: None = it returned."""
-        if attempt.is_cancelled:
-            return None
         try:
-            result = attempt.handle.run(self._worker, attempt.item)
+            result = call.context.run(self._worker, call.attempt.item)
             if inspect.iscoroutine(result):
                 result.close()
                 raise WorkerMismatchError(

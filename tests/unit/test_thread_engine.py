@@ -146,3 +146,41 @@ async def test_nothing_of_a_finished_item_is_kept() -> None:
     gc.collect()
     assert [item for item in kept if item() is not None] == []
     await rig.engine.stop(1)
+
+
+async def test_calls_that_wait_for_a_thread_are_timed_from_their_beginning() -> None:
+    gate = threading.Event()
+    engine = ThreadEngine(lambda _: gate.wait(0.1), RetryPolicy(max_attempts=1, timeout_ms=5000), 8, threads=1)
+    rig = await Rig(engine).start()
+    items = [rig.submit() for _ in range(8)]
+    await rig.until(lambda: rig.engine.next_sweep_at() is not None)
+    assert len(worker_threads()) == 1
+    gate.set()
+    await rig.until_finished(8)
+    assert rig.successes == items
+    await rig.engine.stop(1)
+
+
+async def test_calls_that_wait_behind_one_that_hangs_are_given_back_unbegun() -> None:
+    gate, begun = threading.Event(), []
+
+    def worker(item: WorkItem) -> None:
+        begun.append(item)
+        gate.wait(PATIENCE_SECONDS)
+
+    rig = await Rig(ThreadEngine(worker, ONCE, 8, threads=1)).start()
+    items = [rig.submit() for _ in range(8)]
+    await rig.until(lambda: bool(begun))
+    rig.engine.withdraw(lambda item: item in items[1:4])
+    rig.look()
+    assert [cancelled.item for cancelled in rig.cancellations] == items[1:4]
+    rig.engine.cancel(lambda item: item in items[:6])
+    rig.look()
+    assert [cancelled.item for cancelled in rig.cancellations] == items[1:6]
+    assert rig.engine.running() == 3
+    gate.set()
+    await rig.until_finished(8)
+    assert [cancelled.item for cancelled in rig.cancellations] == [*items[1:6], items[0]]
+    assert rig.successes == items[6:]
+    assert begun == [items[0], *items[6:]]
+    await rig.engine.stop(1)
