@@ -179,7 +179,9 @@ class ExecutionConfig(Settings):
 
     on_exhausted: OnExhausted | None = None
     """After the last attempt: ``dlq``, ``skip``, ``stop`` or ``pause_partition``. Unset: dead letter where
-    ``KafkaConfig.dlq_enabled``, otherwise stop, so that nothing is dropped unasked. A named choice beats it."""
+    ``KafkaConfig.dlq_enabled``, otherwise stop, so that nothing is dropped unasked. A named choice beats it. After
+    ``pause_partition`` what was read of other keys goes on; ``resume_partition()`` tries the messages that failed
+    again, from their first attempt."""
 
     circuit_failure_share: float = Field(0.0, ge=0, le=0.99, allow_inf_nan=False)
     """Circuit for outages, with ``dlq`` and ``skip``: when more than this share of the last ``circuit_window`` messages
@@ -277,7 +279,8 @@ class KafkaConfig(Settings):
     broker has bounds of its own. Not used with ``group.protocol=consumer``: there the broker decides."""
 
     dlq_enabled: bool = True
-    """Whether a message whose last attempt failed is produced to ``<topic><dlq_topic_suffix>``."""
+    """Whether a message whose last attempt failed is produced to ``<topic><dlq_topic_suffix>``. Create that topic,
+    unless your brokers create topics by themselves: until it is there such messages wait, and their keys with them."""
 
     dlq_topic_suffix: str = Field(".dlq", max_length=200, pattern=r"^[A-Za-z0-9._-]+$")
     """Appended to a topic's name for its dead letters: 1-200 letters, digits, ``.``, ``_``, ``-``."""
