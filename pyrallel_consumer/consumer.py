@@ -36,7 +36,7 @@ logger = logging.getLogger("pyrallel_consumer")
 PUBLISH_SECONDS: Final = 0.25
 """How old the picture that other threads read may become."""
 THREAD_END_SECONDS: Final = 2.0
-"""How long the poll thread may take to close its client; then the process may end without it."""
+"""How long a thread may take to close its client; then the process may end without it."""
 SIGNALLED: Final = 128
 """Added to a signal's number: the exit code of a program that it ended."""
 
@@ -288,8 +288,8 @@ class PyrallelConsumer:
         parts.watchdog.stop()
         try:
             await parts.engine.stop(0.0)
-            if self._is_open and parts.poller.is_alive:
-                await until_done(parts.poller.ended, THREAD_END_SECONDS)
+            for ended in parts.threads_under_way() if self._is_open else ():
+                await until_done(ended, THREAD_END_SECONDS)
         except asyncio.CancelledError:
             logger.warning("interrupted while stopping: the group may notice only after its session timeout")
         self._become("closed")

@@ -118,6 +118,11 @@ class Parts:
         starts = [self.poller.start]
         return starts if self.letter_producer is None else [self.letter_producer.start, *starts]
 
+    def threads_under_way(self) -> list[Future[None]]:
+        """Of the threads that hold clients and still run: what is done when they have ended."""
+        threads = (self.poller, self.letter_producer)
+        return [thread.ended for thread in threads if thread is not None and thread.is_alive]
+
     def abandon_threads(self) -> None:
         """Have the threads that hold clients end as soon as they can; nothing more is committed or produced."""
         self.poller.abandon()

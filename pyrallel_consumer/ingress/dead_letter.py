@@ -66,6 +66,7 @@ class DeadLetterProducer:
         self._clients_made = 0
         self._client_errors: Counter[str] = Counter()
         self._client: Producer
+        self._client_is_broken = False
         self._thread = threading.Thread(target=self._run, name="pyrallel-dead-letters", daemon=True)
 
     def start(self) -> Future[None]:
@@ -192,8 +193,6 @@ class DeadLetterProducer:
         self._answers.append(LetterAnswer(letter, error.name(), f"{error.str()}{advice_for(error.name())}"))
 
     # The client
-
-    _client_is_broken = False
 
     def _made(self) -> Producer:
         self._clients_made += 1
