@@ -13,21 +13,19 @@ import logging
 import os
 import pickle
 import random
-import sys
 from collections import deque
-from multiprocessing import spawn
-from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from pyrallel_consumer.errors import ConfigurationError, ExecutionError, ProcessDiedError, StateError
+from pyrallel_consumer.errors import ExecutionError, ProcessDiedError, StateError
 from pyrallel_consumer.execution_plane import frames
 from pyrallel_consumer.execution_plane.booked_engine import BookedEngine
 from pyrallel_consumer.execution_plane.lane import MAX_FRAME_BYTES
 from pyrallel_consumer.execution_plane.process_pool import Member, ProcessPool
 from pyrallel_consumer.execution_plane.progress_marker import STORES_ARE_SEEN_SECONDS
 from pyrallel_consumer.execution_plane.remote_error import PackedError, restored_error
-from pyrallel_consumer.execution_plane.worker_process import Setup, is_loading
+from pyrallel_consumer.execution_plane.worker_process import is_loading
+from pyrallel_consumer.execution_plane.worker_setup import packed_setup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -92,7 +90,7 @@ class ProcessEngine(BookedEngine):
             )
         self._loop = asyncio.get_running_loop()
         pool = self._pool = ProcessPool(
-            self._processes, _packed_setup(self._worker, self._initializer), self, self._max_tasks
+            self._processes, packed_setup(self._worker, self._initializer), self, self._max_tasks
         )
         self._members = pool.members
         await pool.open()
@@ -389,29 +387,11 @@ class ProcessEngine(BookedEngine):
         self._requeue(lane.reclaim(max(running, done)))
         if lane.head is None:
             lane.is_held = False
+            if member.is_retired:
+                child.close()
         elif lane.head[0] == running and lane.head[1].is_cancelled:
             child.kill()
 
 
 def _seconds_ahead(member: Member) -> float:
     return member.lane.seconds_ahead
-
-
-def _packed_setup(worker: Callable[[WorkItem], object], initializer: Callable[[], object] | str | None) -> bytes:
-    """What each process is told at its start. The main module is imported only where something of it is needed."""
-    try:
-        pickled_worker = pickle.dumps(worker, frames.PICKLE_PROTOCOL)
-        pickled_initializer = (
-            pickle.dumps(initializer, frames.PICKLE_PROTOCOL) if callable(initializer) else initializer
-        )
-    except Exception as error:
-        raise ConfigurationError(f"worker or initializer cannot be sent to a process: {error}") from error
-    facts = spawn.get_preparation_data("pyrallel-worker")
-    needs_main = any(isinstance(said, bytes) and b"__main__" in said for said in (pickled_worker, pickled_initializer))
-    main = {name: value for name, value in facts.items() if name.startswith("init_main")} if needs_main else {}
-    levels = {"": logging.getLogger().level}
-    for name, known in logging.root.manager.loggerDict.items():
-        if isinstance(known, logging.Logger) and known.level:
-            levels[name] = known.level
-    setup = Setup(pickled_worker, pickled_initializer, main, list(sys.path), list(sys.argv), str(Path.cwd()), levels)
-    return pickle.dumps(tuple(setup), frames.PICKLE_PROTOCOL)
