@@ -6,7 +6,7 @@ Offsets that come again cut what is kept here, so the loop always knows every ep
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from pyrallel_consumer.control_plane.policies import FlowLimits
     from pyrallel_consumer.dto import Message, TopicPartition
 
-LOW = 0.75
-"""Once full, nothing is read until so much of the bounds is left: the client gives large reads more cheaply."""
+LOW = 0.9
+"""Once full, nothing is read until so much of the bounds is left: a few messages at a time would cost more each."""
 
 SPARED = 0.125
 """Part of the bounds that partitions which may be handed on have to themselves, whatever is kept of held ones."""
 
 LEAST_SLICE = 32
+"""What a partition gets at a time though others may be to come: nothing waits for them without end."""
 
 
 class _Pace(Enum):
@@ -91,6 +92,7 @@ class ReadAhead:
         self._held: set[TopicPartition] = set()
         self._message_bytes = 0.0
         self._pace = _Pace.DRY
+        self._given: Counter[TopicPartition] = Counter()  # since the client began to give
         self._is_full = False
         self._is_stopped = False
         self.messages = 0
@@ -127,6 +129,7 @@ class ReadAhead:
         """
         if self._pace is _Pace.DRY:
             self._pace = _Pace.FILLING
+            self._given.clear()
         told = []
         for fact in facts:
             if isinstance(fact, Delivered):
@@ -142,17 +145,19 @@ class ReadAhead:
     def take(self, credit: int, partitions: int) -> list[Delivered]:
         """At most ``credit`` messages, to be handed on in this order: of each partition in turn, and alike.
 
-        While more of them may come, none of the ``partitions`` that are assigned gets more than its part of the credit.
+        While more of them may come, each of the ``partitions`` that are assigned gets little more than its part of what
+        the loop has allowed since the client began to give.
         """
         facts: list[Delivered] = []
-        is_filling = self._pace is _Pace.FILLING
         turns = self._turns
+        is_filling = self._pace is _Pace.FILLING
+        fair = (credit + self._given.total()) // max(1, partitions)
         while credit > 0 and self.has_ready:
             share = max(1, credit // len(turns))
-            if is_filling:
-                share = min(share, max(LEAST_SLICE, credit // max(1, partitions)))
             for _ in range(min(len(turns), credit)):
-                credit -= self._serve(turns.popleft(), share, facts)
+                lane = turns.popleft()
+                most = min(share, max(LEAST_SLICE, fair - self._given[lane.tp])) if is_filling else share
+                credit -= self._serve(lane, most, facts)
             if is_filling:
                 break
         return facts
@@ -180,6 +185,7 @@ class ReadAhead:
                 self._count(lane, -1)
                 self._remove(lane)
             self._held.discard(tp)
+            del self._given[tp]
 
     def stop(self) -> None:
         """Hand on nothing more, whatever is kept."""
@@ -194,6 +200,7 @@ class ReadAhead:
             left -= len(piece)
             facts.append(Delivered(lane.tp, lane.epoch, piece))
         self._count(lane, 1)
+        self._given[lane.tp] += most - left
         if lane.runs:
             self._turns.append(lane)
         else:

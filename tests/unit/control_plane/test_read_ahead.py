@@ -83,14 +83,23 @@ def test_several_runs_of_a_partition_are_handed_on_in_their_order() -> None:
 
 def test_while_the_client_gives_on_the_first_partition_gets_its_part_only() -> None:
     kept = ReadAhead(ROOMY)
-    kept.put([run(A, *range(100))])
-    at_first = told(kept.take(400, 8))
+    kept.put([run(A, *range(900))])
+    handed_on = kept.take(800, 8) + kept.take(700, 8)
+    kept.put([run(B, *range(900))])
+    handed_on += kept.take(668, 8)
 
-    kept.put([run(A, *range(100, 200)), run(B, *range(100))])
-    then = told(kept.take(350, 8))
+    assert [(fact.tp, len(fact.messages)) for fact in handed_on] == [(A, 100), (A, 32), (A, 32), (B, 100)]
+    assert kept.messages == 1536
 
-    assert at_first == [(A, 1, list(range(50)))]
-    assert then == [(A, 1, list(range(50, 93))), (B, 2, list(range(43)))]
+
+def test_what_it_had_before_the_client_ran_dry_is_not_held_against_a_partition() -> None:
+    kept = ReadAhead(ROOMY)
+    kept.put([run(A, *range(300))])
+    kept.take(800, 8)
+    emptied(kept)
+    kept.put([run(A, *range(300, 600))])
+
+    assert [len(fact.messages) for fact in kept.take(800, 8)] == [100]
 
 
 def test_once_the_client_has_nothing_more_nobody_is_waited_for() -> None:
@@ -149,18 +158,18 @@ def test_messages_without_a_value_count_as_messages() -> None:
 
 
 @pytest.mark.parametrize("limits", [FlowLimits(100, 1 << 20), FlowLimits(1000, 1000)])
-def test_a_full_one_is_filled_up_when_a_quarter_is_free(limits: FlowLimits) -> None:
+def test_a_full_one_is_filled_up_when_a_tenth_is_free(limits: FlowLimits) -> None:
     kept = ReadAhead(limits)
     rooms = []
-    for offsets in (range(100), range(100, 125)):
+    for offsets in (range(100), range(100, 110)):
         kept.put([run(A, *offsets, size_bytes=10)])
         rooms.append(kept.room)
-        kept.take(24, 1)
+        kept.take(9, 1)
         rooms.append(kept.room)
         kept.take(1, 1)
         rooms.append(kept.room)
 
-    assert rooms == [0, 0, 25, 0, 0, 25]
+    assert rooms == [0, 0, 9, 0, 0, 9]
 
 
 def test_one_message_that_is_larger_than_the_bounds_is_read() -> None:
