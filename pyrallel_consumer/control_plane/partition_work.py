@@ -200,6 +200,7 @@ class PartitionWork:
         """Offsets from ``offset`` on come again: forget them; what is unfinished below goes on under ``epoch``."""
         self._forget(offset)
         self.epoch = epoch
+        self.leader_epoch = None  # It was that of a record which is gone; without one the broker checks nothing.
         self.confirmed = None
         self.committed_offset = min(self.committed_offset, offset)
 

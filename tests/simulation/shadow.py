@@ -30,6 +30,7 @@ class Shadow:
         self.lanes: dict[object, list[int]] = {}
         self.is_revoking = False
         self.map_limit_bytes: int | None = None
+        self.went_back_to: int | None = None
         self._scenario = scenario
 
     @property
@@ -78,7 +79,7 @@ class Shadow:
             self.finish(known)
         self.delivered = {known: record for known, record in self.delivered.items() if known < offset}
         self.epoch = epoch
-        self.next_offset = offset
+        self.next_offset = self.went_back_to = offset
         self.restored = None
         self.incarnation = incarnation
         return forgotten

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyrallel_consumer.control_plane.commit_encoder import decode, encode
 from pyrallel_consumer.control_plane.events import (
     Assigned,
+    OffsetWentBack,
     PositionAdvanced,
 )
 from pyrallel_consumer.control_plane.offset_map import OffsetMap
@@ -126,3 +127,15 @@ def test_a_snapshot_of_an_ended_assignment_confirms_nothing_of_the_next_one_and_
 
     assert picture_of(manager).committed_offset == 0
     assert only(manager.snapshots()).metadata == encode(OffsetMap(0, 2, (0,)), TP)
+
+
+def test_a_commit_right_after_going_back_carries_no_leader_epoch_of_a_record_that_is_gone() -> None:
+    manager = manager_of()
+    manager.add(TP, 1, run_of(keyed(0, "ab"), leader_epoch=7))
+    manager.succeed(manager.take(2))
+    manager.go_back(OffsetWentBack(TP, 1, 2, 1))
+
+    assert only(manager.snapshots()).leader_epoch is None
+    manager.add(TP, 2, run_of(keyed(1, "b"), leader_epoch=8))
+    manager.succeed(manager.take(1))
+    assert only(manager.snapshots()).leader_epoch == 8
