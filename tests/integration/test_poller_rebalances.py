@@ -106,18 +106,15 @@ def test_members_that_join_and_leave_read_everything_once_and_in_order(
     assert committed(embedded_broker, group, topic, 4) == [300] * 4
 
 
-@pytest.mark.parametrize("protocol", [COOPERATIVE, BY_BROKER], ids=["cooperative-sticky", "consumer"])
 def test_what_the_loop_answers_on_a_revoke_is_committed_before_the_next_owner_begins(
-    embedded_broker: EmbeddedBroker,
-    new_topic: Callable[[int], str],
-    produce: Produce,
-    group: str,
-    protocol: dict[str, str],
+    embedded_broker: EmbeddedBroker, new_topic: Callable[[int], str], produce: Produce, group: str
 ) -> None:
+    # Under the classic protocol the embedded broker refuses commits until all have synced, which a member cannot know;
+    # tests/kafka holds this on a real broker, under every protocol.
     topic = new_topic(4)
     produce(topic, 400, partitions=4)
-    first = Member(embedded_broker, topic, group, librdkafka=protocol)
-    second = Member(embedded_broker, topic, group, librdkafka=protocol)
+    first = Member(embedded_broker, topic, group, librdkafka=BY_BROKER)
+    second = Member(embedded_broker, topic, group, librdkafka=BY_BROKER)
 
     with running(first):
         first.read_at_least(400)
