@@ -44,6 +44,8 @@ POLL_SECONDS: Final = 0.05
 PAUSED_POLL_SECONDS: Final = 0.02
 # What the wait for the loop's answer may take beyond the grace: the loop is late, and cancelled work takes its time.
 ANSWER_MARGIN_SECONDS: Final = 1.0
+# A poll that does not wait serves all callbacks that are there, or hands out one message.
+CALLBACK_ROUNDS: Final = 3
 RESETS: Final[Mapping[str, Reset]] = {
     **dict.fromkeys(("smallest", "earliest", "beginning"), "earliest"),
     **dict.fromkeys(("largest", "latest", "end"), "latest"),
@@ -126,6 +128,7 @@ class PollThread:
             ending=self.ending,
             clock=clock,
         )
+        self._is_static_member = bool(configuration.get("group.instance.id"))
         self._configuration = self.events.installed_in(configuration, self.commits.on_commit)
 
     def run(self, started: Future[None], ended: Future[None]) -> None:
@@ -257,7 +260,17 @@ class PollThread:
         self._fail(KafkaException(error))
 
     def _close_client(self, client: Consumer) -> None:
+        """Leave the group and close.
+
+        An assignment that the client has not handed to us when its close begins is given and revoked in there: the
+        answer to the first ends the group, and librdkafka may lose the second one and wait for it for ever, with the
+        interpreter's lock held. So we leave the group before, and serve what waits. A static member must not leave.
+        """
         try:
+            if not self._is_static_member:
+                client.unsubscribe()
+            for _ in range(CALLBACK_ROUNDS):
+                self.reader.poll_aside(client, 0)
             client.close()
         except Exception as error:  # noqa: BLE001 -- the last act of the thread, with nobody left to raise to
             LOGGER.warning("closing the client: %s", error)
