@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -17,6 +19,10 @@ from confluent_kafka.cimpl import NewTopic
 from tests.kafka_node import KafkaNode
 
 TIMEOUT_SECONDS = 30.0
+UNSETTLED = frozenset(
+    {"NOT_COORDINATOR", "COORDINATOR_NOT_AVAILABLE", "COORDINATOR_LOAD_IN_PROGRESS", "NOT_LEADER_FOR_PARTITION"}
+)
+T = TypeVar("T")
 
 Record = tuple[bytes | None, bytes | None]
 
@@ -111,7 +117,7 @@ class KafkaCluster:
         """What the group has committed, by partition; partitions without a commit are left out."""
         asked = [TopicPartition(topic, partition) for partition in self.partitions(topic)]
         with _reader(self.bootstrap_servers, group) as consumer:
-            answers = consumer.committed(asked, timeout=TIMEOUT_SECONDS)
+            answers = _settled(consumer, lambda: consumer.committed(asked, timeout=TIMEOUT_SECONDS))
         return {answer.partition: answer for answer in answers if answer.offset >= 0}
 
     def committed_offsets(self, group: str, topic: str) -> dict[int, int]:
@@ -121,7 +127,7 @@ class KafkaCluster:
         """The offset after the last record of each partition, transaction markers included."""
         with _reader(self.bootstrap_servers, self.new_group()) as consumer:
             return {
-                partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=TIMEOUT_SECONDS)[1]
+                partition: _settled(consumer, partial(_watermarks, consumer, TopicPartition(topic, partition)))[1]
                 for partition in self.partitions(topic)
             }
 
@@ -137,6 +143,22 @@ class KafkaCluster:
         if self.node is None and self._topics:
             for deleted in self._admin.delete_topics(self._topics).values():
                 deleted.result(TIMEOUT_SECONDS)
+
+
+def _settled(client: Consumer, ask: Callable[[], T]) -> T:
+    """The answer to ``ask``; a broker that has just started may still be finding its coordinators and leaders."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            if error.args[0].name() not in UNSETTLED or time.monotonic() >= deadline:
+                raise
+            client.poll(0.1)
+
+
+def _watermarks(client: Consumer, tp: TopicPartition) -> tuple[int, int]:
+    return client.get_watermark_offsets(tp, timeout=TIMEOUT_SECONDS)
 
 
 def numbered_records(messages: int, keys: int) -> Iterator[Record]:
