@@ -44,8 +44,7 @@ POLL_SECONDS: Final = 0.05
 PAUSED_POLL_SECONDS: Final = 0.02
 # What the wait for the loop's answer may take beyond the grace: the loop is late, and cancelled work takes its time.
 ANSWER_MARGIN_SECONDS: Final = 1.0
-# A poll that does not wait serves all callbacks that are there, or hands out one message.
-CALLBACK_ROUNDS: Final = 3
+LEAVE_SECONDS: Final = 1.0
 RESETS: Final[Mapping[str, Reset]] = {
     **dict.fromkeys(("smallest", "earliest", "beginning"), "earliest"),
     **dict.fromkeys(("largest", "latest", "end"), "latest"),
@@ -129,6 +128,7 @@ class PollThread:
             clock=clock,
         )
         self._is_static_member = bool(configuration.get("group.instance.id"))
+        self._has_classic_protocol = str(configuration.get("group.protocol", "classic")).lower() == "classic"
         self._configuration = self.events.installed_in(configuration, self.commits.on_commit)
 
     def run(self, started: Future[None], ended: Future[None]) -> None:
@@ -268,12 +268,18 @@ class PollThread:
         """
         try:
             if not self._is_static_member:
-                client.unsubscribe()
-            for _ in range(CALLBACK_ROUNDS):
-                self.reader.poll_aside(client, 0)
+                self._leave(client)
             client.close()
         except Exception as error:  # noqa: BLE001 -- the last act of the thread, with nobody left to raise to
             LOGGER.warning("closing the client: %s", error)
+
+    def _leave(self, client: Consumer) -> None:
+        client.unsubscribe()
+        # A rebalance under way is completed before; then, of the classic protocol, the member's id is gone.
+        deadline = self._clock() + LEAVE_SECONDS
+        self.reader.poll_aside(client, 0)
+        while self._has_classic_protocol and client.memberid() and self._clock() < deadline:
+            self.reader.poll_aside(client, PAUSED_POLL_SECONDS)
 
 
 def _translated(error: BaseException, doing: str) -> BaseException:
