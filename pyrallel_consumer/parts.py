@@ -105,7 +105,7 @@ class Parts:
             worker_name=worker_name,
             on_loop_closed=self.abandon_threads,
         )
-        self._facts = fixed_facts(config, execution, on_exhausted)
+        self._facts = fixed_facts(config, execution, on_exhausted, str(subscription))
         self._is_engine_started = False
 
     async def start_engine(self) -> None:

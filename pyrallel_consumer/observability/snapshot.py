@@ -34,13 +34,14 @@ class FixedFacts:
     max_in_flight: int
 
 
-def fixed_facts(kafka: KafkaConfig, execution: ExecutionConfig, on_exhausted: OnExhausted) -> FixedFacts:
+def fixed_facts(kafka: KafkaConfig, execution: ExecutionConfig, on_exhausted: OnExhausted, topic: str) -> FixedFacts:
     """What the settings contribute to every picture; no secrets."""
     parallel = kafka.parallel_consumer
     return FixedFacts(
         settings=MappingProxyType(
             {
                 "group": kafka.consumer_group,
+                "topic": topic,
                 "ordering_mode": parallel.ordering_mode.value,
                 "mode": execution.mode.value,
                 "max_attempts": execution.max_retries,
