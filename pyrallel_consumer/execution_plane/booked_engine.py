@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import time
 from abc import abstractmethod
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from pyrallel_consumer.execution_plane.attempts import Attempt, Attempts, Exhausted, Uncharged, Verdict
@@ -16,6 +17,7 @@ from pyrallel_consumer.execution_plane.engine import (
     CompletionChannel,
     EngineStatus,
     ExecutionEngine,
+    RunningAttempt,
     StuckAttempt,
 )
 
@@ -78,6 +80,14 @@ class BookedEngine(ExecutionEngine):
             StuckAttempt(attempt.root, attempt.number, attempt.started_at, attempt.marked_at, attempt.is_timed_out)
             for attempt in self._attempts.running.values()
             if attempt.marked_at is not None and attempt.marked_at <= now
+        ]
+
+    def longest_running(self, most: int) -> Sequence[RunningAttempt]:
+        now = self._now()
+        return [
+            RunningAttempt(attempt.root, attempt.number, attempt.started_at)
+            for attempt in islice(self._attempts.running.values(), most)
+            if attempt.started_at <= now  # Else it waits for a thread.
         ]
 
     def status(self) -> EngineStatus:

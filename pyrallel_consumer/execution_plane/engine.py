@@ -61,6 +61,15 @@ class StuckAttempt:
 
 
 @dataclass(frozen=True, slots=True)
+class RunningAttempt:
+    """Attempt number ``attempt`` of ``item`` runs since ``started_at`` (loop time, seconds; None: nobody knows)."""
+
+    item: WorkItem
+    attempt: int
+    started_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class EngineStatus:
     """``waiting_retries`` counts all that wait for another attempt, ``due`` those of them that hold a slot for it."""
 
@@ -186,6 +195,20 @@ class ExecutionEngine(ABC):
     @abstractmethod
     def stuck(self, now: float) -> Sequence[StuckAttempt]:
         """Attempts that timed out or were cancelled before ``now`` and still run, oldest start first."""
+
+    def longest_running(self, most: int) -> Sequence[RunningAttempt]:
+        """Up to ``most`` of the attempts that run, the longest first as far as the engine knows; for operators.
+
+        An engine that keeps no times need not override it: what runs is asked for by ``running`` then.
+        """
+        found: list[WorkItem] = []
+
+        def note(item: WorkItem) -> bool:
+            found.append(item)
+            return True
+
+        self.running(note)
+        return [RunningAttempt(item, item.attempt, None) for item in found[:most]]
 
     @abstractmethod
     def status(self) -> EngineStatus: ...

@@ -166,6 +166,26 @@ class LifecycleContract(EngineRigs):
         assert rig.failures == []
         assert SETTING.get() == "changed after the start"
 
+    # What operators see
+
+    async def test_the_longest_running_attempts_are_told_with_their_numbers_and_beginnings(
+        self, rigs: list[Rig], gate: Path, tmp_path: Path
+    ) -> None:
+        log = tmp_path / "log"
+        rig = await self.rig(rigs, RetryPolicy(max_attempts=2, backoff_ms=1, timeout_ms=0), slots=2)
+        began_at = asyncio.get_running_loop().time()
+        items = [rig.submit([["raise", "ValueError"]], [["wait", str(gate)]], log=log) for _ in range(2)]
+        await rig.until(lambda: [each.attempt for each in rig.engine.longest_running(10)] == [2, 2])
+        told = rig.engine.longest_running(10)
+        now = asyncio.get_running_loop().time()
+        assert {each.item for each in told} == set(items)
+        times = [each.started_at for each in told]
+        assert all(time is not None and began_at <= time <= now for time in times)
+        assert rig.engine.longest_running(1) == told[:1]
+        gate.touch()
+        await rig.until_finished(2)
+        assert rig.engine.longest_running(10) == []
+
     # The end
 
     async def test_stopping_gives_back_what_runs_and_what_waits(self, rigs: list[Rig], gate: Path) -> None:
