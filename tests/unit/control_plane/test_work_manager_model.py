@@ -19,10 +19,13 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from pyrallel_consumer.control_plane.close_up import UnderWay, close_up
 from pyrallel_consumer.control_plane.commit_encoder import decode
 from pyrallel_consumer.control_plane.events import Assigned, CommitSnapshot, OffsetWentBack, PositionAdvanced
+from pyrallel_consumer.control_plane.gap_window import OffsetState
 from pyrallel_consumer.control_plane.offset_map import OffsetMap
 from pyrallel_consumer.control_plane.policies import OrderingPolicy
+from pyrallel_consumer.control_plane.read_times import ReadTimes
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
 from pyrallel_consumer.dto import (
     NullKeyOrdering,
@@ -328,6 +331,32 @@ class WorkManagerMachine(RuleBasedStateMachine):
     def what_counts_and_what_is_fenced_off_can_be_told_apart(self) -> None:
         for running in [*self.model.running.values(), *self.model.held.values()]:
             assert self.manager.is_current(running.item) == (self.model.entry_of(running) is not None)
+
+    @invariant()
+    def a_close_up_shows_every_unfinished_offset_in_its_state(self) -> None:
+        items = [running.item for running in self.model.running.values()]
+        failing = {item for item in items if item.offset % 3 == 1}
+        stuck = {item for item in items if item.offset % 3 == 2}
+        under_way = UnderWay(dict.fromkeys(items, (1, None)), failing, stuck)
+        for work in self.manager:
+            entries = self.model.partitions[work.tp].entries
+            expected = {
+                offset: OffsetState.HELD
+                if entry.state is State.HELD
+                else OffsetState.QUEUED
+                if entry.state is State.QUEUED
+                else [OffsetState.RUNNING, OffsetState.FAILING, OffsetState.STUCK][offset % 3]
+                for offset, entry in entries.items()
+            }
+            window = close_up(work, under_way, ReadTimes(), 0.0, FAR_TOO_MANY).window
+            assert (window.top, window.width, window.unseen) == (self.model.partitions[work.tp].next_offset, 1, 0)
+            shown = {
+                window.base + at: state
+                for state, counts in window.counts.items()
+                for at, count in enumerate(counts)
+                if count
+            }
+            assert shown == expected
 
     def teardown(self) -> None:
         """When every attempt has ended, all that is left starts and ends in order, and then nothing is left."""

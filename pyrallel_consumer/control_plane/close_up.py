@@ -1,0 +1,149 @@
+"""A partition looked at closely: the picture of its gap window, and the keys that have been in it for longest.
+
+Made for operators while somebody looks, with a bounded look at what is unfinished. It reads the work and changes
+nothing. No payload leaves it, and of a key only its fingerprint.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import blake2b
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from pyrallel_consumer.control_plane.gap_window import GapWindow, OffsetState, gap_window
+from pyrallel_consumer.control_plane.partition_work import WHOLE_PARTITION
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from pyrallel_consumer.control_plane.partition_work import PartitionWork
+    from pyrallel_consumer.control_plane.read_times import ReadTimes
+    from pyrallel_consumer.dto import TopicPartition, WorkItem
+
+MOST_KEYS: Final = 5
+"""Keys told of for one partition: those of its lowest unfinished offsets, which were read first."""
+FINGERPRINT_BYTES: Final = 4
+
+
+class Order(StrEnum):
+    """What keeps a message in order: its key, its whole partition, or nothing."""
+
+    KEY = "key"
+    PARTITION = "partition"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """What the engine knows of items: attempt and beginning (None: unknown) of those that run, those that wait for
+    another attempt, and those that should have ended and have not.
+    """
+
+    running: Mapping[WorkItem, tuple[int, float | None]]
+    failing: Collection[WorkItem]
+    stuck: Collection[WorkItem]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyCloseUp:
+    """A virtual partition, by its lowest unfinished offset. ``fingerprint`` is of the key, None without one.
+
+    ``read_seconds`` is about how long ago that offset was read, ``running_seconds`` how long its attempt has run, None
+    where nobody knows or nothing runs. ``behind`` messages wait for it.
+    """
+
+    tp: TopicPartition
+    offset: int
+    state: OffsetState
+    order: Order
+    fingerprint: str | None
+    attempt: int | None
+    running_seconds: float | None
+    read_seconds: float
+    behind: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionCloseUp:
+    """One partition's gap window, and its slowest keys, the lowest offset first."""
+
+    tp: TopicPartition
+    epoch: int
+    window: GapWindow
+    keys: tuple[KeyCloseUp, ...]
+
+
+def fingerprint(key: bytes) -> str:
+    """Eight digits that stand for ``key``: the same in every run, and not the key, which is the user's data."""
+    return blake2b(key, digest_size=FINGERPRINT_BYTES).hexdigest()
+
+
+def close_up(
+    work: PartitionWork, under_way: UnderWay, read_times: ReadTimes, now: float, most_offsets: int
+) -> PartitionCloseUp:
+    """Look at the ``most_offsets`` lowest unfinished offsets of ``work``, at least 1."""
+    unfinished = work.tracker.unfinished
+    looked_at = list(islice(unfinished.items(), most_offsets + 1))
+    top = work.tracker.next_offset
+    if len(looked_at) > most_offsets:
+        top, _ = looked_at.pop()
+    states = _states(looked_at, work, under_way)
+    window = gap_window(
+        min(work.committed_offset, work.tracker.committable_offset),
+        top,
+        zip((offset for offset, _ in looked_at), states, strict=True),
+        unseen=len(unfinished) - len(looked_at),
+    )
+    heads: dict[object, tuple[WorkItem, OffsetState]] = {}
+    for (_, item), state in zip(looked_at, states, strict=True):
+        heads.setdefault(item.origin if item.origin.is_ordered else item, (item, state))
+        if len(heads) == MOST_KEYS:
+            break
+    keys = tuple(
+        _key(item, state, under_way, read_times.read_at((work.tp, work.epoch), item.offset), now)
+        for item, state in heads.values()
+    )
+    return PartitionCloseUp(work.tp, work.epoch, window, keys)
+
+
+def _states(looked_at: list[tuple[int, WorkItem]], work: PartitionWork, under_way: UnderWay) -> list[OffsetState]:
+    """The state of each item. One loop: it is what a look costs."""
+    held, stuck, failing, running = work.held, under_way.stuck, under_way.failing, under_way.running
+    is_running, is_queued = OffsetState.RUNNING, OffsetState.QUEUED
+    states = []
+    for offset, item in looked_at:
+        if offset in held:
+            states.append(OffsetState.HELD)
+        elif item in stuck:
+            states.append(OffsetState.STUCK)
+        elif item in failing:
+            states.append(OffsetState.FAILING)
+        else:
+            lane = item.origin
+            runs = lane.running is item if lane.is_ordered else item in running
+            states.append(is_running if runs else is_queued)
+    return states
+
+
+def _key(item: WorkItem, state: OffsetState, under_way: UnderWay, read_at: float | None, now: float) -> KeyCloseUp:
+    lane = item.origin
+    attempt, began_at = under_way.running.get(item, (None, None))
+    return KeyCloseUp(
+        tp=item.tp,
+        offset=item.offset,
+        state=state,
+        order=_order(lane),
+        fingerprint=None if item.key is None else fingerprint(item.key),
+        attempt=attempt,
+        running_seconds=None if began_at is None else now - began_at,
+        read_seconds=0.0 if read_at is None else now - read_at,
+        behind=len(lane.waiting or ()),
+    )
+
+
+def _order(lane: Any) -> Order:
+    if not lane.is_ordered:
+        return Order.NONE
+    return Order.PARTITION if lane.key is WHOLE_PARTITION else Order.KEY

@@ -1,0 +1,69 @@
+"""The gap window of a partition as a picture of bounded size: from the committed offset to what was read, in buckets.
+
+Pure, and made for operators only when somebody looks: nothing here is on the way of a message.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+MOST_BUCKETS: Final = 200
+
+
+class OffsetState(StrEnum):
+    """What an unfinished offset does now. What is not unfinished is finished, or was never in the log.
+
+    ``failing`` waits for another attempt; ``held`` failed its last one and keeps its offset (dead letter not yet
+    acknowledged, or its partition is paused for it); ``stuck`` timed out or was cancelled and has not ended.
+    """
+
+    RUNNING = "running"
+    QUEUED = "queued"
+    FAILING = "failing"
+    HELD = "held"
+    STUCK = "stuck"
+
+
+@dataclass(frozen=True, slots=True)
+class GapWindow:
+    """Offsets ``base`` to ``top`` (exclusive) in buckets of ``width``; the last bucket may be narrower.
+
+    ``counts`` has, for each state that occurs, how many offsets of each bucket are in it; the rest of a bucket is
+    finished. ``unseen`` unfinished offsets from ``top`` on were not looked at.
+    """
+
+    base: int
+    top: int
+    width: int
+    counts: Mapping[OffsetState, tuple[int, ...]]
+    unseen: int = 0
+
+    @property
+    def buckets(self) -> int:
+        """How many buckets there are; none where nothing lies above the committed offset."""
+        return -(-(self.top - self.base) // self.width)
+
+
+def gap_window(
+    base: int,
+    top: int,
+    unfinished: Iterable[tuple[int, OffsetState]],
+    *,
+    unseen: int = 0,
+    most_buckets: int = MOST_BUCKETS,
+) -> GapWindow:
+    """Count ``unfinished`` offsets, from ``base`` up to and without ``top``, into buckets of equal width."""
+    width = max(1, -(-(top - base) // most_buckets))
+    buckets = -(-(top - base) // width)
+    counts: dict[OffsetState, list[int]] = {}
+    for offset, state in unfinished:
+        lane = counts.get(state)
+        if lane is None:
+            lane = counts[state] = [0] * buckets
+        lane[(offset - base) // width] += 1
+    return GapWindow(base, top, width, {state: tuple(lane) for state, lane in counts.items()}, unseen)

@@ -1,0 +1,98 @@
+"""A partition looked at closely: its slowest keys, without the keys; bounded, and nothing of the work is changed."""
+
+from __future__ import annotations
+
+import pytest
+
+from pyrallel_consumer.control_plane.close_up import (
+    MOST_KEYS,
+    Order,
+    PartitionCloseUp,
+    UnderWay,
+    close_up,
+    fingerprint,
+)
+from pyrallel_consumer.control_plane.gap_window import OffsetState
+from pyrallel_consumer.control_plane.policies import OrderingPolicy
+from pyrallel_consumer.control_plane.read_times import ReadTimes
+from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
+from pyrallel_consumer.dto import NullKeyOrdering, OrderingMode
+from tests.unit.control_plane.builders import TP, keyed, manager_of, run_of
+
+NOTHING = UnderWay({}, (), ())
+
+
+def look(
+    manager: WorkManager,
+    under_way: UnderWay = NOTHING,
+    times: ReadTimes | None = None,
+    now: float = 0.0,
+    most_offsets: int = 1000,
+) -> PartitionCloseUp:
+    [work] = manager
+    return close_up(work, under_way, times or ReadTimes(), now, most_offsets)
+
+
+def test_the_keys_of_the_lowest_unfinished_offsets_come_first_and_with_what_waits_behind_them() -> None:
+    manager = manager_of()
+    manager.add(TP, 1, run_of(keyed(0, "abaab")))
+    [a, b] = manager.take(10)
+    times = ReadTimes()
+    times.look(1.0, [((TP, 1), 5)])
+    keys = look(manager, UnderWay({a: (2, 3.5), b: (1, None)}, {b}, ()), times, now=10.0).keys
+    assert [(key.offset, key.behind, key.state, key.attempt) for key in keys] == [
+        (0, 2, OffsetState.RUNNING, 2),
+        (1, 1, OffsetState.FAILING, 1),
+    ]
+    assert [key.running_seconds for key in keys] == [6.5, None]
+    assert [key.read_seconds for key in keys] == [9.0, 9.0]
+    assert {key.order for key in keys} == {Order.KEY}
+    assert [key.fingerprint for key in keys] == [fingerprint(b"a"), fingerprint(b"b")]
+
+
+def test_a_key_is_shown_as_eight_digits_that_are_the_same_in_every_run() -> None:
+    assert fingerprint(b"alice@example.com") == "1e5ced43"
+    assert fingerprint(b"") != fingerprint(b"a")
+
+
+def test_what_was_read_just_now_has_been_read_for_no_time() -> None:
+    manager = manager_of()
+    manager.add(TP, 1, run_of(keyed(0, "a")))
+    assert [key.read_seconds for key in look(manager, now=99.0).keys] == [0.0]
+
+
+@pytest.mark.parametrize(
+    ("ordering", "expected"),
+    [
+        (OrderingPolicy(OrderingMode.PARTITION), [(Order.PARTITION, 2)]),
+        (OrderingPolicy(OrderingMode.UNORDERED), [(Order.NONE, 0), (Order.NONE, 0), (Order.NONE, 0)]),
+        (OrderingPolicy(null_keys=NullKeyOrdering.PARTITION), [(Order.KEY, 1), (Order.KEY, 0)]),
+        (OrderingPolicy(null_keys=NullKeyOrdering.UNORDERED), [(Order.NONE, 0), (Order.KEY, 0), (Order.NONE, 0)]),
+    ],
+)
+def test_what_a_message_waits_with_follows_the_ordering(
+    ordering: OrderingPolicy, expected: list[tuple[Order, int]]
+) -> None:
+    manager = manager_of(policy=WorkPolicy(ordering))
+    manager.add(TP, 1, run_of(keyed(0, "-a-")))
+    assert [(key.order, key.behind) for key in look(manager).keys] == expected
+
+
+def test_a_look_is_bounded_and_says_what_it_did_not_see() -> None:
+    manager = manager_of()
+    manager.add(TP, 1, run_of(keyed(0, "abcdefghij")))
+    picture = look(manager, most_offsets=4)
+    assert (picture.window.top, picture.window.unseen) == (4, 6)
+    assert picture.window.counts == {OffsetState.QUEUED: (1, 1, 1, 1)}
+    assert len(look(manager).keys) == MOST_KEYS
+
+
+def test_the_window_begins_at_the_committed_offset_not_at_the_lowest_unfinished_one() -> None:
+    manager = manager_of()
+    manager.add(TP, 1, run_of(keyed(0, "abc")))
+    manager.succeed(manager.take(2))
+    window = look(manager).window
+    assert (window.base, window.top) == (0, 3)
+    [snapshot] = manager.snapshots()
+    manager.confirm(snapshot)
+    assert look(manager).window.base == 2
