@@ -9,6 +9,7 @@ import typer
 
 from pyrallel_consumer.cli.demo import demo
 from pyrallel_consumer.cli.dlq import dlq
+from pyrallel_consumer.cli.inspect import inspect
 
 main = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -29,4 +30,5 @@ def _options(
 
 
 main.command()(demo)
+main.command()(inspect)
 main.add_typer(dlq, name="dlq")

@@ -5,14 +5,12 @@
 from __future__ import annotations
 
 import math
-import signal
-import sys
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
-from pyrallel_consumer.cli.dlq_plan import EXIT_FAILED, EXIT_SIGNALLED, EXIT_USAGE, MOST_REPLAYS, Where
+from pyrallel_consumer.cli.command import check_servers, exit_with
+from pyrallel_consumer.cli.dlq_plan import MOST_REPLAYS, Where
 
 dlq = typer.Typer(no_args_is_help=True, add_completion=False, help="Look at dead letters, and send them back.")
 
@@ -47,7 +45,7 @@ def list_letters(
     from pyrallel_consumer.cli.dlq_run import run_list
 
     where = _where(topic, dlq_topic, bootstrap_servers, group, filters)
-    _exit(lambda: run_list(where, as_json=as_json))
+    exit_with(lambda: run_list(where, as_json=as_json))
 
 
 @dlq.command("show")
@@ -64,7 +62,7 @@ def show_letter(
     from pyrallel_consumer.cli.dlq_run import run_show
 
     where = _where(topic, dlq_topic, bootstrap_servers, None, None, needs_topic=True)
-    _exit(lambda: run_show(where, partition, offset, as_json=as_json))
+    exit_with(lambda: run_show(where, partition, offset, as_json=as_json))
 
 
 @dlq.command("replay")
@@ -98,7 +96,7 @@ def replay_letters(
         raise typer.BadParameter("it must be a finite number.", param_hint="'--rate'")
     where = _where(topic, dlq_topic, bootstrap_servers, group, filters, needs_topic=True)
     options = ReplayOptions(max_replays, rate, limit, dry_run)
-    _exit(lambda: run_replay(where, options, as_json=as_json))
+    exit_with(lambda: run_replay(where, options, as_json=as_json))
 
 
 def _where(
@@ -125,35 +123,5 @@ def _where(
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="'--filter'") from error
     if bootstrap_servers is not None:
-        _check_servers(bootstrap_servers)
+        check_servers(bootstrap_servers)
     return Where(topic, dlq_topic, bootstrap_servers, group, tuple(filters or ()))
-
-
-def _check_servers(bootstrap_servers: str) -> None:
-    from pyrallel_consumer.config import KafkaConfig
-    from pyrallel_consumer.errors import ConfigurationError
-
-    try:
-        KafkaConfig(bootstrap_servers="localhost:9092")
-    except ConfigurationError:
-        return  # the environment's fault: said when the command begins
-    try:
-        KafkaConfig(bootstrap_servers=bootstrap_servers)
-    except ConfigurationError as error:
-        raise typer.BadParameter(str(error), param_hint="'--bootstrap-servers'") from error
-
-
-def _exit(command: Callable[[], int]) -> None:
-    from pyrallel_consumer.errors import ConfigurationError, PyrallelConsumerError
-
-    try:
-        code = command()
-    except ConfigurationError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        code = EXIT_USAGE
-    except PyrallelConsumerError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        code = EXIT_FAILED
-    except KeyboardInterrupt:
-        code = EXIT_SIGNALLED + signal.SIGINT
-    raise typer.Exit(code)

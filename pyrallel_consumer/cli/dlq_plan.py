@@ -1,15 +1,10 @@
-"""Which dead-letter topic a command is about, and what it answers with. Light: the command line loads it always."""
+"""Which dead-letter topic a command is about. Light: the command line loads it always."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
 
-EXIT_OK: Final = 0
-EXIT_FAILED: Final = 1
-EXIT_USAGE: Final = 2
-EXIT_SIGNALLED: Final = 128
-"""And the signal's number."""
 MOST_REPLAYS: Final = 5
 """A message that comes back so often is not helped by another replay."""
 

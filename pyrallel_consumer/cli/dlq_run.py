@@ -13,17 +13,17 @@ from types import FrameType
 from typing import Self
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from pyrallel_consumer.cli.command import EXIT_FAILED, EXIT_OK, EXIT_SIGNALLED, kafka_config
 from pyrallel_consumer.cli.dlq_bookmark import bookmark_of
 from pyrallel_consumer.cli.dlq_counts import Count, Counts, table_of
 from pyrallel_consumer.cli.dlq_filter import LetterFilter, parse_filters
 from pyrallel_consumer.cli.dlq_letter import letter_of
-from pyrallel_consumer.cli.dlq_plan import EXIT_FAILED, EXIT_OK, EXIT_SIGNALLED, Where
+from pyrallel_consumer.cli.dlq_plan import Where
 from pyrallel_consumer.cli.dlq_progress import Display, display_for
 from pyrallel_consumer.cli.dlq_replay import Replay, ReplayPlan
 from pyrallel_consumer.cli.dlq_shown import json_of, lines_of
+from pyrallel_consumer.cli.table import print_table
 from pyrallel_consumer.config import KafkaConfig
 from pyrallel_consumer.control_plane.offset_map import OffsetMap
 from pyrallel_consumer.dto import TopicPartition
@@ -32,7 +32,7 @@ from pyrallel_consumer.ingress.dead_letter_reader import DeadLetterReader
 from pyrallel_consumer.ingress.record_sender import RecordSender
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-LEFT_ALIGNED = 3
+LEFT_ALIGNED = (0, 1, 2)
 """Columns of the list that are text; the others are numbers."""
 
 
@@ -48,7 +48,7 @@ class ReplayOptions:
 
 def run_list(where: Where, *, as_json: bool) -> int:
     """Raises a PyrallelConsumerError where the broker or a setting is in the way."""
-    config = _config(where)
+    config = kafka_config(where.bootstrap_servers)
     console = Console(highlight=False)
     suffix = config.dlq_topic_suffix
     name = where.topic_name(suffix)
@@ -63,7 +63,7 @@ def run_list(where: Where, *, as_json: bool) -> int:
     if not rows:
         console.print(f"No letters in {name or f'any topic that ends in {suffix}'}.", markup=False, soft_wrap=True)
     else:
-        _print_table(console, rows)
+        print_table(console, table_of(rows, _now_ms()), LEFT_ALIGNED)
     if as_json:
         _print_json({"ok": True, "topics": sorted(topics), "letters": counts.letters, "counts": _json_rows(rows)})
     return EXIT_OK
@@ -71,7 +71,7 @@ def run_list(where: Where, *, as_json: bool) -> int:
 
 def run_show(where: Where, partition: int, offset: int, *, as_json: bool) -> int:
     """As ``run_list``; exit code 1 where there is no such letter."""
-    config = _config(where)
+    config = kafka_config(where.bootstrap_servers)
     name = where.topic_name(config.dlq_topic_suffix) or ""
     with DeadLetterReader(config, where.group_of(name)) as reader:
         partitions = _partitions(reader, name)
@@ -94,7 +94,7 @@ def run_show(where: Where, partition: int, offset: int, *, as_json: bool) -> int
 
 def run_replay(where: Where, options: ReplayOptions, *, as_json: bool) -> int:
     """As ``run_list``; exit code 1 where something could not be sent back."""
-    config = _config(where)
+    config = kafka_config(where.bootstrap_servers)
     name = where.topic_name(config.dlq_topic_suffix) or ""
     plan = ReplayPlan(
         dlq_topic=name,
@@ -162,12 +162,6 @@ class _Signals:
             signal.signal(number, before)
 
 
-def _config(where: Where) -> KafkaConfig:
-    if where.bootstrap_servers is None:
-        return KafkaConfig()
-    return KafkaConfig(bootstrap_servers=where.bootstrap_servers)
-
-
 def _topics(config: KafkaConfig, where: Where, name: str | None, suffix: str) -> Mapping[str, int]:
     with DeadLetterReader(config, where.group_of(name or "all")) as reader:
         if name is not None:
@@ -203,21 +197,6 @@ def _count(
         display.advance(stored.offset + 1 - position, f"{counts.letters:,} letters")
         position = stored.offset + 1
     display.advance(end - position, f"{counts.letters:,} letters")
-
-
-def _print_table(console: Console, rows: Sequence[Count]) -> None:
-    head, *lines = table_of(rows, _now_ms())
-    if not console.is_terminal:
-        widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
-        for line in (head, *lines):
-            print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-        return
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for at, name in enumerate(head):
-        table.add_column(name, justify="left" if at < LEFT_ALIGNED else "right", overflow="fold")
-    for line in lines:
-        table.add_row(*map(Text, line))
-    console.print(table)
 
 
 def _json_rows(rows: Sequence[Count]) -> list[Mapping[str, object]]:

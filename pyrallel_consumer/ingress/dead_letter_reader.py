@@ -1,4 +1,4 @@
-"""Dead-letter topics as they lie there: their ends, their records in order, and what a group has noted about them.
+"""Dead-letter topics as they lie there: their records in order, and what a group notes about them.
 
 The client takes no part in the group: it is given partitions by hand, and commits only what it is told to. All calls
 block, for a bounded time; each raises a BrokerError for what the broker refuses.
@@ -7,30 +7,22 @@ block, for a bounded time; each raises a BrokerError for what the broker refuses
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from types import TracebackType
-from typing import Any, Final, NamedTuple, Self, cast
+from collections.abc import Iterator
+from typing import Final, NamedTuple, cast
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import KafkaException, Message
 from confluent_kafka import TopicPartition as ClientPartition
 
-from pyrallel_consumer.config import KafkaConfig
 from pyrallel_consumer.control_plane.letter import Record
 from pyrallel_consumer.dto import Headers, TopicPartition
 from pyrallel_consumer.errors import BrokerError
-from pyrallel_consumer.ingress.client import consumer_configuration
 from pyrallel_consumer.ingress.client_errors import translate_client_error
-from pyrallel_consumer.ingress.client_events import ClientLog
+from pyrallel_consumer.ingress.group_reader import GroupReader, translating
 
-REACH_SECONDS: Final = 5.0
-TIMEOUT_SECONDS: Final = 15.0
 POLL_SECONDS: Final = 0.1
 STALL_SECONDS: Final = 30.0
 """A broker that has more to give and gives nothing for so long is away."""
 AT_ONCE: Final = 500
-# Members of a group have these; whoever only looks into it needs none, and no member's name.
-_OF_MEMBERS: Final = ("group.instance.id", "group.protocol", "group.remote.assignor")
 
 
 class StoredRecord(NamedTuple):
@@ -40,64 +32,13 @@ class StoredRecord(NamedTuple):
     record: Record
 
 
-class Noted(NamedTuple):
-    """What a group committed for a partition; without an offset where it never did."""
-
-    offset: int | None
-    metadata: str | None
-
-
-class DeadLetterReader:
+class DeadLetterReader(GroupReader):
     """Reads with the settings of ``config``, and notes for ``group``; to be closed, or used as a ``with`` block."""
-
-    def __init__(self, config: KafkaConfig, group: str) -> None:
-        self._said: list[KafkaError] = []
-        ours = {"group.id": group, "logger": ClientLog(time.monotonic), "error_cb": self._said.append}
-        configuration: dict[str, Any] = consumer_configuration(config) | ours
-        for name in _OF_MEMBERS:
-            configuration.pop(name, None)
-        self._servers = ",".join(config.bootstrap_servers)
-        with _translating("making a client"):
-            self._client = Consumer(configuration)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._client.close()
-
-    def topics(self) -> Mapping[str, int]:
-        """Every topic the user may see, with its number of partitions."""
-        try:
-            found = self._client.list_topics(timeout=REACH_SECONDS).topics
-        except KafkaException as error:
-            self._client.poll(0)  # lets the client say why: the exception itself only knows that nobody answered
-            doing = f"looking for a broker at {self._servers}"
-            raise translate_client_error(self._said[0] if self._said else error, doing) from error
-        return {name: len(topic.partitions) for name, topic in found.items() if topic.error is None}
-
-    def ends(self, tp: TopicPartition) -> tuple[int, int]:
-        """Where the log begins, and where it ends."""
-        with _translating(f"asking for the ends of {tp}"):
-            return self._client.get_watermark_offsets(ClientPartition(*tp), timeout=TIMEOUT_SECONDS)
-
-    def noted(self, tp: TopicPartition) -> Noted:
-        """What the group has committed."""
-        with _translating(f"asking what was committed for {tp}"):
-            [answer] = self._client.committed([ClientPartition(*tp)], timeout=TIMEOUT_SECONDS)
-            if answer.error is not None:
-                raise KafkaException(answer.error)
-        return Noted(answer.offset if answer.offset >= 0 else None, answer.metadata)
 
     def note(self, tp: TopicPartition, offset: int, metadata: str) -> None:
         """Commit; returns when the broker has it."""
         place = ClientPartition(tp.topic, tp.partition, offset, metadata or "")
-        with _translating(f"committing what was done of {tp}"):
+        with translating(f"committing what was done of {tp}"):
             answers = self._client.commit(offsets=[place], asynchronous=False)
             refused = next((answer.error for answer in answers or () if answer.error is not None), None)
             if refused is not None:
@@ -105,7 +46,7 @@ class DeadLetterReader:
 
     def read(self, tp: TopicPartition, start: int, end: int) -> Iterator[StoredRecord | None]:
         """The records from ``start`` up to ``end``, in order; None now and then, while nothing comes."""
-        with _translating(f"reading {tp}"):
+        with translating(f"reading {tp}"):
             self._client.assign([ClientPartition(tp.topic, tp.partition, start)])
             position, came_at = start, time.monotonic()
             while position < end:
@@ -147,11 +88,3 @@ def _stored(message: Message) -> StoredRecord:
     headers = cast("Headers", message.headers() or [])
     record = Record(message.key(), message.value(), headers, at_ms if kind and at_ms >= 0 else None)
     return StoredRecord(message.offset() or 0, record)
-
-
-@contextmanager
-def _translating(doing: str) -> Iterator[None]:
-    try:
-        yield
-    except KafkaException as error:
-        raise translate_client_error(error, doing) from error

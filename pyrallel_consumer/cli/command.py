@@ -1,0 +1,63 @@
+"""What all commands do alike: exit codes, errors that end a command with one sentence, and the broker's address.
+
+Light: the command line loads it always.
+"""
+
+# ruff: noqa: PLC0415 -- heavy imports wait until a run needs them: --help and refused options answer at once
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+import typer
+
+if TYPE_CHECKING:
+    from pyrallel_consumer.config import KafkaConfig
+
+EXIT_OK: Final = 0
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_SIGNALLED: Final = 128
+"""And the signal's number."""
+
+
+def exit_with(command: Callable[[], int]) -> None:
+    """End the program with the command's exit code, or with the code and the sentence of the error that ended it."""
+    from pyrallel_consumer.errors import ConfigurationError, PyrallelConsumerError
+
+    try:
+        code = command()
+    except ConfigurationError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        code = EXIT_USAGE
+    except PyrallelConsumerError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        code = EXIT_FAILED
+    except KeyboardInterrupt:
+        code = EXIT_SIGNALLED + signal.SIGINT
+    raise typer.Exit(code)
+
+
+def check_servers(bootstrap_servers: str) -> None:
+    """Refuse an impossible address as the option's fault; a bad environment is said when the command begins."""
+    from pyrallel_consumer.config import KafkaConfig
+    from pyrallel_consumer.errors import ConfigurationError
+
+    try:
+        KafkaConfig(bootstrap_servers="localhost:9092")
+    except ConfigurationError:
+        return
+    try:
+        KafkaConfig(bootstrap_servers=bootstrap_servers)
+    except ConfigurationError as error:
+        raise typer.BadParameter(str(error), param_hint="'--bootstrap-servers'") from error
+
+
+def kafka_config(bootstrap_servers: str | None) -> KafkaConfig:
+    """The settings of the environment; ``bootstrap_servers`` beats its address."""
+    from pyrallel_consumer.config import KafkaConfig
+
+    return KafkaConfig() if bootstrap_servers is None else KafkaConfig(bootstrap_servers=bootstrap_servers)

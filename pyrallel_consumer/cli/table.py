@@ -1,0 +1,40 @@
+"""A table of text for whoever reads it: drawn on a terminal, plain columns in a pipe or a log, whatever its width."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+
+def drawn_table(rows: Sequence[Sequence[str]], left_aligned: Sequence[int]) -> RenderableType:
+    """For a terminal; the first row is the head, and the columns of ``left_aligned`` are text, the others numbers."""
+    head, *lines = rows
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for at, name in enumerate(head):
+        table.add_column(name, justify="left" if at in left_aligned else "right", overflow="fold")
+    for line in lines:
+        table.add_row(*map(Text, line))
+    return table
+
+
+def plain_table(rows: Sequence[Sequence[str]], left_aligned: Sequence[int]) -> list[str]:
+    """Lines without colours and never folded, for programs and logs."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if at in left_aligned else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def print_table(console: Console, rows: Sequence[Sequence[str]], left_aligned: Sequence[int]) -> None:
+    """Print it as fits where the console leads to."""
+    if console.is_terminal:
+        console.print(drawn_table(rows, left_aligned))
+    else:
+        print("\n".join(plain_table(rows, left_aligned)))

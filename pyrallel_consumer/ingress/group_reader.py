@@ -1,0 +1,91 @@
+"""What a group has committed, and where the logs begin and end: looked at from outside, without joining the group.
+
+The client is given nothing and commits nothing. All calls block, for a bounded time; each raises a BrokerError for
+what the broker refuses.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Self
+
+from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import TopicPartition as ClientPartition
+
+from pyrallel_consumer.config import KafkaConfig
+from pyrallel_consumer.dto import TopicPartition
+from pyrallel_consumer.ingress.client import consumer_configuration
+from pyrallel_consumer.ingress.client_errors import translate_client_error
+from pyrallel_consumer.ingress.client_events import ClientLog
+
+REACH_SECONDS: Final = 5.0
+TIMEOUT_SECONDS: Final = 15.0
+# Members of a group have these; whoever only looks into it needs none, and no member's name.
+_OF_MEMBERS: Final = ("group.instance.id", "group.protocol", "group.remote.assignor")
+
+
+class Noted(NamedTuple):
+    """What a group committed for a partition; without an offset where it never did."""
+
+    offset: int | None
+    metadata: str | None
+
+
+class GroupReader:
+    """Looks at ``group`` with the settings of ``config``; to be closed, or used as a ``with`` block."""
+
+    def __init__(self, config: KafkaConfig, group: str) -> None:
+        self._said: list[KafkaError] = []
+        ours = {"group.id": group, "logger": ClientLog(time.monotonic), "error_cb": self._said.append}
+        configuration: dict[str, Any] = consumer_configuration(config) | ours
+        for name in _OF_MEMBERS:
+            configuration.pop(name, None)
+        self._servers = ",".join(config.bootstrap_servers)
+        with translating("making a client"):
+            self._client = Consumer(configuration)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._client.close()
+
+    def topics(self) -> Mapping[str, int]:
+        """Every topic the user may see, with its number of partitions."""
+        try:
+            found = self._client.list_topics(timeout=REACH_SECONDS).topics
+        except KafkaException as error:
+            self._client.poll(0)  # lets the client say why: the exception itself only knows that nobody answered
+            doing = f"looking for a broker at {self._servers}"
+            raise translate_client_error(self._said[0] if self._said else error, doing) from error
+        return {name: len(topic.partitions) for name, topic in found.items() if topic.error is None}
+
+    def ends(self, tp: TopicPartition) -> tuple[int, int]:
+        """Where the log begins, and where it ends."""
+        with translating(f"asking for the ends of {tp}"):
+            return self._client.get_watermark_offsets(ClientPartition(*tp), timeout=TIMEOUT_SECONDS)
+
+    def noted(self, tp: TopicPartition) -> Noted:
+        """What the group has committed."""
+        with translating(f"asking what was committed for {tp}"):
+            [answer] = self._client.committed([ClientPartition(*tp)], timeout=TIMEOUT_SECONDS)
+            if answer.error is not None:
+                raise KafkaException(answer.error)
+        return Noted(answer.offset if answer.offset >= 0 else None, answer.metadata)
+
+
+@contextmanager
+def translating(doing: str) -> Iterator[None]:
+    """The client's errors as ours; ``doing`` says at what."""
+    try:
+        yield
+    except KafkaException as error:
+        raise translate_client_error(error, doing) from error

@@ -1,0 +1,97 @@
+"""`pyrallel-consumer inspect` against the commits of a consumer that is held up, and against none."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer
+from confluent_kafka import TopicPartition as ClientPartition
+
+from pyrallel_consumer import EmbeddedBroker, PyrallelConsumer, WorkItem
+from tests.integration.conftest import Produce
+from tests.integration.consuming import execution, kafka, new_group, until
+
+COMMAND = Path(sys.executable).with_name("pyrallel-consumer")
+DEADLINE_SECONDS = 60.0
+
+
+def inspected(broker: EmbeddedBroker, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command's end and words."""
+    command = [str(COMMAND), "inspect", "--bootstrap-servers", broker.bootstrap_servers, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False)
+
+
+def as_json(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+async def test_the_commits_of_a_consumer_tell_what_is_finished_and_what_blocks(
+    embedded_broker: EmbeddedBroker, new_topic: Callable[[int], str], produce: Produce
+) -> None:
+    topic, group = new_topic(2), new_group()
+    produce(topic, 40, key_of=lambda i: b"%d" % i, partitions=2)
+    go_on = asyncio.Event()
+
+    async def worker(item: WorkItem) -> None:
+        if item.partition == 0 and item.offset in {3, 4, 7}:
+            await go_on.wait()
+
+    config = kafka(embedded_broker.bootstrap_servers, group)
+    async with PyrallelConsumer(config, worker, topic, execution_config=execution()) as consumer:
+        await until(lambda: [each.committed_offset for each in consumer.get_runtime_snapshot().partitions] == [3, 20])
+        found = as_json(
+            await asyncio.to_thread(inspected, embedded_broker, "--group", group, "--topic", topic, "--json")
+        )
+        plain = await asyncio.to_thread(inspected, embedded_broker, "--group", group, "--topic", topic)
+        snapshot = consumer.get_runtime_snapshot()
+        go_on.set()
+
+    assert (found["lag"], found["finished_above"]) == (17, 14)
+    held, done = found["partitions"]
+    assert held["unfinished_ranges"] == [[3, 4], [7, 7]]
+    assert (held["committed_offset"], held["log_end_offset"], held["map_end_offset"]) == (3, 20, 20)
+    assert held["gap_count"] == next(each.gap_count for each in snapshot.partitions if each.tp.partition == 0) == 2
+    assert (done["committed_offset"], done["lag"], done["warning"]) == (20, 0, None)
+    assert "3-4, 7" in plain.stdout
+    assert "░░██░████████████" in plain.stdout
+
+
+def test_metadata_of_somebody_else_is_named(
+    embedded_broker: EmbeddedBroker, new_topic: Callable[[int], str], produce: Produce
+) -> None:
+    topic, group = new_topic(1), new_group()
+    produce(topic, 5, partitions=1)
+    client = Consumer({"bootstrap.servers": embedded_broker.bootstrap_servers, "group.id": group})
+    client.commit(offsets=[ClientPartition(topic, 0, 2, "somebody else's")], asynchronous=False)
+    client.close()
+
+    done = inspected(embedded_broker, "--group", group, "--topic", topic)
+
+    assert done.returncode == 0
+    assert f"commit metadata of {topic}[0] is ignored: it was not written by this library" in done.stdout
+    assert "somebody else's" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("is_topic_known", "sentence"),
+    [(True, "has committed nothing for topic"), (False, "there is no topic 'elsewhere'")],
+)
+def test_a_group_or_a_topic_that_is_not_there_is_an_error(
+    embedded_broker: EmbeddedBroker, new_topic: Callable[[int], str], is_topic_known: bool, sentence: str
+) -> None:
+    topic = new_topic(1) if is_topic_known else "elsewhere"
+
+    done = inspected(embedded_broker, "--group", "nobody", "--topic", topic)
+
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert done.stdout == ""
