@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, SecretStr, field_validator
 
 from pyrallel_consumer.control_plane.failure_circuit import CircuitPolicy
+from pyrallel_consumer.control_plane.health import HealthLimits
 from pyrallel_consumer.control_plane.poison_keys import PoisonPolicy
 from pyrallel_consumer.control_plane.policies import FlowLimits, OrderingPolicy, RetryPolicy
 from pyrallel_consumer.dto import (
@@ -55,16 +56,42 @@ class MetricsConfig(Settings):
     environment_prefixes = ("METRICS_",)
 
     enabled: bool = False
-    """Whether ``/metrics`` is served. Off by default: a library opens no port unasked."""
+    """Whether ``/metrics``, ``/livez`` and ``/readyz`` are served. Off by default: a library opens no port unasked."""
 
     port: int = Field(9091, ge=0, le=_HIGHEST_PORT)
-    """TCP port, 0-65535; 0 takes a free one. Two consumers on one machine need two ports."""
+    """TCP port, 0-65535; 0 takes a free one, told by ``consumer.metrics_address``. Consumers of one process share a
+    port, two processes on one machine need two."""
 
     host: str = Field("127.0.0.1", min_length=1)
     """Address to listen on. Local only by default: nothing of a topic's name or load leaves the machine unasked."""
 
+    loop_blocked_seconds: float = Field(30.0, ge=0.1, le=86_400, allow_inf_nan=False)
+    """Seconds, 0.1-86,400, after which a blocked event loop makes ``/livez`` fail, so that the process is restarted.
+    Below the longest computation that a worker makes without ``await``, healthy processes are."""
+
+    poll_silent_seconds: float = Field(300.0, ge=1, le=86_400, allow_inf_nan=False)
+    """Seconds without a poll, 1-86,400, after which ``/livez`` fails. Kafka puts a member out after 300 (default),
+    ``max.poll.interval.ms``; below ``max_revoke_grace_ms`` a rebalance looks like death."""
+
+    partition_stuck_seconds: float = Field(120.0, ge=0.1, le=86_400, allow_inf_nan=False)
+    """Seconds, 0.1-86,400, after which ``/readyz`` fails for a partition whose blocking offset is older, or which is
+    paused with nothing finishing. Below the time that all attempts of a message may take (three of 30 s and the waits
+    between them unless told otherwise), slow messages look stuck."""
+
+    ready_without_partitions: bool = False
+    """Whether ``/readyz`` passes while no partition is assigned. Off by default; on for members that stand by because
+    the group has more of them than the topic has partitions."""
+
     def __init__(self, **values: Any) -> None:
         super().__init__(**values)
+
+    def health_limits(self) -> HealthLimits:
+        return HealthLimits(
+            loop_blocked_seconds=self.loop_blocked_seconds,
+            poll_silent_seconds=self.poll_silent_seconds,
+            partition_stuck_seconds=self.partition_stuck_seconds,
+            is_ready_without_partitions=self.ready_without_partitions,
+        )
 
 
 class ParallelConsumerConfig(Settings):

@@ -26,6 +26,7 @@ from pyrallel_consumer.execution_plane.engine_choice import made_engine
 from pyrallel_consumer.execution_plane.worker_kind import Worker, check_worker, name_of
 from pyrallel_consumer.ingress.client import consumer_configuration, producer_configuration
 from pyrallel_consumer.observability.figures import figures
+from pyrallel_consumer.observability.shared_endpoint import Seat
 from pyrallel_consumer.parts import Parts
 from pyrallel_consumer.stop_signals import StopSignals
 
@@ -76,6 +77,7 @@ class PyrallelConsumer:
         self._error: BaseException | None = None
         self._snapshot: RuntimeSnapshot | None = None
         self._abort_signal: signal.Signals | None = None
+        self._seat: Seat | None = None
         self._opened = asyncio.Event()
         self._stop_asked = asyncio.Event()
         self._closed = asyncio.Event()
@@ -201,7 +203,14 @@ class PyrallelConsumer:
 
         Raises StateError before the consumer was started.
         """
-        return figures(self.get_runtime_snapshot()) | self._parts.poller.get_metrics()
+        poller = self._parts.poller.get_metrics()
+        return figures(self.get_runtime_snapshot(), poller) | poller
+
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Host and port of the endpoint while it is open, None where metrics are off."""
+        seat = self._seat
+        return None if seat is None else seat.address
 
     # The parts
 
@@ -258,6 +267,7 @@ class PyrallelConsumer:
 
     async def _open(self) -> None:
         parts = self._parts
+        self._seat = parts.take_seat(self.get_metrics, self.get_runtime_snapshot)
         await parts.start_engine()
         parts.control.start(parts.poller)
         parts.watchdog.start()
@@ -293,6 +303,10 @@ class PyrallelConsumer:
         except asyncio.CancelledError:
             logger.warning("interrupted while stopping: the group may notice only after its session timeout")
         self._become("closed")
+        if self._seat is not None:
+            left = self._seat.leave()
+            self._seat = None
+            await until_done(left, THREAD_END_SECONDS)
 
     def _ask_to_stop(self) -> None:
         if self._stop_asked.is_set():

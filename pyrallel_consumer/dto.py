@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Headers = list[tuple[str, bytes | None]]
+
+DURATION_BOUNDS_SECONDS: Final = (
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
+)  # fmt: skip
+"""Upper bounds, inclusive, of the buckets that durations are counted in; what took longer is in one more."""
 
 
 class ExecutionMode(StrEnum):
@@ -196,8 +201,26 @@ class CompletionEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class Durations:
+    """How long things took: ``counts`` by bucket of ``DURATION_BOUNDS_SECONDS``, not cumulated, and the sum."""
+
+    counts: tuple[int, ...] = (0,) * (len(DURATION_BOUNDS_SECONDS) + 1)
+    total_seconds: float = 0.0
+
+    def __add__(self, other: Durations) -> Durations:
+        counts = tuple(mine + others for mine, others in zip(self.counts, other.counts, strict=True))
+        return Durations(counts, self.total_seconds + other.total_seconds)
+
+
+@dataclass(frozen=True, slots=True)
 class PartitionSnapshot:
-    """One assigned partition at the moment of the picture. Offsets are exclusive: the next one to read."""
+    """One assigned partition at the moment of the picture. Offsets are exclusive: the next one to read.
+
+    ``finished`` to ``skipped``, ``settled``, the three causes of slowness in seconds and ``latency`` count since the
+    consumer began, over all assignments of the partition; ``settled`` of the finished ones had failed for good.
+    ``stalled_seconds`` is how long nothing has finished while something could. ``metadata_bytes`` is the size of the
+    map in the last confirmed commit. ``latency`` is None where metrics are off.
+    """
 
     tp: TopicPartition
     epoch: int
@@ -215,6 +238,13 @@ class PartitionSnapshot:
     finished: int
     failed: int
     skipped: int
+    settled: int = 0
+    stalled_seconds: float = 0.0
+    starved_seconds: float = 0.0
+    paused_seconds: float = 0.0
+    blocked_seconds: float = 0.0
+    metadata_bytes: int = 0
+    latency: Durations | None = None
 
 
 @dataclass(frozen=True, slots=True)

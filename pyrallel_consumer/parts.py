@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextvars import Context
+from typing import Any
 
 from pyrallel_consumer.closing import Closing
 from pyrallel_consumer.config import ExecutionConfig, KafkaConfig
 from pyrallel_consumer.control_loop import ControlLoop
 from pyrallel_consumer.control_plane.commit_sequence import CommitSequence
+from pyrallel_consumer.control_plane.health import SignsOfLife
 from pyrallel_consumer.control_plane.subscription import Subscription
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
 from pyrallel_consumer.dead_letters import DeadLetters
@@ -25,7 +27,9 @@ from pyrallel_consumer.ingress.client import consumer_configuration, producer_co
 from pyrallel_consumer.ingress.dead_letter import DeadLetterProducer
 from pyrallel_consumer.observability.blocking_watch import BlockingWatch
 from pyrallel_consumer.observability.loop_watchdog import LoopWatchdog
+from pyrallel_consumer.observability.shared_endpoint import Seat
 from pyrallel_consumer.observability.snapshot import EngineFigures, fixed_facts, take_snapshot
+from pyrallel_consumer.observability.watched import Watched
 
 _NOT_STARTED = EngineStatus(running=0, waiting_retries=0, due=0, retries_total=0, timeouts_total=0)
 
@@ -106,6 +110,8 @@ class Parts:
             on_loop_closed=self.abandon_threads,
         )
         self._facts = fixed_facts(config, execution, on_exhausted, str(subscription))
+        self._metrics = config.metrics
+        self._group = config.consumer_group
         self._is_engine_started = False
 
     async def start_engine(self) -> None:
@@ -128,6 +134,29 @@ class Parts:
         self.poller.abandon()
         if self.letter_producer is not None:
             self.letter_producer.abandon()
+
+    def take_seat(
+        self, metrics: Callable[[], Mapping[str, Any]], picture: Callable[[], RuntimeSnapshot]
+    ) -> Seat | None:
+        """Open the endpoint for metrics and health, or join the one that is open; None where it is off."""
+        if not self._metrics.enabled:
+            return None
+        watched = Watched(
+            group=self._group,
+            metrics=metrics,
+            picture=picture,
+            signs_of_life=self._signs_of_life,
+            limits=self._metrics.health_limits(),
+        )
+        return Seat(self._metrics.host, self._metrics.port, watched)
+
+    def _signs_of_life(self) -> SignsOfLife:
+        now = time.monotonic()
+        return SignsOfLife(
+            loop_age_seconds=now - self.control.heartbeat,
+            poll_age_seconds=now - self.poller.get_metrics()["last_poll_at"],
+            is_poll_thread_alive=self.poller.is_alive,
+        )
 
     def picture(self, state: str) -> RuntimeSnapshot:
         """All of it as an operator sees it now."""

@@ -55,6 +55,8 @@ class PartitionWork:
         self.finished = 0
         self.failed = 0
         self.skipped = 0
+        self.settled = 0
+        self.metadata_bytes = 0
         self.held: dict[int, WorkItem] = {}
         self.blocked = 0
         self.leader_epoch: int | None = None
@@ -182,6 +184,7 @@ class PartitionWork:
     def finish_held(self, item: WorkItem) -> None:
         """A held item is settled: its offset completes and its key goes on."""
         del self.held[item.offset]
+        self.settled += 1
         self.in_flight += 1
         self.finish(item)
 
@@ -229,6 +232,7 @@ class PartitionWork:
         """The broker has this snapshot."""
         self.confirmed = (snapshot.offset, snapshot.version)
         self.committed_offset = snapshot.offset
+        self.metadata_bytes = len(snapshot.metadata)
 
     def shrink_metadata(self, refused_bytes: int) -> None:
         """The broker refused metadata of this size: halve the bound, down to none."""
@@ -261,6 +265,8 @@ class PartitionWork:
             finished=self.finished,
             failed=self.failed,
             skipped=self.skipped,
+            settled=self.settled,
+            metadata_bytes=self.metadata_bytes,
         )
 
     def _forget(self, from_offset: int) -> None:

@@ -1,32 +1,79 @@
-"""The picture as plain numbers under the names that Prometheus will show."""
+"""The picture and the poll thread's numbers under the names that Prometheus shows (``families``)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from pyrallel_consumer.dto import CompletionStatus, OnExhausted, RuntimeSnapshot
+from pyrallel_consumer.dto import CompletionStatus, PartitionSnapshot, RuntimeSnapshot
+
+Place = tuple[str, int]
 
 
-def figures(snapshot: RuntimeSnapshot) -> dict[str, Any]:
+def figures(snapshot: RuntimeSnapshot, poller: Mapping[str, Any]) -> dict[str, Any]:
     """Numbers by metric; those with labels are mappings from the labels' values, in the order of their names.
 
-    So ``figures(...)["consumer_parallel_lag"]["orders", 3]`` is the lag of partition 3 of ``orders``.
+    So ``figures(...)["consumer_parallel_lag"]["orders", 3]`` is the lag of partition 3 of ``orders``. Histograms are
+    ``Durations``. ``poller`` is what ``BrokerPoller.get_metrics()`` returns.
     """
     partitions = {(each.tp.topic, each.tp.partition): each for each in snapshot.partitions}
-    lets_go = snapshot.on_exhausted in {OnExhausted.SKIP, OnExhausted.DLQ}
+    return _of_partitions(partitions) | _of_consumer(snapshot) | _of_broker(partitions, poller)
+
+
+def _of_partitions(partitions: Mapping[Place, PartitionSnapshot]) -> dict[str, Any]:
     processed: dict[tuple[str, int, str], int] = {}
+    metadata: dict[str, int] = {}
     for place, each in partitions.items():
-        let_go = each.failed - each.held if lets_go else 0
-        processed[*place, CompletionStatus.SUCCESS.value] = each.finished - let_go
+        processed[*place, CompletionStatus.SUCCESS.value] = each.finished - each.settled
         processed[*place, CompletionStatus.FAILURE.value] = each.failed
+        metadata[place[0]] = max(metadata.get(place[0], 0), each.metadata_bytes)
+    timed = {place: each.latency for place, each in partitions.items() if each.latency is not None}
     return {
         "consumer_processed_total": processed,
-        "consumer_in_flight_count": snapshot.in_flight,
+        "consumer_processing_latency_seconds": timed,
         "consumer_parallel_lag": {
             place: each.fetched_offset - each.committed_offset for place, each in partitions.items()
         },
         "consumer_gap_count": {place: each.gap_count for place, each in partitions.items()},
         "consumer_internal_queue_depth": {place: each.queued for place, each in partitions.items()},
         "consumer_oldest_task_duration_seconds": {place: each.blocking_seconds for place, each in partitions.items()},
-        "consumer_backpressure_active": int(snapshot.is_paused),
+        "consumer_metadata_size_bytes": metadata,
+        "consumer_skipped_total": {place: each.skipped for place, each in partitions.items()},
+        "consumer_held_count": {place: each.held for place, each in partitions.items()},
     }
+
+
+def _of_consumer(snapshot: RuntimeSnapshot) -> dict[str, Any]:
+    letters = snapshot.dead_letters
+    return {
+        "consumer_in_flight_count": snapshot.in_flight,
+        "consumer_backpressure_active": int(snapshot.is_paused),
+        "consumer_retries_total": snapshot.retries,
+        "consumer_timeouts_total": snapshot.retry.timeouts,
+        "consumer_fenced_completions_total": snapshot.fenced_completions,
+        "consumer_rebalances_total": snapshot.rebalances,
+        "consumer_assigned_partitions": len(snapshot.partitions),
+        "consumer_stuck_count": snapshot.stuck,
+        "consumer_dlq_records_total": letters.sent,
+        "consumer_dlq_failures_total": dict(letters.failures),
+        "consumer_dlq_waiting": letters.waiting,
+        "consumer_dlq_failing": int(letters.is_failing),
+        "consumer_circuit_open": int(snapshot.is_circuit_open),
+        "consumer_loop_blocked_total": snapshot.blocked_loops,
+    }
+
+
+def _of_broker(partitions: Mapping[Place, PartitionSnapshot], poller: Mapping[str, Any]) -> dict[str, Any]:
+    log_ends: Mapping[Place, int] = poller.get("log_end_offsets", {})
+    broker = {
+        "consumer_commits_total": poller["commits_sent"],
+        "consumer_commit_failures_total": dict(poller["commit_failures"]),
+        "consumer_broker_lag": {
+            place: max(0, log_ends[place] - each.committed_offset)
+            for place, each in partitions.items()
+            if place in log_ends
+        },
+    }
+    if "commit_durations" in poller:
+        broker["consumer_commit_latency_seconds"] = poller["commit_durations"]
+    return broker

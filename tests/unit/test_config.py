@@ -50,6 +50,10 @@ SETTINGS: list[tuple[type[Settings], str, object, str, object]] = [
     (MetricsConfig, "enabled", False, "1", True),
     (MetricsConfig, "port", 9091, "9099", 9099),
     (MetricsConfig, "host", "127.0.0.1", "0.0.0.0", "0.0.0.0"),  # noqa: S104 -- a value among others
+    (MetricsConfig, "loop_blocked_seconds", 30.0, "2.5", 2.5),
+    (MetricsConfig, "poll_silent_seconds", 300.0, "60", 60.0),
+    (MetricsConfig, "partition_stuck_seconds", 120.0, "0.5", 0.5),
+    (MetricsConfig, "ready_without_partitions", False, "true", True),
     (ParallelConsumerConfig, "ordering_mode", OrderingMode.KEY_HASH, "Partition", OrderingMode.PARTITION),
     (ParallelConsumerConfig, "queue_max_messages", 5000, "17", 17),
     (ParallelConsumerConfig, "queue_max_bytes", 64 * 1024 * 1024, "1024", 1024),
@@ -90,6 +94,9 @@ SECRETS = ["sasl_password", "ssl_key_password"]
 RANGES: list[tuple[type[Settings], str, float, float]] = [
     (KafkaConfig, "session_timeout_ms", 1000, 1_800_000),
     (MetricsConfig, "port", 0, 65_535),
+    (MetricsConfig, "loop_blocked_seconds", 0.1, 86_400),
+    (MetricsConfig, "poll_silent_seconds", 1, 86_400),
+    (MetricsConfig, "partition_stuck_seconds", 0.1, 86_400),
     (ParallelConsumerConfig, "queue_max_messages", 1, 10_000_000),
     (ParallelConsumerConfig, "queue_max_bytes", 1, 1 << 40),
     (ParallelConsumerConfig, "poll_batch_size", 1, 100_000),

@@ -1,0 +1,83 @@
+"""The metrics by name: type, labels, and what is shown where several consumers of a process share an endpoint.
+
+The names and labels of the first nine are fixed: people scrape by them. What is here is shown, and ``figures`` has a
+number for each.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final, NamedTuple
+
+
+class Kind(Enum):
+    """Prometheus' types that are used."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+class Merge(Enum):
+    """One number out of those of several consumers that would be the same series."""
+
+    SUM = "sum"
+    MAX = "max"
+
+
+class Family(NamedTuple):
+    """One metric. ``merge`` says what is shown where several consumers share an endpoint."""
+
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[str, ...] = ()
+    merge: Merge = Merge.SUM
+
+
+_PLACE: Final = ("topic", "partition")
+_COUNTER, _GAUGE, _HISTOGRAM = Kind.COUNTER, Kind.GAUGE, Kind.HISTOGRAM
+
+FAMILIES: Final = (
+    Family("consumer_processed_total", _COUNTER, "Finished messages.", (*_PLACE, "status")),
+    Family(
+        "consumer_processing_latency_seconds", _HISTOGRAM, "From submission to completion, retries included.", _PLACE
+    ),
+    Family("consumer_in_flight_count", _GAUGE, "Messages started and not finished."),
+    Family("consumer_parallel_lag", _GAUGE, "True lag: last fetched offset less last committed one.", _PLACE),
+    Family("consumer_gap_count", _GAUGE, "Gaps that hold the commit back.", _PLACE),
+    Family("consumer_internal_queue_depth", _GAUGE, "Messages read that wait for their key or a slot.", _PLACE),
+    Family(
+        "consumer_oldest_task_duration_seconds",
+        _GAUGE,
+        "How long the blocking offset has blocked.",
+        _PLACE,
+        Merge.MAX,
+    ),
+    Family("consumer_backpressure_active", _GAUGE, "1 while fetching is paused.", merge=Merge.MAX),
+    Family(
+        "consumer_metadata_size_bytes",
+        _GAUGE,
+        "Size of the commit metadata, of the topic's largest partition; the broker takes 4095.",
+        ("topic",),
+        Merge.MAX,
+    ),
+    Family("consumer_retries_total", _COUNTER, "Attempts after the first one."),
+    Family("consumer_timeouts_total", _COUNTER, "Attempts that ran longer than task_timeout_ms."),
+    Family("consumer_skipped_total", _COUNTER, "Messages not run, for an earlier owner had finished them.", _PLACE),
+    Family("consumer_fenced_completions_total", _COUNTER, "Completions that came after their assignment had ended."),
+    Family("consumer_rebalances_total", _COUNTER, "Rebalances that moved a partition to or from this member."),
+    Family("consumer_assigned_partitions", _GAUGE, "Partitions assigned now."),
+    Family("consumer_held_count", _GAUGE, "Messages that failed for good and are not let go of yet.", _PLACE),
+    Family("consumer_stuck_count", _GAUGE, "Attempts that timed out or were cancelled, and have not ended."),
+    Family("consumer_dlq_records_total", _COUNTER, "Dead letters that the broker has acknowledged."),
+    Family("consumer_dlq_failures_total", _COUNTER, "Dead letters that could not be produced, by error.", ("reason",)),
+    Family("consumer_dlq_waiting", _GAUGE, "Dead letters not acknowledged yet."),
+    Family("consumer_dlq_failing", _GAUGE, "1 while a dead-letter topic takes nothing.", merge=Merge.MAX),
+    Family("consumer_circuit_open", _GAUGE, "1 while the circuit for outages is open.", merge=Merge.MAX),
+    Family("consumer_commits_total", _COUNTER, "Requests to commit."),
+    Family("consumer_commit_latency_seconds", _HISTOGRAM, "From a request to commit to the broker's answer."),
+    Family("consumer_commit_failures_total", _COUNTER, "Partitions whose commit failed, by error.", ("reason",)),
+    Family("consumer_broker_lag", _GAUGE, "End of the log less last committed offset.", _PLACE),
+    Family("consumer_loop_blocked_total", _COUNTER, "Times that the event loop stood still for blocking_warn_seconds."),
+)

@@ -1,0 +1,23 @@
+"""What is served under which path: the one table of the endpoint."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pyrallel_consumer.observability.health import liveness, readiness
+from pyrallel_consumer.observability.http_endpoint import json_route
+from pyrallel_consumer.observability.metrics import metrics_application
+from pyrallel_consumer.observability.watched import AllWatched
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
+
+
+def made_routes(watched: AllWatched) -> dict[str, WSGIApplication]:
+    """Path -> WSGI application, each of which asks ``watched`` anew for every request."""
+    return {
+        "/metrics": metrics_application(watched),
+        "/livez": json_route(partial(liveness, watched)),
+        "/readyz": json_route(partial(readiness, watched)),
+    }

@@ -1,0 +1,25 @@
+"""What the endpoint reads of a consumer. Every call may be made by any thread, and none waits for the event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from pyrallel_consumer.control_plane.health import HealthLimits, SignsOfLife
+from pyrallel_consumer.dto import RuntimeSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """One consumer. ``metrics`` are the numbers of ``get_metrics()``, ``picture`` is its latest snapshot."""
+
+    group: str
+    metrics: Callable[[], Mapping[str, Any]]
+    picture: Callable[[], RuntimeSnapshot]
+    signs_of_life: Callable[[], SignsOfLife]
+    limits: HealthLimits
+
+
+AllWatched: TypeAlias = Callable[[], Sequence[Watched]]
+"""The consumers that share one endpoint, as they are now."""

@@ -1,0 +1,135 @@
+"""When a consumer counts as alive and as ready: one table of pictures, each with the reasons it must give."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pyrallel_consumer.control_plane.health import HealthLimits, SignsOfLife, ailments, ailments_of_life
+from pyrallel_consumer.dto import DeadLetterSnapshot, PartitionSnapshot, RuntimeSnapshot, TopicPartition
+
+LIMITS = HealthLimits(loop_blocked_seconds=30, poll_silent_seconds=300, partition_stuck_seconds=120)
+WELL = SignsOfLife(loop_age_seconds=0.05, poll_age_seconds=0.05, is_poll_thread_alive=True)
+
+
+def partition(**changes: Any) -> PartitionSnapshot:
+    quiet = PartitionSnapshot(
+        tp=TopicPartition("orders", 3),
+        epoch=1,
+        committed_offset=10,
+        committable_offset=10,
+        fetched_offset=12,
+        gap_count=0,
+        blocking_offset=10,
+        blocking_seconds=0.0,
+        queued=1,
+        in_flight=1,
+        held=0,
+        load_bytes=100,
+        paused_for=(),
+        finished=10,
+        failed=0,
+        skipped=0,
+    )
+    return replace(quiet, **changes)
+
+
+def picture(*partitions: PartitionSnapshot, **changes: Any) -> RuntimeSnapshot:
+    running = RuntimeSnapshot(
+        taken_at=0.0,
+        state="running",
+        in_flight=1,
+        queued=1,
+        waiting_retries=0,
+        held=0,
+        load_messages=2,
+        load_bytes=100,
+        max_in_flight=10,
+        queue_max_messages=100,
+        queue_max_bytes=100_000,
+        is_paused=False,
+        is_rebalancing=False,
+        processed=10,
+        failed=0,
+        retries=0,
+        fenced_completions=0,
+        commits=1,
+        commit_failures=0,
+        partitions=partitions or (partition(),),
+    )
+    return replace(running, **changes)
+
+
+def reasons(shown: RuntimeSnapshot, signs: SignsOfLife = WELL, limits: HealthLimits = LIMITS) -> list[str]:
+    return [one.reason for one in ailments(shown, signs, limits)]
+
+
+def test_a_consumer_that_works_is_alive_and_ready() -> None:
+    assert ailments_of_life(picture(), WELL, LIMITS) == ailments(picture(), WELL, LIMITS) == ()
+
+
+@pytest.mark.parametrize(
+    ("state", "signs", "expected"),
+    [
+        ("running", replace(WELL, loop_age_seconds=30.1), ["loop_blocked"]),
+        ("running", replace(WELL, loop_age_seconds=30.0), []),
+        ("running", replace(WELL, is_poll_thread_alive=False), ["poll_thread_dead"]),
+        ("running", replace(WELL, poll_age_seconds=300.1), ["poll_thread_silent"]),
+        ("running", replace(WELL, poll_age_seconds=300.0), []),
+        ("running", SignsOfLife(31, 301, is_poll_thread_alive=True), ["loop_blocked", "poll_thread_silent"]),
+        ("starting", replace(WELL, is_poll_thread_alive=False), []),
+        ("starting", replace(WELL, loop_age_seconds=31), ["loop_blocked"]),
+        ("stopping", replace(WELL, is_poll_thread_alive=False, poll_age_seconds=301), []),
+        ("stopping", replace(WELL, loop_age_seconds=31), ["loop_blocked"]),
+        ("closed", replace(WELL, loop_age_seconds=31, is_poll_thread_alive=False), []),
+    ],
+)
+def test_it_is_alive_while_its_threads_get_on(state: str, signs: SignsOfLife, expected: list[str]) -> None:
+    shown = picture(state=state)
+    assert [one.reason for one in ailments_of_life(shown, signs, LIMITS)] == expected
+    assert reasons(shown, signs)[: len(expected)] == expected  # what is not alive is not ready either
+
+
+@pytest.mark.parametrize("state", ["starting", "stopping", "closed"])
+def test_it_is_ready_only_while_it_runs(state: str) -> None:
+    stuck_as_well = partition(blocking_seconds=999.0)
+    assert reasons(picture(stuck_as_well, state=state)) == [state]
+
+
+def test_without_a_partition_it_is_not_ready_unless_it_is_there_to_stand_by() -> None:
+    idle = replace(picture(), partitions=())
+    assert reasons(idle) == ["not_assigned"]
+    assert reasons(idle, limits=replace(LIMITS, is_ready_without_partitions=True)) == []
+
+
+def test_dead_letters_that_are_refused_and_an_open_circuit_are_reasons() -> None:
+    refused = picture(dead_letters=DeadLetterSnapshot(is_enabled=True, is_failing=True, waiting=7))
+    [ailment] = ailments(refused, WELL, LIMITS)
+    assert ailment.reason == "dead_letters_refused"
+    assert "7 letters" in ailment.detail
+    assert reasons(picture(is_circuit_open=True, is_paused=True)) == ["circuit_open"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_paused", "expected"),
+    [
+        ({"blocking_seconds": 120.1}, False, ["partition_blocked"]),
+        ({"blocking_seconds": 120.0}, False, []),
+        ({"blocking_seconds": 120.1, "stalled_seconds": 120.1}, True, ["partition_blocked"]),
+        ({"stalled_seconds": 120.1}, True, ["partition_stuck"]),
+        ({"stalled_seconds": 120.0}, True, []),
+        ({"stalled_seconds": 120.1, "paused_for": ("exhausted",)}, False, ["partition_stuck"]),
+        ({"stalled_seconds": 120.1}, False, []),
+        ({"paused_for": ("user",)}, False, []),
+    ],
+)
+def test_one_partition_that_does_not_get_on_is_named_beside_others_that_do(
+    changes: dict[str, Any], is_paused: bool, expected: list[str]
+) -> None:
+    other = partition(tp=TopicPartition("orders", 4))
+    found = ailments(picture(other, partition(**changes), is_paused=is_paused), WELL, LIMITS)
+    assert [(one.reason, one.topic, one.partition, one.offset) for one in found] == [
+        (reason, "orders", 3, 10) for reason in expected
+    ]
