@@ -15,10 +15,10 @@ export UV_NO_CONFIG := 1
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-core test-3.11 coverage lint format kafka bench simulate lock clean
+.PHONY: help demo test test-core test-documents test-3.11 coverage lint format kafka bench simulate lock clean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: .venv/.synced ## See it work on a broker of its own (ARGS="--messages 20000 --json")
 	@.venv/bin/pyrallel-consumer demo $(ARGS)
@@ -27,12 +27,16 @@ test: .venv/.synced ## Run every test; unit, contract and simulation tests on Py
 	@$(MAKE) --no-print-directory test-core
 	$(PYTHON) -m pytest --cov --cov-append --cov-report= tests/integration
 	@$(MAKE) --no-print-directory coverage
+	@$(MAKE) --no-print-directory test-documents
 	$(PYTHON) -m pytest tests/kafka
 	@$(MAKE) --no-print-directory test-3.11
 
 test-core: .venv/.synced ## Run unit, contract and simulation tests, in parallel (JOBS=2)
 	rm -f .coverage .coverage.*
 	$(PYTHON) -m pytest -n $(JOBS) --cov --cov-report= $(CORE_TESTS)
+
+test-documents: .venv/.synced ## Run every example, and every snippet of the documents
+	$(PYTHON) -m pytest -n $(JOBS) tests/documents
 
 test-3.11: .venv/.synced ## Run unit, contract and simulation tests on Python 3.11, if one is found
 	@if $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] > (3, 11))'; then \

@@ -1,0 +1,97 @@
+"""A Kafka to try a consumer on: topics and a group of their own, filled, looked at, and gone at the end.
+
+It is the Kafka of ``KAFKA_BOOTSTRAP_SERVERS`` where that is set, an ``EmbeddedBroker`` otherwise. It knows brokers,
+topics and offsets and nothing of consumers; every name carries a random part, so runs never meet each other's records.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterable
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
+
+from pyrallel_consumer.config import KafkaConfig
+from pyrallel_consumer.errors import StateError
+from pyrallel_consumer.ingress.embedded import PLAIN_PARTITIONS, EmbeddedBroker
+from pyrallel_consumer.ingress.scratch_topic import ScratchTopic
+
+SERVERS = "KAFKA_BOOTSTRAP_SERVERS"
+
+
+class TrialKafka:
+    """``with TrialKafka() as kafka:``; all methods block, and raise a ``BrokerError`` for what the broker refuses.
+
+    ``config`` is how to reach it, as a group that nobody else uses: change what you like in it.
+    """
+
+    def __init__(self) -> None:
+        self._run = uuid.uuid4().hex[:8]
+        self._stack = ExitStack()
+        self._broker: EmbeddedBroker | None = None
+        self._topics: dict[str, ScratchTopic] = {}
+        self._config: KafkaConfig | None = None
+
+    @property
+    def config(self) -> KafkaConfig:
+        if self._config is None:
+            raise StateError("this TrialKafka is not open: use it as `with TrialKafka() as kafka:`")
+        return self._config
+
+    def topic(
+        self,
+        name: str,
+        records: Iterable[tuple[bytes, bytes]] = (),
+        *,
+        partitions: int = PLAIN_PARTITIONS,
+        dead_letters: bool = False,
+    ) -> str:
+        """Create a topic that holds these (key, value) pairs; its name is ``name`` and a random part.
+
+        ``dead_letters`` creates its dead-letter topic, too: its name and ``config.dlq_topic_suffix``.
+        """
+        full_name = f"{name}-{self._run}"
+        for created in (full_name, full_name + self.config.dlq_topic_suffix)[: 1 + dead_letters]:
+            self._topics[created] = topic = ScratchTopic(self.config, created, partitions)
+            if self._broker is None:
+                topic.create()
+                self._stack.callback(topic.remove)
+            else:
+                self._broker.create_topic(created, partitions)
+        self.append(full_name, records)
+        return full_name
+
+    def append(self, topic: str, records: Iterable[tuple[bytes, bytes]]) -> int:
+        """Produce these (key, value) pairs to a topic of this object; returns how many, once all are acknowledged."""
+        return self._topics[topic].append(records)
+
+    def size(self, topic: str) -> int:
+        """How many records the topic's log holds now."""
+        return sum(each.end_offset - each.begin_offset for each in self._topics[topic].bounds().values())
+
+    def lag(self, topic: str) -> int:
+        """How many records the group of ``config`` has not committed yet: 0 when all are done."""
+        return sum(each.lag for each in self._topics[topic].bounds().values())
+
+    def __enter__(self) -> Self:
+        group = f"trial-{self._run}"
+        if os.environ.get(SERVERS):
+            self._config = KafkaConfig(consumer_group=group)
+            return self
+        self._broker = self._stack.enter_context(EmbeddedBroker())
+        # The group protocol in which members join and leave this broker's groups at once; and it asks for no password.
+        self._config = KafkaConfig(
+            bootstrap_servers=self._broker.bootstrap_servers,
+            consumer_group=group,
+            security_protocol=None,
+            librdkafka={"group.protocol": "consumer"},
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._config = None
+        self._stack.close()

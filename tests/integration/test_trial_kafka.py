@@ -1,0 +1,60 @@
+"""TrialKafka: a topic with records in two lines, a group that is nobody else's, and what is done of it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from pyrallel_consumer import BrokerUnreachableError, DoNotRetry, PyrallelConsumer, StateError, WorkItem
+from pyrallel_consumer.testing import TrialKafka
+
+RECORDS = [(b"key-%d" % (number % 5), b"%d" % number) for number in range(40)]
+
+
+async def until_done(kafka: TrialKafka, topic: str) -> None:
+    async with asyncio.timeout(120):
+        while await asyncio.to_thread(kafka.lag, topic):
+            await asyncio.sleep(0.02)
+
+
+async def test_what_a_consumer_has_done_is_no_lag_and_dead_letters_have_a_topic(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS", raising=False)
+    seen: list[bytes | None] = []
+
+    async def worker(item: WorkItem) -> None:
+        seen.append(item.payload)
+        if item.payload == b"7":
+            raise DoNotRetry
+
+    with TrialKafka() as kafka:
+        topic = kafka.topic("orders", RECORDS[:30], partitions=3, dead_letters=True)
+        assert kafka.append(topic, RECORDS[30:]) == 10
+        assert (kafka.size(topic), kafka.lag(topic)) == (40, 40)
+        async with PyrallelConsumer(kafka.config, worker, topic=topic):
+            await until_done(kafka, topic)
+        assert kafka.size(topic + kafka.config.dlq_topic_suffix) == 1
+
+    assert sorted(seen, key=lambda value: int(value or 0)) == [value for _, value in RECORDS]
+
+
+def test_each_has_topics_and_groups_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS", raising=False)
+
+    with TrialKafka() as one, TrialKafka() as other:
+        assert one.config.consumer_group != other.config.consumer_group
+        assert one.topic("orders") != other.topic("orders")
+
+
+def test_the_kafka_of_the_environment_is_used_where_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+
+    with TrialKafka() as kafka, pytest.raises(BrokerUnreachableError, match=r"127\.0\.0\.1:1"):
+        kafka.topic("orders")
+
+
+def test_one_that_is_not_open_says_how_to_open_it() -> None:
+    with pytest.raises(StateError, match="with TrialKafka"):
+        TrialKafka().topic("orders")
