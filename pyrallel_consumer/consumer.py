@@ -27,6 +27,7 @@ from pyrallel_consumer.execution_plane.worker_kind import Worker, check_worker, 
 from pyrallel_consumer.ingress.client import consumer_configuration, producer_configuration
 from pyrallel_consumer.observability.figures import figures
 from pyrallel_consumer.observability.shared_endpoint import Seat
+from pyrallel_consumer.observability.tracing import spans_for
 from pyrallel_consumer.parts import Parts
 from pyrallel_consumer.stop_signals import StopSignals
 
@@ -67,6 +68,7 @@ class PyrallelConsumer:
         self._worker = worker
         self._given_engine = engine
         self._check_worker()
+        self._spans = spans_for(self.execution_config, self.config.consumer_group)
         # What cannot work is refused here; the answers are asked for again when the parts are built.
         self.execution_config.exhaustion(dlq_enabled=self.config.dlq_enabled)
         consumer_configuration(self.config)
@@ -218,13 +220,24 @@ class PyrallelConsumer:
         if self._given_engine is not None:
             if self._worker is not None:
                 raise ConfigurationError("an engine of your own runs its own worker: give worker=None with it")
+            if self.execution_config.tracing:
+                raise ConfigurationError(
+                    "an engine of your own runs its own worker, which ExecutionConfig.tracing cannot wrap: trace it "
+                    "yourself and turn tracing off (environment: EXECUTION_TRACING=false)"
+                )
             return
         check_worker(self._worker, self.execution_config.mode)
 
     def _made_engine(self, base: contextvars.Context) -> ExecutionEngine:
         worker = cast("Worker", self._worker)  # check_worker saw that there is one
+        if self._spans is not None:
+            worker = self._spans.wrapped(worker, self.execution_config.mode)
         return made_engine(
-            worker, self.execution_config, base, is_shutting_down=lambda: self._supervisor.cancelling() > 0
+            worker,
+            self.execution_config,
+            base,
+            is_shutting_down=lambda: self._supervisor.cancelling() > 0,
+            trace=self._spans,
         )
 
     def _build(self, base: contextvars.Context) -> None:
@@ -238,6 +251,7 @@ class PyrallelConsumer:
             loop=self._loop,
             base=base,
             fail=self._fail,
+            trace_headers=None if self._spans is None else self._spans.letter_headers,
         )
         self._parts.control.on_tick += [self._publish_if_due, self._look_at_poller]
 

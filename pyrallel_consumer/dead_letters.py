@@ -14,7 +14,7 @@ from pyrallel_consumer.control_plane.events import LetterAnswer
 from pyrallel_consumer.control_plane.letter import Letter, LetterForm, error_reason
 from pyrallel_consumer.control_plane.letter_queue import LetterNotice, LetterPolicy, LetterQueue, NoticeKind
 from pyrallel_consumer.control_plane.work_manager import WorkManager
-from pyrallel_consumer.dto import DlqPayloadMode, WorkItem
+from pyrallel_consumer.dto import DlqPayloadMode, Headers, WorkItem
 
 logger = logging.getLogger("pyrallel_consumer.dead_letters")
 
@@ -41,7 +41,10 @@ class LetterProducer(Protocol):
 
 
 class DeadLetters:
-    """Dead letters of one consumer, to ``<topic><suffix>``. ``clock`` is the loop's."""
+    """Dead letters of one consumer, to ``<topic><suffix>``. ``clock`` is the loop's.
+
+    ``trace_headers`` tells the headers by which a letter carries its message's trace on.
+    """
 
     def __init__(
         self,
@@ -52,6 +55,7 @@ class DeadLetters:
         payload_mode: DlqPayloadMode,
         clock: Callable[[], float],
         policy: LetterPolicy | None = None,
+        trace_headers: Callable[[WorkItem], Headers] | None = None,
     ) -> None:
         self.queue = LetterQueue(policy)
         self._manager = manager
@@ -59,6 +63,7 @@ class DeadLetters:
         self._suffix = suffix
         self._form = LetterForm.FULL if payload_mode is DlqPayloadMode.FULL else LetterForm.METADATA_ONLY
         self._clock = clock
+        self._trace_headers = trace_headers
 
     def __len__(self) -> int:
         """Letters that are not acknowledged."""
@@ -71,7 +76,9 @@ class DeadLetters:
 
     def send(self, item: WorkItem, error: BaseException, attempt: int) -> None:
         """A held message failed for good, in its attempt of this number; 0 where it was not tried."""
-        self.queue.add(Letter(item, f"{item.topic}{self._suffix}", error_reason(error), attempt, self._form))
+        trace = None if self._trace_headers is None else self._trace_headers(item)
+        topic = f"{item.topic}{self._suffix}"
+        self.queue.add(Letter(item, topic, error_reason(error), attempt, self._form, trace=trace))
 
     def pump(self) -> None:
         """Produce what is to go out now."""

@@ -20,6 +20,9 @@ DURATION_BOUNDS_SECONDS: Final = (
 )  # fmt: skip
 """Upper bounds, inclusive, of the buckets that durations are counted in; what took longer is in one more."""
 
+SPAN_CARRIER: Final = "__pyrallel_span__"
+"""The name in an exception's ``__dict__`` under which the span of a traced attempt leaves a worker process."""
+
 
 class ExecutionMode(StrEnum):
     """How workers run: as asyncio tasks, in threads, or in processes."""

@@ -20,7 +20,7 @@ from pyrallel_consumer.control_plane.health import SignsOfLife
 from pyrallel_consumer.control_plane.subscription import Subscription
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
 from pyrallel_consumer.dead_letters import DeadLetters
-from pyrallel_consumer.dto import OnExhausted, RuntimeSnapshot
+from pyrallel_consumer.dto import Headers, OnExhausted, RuntimeSnapshot, WorkItem
 from pyrallel_consumer.execution_plane.engine import EngineStatus, ExecutionEngine
 from pyrallel_consumer.ingress.broker_poller import BrokerPoller, PollerPolicy
 from pyrallel_consumer.ingress.client import consumer_configuration, producer_configuration, read_ahead_limits
@@ -48,6 +48,7 @@ class Parts:
         loop: asyncio.AbstractEventLoop,
         base: Context,
         fail: Callable[[BaseException], None],
+        trace_headers: Callable[[WorkItem], Headers] | None = None,
     ) -> None:
         parallel = config.parallel_consumer
         on_exhausted = execution.exhaustion(dlq_enabled=config.dlq_enabled)
@@ -93,6 +94,7 @@ class Parts:
                 suffix=config.dlq_topic_suffix,
                 payload_mode=config.dlq_payload_mode,
                 clock=time.monotonic,
+                trace_headers=trace_headers,
             )
         self.closing = Closing(
             self.control,

@@ -51,18 +51,29 @@ class Letter:
     """One message on its way to ``topic``, in the form that ``form`` says; compared by identity.
 
     ``attempt`` is the number of the last attempt, 0 where none was made. ``is_too_large`` is why the form is less than
-    what was asked for. The last three are the queue's own.
+    what was asked for. ``trace`` are headers that take the place of the message's own of their names: the context of
+    the last attempt, where attempts are traced. What follows it is the queue's own.
     """
 
-    __slots__ = ("attempt", "epoch", "failures", "form", "is_alone", "is_too_large", "item", "reason", "topic")
+    __slots__ = ("attempt", "epoch", "failures", "form", "is_alone", "is_too_large", "item", "reason", "topic", "trace")
 
-    def __init__(self, item: WorkItem, topic: str, reason: str, attempt: int, form: LetterForm) -> None:
+    def __init__(
+        self,
+        item: WorkItem,
+        topic: str,
+        reason: str,
+        attempt: int,
+        form: LetterForm,
+        *,
+        trace: Headers | None = None,
+    ) -> None:
         self.item = item
         self.topic = topic
         self.reason = reason
         self.attempt = attempt
         self.epoch = item.epoch
         self.form = form
+        self.trace: Headers = trace or []
         self.is_too_large = False
         self.is_alone = False
         self.failures = 0
@@ -90,8 +101,10 @@ def record_of(letter: Letter) -> Record:
     own = item.headers
     headers: Headers = [] if letter.form is LetterForm.BARE else own
     key, value = item.key, item.value
+    replaced = {name for name, _ in letter.trace}
     headers = [
-        *headers,
+        *(header for header in headers if header[0] not in replaced),
+        *letter.trace,
         (ERROR_REASON, letter.reason.encode(errors="replace")),
         (RETRY_ATTEMPT, b"%d" % letter.attempt),
         (SOURCE_TOPIC, item.topic.encode()),

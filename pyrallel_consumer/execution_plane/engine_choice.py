@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from contextvars import Context
 
     from pyrallel_consumer.config import ExecutionConfig
+    from pyrallel_consumer.execution_plane.attempt_trace import AttemptTrace
     from pyrallel_consumer.execution_plane.engine import ExecutionEngine
     from pyrallel_consumer.execution_plane.worker_kind import Worker
 
@@ -23,7 +24,12 @@ are handed back unbegun when their partition goes."""
 
 
 def made_engine(
-    worker: Worker, execution: ExecutionConfig, base: Context, *, is_shutting_down: Callable[[], bool]
+    worker: Worker,
+    execution: ExecutionConfig,
+    base: Context,
+    *,
+    is_shutting_down: Callable[[], bool],
+    trace: AttemptTrace | None = None,
 ) -> ExecutionEngine:
     """An engine for ``worker``, which ``check_worker`` has let through for this mode; not started yet."""
     policy, slots = execution.retry_policy(), execution.max_in_flight
@@ -42,4 +48,5 @@ def made_engine(
                 processes,
                 initializer=execution.initializer,
                 max_tasks_per_child=execution.max_tasks_per_child,
+                trace=trace,
             )

@@ -126,13 +126,19 @@ class SentMessage:
         epoch: int = self._row[8]
         return epoch
 
+    @property
+    def carrier(self) -> dict[str, str] | None:
+        """The span of the attempt before, where attempts are traced."""
+        carrier: dict[str, str] | None = self._row[10]
+        return carrier
+
     def __len__(self) -> int:
         """Bytes of the value, as the client's messages say."""
         return len(self._row[4] or b"")
 
 
-def packed_item(item: WorkItem) -> Row:
-    """All of ``item`` as plain values."""
+def packed_item(item: WorkItem, carrier: dict[str, str] | None = None) -> Row:
+    """All of ``item`` as plain values, and of its earlier attempt's span."""
     message = item.message
     return (
         message.topic(),
@@ -145,6 +151,7 @@ def packed_item(item: WorkItem) -> Row:
         message.leader_epoch(),
         item.epoch,
         item.attempt,
+        carrier,
     )
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from pyrallel_consumer.control_plane.policies import RetryPolicy
     from pyrallel_consumer.dto import WorkItem
+    from pyrallel_consumer.execution_plane.attempt_trace import AttemptTrace
     from pyrallel_consumer.execution_plane.attempts import Attempt
     from pyrallel_consumer.execution_plane.engine import CompletionChannel
 
@@ -66,9 +67,12 @@ class ProcessEngine(BookedEngine):
         *,
         initializer: Callable[[], object] | str | None = None,
         max_tasks_per_child: int = 0,
+        trace: AttemptTrace | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         super().__init__(policy, slots, jitter=jitter, is_timing=False)
+        self._trace = trace
+        self._packed_item = frames.packed_item if trace is None else _packing(trace)
         self._worker = worker
         self._initializer = initializer
         self._processes = processes
@@ -184,7 +188,7 @@ class ProcessEngine(BookedEngine):
         first = lane.sent_total + 1
         try:
             body = frames.packed_items(
-                first, lane.generation, [frames.packed_item(attempt.item) for attempt in attempts]
+                first, lane.generation, [self._packed_item(attempt.item) for attempt in attempts]
             )
         except Exception as error:  # noqa: BLE001 -- a message of a third party's may hold anything
             logger.debug("a frame cannot be pickled: %s", error)
@@ -232,7 +236,10 @@ class ProcessEngine(BookedEngine):
             if lane.head is not None and lane.head[0] == number:
                 [attempt] = lane.end_to(number, self._now())
                 self._note_progress()
-                self._end(attempt.root, restored_error(PackedError(*packed)))
+                failure = PackedError(*packed)
+                if self._trace is not None:
+                    self._trace.failed(attempt.item, failure.carrier)
+                self._end(attempt.root, restored_error(failure))
         elif kind == frames.SKIPPED:
             first, last = frames.parsed_skipped(body)
             self._end_to(member, first - 1)
@@ -260,6 +267,8 @@ class ProcessEngine(BookedEngine):
             self._requeue([victim])  # We killed it for the sake of one that ended just before.
             return None
         how = member.child.how_it_ended
+        if self._trace is not None:
+            self._trace.died(victim.item, monotonic() - marker.since, how, is_timed_out=victim.is_timed_out)
         self._end(victim.root, ProcessDiedError(f"the worker process died ({how}) while it ran {victim.root.id}"))
         return None if member.child.is_killed else victim.root
 
@@ -391,6 +400,10 @@ class ProcessEngine(BookedEngine):
                 child.close()
         elif lane.head[0] == running and lane.head[1].is_cancelled:
             child.kill()
+
+
+def _packing(trace: AttemptTrace) -> Callable[[WorkItem], frames.Row]:
+    return lambda item: frames.packed_item(item, trace.earlier(item))
 
 
 def _seconds_ahead(member: Member) -> float:

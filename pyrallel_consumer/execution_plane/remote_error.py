@@ -9,19 +9,24 @@ import pickle
 import traceback
 from typing import Any, NamedTuple
 
+from pyrallel_consumer.dto import SPAN_CARRIER
 from pyrallel_consumer.errors import DoNotRetry, ExecutionError, RetryLater
 
 _MAX_CAUSES = 8
 
 
 class PackedError(NamedTuple):
-    """``pickled`` is None where that does not work; ``steering`` is what the retries must know all the same."""
+    """``pickled`` is None where that does not work; ``steering`` is what the retries must know all the same.
+
+    ``carrier`` is the context of the attempt's span, where attempts are traced.
+    """
 
     pickled: bytes | None
     description: str
     trace: str
     steering: tuple[str, Any] | None
     cause: tuple[Any, ...] | None
+    carrier: dict[str, str] | None = None
 
 
 def packed_error(error: BaseException, depth: int = 0) -> PackedError:
@@ -42,7 +47,8 @@ def packed_error(error: BaseException, depth: int = 0) -> PackedError:
         trace = description
     cause = error.__cause__
     packed_cause = None if cause is None or depth >= _MAX_CAUSES else tuple(packed_error(cause, depth + 1))
-    return PackedError(_pickled(error), description, trace, steering, packed_cause)
+    carrier = error.__dict__.pop(SPAN_CARRIER, None)
+    return PackedError(_pickled(error), description, trace, steering, packed_cause, carrier)
 
 
 def restored_error(packed: PackedError) -> BaseException:

@@ -82,6 +82,7 @@ SETTINGS: list[tuple[type[Settings], str, object, str, object]] = [
     (ExecutionConfig, "max_revoke_grace_ms", 500, "900", 900),
     (ExecutionConfig, "shutdown_drain_timeout_ms", 5000, "100", 100),
     (ExecutionConfig, "on_exhausted", None, "skip", OnExhausted.SKIP),
+    (ExecutionConfig, "tracing", False, "yes", True),
     (ExecutionConfig, "circuit_failure_share", 0.0, "0.75", 0.75),
     (ExecutionConfig, "circuit_window", 100, "40", 40),
     (ExecutionConfig, "circuit_probe_ms", 5000, "250", 250),

@@ -1,0 +1,235 @@
+"""One OpenTelemetry span per attempt, by the conventions for messaging; the only module that imports OpenTelemetry.
+
+The worker is wrapped once, when the consumer is built: untraced consumers have nothing to ask for each message. A span
+is the child of the producer's, whose context the global propagator finds in the message's headers, and is current while
+the worker runs. Each attempt runs in a context of its own, which ends with it: so what is attached is never detached.
+
+In worker processes the span is made where the worker runs, so that what the worker records hangs below it. To be
+recorded there, the SDK must be set up there (``ExecutionConfig.initializer``). Processes that are killed or die tell
+nothing any more: then the span of the attempt is made here.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from importlib.metadata import version
+from typing import Any, Final
+
+from opentelemetry import context as otel_context
+from opentelemetry import propagate, trace
+from opentelemetry.context import Context
+from opentelemetry.propagators.textmap import Getter
+from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
+from opentelemetry.util.types import AttributeValue
+
+from pyrallel_consumer.control_plane.letter import error_reason
+from pyrallel_consumer.dto import SPAN_CARRIER, ExecutionMode, Headers, WorkItem
+from pyrallel_consumer.errors import ProcessDiedError, TaskTimeoutError
+
+Carrier = dict[str, str]
+"""A span's context as the propagator writes it: header to value."""
+
+MOST_REMEMBERED: Final = 10_000
+"""Failed attempts whose spans are known for links and dead letters; of more, the oldest are forgotten."""
+
+
+class Spans:
+    """Spans of the attempts of one consumer, and the memory of those that failed. For any thread."""
+
+    def __init__(self, group: str) -> None:
+        self._maker = SpanMaker(group)
+        self._lock = threading.Lock()
+        self._failed: dict[tuple[str, int, int], Carrier] = {}
+
+    def wrapped(self, worker: Callable[[WorkItem], Any], mode: ExecutionMode) -> Callable[[WorkItem], Any]:
+        """The worker that engines are to run in place of ``worker``."""
+        if mode is ExecutionMode.PROCESS:
+            return RemoteCall(worker, self._maker)
+        return self._async_call(worker) if mode is ExecutionMode.ASYNC else self._call(worker)
+
+    def letter_headers(self, item: WorkItem) -> Headers:
+        """What a dead letter carries on: the context of the last attempt, none where it was not traced."""
+        carrier = self._take(item) or {}
+        return [(name, value.encode()) for name, value in carrier.items()]
+
+    # For the process engine
+
+    def earlier(self, item: WorkItem) -> Carrier | None:
+        """The context of the attempt before, which travels with a retry into its process."""
+        with self._lock:
+            return self._failed.get(_place(item)) if item.attempt > 1 else None
+
+    def failed(self, item: WorkItem, carrier: Carrier | None) -> None:
+        """An attempt failed, and this was its span's context."""
+        if carrier is None:
+            return
+        with self._lock:
+            self._failed.pop(_place(item), None)
+            self._failed[_place(item)] = carrier
+            if len(self._failed) > MOST_REMEMBERED:
+                del self._failed[next(iter(self._failed))]
+
+    def died(self, item: WorkItem, seconds: float, how: str, *, is_timed_out: bool) -> None:
+        """The process that ran this attempt since ``seconds`` ago is gone, and what it knew of the span with it."""
+        began_at = time.time_ns() - int(seconds * 1e9)
+        span, parent = self._maker.begin(item, self.earlier(item), began_at)
+        error = TaskTimeoutError if is_timed_out else ProcessDiedError
+        self.failed(item, end_failed(span, parent, error(f"the worker process died ({how})")))
+
+    # In this process
+
+    def _async_call(self, worker: Callable[[WorkItem], Awaitable[object]]) -> Callable[[WorkItem], Awaitable[None]]:
+        async def traced(item: WorkItem) -> None:
+            span, parent = self._begin(item)
+            try:
+                await worker(item)
+            except BaseException as error:
+                self.failed(item, end_failed(span, parent, error))
+                raise
+            span.end()
+
+        return traced
+
+    def _call(self, worker: Callable[[WorkItem], object]) -> Callable[[WorkItem], object]:
+        def traced(item: WorkItem) -> object:
+            span, parent = self._begin(item)
+            try:
+                result = worker(item)
+            except BaseException as error:
+                self.failed(item, end_failed(span, parent, error))
+                raise
+            span.end()
+            return result
+
+        return traced
+
+    def _begin(self, item: WorkItem) -> tuple[Span, Context]:
+        span, parent = self._maker.begin(item, self._take(item) if item.attempt > 1 else None)
+        otel_context.attach(trace.set_span_in_context(span, parent))
+        return span, parent
+
+    def _take(self, item: WorkItem) -> Carrier | None:
+        with self._lock:
+            return self._failed.pop(_place(item), None)
+
+
+class RemoteCall:
+    """The traced worker as it is sent to worker processes."""
+
+    def __init__(self, worker: Callable[[WorkItem], object], maker: SpanMaker) -> None:
+        self._worker = worker
+        self._maker = maker
+
+    def __call__(self, item: WorkItem) -> object:
+        span, parent = self._maker.begin(item, getattr(item.message, "carrier", None))
+        otel_context.attach(trace.set_span_in_context(span, parent))
+        try:
+            result = self._worker(item)
+        except BaseException as error:
+            error.__dict__[SPAN_CARRIER] = end_failed(span, parent, error)
+            raise
+        span.end()
+        return result
+
+
+class SpanMaker:
+    """Makes spans; can be pickled. The tracer is asked for once per process, whenever its SDK is set up."""
+
+    def __init__(self, group: str) -> None:
+        self._group = group
+        self._tracer = _tracer()
+
+    def __getstate__(self) -> str:
+        return self._group
+
+    def __setstate__(self, group: str) -> None:
+        self._group = group
+        self._tracer = _tracer()
+
+    def begin(self, item: WorkItem, earlier: Carrier | None, began_at_ns: int | None = None) -> tuple[Span, Context]:
+        """The span of an attempt, and the context that it is the child of; ``earlier`` is the attempt to link to."""
+        without_span = trace.set_span_in_context(trace.INVALID_SPAN)  # One that start() was called in is no parent.
+        parent = propagate.extract(item.message.headers() or (), without_span, _HEADERS)
+        links = () if earlier is None else _links_to(earlier)
+        span = self._tracer.start_span(
+            f"process {item.topic}",
+            parent,
+            SpanKind.CONSUMER,
+            attributes=self._attributes(item),
+            links=links,
+            start_time=began_at_ns,
+            record_exception=False,
+            set_status_on_exception=False,
+        )
+        return span, parent
+
+    def _attributes(self, item: WorkItem) -> dict[str, AttributeValue]:
+        key, payload = item.key, item.payload
+        attributes: dict[str, AttributeValue] = {
+            "messaging.system": "kafka",
+            "messaging.operation.name": "process",
+            "messaging.operation.type": "process",
+            "messaging.destination.name": item.topic,
+            "messaging.destination.partition.id": str(item.partition),
+            "messaging.consumer.group.name": self._group,
+            "messaging.kafka.offset": item.offset,
+            "pyrallel_consumer.attempt": item.attempt,
+            "pyrallel_consumer.epoch": item.epoch,
+        }
+        if payload is None:
+            attributes["messaging.kafka.message.tombstone"] = True
+        else:
+            attributes["messaging.message.body.size"] = len(payload)
+        if key is not None:
+            with suppress(UnicodeDecodeError):  # The convention: without an unambiguous text form it is left out.
+                attributes["messaging.kafka.message.key"] = key.decode()
+        return attributes
+
+
+def end_failed(span: Span, parent: Context, error: BaseException) -> Carrier | None:
+    """End the span with its error, and tell its context; None where nothing traces, so that there is no such span."""
+    with suppress(Exception):  # What an exception says of itself is the user's code.
+        span.record_exception(error)
+    span.set_attribute("error.type", _type_name(error))
+    span.set_status(Status(StatusCode.ERROR, error_reason(error)))
+    span.end()
+    own = span.get_span_context()
+    if not own.is_valid or own.span_id == trace.get_current_span(parent).get_span_context().span_id:
+        return None
+    carrier: Carrier = {}
+    propagate.inject(carrier, trace.set_span_in_context(span, parent))
+    return carrier or None
+
+
+class _HeadersGetter(Getter[Sequence[tuple[str, bytes | None]]]):
+    def get(self, carrier: Sequence[tuple[str, bytes | None]], key: str) -> list[str] | None:
+        wanted = key.lower()
+        found = [value.decode(errors="replace") for name, value in carrier if value and name.lower() == wanted]
+        return found or None
+
+    def keys(self, carrier: Sequence[tuple[str, bytes | None]]) -> list[str]:
+        return [name for name, _ in carrier]
+
+
+_HEADERS: Final = _HeadersGetter()
+
+
+def _tracer() -> trace.Tracer:
+    return trace.get_tracer("pyrallel_consumer", version("pyrallel-consumer"))
+
+
+def _links_to(carrier: Carrier) -> Sequence[Link]:
+    earlier = trace.get_current_span(propagate.extract(carrier, context=Context())).get_span_context()
+    return [Link(earlier)] if earlier.is_valid else []
+
+
+def _place(item: WorkItem) -> tuple[str, int, int]:
+    return item.topic, item.partition, item.offset
+
+
+def _type_name(error: BaseException) -> str:
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
