@@ -109,12 +109,8 @@ async def main() -> int:
         topic, invoices = kafka.topic("orders", orders()), kafka.topic("invoices")
         sender = Sender(",".join(kafka.config.bootstrap_servers))
         worker = Invoicing(sender, invoices).handle
-        async with (
-            PyrallelConsumer(kafka.config, worker, topic=topic, execution_config=ExecutionConfig()),
-            asyncio.timeout(60),
-        ):
-            while await asyncio.to_thread(kafka.lag, topic):
-                await asyncio.sleep(0.02)
+        async with PyrallelConsumer(kafka.config, worker, topic=topic, execution_config=ExecutionConfig()):
+            await kafka.until_done(topic)
         await sender.close()
         by_customer = await asyncio.to_thread(read_all, kafka, invoices)
 

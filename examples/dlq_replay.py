@@ -55,12 +55,8 @@ def orders() -> list[tuple[bytes, bytes]]:
 
 async def consumed(kafka: TrialKafka, topic: str, worker: Callable[[WorkItem], Awaitable[None]]) -> None:
     """Consume until all there is has been committed; a dead letter commits when the broker has it."""
-    async with (
-        PyrallelConsumer(kafka.config, worker, topic=topic, execution_config=ExecutionConfig()),
-        asyncio.timeout(60),
-    ):
-        while await asyncio.to_thread(kafka.lag, topic):
-            await asyncio.sleep(0.02)
+    async with PyrallelConsumer(kafka.config, worker, topic=topic, execution_config=ExecutionConfig()):
+        await kafka.until_done(topic)
 
 
 async def dlq(kafka: TrialKafka, *arguments: str) -> None:

@@ -93,12 +93,12 @@ class Server:
         )
 
     def get(self, path: str) -> dict[str, Any]:
-        with urllib.request.urlopen(self._url + path, timeout=20) as answer:  # noqa: S310 -- ours
+        with urllib.request.urlopen(self._url + path, timeout=60) as answer:  # noqa: S310 -- ours
             body: dict[str, Any] = json.load(answer)
         return body
 
     def until(self, is_so: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not is_so():
             if time.monotonic() > deadline or self._process.poll() is not None:
                 raise SystemExit("FAILED: the application does not get on")
@@ -107,7 +107,7 @@ class Server:
     def terminate(self) -> None:
         """What a deployment does."""
         self._process.send_signal(signal.SIGTERM)
-        self._process.wait(30)
+        self._process.wait(60)
         self._socket.close()
 
 

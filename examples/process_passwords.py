@@ -63,8 +63,7 @@ async def main(folder: Path) -> int:
             while not (busy := [pid for pid, lines in written(folder).items() if len(lines) > 20]):
                 await asyncio.sleep(0.01)
             os.kill(busy[0], signal.SIGKILL)
-            while await asyncio.to_thread(kafka.lag, topic):
-                await asyncio.sleep(0.05)
+            await kafka.until_done(topic)
 
     lines = written(folder)
     results = Counter(line.split()[2] for each in lines.values() for line in each if len(line.split()) == 3)

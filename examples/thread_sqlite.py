@@ -19,7 +19,6 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -71,12 +70,6 @@ def payments() -> list[tuple[bytes, bytes]]:
     return [(f"account-{number % ACCOUNTS}".encode(), str(number + 1).encode()) for number in range(PAYMENTS)]
 
 
-async def until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not await asyncio.to_thread(is_so):
-            await asyncio.sleep(0.02)
-
-
 async def main(path: Path) -> int:
     with closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA journal_mode = WAL")  # readers do not wait for the writer
@@ -91,11 +84,12 @@ async def main(path: Path) -> int:
         topic = kafka.topic("payments", payments())
         first = PyrallelConsumer(kafka.config, ledger.handle, topic=topic, execution_config=execution)
         await first.start()
-        await until(lambda: ledger.handled >= ABORT_AFTER)
+        while ledger.handled < ABORT_AFTER:
+            await asyncio.sleep(0.01)
         await first.abort()
         print(f"aborted after {ledger.handled} payments; {kafka.lag(topic)} of {PAYMENTS} are not committed")
         async with PyrallelConsumer(kafka.config, ledger.handle, topic=topic, execution_config=execution):
-            await until(lambda: kafka.lag(topic) == 0)
+            await kafka.until_done(topic)
 
     ledger.close()
 

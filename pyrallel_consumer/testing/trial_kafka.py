@@ -6,7 +6,9 @@ topics and offsets and nothing of consumers; every name carries a random part, s
 
 from __future__ import annotations
 
+import asyncio
 import os
+import time
 import uuid
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -19,10 +21,11 @@ from pyrallel_consumer.ingress.embedded import PLAIN_PARTITIONS, EmbeddedBroker
 from pyrallel_consumer.ingress.scratch_topic import ScratchTopic
 
 SERVERS = "KAFKA_BOOTSTRAP_SERVERS"
+BETWEEN_LOOKS_SECONDS = 0.02
 
 
 class TrialKafka:
-    """``with TrialKafka() as kafka:``; all methods block, and raise a ``BrokerError`` for what the broker refuses.
+    """``with TrialKafka() as kafka:``; all but ``until_done`` block. Whatever the broker refuses is a ``BrokerError``.
 
     ``config`` is how to reach it, as a group that nobody else uses: change what you like in it.
     """
@@ -74,6 +77,14 @@ class TrialKafka:
     def lag(self, topic: str) -> int:
         """How many records the group of ``config`` has not committed yet: 0 when all are done."""
         return sum(each.lag for each in self._topics[topic].bounds().values())
+
+    async def until_done(self, topic: str, *, timeout_seconds: float = 60.0) -> None:
+        """Return when the group of ``config`` has committed all that the topic holds; raises TimeoutError."""
+        deadline = time.monotonic() + timeout_seconds
+        while lag := await asyncio.to_thread(self.lag, topic):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"after {timeout_seconds:g} s, {lag} records of {topic!r} are not committed")
+            await asyncio.sleep(BETWEEN_LOOKS_SECONDS)
 
     def __enter__(self) -> Self:
         group = f"trial-{self._run}"
