@@ -95,6 +95,7 @@ class ControlLoop:
         self._loop = loop
         self._base = base
         self._fail = fail
+        self._stopwatch = manager.stopwatch
         self._exhausted = ExhaustedMessages(manager, fail, self._clock)
         self._inbox: deque[Any] = deque()
         self._inbox_at = 0
@@ -253,6 +254,8 @@ class ControlLoop:
     def _take_completions(self) -> bool:
         finished = self.channel.drain(CHUNK)
         manager = self.manager
+        if self._stopwatch is not None:
+            self._stopwatch.succeeded(finished.successes, self._clock(), left=len(self.channel.successes))
         manager.succeed(finished.successes)
         for failed in finished.failures:
             self._exhausted.take(failed)
@@ -319,11 +322,15 @@ class ControlLoop:
         self._exhausted.take_condemned()
         if not items:
             return False
-        submit = self.engine.submit
+        submit, successes = self.engine.submit, self.channel.successes
+        reported = len(successes)
         started_at = self._clock()
         for item in items:
             submit(item)
-        if self._clock() - started_at > SLOW_CHUNK_SECONDS:
+        now = self._clock()
+        if self._stopwatch is not None:
+            self._stopwatch.submitted(items, started_at, now, successes[reported:])
+        if now - started_at > SLOW_CHUNK_SECONDS:
             self._start_chunk = max(1, self._start_chunk // 2)
         else:
             self._start_chunk = min(CHUNK, self._start_chunk * 2)

@@ -58,6 +58,8 @@ class ExhaustedMessages:
         outcome = self._manager.exhaust(failed.item)
         if outcome is None:
             return
+        if self._manager.stopwatch is not None:
+            self._manager.stopwatch.failed(failed.item, self._clock())
         if outcome is OnExhausted.STOP:
             message = (
                 f"{_what(failed)}; on_exhausted is stop, so the consumer stops: the offset stays uncommitted, and the "

@@ -17,6 +17,7 @@ from pyrallel_consumer.config import ExecutionConfig, KafkaConfig
 from pyrallel_consumer.control_loop import ControlLoop
 from pyrallel_consumer.control_plane.commit_sequence import CommitSequence
 from pyrallel_consumer.control_plane.health import SignsOfLife
+from pyrallel_consumer.control_plane.latency import Stopwatch
 from pyrallel_consumer.control_plane.subscription import Subscription
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
 from pyrallel_consumer.dead_letters import DeadLetters
@@ -61,7 +62,8 @@ class Parts:
                 on_exhausted=on_exhausted,
                 circuit=execution.circuit_policy(),
                 poison=execution.poison_policy(),
-            )
+            ),
+            Stopwatch() if config.metrics.enabled else None,
         )
         self.commits = CommitSequence(self.manager, parallel.commit_interval_ms / 1000)
         self.engine = engine
@@ -164,6 +166,7 @@ class Parts:
         """All of it as an operator sees it now."""
         now = time.monotonic()
         status = self.engine.status() if self._is_engine_started else _NOT_STARTED
+        self.manager.observe_slowness(now, free_slots=self.engine.capacity() if self._is_engine_started else 0)
         return take_snapshot(
             now=now,
             state=state,

@@ -15,6 +15,8 @@ from pyrallel_consumer.control_plane.commit_encoder import METADATA_LIMIT_BYTES,
 from pyrallel_consumer.control_plane.events import CommitSnapshot
 from pyrallel_consumer.control_plane.offset_tracker import OffsetTracker
 from pyrallel_consumer.control_plane.ready_queue import ReadyQueue
+from pyrallel_consumer.control_plane.slowness import Cause, Slowness, cause_of
+from pyrallel_consumer.control_plane.tally import Tally
 from pyrallel_consumer.control_plane.virtual_partition import VirtualPartition
 from pyrallel_consumer.dto import NullKeyOrdering, OrderingMode, PartitionSnapshot, WorkItem
 from pyrallel_consumer.errors import InvariantViolation
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pyrallel_consumer.control_plane.events import Assigned
+    from pyrallel_consumer.control_plane.latency import Histogram
     from pyrallel_consumer.control_plane.policies import OrderingPolicy
     from pyrallel_consumer.dto import Message, TopicPartition
 
@@ -56,6 +59,8 @@ class PartitionWork:
         self.failed = 0
         self.skipped = 0
         self.settled = 0
+        self.slowness = Slowness()
+        self.latency: Histogram | None = None
         self.metadata_bytes = 0
         self.held: dict[int, WorkItem] = {}
         self.blocked = 0
@@ -74,6 +79,16 @@ class PartitionWork:
         self._is_by_key = ordering.mode is OrderingMode.KEY_HASH
         self._is_ordered = ordering.mode is not OrderingMode.UNORDERED
         self._orders_null_keys = ordering.null_keys is NullKeyOrdering.PARTITION
+
+    @property
+    def tally(self) -> Tally:
+        """What is counted over all assignments of the partition, to be carried on by the next one."""
+        return Tally(self.finished, self.failed, self.skipped, self.settled, self.slowness, self.latency)
+
+    def carry_on(self, tally: Tally) -> None:
+        """Count on from where an earlier assignment of the partition ended."""
+        self.finished, self.failed, self.skipped, self.settled, slowness, self.latency = tally
+        self.slowness = slowness or self.slowness
 
     @property
     def load(self) -> Load:
@@ -209,6 +224,8 @@ class PartitionWork:
 
     def fence(self) -> None:
         """The assignment ended: nothing of it is current any more. Keys whose head still runs linger."""
+        self.slowness.leave()
+        self.latency = None  # The tally has it; what ends from now on is not counted.
         self._forget(0)
 
     def is_worth_committing(self, *, with_map: bool) -> bool:
@@ -244,6 +261,21 @@ class PartitionWork:
         if offset != self._blocking_offset:
             self._blocking_offset, self._blocking_since = offset, now
 
+    def look(self, now: float, *, is_held_back: bool, has_free_slots: bool) -> None:
+        """Note why the partition is not faster now."""
+        cause = cause_of(
+            waiting=max(self.queued, self.blocked),
+            can_start=has_free_slots and bool(self.ready),
+            is_held_back=is_held_back,
+            has_free_slots=has_free_slots,
+        )
+        self.slowness.look(
+            now,
+            cause if self.is_dispatching else None,
+            finished=self.finished,
+            has_unfinished=bool(self.tracker.unfinished),
+        )
+
     def picture(self, now: float, paused_for: tuple[str, ...]) -> PartitionSnapshot:
         """The partition as an operator sees it."""
         tracker = self.tracker
@@ -266,7 +298,12 @@ class PartitionWork:
             failed=self.failed,
             skipped=self.skipped,
             settled=self.settled,
+            stalled_seconds=self.slowness.stalled_seconds(now),
+            starved_seconds=self.slowness.seconds[Cause.STARVED],
+            paused_seconds=self.slowness.seconds[Cause.PAUSED],
+            blocked_seconds=self.slowness.seconds[Cause.BLOCKED],
             metadata_bytes=self.metadata_bytes,
+            latency=None if self.latency is None else self.latency.taken(),
         )
 
     def _forget(self, from_offset: int) -> None:

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 from pyrallel_consumer.control_plane.backpressure import Backpressure, FairShares, Load
 from pyrallel_consumer.control_plane.events import Pause, Resume
 from pyrallel_consumer.control_plane.failure_circuit import FailureCircuit
+from pyrallel_consumer.control_plane.latency import Histogram
 from pyrallel_consumer.control_plane.partition_work import PartitionWork
 from pyrallel_consumer.control_plane.pauses import Pauses
 from pyrallel_consumer.control_plane.poison_keys import PoisonKeys
 from pyrallel_consumer.control_plane.policies import FlowLimits, OrderingPolicy
+from pyrallel_consumer.control_plane.tally import Tally
 from pyrallel_consumer.dto import OnExhausted, RebalanceStateStrategy
 from pyrallel_consumer.errors import InvariantViolation
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from pyrallel_consumer.control_plane.events import Assigned, CommitSnapshot, OffsetWentBack, PositionAdvanced
     from pyrallel_consumer.control_plane.failure_circuit import CircuitPolicy
+    from pyrallel_consumer.control_plane.latency import Stopwatch
     from pyrallel_consumer.control_plane.partition_work import Lingering
     from pyrallel_consumer.control_plane.poison_keys import PoisonPolicy
     from pyrallel_consumer.dto import Message, TopicPartition, WorkItem
@@ -52,8 +55,9 @@ class WorkPolicy:
 class WorkManager:
     """Assigned partitions and the work in them."""
 
-    def __init__(self, policy: WorkPolicy) -> None:
+    def __init__(self, policy: WorkPolicy, stopwatch: Stopwatch | None = None) -> None:
         self.policy = policy
+        self.stopwatch = stopwatch
         self.backpressure = Backpressure(policy.limits)
         self.fenced_completions = 0
         is_dlq = policy.on_exhausted is OnExhausted.DLQ
@@ -67,8 +71,7 @@ class WorkManager:
         self._listed: deque[PartitionWork] = deque()
         self._pauses = Pauses()
         self._is_dispatching = True
-        self._ended_processed = 0
-        self._ended_failed = 0
+        self._away: dict[TopicPartition, Tally] = {}
 
     def __iter__(self) -> Iterator[PartitionWork]:
         return iter(self._works.values())
@@ -83,7 +86,10 @@ class WorkManager:
         if assigned.tp in self._works:
             msg = f"{assigned.tp} was assigned while it was assigned"
             raise InvariantViolation(msg)
-        self._works[assigned.tp] = PartitionWork(assigned, self.policy.ordering, self._lingering)
+        work = self._works[assigned.tp] = PartitionWork(assigned, self.policy.ordering, self._lingering)
+        work.carry_on(self._away.pop(assigned.tp, Tally()))
+        if self.stopwatch is not None:
+            work.latency = work.latency or Histogram()
 
     def stop_dispatching(self, tps: Iterable[TopicPartition]) -> None:
         """Start nothing more of these partitions: they are about to be revoked."""
@@ -108,8 +114,7 @@ class WorkManager:
             snapshot = None if is_lost else self._snapshot(work)
             if snapshot is not None:
                 snapshots.append(snapshot)
-            self._ended_processed += work.finished
-            self._ended_failed += work.failed
+            self._away[tp] = work.tally
             work.fence()
             del self._works[tp]
             self.poison_keys.forget(tp)
@@ -128,12 +133,14 @@ class WorkManager:
     @property
     def processed(self) -> int:
         """Messages done since the consumer began, those of ended assignments included."""
-        return self._ended_processed + sum(work.finished for work in self._works.values())
+        return sum(tally.finished for tally in self._away.values()) + sum(
+            work.finished for work in self._works.values()
+        )
 
     @property
     def failed(self) -> int:
         """Messages whose last attempt failed, since the consumer began."""
-        return self._ended_failed + sum(work.failed for work in self._works.values())
+        return sum(tally.failed for tally in self._away.values()) + sum(work.failed for work in self._works.values())
 
     # Messages in, items out, completions back
 
@@ -169,7 +176,10 @@ class WorkManager:
             if not work.is_dispatching:
                 work.is_listed = False
                 continue
-            started += work.take(min(TAKE_QUANTUM, most - len(started)), slots - len(started))
+            before = len(started)
+            started += work.take(min(TAKE_QUANTUM, most - before), slots - before)
+            if self.stopwatch is not None:
+                self.stopwatch.runs.append((work, len(started) - before))
             if work.ready:
                 listed.append(work)
             else:
@@ -206,6 +216,7 @@ class WorkManager:
             self._end_fenced(item)
             return None
         if is_kept:
+            self._forget_start(item)
             work.put_back(item)
             self._list(work)
             return None
@@ -228,6 +239,7 @@ class WorkManager:
         """An attempt was cancelled and is not charged: the item is ready again, unless it was fenced off."""
         work: PartitionWork = item.origin.work
         self.circuit.gave_up(item)
+        self._forget_start(item)
         if work.is_current(item):
             work.put_back(item)
             self._list(work)
@@ -350,6 +362,22 @@ class WorkManager:
         for work in self._works.values():
             work.observe(now)
             work.measure()
+
+    def observe_slowness(self, now: float, *, free_slots: int) -> None:
+        """Note why each partition is not faster now; to be asked several times a second."""
+        is_open = self.circuit.is_open
+        is_held_back = is_open or self.backpressure.is_active
+        has_free_slots = free_slots > 0 and not is_open
+        for tp, work in self._works.items():
+            work.look(
+                now,
+                is_held_back=is_held_back or bool(self._pauses.reasons(tp)),
+                has_free_slots=has_free_slots and self._is_dispatching,
+            )
+
+    def _forget_start(self, item: WorkItem) -> None:
+        if self.stopwatch is not None:
+            self.stopwatch.forget(item)
 
     def _loads(self) -> dict[TopicPartition, Load]:
         return {tp: work.load for tp, work in self._works.items()}

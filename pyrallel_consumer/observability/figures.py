@@ -39,6 +39,9 @@ def _of_partitions(partitions: Mapping[Place, PartitionSnapshot]) -> dict[str, A
         "consumer_oldest_task_duration_seconds": {place: each.blocking_seconds for place, each in partitions.items()},
         "consumer_metadata_size_bytes": metadata,
         "consumer_skipped_total": {place: each.skipped for place, each in partitions.items()},
+        "consumer_starved_seconds_total": {place: each.starved_seconds for place, each in partitions.items()},
+        "consumer_paused_seconds_total": {place: each.paused_seconds for place, each in partitions.items()},
+        "consumer_blocked_seconds_total": {place: each.blocked_seconds for place, each in partitions.items()},
         "consumer_held_count": {place: each.held for place, each in partitions.items()},
     }
 

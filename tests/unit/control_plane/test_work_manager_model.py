@@ -300,8 +300,9 @@ class WorkManagerMachine(RuleBasedStateMachine):
         assert self.manager.in_flight == sum(partition.count(State.RUNNING) for partition in partitions)
         assert self.manager.load.messages == sum(len(partition.entries) for partition in partitions)
         assert self.manager.load.size_bytes == sum(partition.size_bytes for partition in partitions)
-        assert self.manager.processed == self.model.ended_finished + sum(p.finished for p in partitions)
-        assert self.manager.failed == self.model.ended_failed + sum(p.failed for p in partitions)
+        ended = self.model.ended.values()
+        assert self.manager.processed == sum(e["finished"] for e in ended) + sum(p.finished for p in partitions)
+        assert self.manager.failed == sum(e["failed"] for e in ended) + sum(p.failed for p in partitions)
         assert self.manager.fenced_completions == self.fenced
         assert self.manager.has_uncommitted == any(self.has_moved(partition) for partition in partitions)
         assert len(self.manager) == len(self.model.partitions)
@@ -321,10 +322,11 @@ class WorkManagerMachine(RuleBasedStateMachine):
                 partition.count(State.HELD),
             )
             assert picture.load_bytes == partition.size_bytes
+            before = self.model.ended[work.tp]
             assert (picture.finished, picture.failed, picture.skipped) == (
-                partition.finished,
-                partition.failed,
-                partition.skipped,
+                before["finished"] + partition.finished,
+                before["failed"] + partition.failed,
+                before["skipped"] + partition.skipped,
             )
 
     @invariant()

@@ -5,6 +5,7 @@ The model knows every message that was delivered and what became of it. It is sl
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -86,8 +87,7 @@ class WorkModel:
         self.partitions: dict[TopicPartition, Partition] = {}
         self.running: dict[int, Running] = {}
         self.held: dict[int, Running] = {}
-        self.ended_finished = 0
-        self.ended_failed = 0
+        self.ended: dict[TopicPartition, Counter[str]] = defaultdict(Counter)
 
     def place_of(self, key: bytes | None) -> object:
         """What a message must wait for within its partition; None for nothing."""
@@ -152,5 +152,4 @@ class WorkModel:
 
     def end(self, tp: TopicPartition) -> None:
         partition = self.partitions.pop(tp)
-        self.ended_finished += partition.finished
-        self.ended_failed += partition.failed
+        self.ended[tp].update(finished=partition.finished, failed=partition.failed, skipped=partition.skipped)
