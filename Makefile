@@ -4,7 +4,7 @@
 UV ?= .tools/uv/bin/uv
 FETCHED_UV := $(filter .tools/uv/bin/uv,$(UV))
 PYTHON := .venv/bin/python
-SOURCES := pyrallel_consumer tests $(wildcard benchmarks examples)
+SOURCES := pyrallel_consumer tests $(wildcard benchmarks examples docs)
 CORE_TESTS := $(wildcard tests/unit tests/contract tests/simulation)
 JOBS ?= auto
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
@@ -15,13 +15,17 @@ export UV_NO_CONFIG := 1
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-core test-documents test-3.11 coverage lint format kafka bench simulate lock clean
+.PHONY: help demo docs test test-core test-documents test-3.11 coverage lint format kafka bench simulate lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: .venv/.synced ## See it work on a broker of its own (ARGS="--messages 20000 --json")
 	@.venv/bin/pyrallel-consumer demo $(ARGS)
+
+docs: .venv/.synced ## Build the documents, with the reference made from the code, into build/docs
+	@$(PYTHON) -m sphinx -W --keep-going --quiet --builder html docs build/docs
+	@echo "Open build/docs/index.html"
 
 test: .venv/.synced ## Run every test; unit, contract and simulation tests on Python 3.11 too
 	@$(MAKE) --no-print-directory test-core

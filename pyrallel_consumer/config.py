@@ -330,7 +330,10 @@ class KafkaConfig(Settings):
     """How to log in; needs a ``security_protocol`` that begins with SASL."""
 
     sasl_username: str | None = None
+    """Who logs in, with PLAIN and SCRAM."""
+
     sasl_password: SecretStr | None = None
+    """The password of ``sasl_username``; never printed."""
 
     ssl_ca_location: str | None = None
     """File or folder with the certificates of those who sign brokers; unset: the system's own."""
@@ -342,6 +345,7 @@ class KafkaConfig(Settings):
     """PEM file with its private key."""
 
     ssl_key_password: SecretStr | None = None
+    """What the private key is encrypted with; never printed. Unset: it is not encrypted."""
 
     librdkafka: dict[str, Any] = Field(default_factory=dict)
     """Any further client setting by librdkafka's own name; beats what this library chooses, auto commit excepted.

@@ -38,7 +38,7 @@ def test_the_program_runs_and_consumes_until_it_is_told_to_stop(snippet: Snippet
 
 
 def test_the_korean_readme_has_the_same_code_as_the_english_one() -> None:
-    for language in ("python", "dotenv"):
+    for language in ("python", "properties"):
         english, korean = (blocks(ROOT / name, language) for name in ("README.md", "README.ko.md"))
         assert [without_comments(each) for each in english] == [without_comments(each) for each in korean]
 
@@ -68,7 +68,7 @@ def test_every_variable_of_an_environment_file_is_a_setting(path: Path) -> None:
         for prefix in settings.environment_prefixes
         for field in settings.model_fields
     }
-    for block in blocks(path, "dotenv"):
+    for block in blocks(path, "properties"):
         names = re.findall(r"^#?\s*([A-Z_]+)=", block.text, re.MULTILINE)
         assert set(names) <= known, f"{path}, line {block.line}"
         assert names

@@ -1,0 +1,65 @@
+"""The site builds without a warning, loads nothing from elsewhere, and leaves out no setting, metric or name."""
+
+from __future__ import annotations
+
+import html
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pyrallel_consumer
+from pyrallel_consumer.config import ExecutionConfig, KafkaConfig, MetricsConfig, ParallelConsumerConfig
+from pyrallel_consumer.observability.families import FAMILIES
+from tests.documents.snippets import ROOT
+
+LOADED_FROM_ELSEWHERE = re.compile(r"""<(?:script|link|img|iframe)[^>]*(?:src|href)=["'](?:https?:)?//""")
+MOST_SECONDS = 240
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "--quiet", "--builder", "html"]
+    ran = subprocess.run(
+        [*command, ROOT / "docs", folder], capture_output=True, text=True, timeout=MOST_SECONDS, check=False
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return folder
+
+
+def shown(site: Path, page: str) -> str:
+    """The text of a page, without its tags."""
+    return html.unescape(re.sub(r"<[^>]+>", "", (site / "reference" / f"{page}.html").read_text("utf-8")))
+
+
+def test_the_site_loads_nothing_from_elsewhere_and_the_reference_is_complete(site: Path) -> None:
+    pages = [*site.rglob("*.html"), *site.rglob("*.css")]
+    assert len(pages) > 10
+    for page in pages:
+        assert not LOADED_FROM_ELSEWHERE.search(page.read_text("utf-8")), page
+        assert "@import url(http" not in page.read_text("utf-8"), page
+
+    settings = shown(site, "settings")
+    for each in (KafkaConfig, ParallelConsumerConfig, ExecutionConfig, MetricsConfig):
+        for field in each.model_fields:
+            if field not in {"metrics", "parallel_consumer"}:
+                assert f"{each.environment_prefixes[0]}{field}".upper() in settings
+    metrics = shown(site, "metrics")
+    for family in FAMILIES:
+        assert family.name in metrics
+        assert family.help in metrics
+    names = shown(site, "api")
+    for name in set(pyrallel_consumer.__all__) - {each.__name__ for each in (KafkaConfig, ParallelConsumerConfig)}:
+        assert name in names or name.endswith("Config"), name
+    assert "pyrallel-consumer dlq replay" in shown(site, "commands")
+
+
+def test_every_setting_says_what_it_means(site: Path) -> None:
+    page = (ROOT / "docs" / "_generated" / "settings.md").read_text("utf-8")
+    for section in page.split("\n### ")[1:]:
+        name, _, said = section.partition("\n")
+        words = [line for line in said.splitlines() if line and not line.startswith(("- ", "#"))]
+        assert words, f"{name} has no docstring in config.py"
