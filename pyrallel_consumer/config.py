@@ -56,7 +56,8 @@ class MetricsConfig(Settings):
     environment_prefixes = ("METRICS_",)
 
     enabled: bool = False
-    """Whether ``/metrics``, ``/livez`` and ``/readyz`` are served. Off by default: a library opens no port unasked."""
+    """Whether ``/metrics``, ``/livez``, ``/readyz`` and a page at ``/`` are served. Off by default: a library opens no
+    port unasked."""
 
     port: int = Field(9091, ge=0, le=_HIGHEST_PORT)
     """TCP port, 0-65535; 0 takes a free one, told by ``consumer.metrics_address``. Consumers of one process share a

@@ -15,6 +15,7 @@ from typing import Any
 from pyrallel_consumer.closing import Closing
 from pyrallel_consumer.config import ExecutionConfig, KafkaConfig
 from pyrallel_consumer.control_loop import ControlLoop
+from pyrallel_consumer.control_plane.close_up import UnderWay
 from pyrallel_consumer.control_plane.commit_sequence import CommitSequence
 from pyrallel_consumer.control_plane.health import SignsOfLife
 from pyrallel_consumer.control_plane.latency import Stopwatch
@@ -30,8 +31,11 @@ from pyrallel_consumer.observability.blocking_watch import BlockingWatch
 from pyrallel_consumer.observability.loop_watchdog import LoopWatchdog
 from pyrallel_consumer.observability.shared_endpoint import Seat
 from pyrallel_consumer.observability.snapshot import EngineFigures, fixed_facts, take_snapshot
+from pyrallel_consumer.observability.status_feed import StatusFeed
 from pyrallel_consumer.observability.watched import Watched
 
+MOST_ATTEMPTS_TOLD = 2_000
+"""Running attempts that a close-up asks the engine for; an order per key is told without it."""
 _NOT_STARTED = EngineStatus(running=0, waiting_retries=0, due=0, retries_total=0, timeouts_total=0)
 
 
@@ -145,14 +149,32 @@ class Parts:
         """Open the endpoint for metrics and health, or join the one that is open; None where it is off."""
         if not self._metrics.enabled:
             return None
+        feed = StatusFeed(
+            self.manager,
+            picture=picture,
+            under_way=self._under_way,
+            log_ends=lambda: self.poller.get_metrics().get("log_end_offsets", {}),
+            clock=time.monotonic,
+        )
+        self.control.on_tick.append(feed.tick)
         watched = Watched(
             group=self._group,
             metrics=metrics,
             picture=picture,
             signs_of_life=self._signs_of_life,
             limits=self._metrics.health_limits(),
+            moments=lambda: feed.moments,
+            look=feed.look,
         )
         return Seat(self._metrics.host, self._metrics.port, watched)
+
+    def _under_way(self) -> UnderWay:
+        running = self.engine.longest_running(MOST_ATTEMPTS_TOLD)
+        return UnderWay(
+            running={each.item: (each.attempt, each.started_at) for each in running},
+            failing=frozenset(self.engine.waiting()),
+            stuck=frozenset(each.item for each in self.engine.stuck(time.monotonic())),
+        )
 
     def _signs_of_life(self) -> SignsOfLife:
         now = time.monotonic()

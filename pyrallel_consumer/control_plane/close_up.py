@@ -1,4 +1,4 @@
-"""A partition looked at closely: the picture of its gap window, and the keys that have been in it for longest.
+"""Partitions looked at closely: the pictures of their gap windows, and the keys that have been in them for longest.
 
 Made for operators while somebody looks, with a bounded look at what is unfinished. It reads the work and changes
 nothing. No payload leaves it, and of a key only its fingerprint.
@@ -16,7 +16,7 @@ from pyrallel_consumer.control_plane.gap_window import GapWindow, OffsetState, g
 from pyrallel_consumer.control_plane.partition_work import WHOLE_PARTITION
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from pyrallel_consumer.control_plane.partition_work import PartitionWork
     from pyrallel_consumer.control_plane.read_times import ReadTimes
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
 MOST_KEYS: Final = 5
 """Keys told of for one partition: those of its lowest unfinished offsets, which were read first."""
+MOST_KEYS_IN_ALL: Final = 12
+MOST_PARTITIONS: Final = 48
+"""Partitions in one close-up."""
+MOST_OFFSETS: Final = 6_000
+"""Unfinished offsets that one close-up looks at, over all partitions: some two milliseconds of the loop's time."""
 FINGERPRINT_BYTES: Final = 4
 
 
@@ -75,6 +80,16 @@ class PartitionCloseUp:
     keys: tuple[KeyCloseUp, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class CloseUp:
+    """Partitions looked at closely at ``taken_at``, by name; ``left_out`` more were not. The slowest keys of all."""
+
+    taken_at: float
+    partitions: tuple[PartitionCloseUp, ...]
+    keys: tuple[KeyCloseUp, ...]
+    left_out: int
+
+
 def fingerprint(key: bytes) -> str:
     """Eight digits that stand for ``key``: the same in every run, and not the key, which is the user's data."""
     return blake2b(key, digest_size=FINGERPRINT_BYTES).hexdigest()
@@ -108,6 +123,34 @@ def close_up(
     return PartitionCloseUp(work.tp, work.epoch, window, keys)
 
 
+def close_up_of_all(
+    works: Sequence[PartitionWork],
+    under_way: UnderWay,
+    read_times: ReadTimes,
+    now: float,
+    most_offsets: int = MOST_OFFSETS,
+) -> CloseUp:
+    """Look at the first of ``works``, at most ``MOST_PARTITIONS``, in the order of their importance.
+
+    Each partition may have an equal part of the ``most_offsets`` that are looked at; what it does not need the fuller
+    ones may have.
+    """
+    pictures = []
+    budget = most_offsets
+    chosen = sorted(works[:MOST_PARTITIONS], key=lambda work: len(work.tracker.unfinished))
+    for at, work in enumerate(chosen):
+        share = max(1, budget // (len(chosen) - at))
+        pictures.append(close_up(work, under_way, read_times, now, share))
+        budget -= min(share, len(work.tracker.unfinished))
+    keys = sorted(
+        (key for picture in pictures for key in picture.keys),
+        key=lambda key: key.read_seconds,
+        reverse=True,
+    )
+    pictures.sort(key=lambda picture: picture.tp)
+    return CloseUp(now, tuple(pictures), tuple(keys[:MOST_KEYS_IN_ALL]), len(works) - len(chosen))
+
+
 def _states(looked_at: list[tuple[int, WorkItem]], work: PartitionWork, under_way: UnderWay) -> list[OffsetState]:
     """The state of each item. One loop: it is what a look costs."""
     held, stuck, failing, running = work.held, under_way.stuck, under_way.failing, under_way.running
@@ -130,6 +173,8 @@ def _states(looked_at: list[tuple[int, WorkItem]], work: PartitionWork, under_wa
 def _key(item: WorkItem, state: OffsetState, under_way: UnderWay, read_at: float | None, now: float) -> KeyCloseUp:
     lane = item.origin
     attempt, began_at = under_way.running.get(item, (None, None))
+    running_seconds = None if began_at is None else now - began_at
+    read_seconds = 0.0 if read_at is None else now - read_at
     return KeyCloseUp(
         tp=item.tp,
         offset=item.offset,
@@ -137,8 +182,8 @@ def _key(item: WorkItem, state: OffsetState, under_way: UnderWay, read_at: float
         order=_order(lane),
         fingerprint=None if item.key is None else fingerprint(item.key),
         attempt=attempt,
-        running_seconds=None if began_at is None else now - began_at,
-        read_seconds=0.0 if read_at is None else now - read_at,
+        running_seconds=running_seconds,
+        read_seconds=max(read_seconds, running_seconds or 0.0),
         behind=len(lane.waiting or ()),
     )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pyrallel_consumer.observability.health import liveness, readiness
 from pyrallel_consumer.observability.http_endpoint import json_route
 from pyrallel_consumer.observability.metrics import metrics_application
+from pyrallel_consumer.observability.status_routes import status_routes
 from pyrallel_consumer.observability.watched import AllWatched
 
 if TYPE_CHECKING:
@@ -20,4 +21,5 @@ def made_routes(watched: AllWatched) -> dict[str, WSGIApplication]:
         "/metrics": metrics_application(watched),
         "/livez": json_route(partial(liveness, watched)),
         "/readyz": json_route(partial(readiness, watched)),
+        **status_routes(watched),
     }

@@ -8,17 +8,24 @@ from typing import Any, TypeAlias
 
 from pyrallel_consumer.control_plane.health import HealthLimits, SignsOfLife
 from pyrallel_consumer.dto import RuntimeSnapshot
+from pyrallel_consumer.observability.history import Moment
+from pyrallel_consumer.observability.status_feed import Look
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """One consumer. ``metrics`` are the numbers of ``get_metrics()``, ``picture`` is its latest snapshot."""
+    """One consumer. ``metrics`` are the numbers of ``get_metrics()``, ``picture`` is its latest snapshot.
+
+    ``moments`` are its last minutes. Asking for a ``look`` has the loop look closely for a while; the first is None.
+    """
 
     group: str
     metrics: Callable[[], Mapping[str, Any]]
     picture: Callable[[], RuntimeSnapshot]
     signs_of_life: Callable[[], SignsOfLife]
     limits: HealthLimits
+    moments: Callable[[], Sequence[Moment]]
+    look: Callable[[], Look | None]
 
 
 AllWatched: TypeAlias = Callable[[], Sequence[Watched]]

@@ -6,18 +6,21 @@ import pytest
 
 from pyrallel_consumer.control_plane.close_up import (
     MOST_KEYS,
+    MOST_KEYS_IN_ALL,
+    MOST_PARTITIONS,
     Order,
     PartitionCloseUp,
     UnderWay,
     close_up,
+    close_up_of_all,
     fingerprint,
 )
 from pyrallel_consumer.control_plane.gap_window import OffsetState
 from pyrallel_consumer.control_plane.policies import OrderingPolicy
 from pyrallel_consumer.control_plane.read_times import ReadTimes
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
-from pyrallel_consumer.dto import NullKeyOrdering, OrderingMode
-from tests.unit.control_plane.builders import TP, keyed, manager_of, run_of
+from pyrallel_consumer.dto import NullKeyOrdering, OrderingMode, TopicPartition
+from tests.unit.control_plane.builders import OTHER, THIRD, TP, keyed, manager_of, run_of
 
 NOTHING = UnderWay({}, (), ())
 
@@ -96,3 +99,37 @@ def test_the_window_begins_at_the_committed_offset_not_at_the_lowest_unfinished_
     [snapshot] = manager.snapshots()
     manager.confirm(snapshot)
     assert look(manager).window.base == 2
+
+
+def test_partitions_share_the_look_and_the_full_ones_have_what_the_others_do_not_need() -> None:
+    manager = manager_of(TP, OTHER, THIRD)
+    for epoch, (tp, messages) in enumerate([(TP, 50), (OTHER, 2), (THIRD, 50)], start=1):
+        manager.add(tp, epoch, run_of(keyed(0, "a" * messages), tp))
+    picture = close_up_of_all(list(manager), NOTHING, ReadTimes(), 5.0, most_offsets=42)
+    assert picture.taken_at == 5.0
+    assert [each.tp for each in picture.partitions] == [THIRD, TP, OTHER]
+    seen = {each.tp: sum(map(sum, each.window.counts.values())) for each in picture.partitions}
+    assert seen == {TP: 20, OTHER: 2, THIRD: 20}
+    assert {each.tp: each.window.unseen for each in picture.partitions} == {TP: 30, OTHER: 0, THIRD: 30}
+
+
+def test_a_close_up_of_many_partitions_shows_the_first_ones_and_says_how_many_it_leaves_out() -> None:
+    tps = [TopicPartition("orders", partition) for partition in range(MOST_PARTITIONS + 7)]
+    picture = close_up_of_all(list(manager_of(*tps)), NOTHING, ReadTimes(), 0.0)
+    assert [each.tp for each in picture.partitions] == tps[:MOST_PARTITIONS]
+    assert (picture.left_out, picture.keys) == (7, ())
+
+
+def test_the_slowest_keys_of_all_partitions_come_in_the_order_of_how_long_they_are_here_or_run() -> None:
+    manager = manager_of(TP, OTHER, THIRD)
+    for epoch, tp in enumerate([TP, OTHER, THIRD], start=1):
+        manager.add(tp, epoch, run_of(keyed(0, "abcde"), tp))
+    times = ReadTimes()
+    times.look(1.0, [((OTHER, 2), 5)])
+    times.look(4.0, [((OTHER, 2), 5), ((THIRD, 3), 5)])
+    [item] = manager.take(1)
+    keys = close_up_of_all(list(manager), UnderWay({item: (1, 2.0)}, (), ()), times, now=6.0).keys
+    assert len(keys) == MOST_KEYS_IN_ALL
+    assert [key.tp for key in keys[:6]] == [*[OTHER] * 5, TP]
+    assert keys[5].running_seconds == 4.0
+    assert [key.tp for key in keys[6:11]] == [THIRD] * 5

@@ -1,0 +1,47 @@
+"""Whether a consumer keeps up: decided from its backlog, what is not finished, now and a while ago. Pure.
+
+Not from Kafka's lag: while one message blocks a commit the lag grows, however quickly all others are finished.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+AT_EASE_SECONDS: Final = 2.0
+"""A backlog that is worked off in so long is none."""
+AT_EASE_MESSAGES: Final = 100
+NOTABLE_PART: Final = 0.05
+"""A backlog that moved by less than this part of itself has not moved."""
+
+
+class Trend(StrEnum):
+    """``idle``: nothing came and nothing is left. ``steady``: there is a backlog, and it does not move."""
+
+    IDLE = "idle"
+    KEEPS_UP = "keeps_up"
+    CATCHES_UP = "catches_up"
+    STEADY = "steady"
+    FALLS_BEHIND = "falls_behind"
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """``per_second`` messages are gained on the backlog, lost where negative; ``seconds_left`` until there is none."""
+
+    trend: Trend
+    per_second: float = 0.0
+    seconds_left: float | None = None
+
+
+def pace(backlog: int, backlog_before: int, seconds: float, finished_per_second: float) -> Pace:
+    """Judge a backlog that was ``backlog_before`` so many ``seconds`` ago, and the rate at which messages finish."""
+    if backlog <= max(AT_EASE_MESSAGES, finished_per_second * AT_EASE_SECONDS):
+        return Pace(Trend.KEEPS_UP if backlog or finished_per_second else Trend.IDLE)
+    if seconds <= 0 or abs(backlog - backlog_before) <= NOTABLE_PART * backlog:
+        return Pace(Trend.STEADY)
+    per_second = (backlog_before - backlog) / seconds
+    if per_second < 0:
+        return Pace(Trend.FALLS_BEHIND, per_second)
+    return Pace(Trend.CATCHES_UP, per_second, backlog / per_second)

@@ -1,0 +1,105 @@
+"""What the status page shows beyond the snapshot: curves of the last minutes, and close-ups while somebody looks.
+
+Owned by the event loop, which ticks it. Any thread may read ``moments`` and ask for a close-up: the loop sees at its
+next tick that somebody did, and makes one a second until nobody has asked for a while. Nobody looking costs a row of
+numbers a second, and never anything on the way of a message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+from pyrallel_consumer.control_plane.close_up import CloseUp, UnderWay, close_up_of_all
+from pyrallel_consumer.control_plane.read_times import ReadTimes
+from pyrallel_consumer.control_plane.work_manager import WorkManager
+from pyrallel_consumer.dto import DURATION_BOUNDS_SECONDS, RuntimeSnapshot
+from pyrallel_consumer.observability.history import History, Moment, Totals
+
+WATCHED_SECONDS: Final = 5.0
+"""How long after somebody asked close-ups are made."""
+CLOSE_UP_SECONDS: Final = 0.9
+"""How old a close-up becomes while somebody looks: a page asks once a second and is to find a new one each time."""
+
+LogEnds = Mapping[tuple[str, int], int]
+
+
+class Look(NamedTuple):
+    """A close-up, and the snapshot of the same moment."""
+
+    snapshot: RuntimeSnapshot
+    close_up: CloseUp
+
+
+class StatusFeed:
+    """``under_way`` tells what the engine does now, ``log_ends`` where the logs end as far as the poll thread knows."""
+
+    def __init__(
+        self,
+        manager: WorkManager,
+        *,
+        picture: Callable[[], RuntimeSnapshot],
+        under_way: Callable[[], UnderWay],
+        log_ends: Callable[[], LogEnds],
+        clock: Callable[[], float],
+    ) -> None:
+        self.close_ups_made = 0
+        self._manager = manager
+        self._picture = picture
+        self._under_way = under_way
+        self._log_ends = log_ends
+        self._clock = clock
+        self._history = History(DURATION_BOUNDS_SECONDS)
+        self._read_times = ReadTimes()
+        self._asked_at = float("-inf")
+        self._last_snapshot: RuntimeSnapshot | None = None
+        self._look: Look | None = None
+
+    # For any thread
+
+    @property
+    def moments(self) -> tuple[Moment, ...]:
+        """The last minutes, oldest first."""
+        return self._history.moments
+
+    def look(self) -> Look | None:
+        """The latest close-up with the snapshot of that moment, None where there is none yet: ask again soon."""
+        self._asked_at = self._clock()
+        return self._look
+
+    # For the loop
+
+    def tick(self, now: float) -> None:
+        """It is ``now``. A close-up is made where a snapshot was just published, so that the two agree."""
+        snapshot = self._picture()
+        if self._history.is_due(now):
+            self._history.note(totals(snapshot, self._log_ends(), now))
+            self._read_times.look(now, [((work.tp, work.epoch), work.tracker.next_offset) for work in self._manager])
+        if now > self._asked_at + WATCHED_SECONDS:
+            self._look = None
+        elif snapshot is not self._last_snapshot and (
+            self._look is None or now >= self._look.close_up.taken_at + CLOSE_UP_SECONDS
+        ):
+            self._look = Look(snapshot, self._look_closely(snapshot, now))
+            self.close_ups_made += 1
+        self._last_snapshot = snapshot
+
+    def _look_closely(self, snapshot: RuntimeSnapshot, now: float) -> CloseUp:
+        """Where there are too many partitions for one picture, those that are blocked for longest have their place."""
+        blocked = {each.tp: each.blocking_seconds for each in snapshot.partitions}
+        works = sorted(self._manager, key=lambda work: blocked.get(work.tp, 0.0), reverse=True)
+        return close_up_of_all(works, self._under_way(), self._read_times, now)
+
+
+def totals(snapshot: RuntimeSnapshot, log_ends: LogEnds, now: float) -> Totals:
+    """The row of numbers that a snapshot amounts to. Where the log's end is not known, what was read counts as all."""
+    latency = [0] * (len(DURATION_BOUNDS_SECONDS) + 1)
+    lag, backlog = 0, snapshot.load_messages
+    for each in snapshot.partitions:
+        end = max(each.fetched_offset, log_ends.get(each.tp, 0))
+        lag += end - each.committed_offset
+        backlog += end - each.fetched_offset
+        if each.latency is not None:
+            latency = [mine + more for mine, more in zip(latency, each.latency.counts, strict=True)]
+    load, in_flight = snapshot.load_messages, snapshot.in_flight
+    return Totals(now, snapshot.processed, snapshot.failed, lag, backlog, load, in_flight, latency)

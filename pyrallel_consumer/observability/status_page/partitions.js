@@ -1,0 +1,136 @@
+// The table of partitions, each with the picture of its gap window, and the table of the slowest keys.
+
+import { draw, duration, give, keep, make, number, say } from "./text.js";
+
+const LANE_HEIGHT = 20;
+const BAR_HEIGHT = 15;
+const LOWEST_BAR = 3;
+const WARM_SECONDS = 5;
+
+// From what is well to what is not; the same order in every picture, so that the place of a lane says what it is.
+const STATES = ["finished", "running", "queued", "failing", "held", "stuck"];
+const MEANING = {
+  running: "running", queued: "queued", failing: "failed, will be tried again",
+  held: "failed its last attempt", stuck: "should have ended, still runs",
+};
+const PAUSES = {
+  load: "paused: buffer full", share: "paused: its share of the buffer is full", user: "paused by the program",
+  exhausted: "paused: a message failed for good", circuit: "paused: circuit open", stopping: "stopping",
+};
+
+const name = ({ topic, partition }) => `${topic}[${partition}]`;
+const isHeldBack = (each) => each.blocking_seconds >= WARM_SECONDS || each.held > 0 || each.paused_for.length > 0;
+
+export function showPartitions(table, document, filter) {
+  const windows = new Map((document.windows ?? []).map((window) => [name(window), window]));
+  const columns = String([...table.tHead.rows[0].cells].filter((cell) => cell.offsetParent !== null).length);
+  const chosen = document.partitions.filter((each) => filter === "all" || isHeldBack(each));
+  keep(table, chosen, name, buildPartition, (body, each) => {
+    const window = windows.get(name(each));
+    give(body.querySelector(".picture"), "colspan", columns);
+    updatePartition(body, each, window !== undefined && window.epoch === each.epoch ? window : undefined);
+  });
+  return chosen.length;
+}
+
+function buildPartition(each) {
+  const numbers = Array.from({ length: 7 }, () => make("td", { class: "number" }));
+  const row = make("tr", { class: "numbers" }, make("th", { scope: "row" }, name(each)), ...numbers, make("td"));
+  return make("tbody", {}, row, make("tr", {}, make("td", { class: "picture" })));
+}
+
+function updatePartition(body, each, window) {
+  const [numbers, { firstElementChild: picture }] = body.children;
+  const values = [each.lag, each.committed_offset, each.fetched_offset, each.gap_count, each.in_flight, each.queued, each.held];
+  values.forEach((value, at) => say(numbers.children[at + 1], number(value)));
+  say(numbers.lastElementChild, each.paused_for.map((reason) => PAUSES[reason] ?? `paused: ${reason}`).join("; ") || "reads");
+  if (window === undefined || window.buckets === 0) picture.replaceChildren();
+  else updateWindow(picture.firstElementChild ?? picture.appendChild(buildWindow()), each, window);
+}
+
+function buildWindow() {
+  return make("div", { class: "window" }, make("ul", { class: "lanes" }), draw("svg", { preserveAspectRatio: "none", "aria-hidden": "true" }),
+    make("p", { class: "scale" }, make("span"), make("span"), make("span")), make("p", { class: "blocks" }));
+}
+
+function updateWindow(element, partition, window) {
+  const [names, svg, scale, blocks] = element.children;
+  const lanes = lanesOf(window);
+  keep(names, lanes, ({ state }) => state,
+    ({ state }) => make("li", { class: state }, make("span", {}, state), make("b")),
+    (item, { total }) => say(item.lastElementChild, number(total)));
+  give(svg, "viewBox", `0 0 ${window.buckets} ${lanes.length * LANE_HEIGHT}`);
+  give(svg, "height", String(lanes.length * LANE_HEIGHT));
+  keep(svg, lanes, ({ state }) => state,
+    ({ state }) => draw("g", { class: state }, draw("rect", { class: "track", height: 1 }), draw("path", { class: "lane" })),
+    (group, lane) => {
+      const ground = (lanes.indexOf(lane) + 1) * LANE_HEIGHT - 3;
+      give(group.firstElementChild, "y", String(ground));
+      give(group.firstElementChild, "width", String(window.buckets));
+      give(group.lastElementChild, "d", bars(lane.counts, window, ground));
+    });
+  showScale(scale.children, partition, window);
+  say(blocks, whatBlocks(partition, window));
+  blocks.classList.toggle("warm", partition.blocking_seconds >= WARM_SECONDS);
+}
+
+function lanesOf(window) {
+  const finished = Array.from({ length: window.buckets }, (_, at) => Math.min(window.width, window.top - window.base - at * window.width));
+  for (const counts of Object.values(window.counts)) counts.forEach((count, at) => { finished[at] -= count; });
+  const all = { finished, ...window.counts };
+  return STATES.filter((state) => all[state] !== undefined)
+    .map((state) => ({ state, counts: all[state], total: all[state].reduce((sum, count) => sum + count, 0) }));
+}
+
+// A bar per bucket: the more of the bucket's offsets are in the state the higher, and one alone can still be seen.
+function bars(counts, window, ground) {
+  return counts.map((count, at) => {
+    if (count === 0) return "";
+    const height = (LOWEST_BAR + Math.sqrt(count / window.width) * (BAR_HEIGHT - LOWEST_BAR)).toFixed(1);
+    return `M${at} ${ground}h1v-${height}h-1z`;
+  }).join("");
+}
+
+function showScale([low, middle, high], partition, window) {
+  say(low, `committed ${number(partition.committed_offset)}`);
+  say(middle, window.width > 1 ? `a step is ${number(window.width)} offsets` : "");
+  say(high, window.unseen ? `drawn up to ${number(window.top)}; ${number(window.unseen)} unfinished beyond` : `read up to ${number(window.top)}`);
+}
+
+function whatBlocks(partition, { head }) {
+  if (partition.blocking_offset === null) return "Nothing blocks: all that was read is finished.";
+  const age = partition.blocking_seconds >= 1 ? ` for ${duration(partition.blocking_seconds)}` : "";
+  const text = `Offset ${number(partition.blocking_offset)} holds the commit back${age}`;
+  if (head === null || head.offset !== partition.blocking_offset) return `${text}.`;
+  return `${text}: ${MEANING[head.state]}${attempt(head)}, ${keyOf(head)}${behind(head)}.`;
+}
+
+function attempt({ attempt: count, running_seconds: seconds }) {
+  if (count === null) return "";
+  return ` (attempt ${count}${seconds === null ? "" : `, for ${duration(seconds)}`})`;
+}
+
+function keyOf({ order, fingerprint }) {
+  if (order === "partition") return "the whole partition in order";
+  return fingerprint === null ? "no key" : `key #${fingerprint}`;
+}
+
+const behind = ({ behind: count }) => (count === 0 ? "" : `, ${number(count)} behind it`);
+
+export function showKeys(table, keys) {
+  keep(table.tBodies[0], keys, (each) => `${name(each)}@${each.offset}`, buildKey, (row, each) => {
+    const [read, state, , , , runs, waiting] = row.children;
+    say(read, duration(each.read_seconds));
+    read.classList.toggle("warm", each.read_seconds >= WARM_SECONDS);
+    say(state.firstElementChild, each.state);
+    give(state.firstElementChild, "class", `state ${each.state}`);
+    say(runs, each.running_seconds === null ? "–" : duration(each.running_seconds) + (each.attempt > 1 ? ` (attempt ${each.attempt})` : ""));
+    say(waiting, number(each.behind));
+  });
+}
+
+function buildKey(each) {
+  return make("tr", {}, make("td", { class: "number" }), make("td", {}, make("span")), make("th", { scope: "row" }, name(each)),
+    make("td", { class: "number" }, number(each.offset)), make("td", {}, keyOf(each).replace(/^key /, "")),
+    make("td", { class: "number" }), make("td", { class: "number" }));
+}

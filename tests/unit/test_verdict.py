@@ -1,0 +1,118 @@
+"""What an operator reads first: one headline, and the reasons for it, the worst first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from pyrallel_consumer.control_plane.health import SignsOfLife
+from pyrallel_consumer.dto import RuntimeSnapshot, TopicPartition
+from pyrallel_consumer.observability.history import Moment
+from pyrallel_consumer.observability.verdict import Level, Verdict, duration, verdict
+from tests.unit.control_plane.pictures import LIMITS, WELL, partition, picture
+
+
+def moments(*backlogs: int, rate: float = 10.0, in_flight: int = 1) -> list[Moment]:
+    """One per ten seconds."""
+    return [
+        Moment(10.0 * at, rate, 0.0, backlog, backlog, 1, in_flight, None, None) for at, backlog in enumerate(backlogs)
+    ]
+
+
+def judged(
+    shown: RuntimeSnapshot, history: Sequence[Moment] = (), now: float = 0.1, signs: SignsOfLife = WELL
+) -> Verdict:
+    return verdict(shown, signs, LIMITS, history, now)
+
+
+@pytest.mark.parametrize(
+    ("history", "level", "headline"),
+    [
+        ([], Level.OK, "Just started."),
+        (moments(0, 0, rate=0.0), Level.OK, "Idle: nothing comes in, and nothing is left to do."),
+        (moments(90, 80), Level.OK, "Keeps up."),
+        (moments(*[9000] * 20), Level.LOOK, "Keeps its distance: 9,000 messages behind, no more and no fewer."),
+        (moments(9000, 8000, 7000), Level.OK, "Catches up: about 70 s to go."),
+        (moments(7000, 8000, 9000), Level.LOOK, "Falls behind: what is left to do grows by 100 messages a second."),
+        (moments(*[99_000] * 9, 1000, 1000, 1000, 1000, 1000, 1000, 1000), Level.LOOK, "Keeps its distance: 1,000 "),
+    ],
+)
+def test_the_headline_says_whether_it_keeps_up(history: list[Moment], level: Level, headline: str) -> None:
+    found = judged(picture(), history)
+    assert (found.level, found.reasons) == (level, ())
+    assert found.headline.startswith(headline)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"load_messages": 100}, "The buffer is full, so reading waits for the workers."),
+        ({"load_bytes": 100_000}, "The buffer is full, so reading waits for the workers."),
+        ({"is_paused": True}, "Reading is paused until the buffer has room again."),
+        ({"stuck": 1}, "1 attempt should have ended and still runs."),
+        ({"stuck": 2}, "2 attempts should have ended and still run."),
+        ({"waiting_retries": 3}, "3 messages failed and will be tried again."),
+        ({"held": 1}, "1 message failed the last attempt and is held."),
+        ({"poisoned_keys": 2}, "2 keys are poisoned: dead letters untried."),
+        ({"is_rebalancing": True}, "A rebalance is under way."),
+    ],
+)
+def test_what_is_worth_a_look_is_said(changes: dict[str, Any], reason: str) -> None:
+    found = judged(picture(**changes))
+    assert (found.level, found.reasons) == (Level.LOOK, ((Level.LOOK, reason),))
+
+
+def test_slots_are_short_only_where_they_have_been_taken_for_some_seconds() -> None:
+    busy = moments(*[50] * 5, in_flight=10)
+    assert judged(picture(), busy).reasons == (
+        (Level.LOOK, "All 10 slots are taken: more could run if max_in_flight allowed it."),
+    )
+    assert judged(picture(), busy[1:]).reasons == ()
+    assert judged(picture(), [*busy, *moments(50, in_flight=9)]).reasons == ()
+
+
+def test_paused_partitions_are_counted_but_not_those_that_all_are_for_one_reason() -> None:
+    paused = partition(paused_for=("exhausted", "load"))
+    found = judged(picture(paused, partition(paused_for=("load",)), partition(paused_for=())))
+    assert found.reasons == ((Level.LOOK, "1 partition is paused: see below why."),)
+
+
+def test_the_partitions_that_are_blocked_for_longest_are_named_and_the_rest_counted() -> None:
+    blocked = [
+        partition(tp=TopicPartition("orders", number), blocking_seconds=5.0 + number, blocking_offset=1000 + number)
+        for number in range(5)
+    ]
+    assert [text for _, text in judged(picture(*blocked)).reasons] == [
+        "orders[4]: offset 1,004 has blocked for 9.0 s.",
+        "orders[3]: offset 1,003 has blocked for 8.0 s.",
+        "orders[2]: offset 1,002 has blocked for 7.0 s.",
+        "2 more partitions are blocked.",
+    ]
+
+
+def test_what_makes_the_consumer_unready_comes_first_and_is_said_once() -> None:
+    found = judged(picture(partition(blocking_seconds=121.0), held=1), moments(0, rate=0.0))
+    assert found.level is Level.BAD
+    assert found.headline == "Needs attention. Idle: nothing comes in, and nothing is left to do."
+    assert found.reasons == (
+        (Level.BAD, "orders[3]: offset 10 has kept the commit back for 121 s."),
+        (Level.LOOK, "1 message failed the last attempt and is held."),
+    )
+
+
+def test_a_picture_that_is_old_says_so() -> None:
+    found = judged(picture(), now=40.0, signs=SignsOfLife(40.0, 0.0, is_poll_thread_alive=True))
+    assert found.reasons == (
+        (Level.BAD, "The event loop has not turned for 40.0 s."),
+        (Level.LOOK, "This picture is 40 s old: the event loop has not turned since."),
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.44, "0.4 s"), (99.6, "100 s"), (120, "2 min"), (7200, "2.0 h"), (172_800, "2 days")],
+)
+def test_durations_are_told_in_the_unit_that_suits_them(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
