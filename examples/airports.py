@@ -1,6 +1,6 @@
 """Real data with a real skew: 28,000 airports by country, and a result that only comes out right in order.
 
-    python examples/airports.py            # pip install "pyrallel-consumer" airportsdata
+    python examples/airports.py            # needs airportsdata
 
 It runs on the Kafka of KAFKA_BOOTSTRAP_SERVERS, or on a broker of its own where that is not set. The package
 airportsdata (MIT licence) ships the data. Key is the country; almost half of all airports are in one of them. The

@@ -1,6 +1,6 @@
 """Async workers that call an HTTP service: one session, hundreds of calls at once, the orders of a customer in order.
 
-    python examples/async_http.py          # pip install "pyrallel-consumer" aiohttp
+    python examples/async_http.py          # needs aiohttp
 
 It runs on the Kafka of KAFKA_BOOTSTRAP_SERVERS, or on a broker of its own where that is not set. The service is a local
 one that takes 20 ms for an answer and is overloaded now and then, so some calls are tried again.

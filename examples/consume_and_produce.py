@@ -1,6 +1,6 @@
 """From one topic to another: a message counts as done when the broker has what it became, and not before.
 
-    python examples/consume_and_produce.py # pip install "pyrallel-consumer"
+    python examples/consume_and_produce.py
 
 It runs on the Kafka of KAFKA_BOOTSTRAP_SERVERS, or on a broker of its own where that is not set. Orders come in,
 invoices go out, with the order's key and so in order by customer. The worker awaits the broker's acknowledgement; if

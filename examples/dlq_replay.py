@@ -1,6 +1,6 @@
 """Dead letters: orders that cannot be handled are set aside, the bug is mended, and the orders are sent back.
 
-    python examples/dlq_replay.py          # pip install "pyrallel-consumer"
+    python examples/dlq_replay.py
 
 It runs on the Kafka of KAFKA_BOOTSTRAP_SERVERS, or on a broker of its own where that is not set. The first release of
 the worker does not know one currency. Its orders go to the dead-letter topic, which holds nobody up; the second release

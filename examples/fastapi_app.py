@@ -1,6 +1,6 @@
 """A FastAPI application that consumes beside serving, and loses nothing when it is stopped or deployed anew.
 
-    python examples/fastapi_app.py         # pip install "pyrallel-consumer" fastapi uvicorn; serve: see below
+    python examples/fastapi_app.py         # needs fastapi and uvicorn
 
 It runs on the Kafka of KAFKA_BOOTSTRAP_SERVERS, or on a broker of its own where that is not set. The application's
 lifespan starts the consumer and stops it. The trial starts the application by uvicorn, sends it SIGTERM in the midst of

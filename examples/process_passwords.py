@@ -1,6 +1,6 @@
 """Process workers for work that keeps the CPU busy: the same function, on every core, each with a setup of its own.
 
-    python examples/process_passwords.py   # pip install "pyrallel-consumer"
+    python examples/process_passwords.py
 
 It runs on the Kafka of KAFKA_BOOTSTRAP_SERVERS, or on a broker of its own where that is not set. Each message is a
 password to be stretched with PBKDF2. A worker runs in another process, so what it finds out goes where others can read

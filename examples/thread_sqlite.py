@@ -1,6 +1,6 @@
 """Thread workers that write to a database, and why a redelivery does no harm: each write is idempotent.
 
-    python examples/thread_sqlite.py       # pip install "pyrallel-consumer"
+    python examples/thread_sqlite.py
 
 It runs on the Kafka of KAFKA_BOOTSTRAP_SERVERS, or on a broker of its own where that is not set. Payments add to the
 balance of their account. The first consumer is aborted in the midst of its work, as a crash would: what it had not

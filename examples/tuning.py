@@ -1,6 +1,6 @@
 """Tuning by measuring: the same messages under several settings, and what each setting changes.
 
-    python examples/tuning.py              # pip install "pyrallel-consumer"
+    python examples/tuning.py
 
 It runs on the Kafka of KAFKA_BOOTSTRAP_SERVERS, or on a broker of its own where that is not set. The worker waits for
 5 ms, as for a database. Put your own worker here, and your own share of messages by key.
