@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from pyrallel_consumer.observability.health import liveness, readiness
 from pyrallel_consumer.observability.http_endpoint import json_route
 from pyrallel_consumer.observability.metrics import metrics_application
+from pyrallel_consumer.observability.snapshot_json import snapshot_document
 from pyrallel_consumer.observability.status_routes import status_routes
 from pyrallel_consumer.observability.watched import AllWatched
 
@@ -21,5 +24,10 @@ def made_routes(watched: AllWatched) -> dict[str, WSGIApplication]:
         "/metrics": metrics_application(watched),
         "/livez": json_route(partial(liveness, watched)),
         "/readyz": json_route(partial(readiness, watched)),
+        "/snapshot.json": json_route(partial(_snapshots, watched)),
         **status_routes(watched),
     }
+
+
+def _snapshots(watched: AllWatched) -> tuple[HTTPStatus, object]:
+    return HTTPStatus.OK, snapshot_document([each.picture() for each in watched()], time.monotonic())

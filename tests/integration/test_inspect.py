@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import pytest
 from confluent_kafka import Consumer
 from confluent_kafka import TopicPartition as ClientPartition
 
-from pyrallel_consumer import EmbeddedBroker, PyrallelConsumer, WorkItem
+from pyrallel_consumer import EmbeddedBroker, MetricsConfig, PyrallelConsumer, WorkItem
 from tests.integration.conftest import Produce
 from tests.integration.consuming import execution, kafka, new_group, until
 
@@ -26,6 +27,21 @@ def inspected(broker: EmbeddedBroker, *arguments: str) -> subprocess.CompletedPr
     """The command's end and words."""
     command = [str(COMMAND), "inspect", "--bootstrap-servers", broker.bootstrap_servers, *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False)
+
+
+def inspected_at(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(COMMAND), "inspect", "--url", url, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False)
+
+
+def watched_at(url: str, looks: int) -> tuple[list[dict[str, Any]], int]:
+    """What so many looks told, and the exit code after Ctrl-C."""
+    command = [str(COMMAND), "inspect", "--url", url, "--watch", "--every", "0.1", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        told = [json.loads(process.stdout.readline()) for _ in range(looks)]
+        process.send_signal(signal.SIGINT)
+        return told, process.wait(DEADLINE_SECONDS)
 
 
 def as_json(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
@@ -95,3 +111,35 @@ def test_a_group_or_a_topic_that_is_not_there_is_an_error(
     assert done.returncode == 1
     assert sentence in done.stderr
     assert done.stdout == ""
+
+
+async def test_a_running_consumer_tells_what_it_does_and_what_blocks_it(
+    embedded_broker: EmbeddedBroker, new_topic: Callable[[int], str], produce: Produce
+) -> None:
+    topic, group = new_topic(1), new_group()
+    produce(topic, 10, key_of=lambda i: b"%d" % i, value_of=lambda _: b"the card number", partitions=1)
+    go_on = asyncio.Event()
+
+    async def worker(item: WorkItem) -> None:
+        if item.offset == 4:
+            await go_on.wait()
+
+    config = kafka(embedded_broker.bootstrap_servers, group, metrics=MetricsConfig(enabled=True, port=0))
+    async with PyrallelConsumer(config, worker, topic, execution_config=execution()) as consumer:
+        await until(lambda: [each.committed_offset for each in consumer.get_runtime_snapshot().partitions] == [4])
+        assert consumer.metrics_address is not None
+        url = "http://{}:{}".format(*consumer.metrics_address)
+        shown = await asyncio.to_thread(inspected_at, url)
+        told, code = await asyncio.to_thread(watched_at, url, 3)
+        go_on.set()
+
+    assert shown.returncode == 0, shown.stderr
+    assert f"group {group}, topic {topic}" in shown.stdout
+    assert "1 of 1,000 in flight" in shown.stdout
+    assert "the card number" not in shown.stdout
+    for look in told:
+        [seen] = look["consumers"]
+        assert (seen["state"], seen["settings"]["group"], seen["processed"]) == ("running", group, 9)
+        [partition] = seen["partitions"]
+        assert (partition["topic"], partition["committed_offset"], partition["blocking_offset"]) == (topic, 4, 4)
+    assert code == 128 + signal.SIGINT
