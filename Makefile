@@ -81,6 +81,10 @@ lock: $(FETCHED_UV) ## Pin anew what pyproject.toml asks for, with hashes (ARGS=
 	$(COMPILE) $(ARGS) --output-file requirements.txt pyproject.toml
 	$(COMPILE) $(ARGS) --all-extras --group dev --constraint requirements.txt --no-annotate \
 		--output-file dev-requirements.txt pyproject.toml
+	$(COMPILE) --no-annotate --output-file benchmarks/peers/aiokafka-requirements.txt \
+		benchmarks/peers/aiokafka-requirements.in
+	$(subst version 3.11,version 3.12,$(COMPILE)) --no-annotate --output-file benchmarks/peers/pypi-requirements.txt \
+		benchmarks/peers/pypi-requirements.in
 
 clean: ## Remove everything that was fetched or built here
 	rm -rf .venv .venv-3.11 .tools .cache .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \

@@ -6,9 +6,10 @@ import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -30,12 +31,24 @@ class BenchmarkBroker(ABC):
         self._create(topic, partitions)
         return topic
 
+    def reset(self, topic: str, partitions: int) -> None:
+        """Create a topic of this name; what was there under it is deleted first."""
+        if self._exists(topic):
+            self.forget(topic)
+        self._create(topic, partitions)
+
+    @abstractmethod
+    def _exists(self, topic: str) -> bool: ...
+
     @abstractmethod
     def _create(self, topic: str, partitions: int) -> None: ...
 
     @abstractmethod
     def forget(self, topic: str) -> None:
         """Delete what is no longer needed, where the broker can."""
+
+    def forget_group(self, group: str) -> None:  # noqa: B027 -- only a real broker can
+        """Delete a group, where the broker can and nobody is in it."""
 
 
 class _Embedded(BenchmarkBroker):
@@ -44,6 +57,9 @@ class _Embedded(BenchmarkBroker):
         self.bootstrap_servers = broker.bootstrap_servers
         self.client_settings = dict(broker.client_settings)
         self._broker = broker
+
+    def _exists(self, topic: str) -> bool:  # noqa: ARG002 -- a real broker looks
+        return False  # it begins empty, and every name is used once
 
     def _create(self, topic: str, partitions: int) -> None:
         self._broker.create_topic(topic, partitions)
@@ -57,7 +73,10 @@ class _Real(BenchmarkBroker):
         self.kind = kind
         self.bootstrap_servers = bootstrap_servers
         self.client_settings = {}
-        self._admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+        self._admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
+
+    def _exists(self, topic: str) -> bool:
+        return topic in self._admin.list_topics(timeout=TIMEOUT_SECONDS).topics
 
     def _create(self, topic: str, partitions: int) -> None:
         self._admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(TIMEOUT_SECONDS)
@@ -69,6 +88,15 @@ class _Real(BenchmarkBroker):
 
     def forget(self, topic: str) -> None:
         self._admin.delete_topics([topic])[topic].result(TIMEOUT_SECONDS)
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while self._exists(topic):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{topic} is still there {TIMEOUT_SECONDS:.0f} s after it was deleted")
+            time.sleep(0.05)
+
+    def forget_group(self, group: str) -> None:
+        with suppress(KafkaException):  # whoever was killed is in it until its session ends
+            self._admin.delete_consumer_groups([group])[group].result(TIMEOUT_SECONDS)
 
     def _is_led(self, topic: str, partitions: int) -> bool:
         found = self._admin.list_topics(timeout=TIMEOUT_SECONDS).topics.get(topic)

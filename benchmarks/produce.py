@@ -6,6 +6,7 @@ Values look like a small order, so they compress as real ones do: the embedded b
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from confluent_kafka import KafkaError, Message, Producer
@@ -28,10 +29,13 @@ def fill(
     value_bytes: int = 100,
     is_compressible: bool = True,
     batch_bytes: int = BATCH_BYTES,
+    key_numbers: Sequence[int] | None = None,
+    head_of: Callable[[int], bytes] = lambda number: b"%0*d" % (NUMBER_DIGITS, number),
 ) -> None:
-    """Produce ``messages`` over ``keys`` keys in turn; the client chooses the partition by the key.
+    """Produce ``messages`` over ``keys`` keys in turn, or as ``key_numbers`` says; a key decides on the partition.
 
-    Large batches come to the consumer as long runs of one partition, small ones mixed.
+    Large batches come to the consumer as long runs of one partition, small ones mixed. A value begins with ``head_of``
+    its number: 20 digits, or at least a head that is as long for every message.
     """
     refused: list[KafkaError] = []
 
@@ -51,9 +55,10 @@ def fill(
             "on_delivery": note,
         }
     )
-    rest = _rest_of_value(value_bytes - NUMBER_DIGITS, is_compressible=is_compressible)
+    rest = _rest_of_value(value_bytes - len(head_of(0)), is_compressible=is_compressible)
     for number in range(messages):
-        producer.produce(topic, b"%020d" % number + rest, b"key-%d" % (number % keys))
+        key = number % keys if key_numbers is None else key_numbers[number]
+        producer.produce(topic, head_of(number) + rest, b"key-%d" % key)
         if number % MESSAGES_BETWEEN_POLLS == 0:
             producer.poll(0)
     unanswered = producer.flush(FLUSH_SECONDS)

@@ -1,0 +1,44 @@
+"""The yardstick of waiting workers: one asyncio task per key that sleeps for each message. No Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import defaultdict
+
+from race.lap_plan import LapPlan, read_plan
+from race.stopwatch import Stopwatch, tell
+from race.traffic import Traffic
+
+
+async def lanes(plan: LapPlan) -> dict[str, float]:
+    """All lanes at once, each with the messages that its key has in the topic."""
+    traffic = Traffic(**plan.key_numbers)
+    seconds = plan.work_ms / 1000
+    by_key: defaultdict[int, list[float]] = defaultdict(list)
+    for key, is_slow in zip(traffic.key_numbers(), traffic.is_slow(), strict=True):
+        by_key[key].append(seconds * (plan.slow_factor if is_slow else 1))
+    watch = Stopwatch(plan)
+
+    async def lane(waits: list[float]) -> None:
+        for wait in waits:
+            await asyncio.sleep(wait)
+
+    watch.begin()
+    await asyncio.gather(*map(lane, by_key.values()))
+    watch.end()
+    return watch.figures(plan.messages)
+
+
+def main() -> None:
+    plan = read_plan(sys.argv[1])
+    if plan.settings.get("is_uvloop"):
+        import uvloop  # noqa: PLC0415 -- an extra
+
+        tell(uvloop.run(lanes(plan)))
+    else:
+        tell(asyncio.run(lanes(plan)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""This library: asyncio tasks, threads or processes, with its own defaults but for what the plan's settings say."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+from race.lap_plan import LapPlan, read_plan
+from race.process_lap import ProcessLap, ProcessWorker
+from race.stopwatch import Stopwatch, leave, tell
+from race.tap import open_tap
+from race.workers import Reader, async_worker, blocking_worker
+
+LOOK_SECONDS: Final = 0.02
+READER: Final = Reader(lambda item: item.partition, lambda item: item.payload)
+
+
+async def run(plan: LapPlan) -> dict[str, float]:
+    """Until all is done and committed, or the cap."""
+    watch = Stopwatch(plan)
+    open_tap(watch)
+    from pyrallel_consumer import PyrallelConsumer  # noqa: PLC0415 -- after the tap was opened
+
+    loop = asyncio.get_running_loop()
+    is_over = asyncio.Event()
+    watch.when_over(lambda: loop.call_soon_threadsafe(is_over.set))
+    mode = plan.settings.get("mode", "async")
+    worker: Any
+    finished: Callable[[], int]
+    processes: ProcessLap | None = None
+    if mode == "process":
+        processes = ProcessLap(plan, watch)
+        worker, finished = ProcessWorker(plan, processes.folder), processes.finished
+    else:
+        worker, finished = (async_worker if mode == "async" else blocking_worker)(plan, watch, READER)
+    config, execution = _settings(plan)
+    consumer = PyrallelConsumer(config=config, execution_config=execution, worker=worker, topic=plan.topic)
+    await consumer.start()
+    if processes is not None:
+        await processes.until_over(watch)
+    while not (is_over.is_set() or watch.is_late()):
+        try:
+            await asyncio.wait_for(is_over.wait(), LOOK_SECONDS)
+        except TimeoutError:
+            continue
+    figures = watch.figures(finished())
+    if watch.is_over:
+        await consumer.stop()
+        figures["duplicates"] = finished() - plan.messages
+    return figures
+
+
+def _settings(plan: LapPlan) -> tuple[Any, Any]:
+    from pyrallel_consumer import ExecutionConfig, KafkaConfig, ParallelConsumerConfig  # noqa: PLC0415 -- as above
+    from pyrallel_consumer.config import MetricsConfig  # noqa: PLC0415 -- as above
+
+    wanted = plan.settings
+    config = KafkaConfig(
+        bootstrap_servers=[plan.bootstrap_servers],
+        consumer_group=plan.group,
+        auto_offset_reset="earliest",
+        dlq_enabled=False,
+        librdkafka=dict(plan.client_settings),
+        metrics=MetricsConfig(enabled=bool(wanted.get("is_metrics")), port=0),
+        parallel_consumer=ParallelConsumerConfig(**wanted.get("parallel_consumer", {})),
+    )
+    return config, ExecutionConfig(mode=wanted.get("mode", "async"), **wanted.get("execution", {}))
+
+
+def main() -> None:
+    plan = read_plan(sys.argv[1])
+    if plan.settings.get("is_uvloop"):
+        import uvloop  # noqa: PLC0415 -- an extra
+
+        tell(uvloop.run(run(plan)))
+    else:
+        tell(asyncio.run(run(plan)))
+    leave()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""What a contender is told about one lap, and the two lines that it says back. Plain data: it travels as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+STARTED: Final = "started"
+"""Said once, with the first delivery: only now is it worth sending what is sent at a pace."""
+FIGURES: Final = "figures:"
+
+INTENDED_DIGITS: Final = 20
+FLAG_AT: Final = INTENDED_DIGITS
+SLOW: Final = b"S"
+PLAIN: Final = b"N"
+WARM_UP: Final = b"W"
+"""A value begins with the intended moment of its sending (monotonic clock, ns, 20 digits) and one flag."""
+
+
+@dataclass(frozen=True, slots=True)
+class LapPlan:
+    """One lap. ``sample_mask``: latency is taken of offsets with none of these bits (0: of every message)."""
+
+    bootstrap_servers: str
+    topic: str
+    group: str
+    messages: int
+    work: str = "noop"
+    """noop, sleep, io (a wait for a socket that stays silent) or cpu."""
+    work_ms: float = 0.0
+    cpu_rounds: int = 0
+    slow_factor: float = 1.0
+    sample_mask: int = 0
+    cap_seconds: float = 3.0
+    """A lap ends so long after its first delivery; its rate is then of what was finished by then."""
+    start_seconds: float = 30.0
+    """How long the first delivery may take."""
+    key_numbers: Mapping[str, Any] = field(default_factory=dict)
+    """How the topic was filled (``traffic``), for the yardstick that reads no topic."""
+    journal: str = ""
+    """A file that every finished message is written to at once, for laps that are killed; empty: none."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What only this contender understands."""
+    client_settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+
+def read_plan(text: str) -> LapPlan:
+    """The plan in a contender's argument."""
+    return LapPlan(**json.loads(text))

@@ -1,0 +1,38 @@
+"""What every report says of itself: how it was measured, and what must not be concluded."""
+
+from __future__ import annotations
+
+from typing import Final
+
+HOW: Final = """## How it was measured
+
+- Every lap is a process of its own with a new group on the same topic; within a case all consumers run one after the
+  other, in the next round in reverse. The broker runs on the same cores, and everyone pays for it alike.
+- Messages per second: from the client's first delivery to the last completion. A lap that lasts too long is stopped at
+  a cap, and its rate is that of what was finished by then: a slow consumer is not charged for its length.
+- Latency is taken of a sample (of every message where they are sent at a pace): from delivery, which is when the
+  client hands messages to whoever polls, to the end; at a pace from the moment at which the message should have been
+  sent, which a late sender or a stalled consumer does not move. Where all messages lie in the topic before the lap,
+  latency from delivery is mostly waiting in the consumer's own buffer.
+- This library runs with its defaults; where a case needs more than 1,000 in flight the case says so. uvloop is shown
+  beside.
+- The plain loops: `poll` and the client's defaults, as most programs have it; and tuned with this library's own client
+  settings, `consume(1000)`, nothing committed. The tuned one does no more than read: nobody can be faster with this
+  client.
+- aiokafka: `getmany` and a task for each partition's run. It keeps order by partition.
+- PyPI's pyrallel-consumer 1.0.0 and Java's parallel consumer run in their best variant (below); the capacity of their
+  tuning (threads, shards) goes up to the number of keys. Java has one virtual machine for all laps, warmed up by laps
+  until one is no faster than those before; its commits are asynchronous, its keys strings. Its `UNORDERED` and
+  `PARTITION` promise less and are shown among the variants.
+- CPU per message is of the consumer's own process from the first delivery to the last completion.
+- Bare lanes: one asyncio task per key that sleeps for each of its messages, without Kafka.
+""".splitlines()
+
+NOT_TO_CONCLUDE: Final = """
+## What not to conclude
+
+- Absolute rates are of this machine, at this hour. Ratios within a round carry over, rates do not.
+- A consumer without work is a measure of overhead. Work that takes a millisecond hides most of it.
+- One broker without replication on the same machine says nothing about a cluster's network.
+- Two cores: what Java gains from many is not seen here, nor what several processes of this library would.
+""".splitlines()

@@ -1,0 +1,68 @@
+"""The benchmark beside peers runs, writes what it found, and makes a report of it. Nothing here says how fast anything is."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROGRAM = Path(__file__).resolve().parents[2] / "benchmarks" / "run_parallel_benchmark.py"
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, str(PROGRAM), *arguments], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """One small run of the command line's own workload, and its JSON."""
+    file = tmp_path_factory.mktemp("race") / "results.json"
+    size = ["--num-messages", "300", "--num-keys", "20", "--num-partitions", "4", "--timeout-sec", "20"]
+    done = run(*size, "--key-distribution", "zipf", "--peers", "plain-tuned", "--output", str(file))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "P99 latency" in done.stdout
+    results: dict[str, Any] = json.loads(file.read_text())
+    return file, results
+
+
+def test_baseline_every_engine_and_the_peer_that_was_asked_for_did_all_the_work(
+    found: tuple[Path, dict[str, Any]],
+) -> None:
+    laps = {lap["contender"]: lap for lap in found[1]["laps"]}
+    assert list(laps) == ["plain", "async", "thread", "process", "plain-tuned"]
+    for lap in laps.values():
+        assert (lap["error"], lap["flaws"]) == ("", [])
+        figures = lap["figures"]
+        assert figures["finished"] == 300
+        assert figures["messages_per_second"] > 0
+        assert 0 < figures["delivery_to_end_mean_ms"] <= figures["delivery_to_end_max_ms"]
+        assert figures["delivery_to_end_p99_ms"] <= figures["delivery_to_end_max_ms"]
+
+
+def test_work_takes_at_least_as_long_as_the_worker_sleeps(found: tuple[Path, dict[str, Any]]) -> None:
+    for lap in found[1]["laps"]:
+        assert lap["figures"]["delivery_to_end_p50_ms"] >= 1.0, lap["contender"]
+
+
+def test_a_report_with_plots_is_made_of_several_results_alone(
+    found: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    done = run("--report", str(found[0]), str(found[0]), "--output", str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    [report] = tmp_path.glob("report-*.md")
+    [plot] = tmp_path.glob("report-*-waiting.png")
+    text = report.read_text()
+    assert plot.name in text
+    assert "2, interleaved" in text
+    assert "| ours, processes |" in text
+    assert "not measured" in text  # no target speaks of this workload
+
+
+def test_skipped_engines_do_not_run_and_unknown_cases_are_refused() -> None:
+    done = run("--cases", "nothing")
+    assert done.returncode == 2
+    assert "noop" in done.stderr
