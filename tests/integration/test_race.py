@@ -1,4 +1,4 @@
-"""The benchmark beside peers runs, writes what it found, and makes a report of it. Nothing here says how fast anything is."""
+"""The benchmark beside peers runs, writes what it found, and makes a report. Nothing here says how fast anything is."""
 
 from __future__ import annotations
 
