@@ -47,8 +47,9 @@ class PyrallelConsumer:
     """Consumes ``topic`` (a name, a list of names, or a pattern beginning with ``^``) with ``worker``.
 
     ``execution_config`` defaults to what the environment says. ``engine`` takes an engine of your own, which has its
-    worker already: ``worker`` is None then. Raises ConfigurationError here, before any connection, for settings, topics
-    and workers that do not fit. One object runs once, on the event loop that started it. All methods belong to that
+    worker already: ``worker`` is None then. ``stopped_by`` and ``aborted_by`` are the signals that ``run`` took, None
+    where there was none. Raises ConfigurationError here, before any connection, for settings, topics and workers that
+    do not fit. One object runs once, on the event loop that started it. All methods belong to that
     loop, but ``get_runtime_snapshot`` and ``get_metrics``, which any thread may call.
     """
 
@@ -78,8 +79,9 @@ class PyrallelConsumer:
         self._is_open = False
         self._error: BaseException | None = None
         self._snapshot: RuntimeSnapshot | None = None
-        self._abort_signal: signal.Signals | None = None
         self._seat: Seat | None = None
+        self.stopped_by: signal.Signals | None = None
+        self.aborted_by: signal.Signals | None = None
         self._opened = asyncio.Event()
         self._stop_asked = asyncio.Event()
         self._closed = asyncio.Event()
@@ -153,8 +155,8 @@ class PyrallelConsumer:
         A second signal exits with 128 + its number, as programs do that a signal ends.
         """
         asyncio.run(self.run())
-        if self._abort_signal is not None:
-            raise SystemExit(SIGNALLED + self._abort_signal)
+        if self.aborted_by is not None:
+            raise SystemExit(SIGNALLED + self.aborted_by)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -349,10 +351,11 @@ class PyrallelConsumer:
     def _on_signal(self, number: signal.Signals) -> None:
         if not self._stop_asked.is_set():
             logger.info("%s: draining; a second signal aborts", number.name)
+            self.stopped_by = number
             self._ask_to_stop()
-        elif self._abort_signal is None and not self._closed.is_set():
+        elif self.aborted_by is None and not self._closed.is_set():
             logger.warning("%s again: aborting; what runs is cancelled and will run again", number.name)
-            self._abort_signal = number
+            self.aborted_by = number
             self._parts.closing.abort()
 
     def _check_started(self) -> None:

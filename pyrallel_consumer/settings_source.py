@@ -11,7 +11,7 @@ import os
 import re
 from io import StringIO
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, NamedTuple, get_args, get_origin
 
 from dotenv import dotenv_values
 from pydantic import SecretStr
@@ -28,16 +28,25 @@ _TRAILING_COMMENT = re.compile(r"\s+#.*$")
 _FREE_TEXT = (str, SecretStr, list, dict)
 
 
+class Variable(NamedTuple):
+    """A variable that is set and not empty: its name as it is spelled, and the file it stands in, if it is a file's."""
+
+    name: str
+    value: str
+    file: Path | None
+
+
 class EnvironmentSource(PydanticBaseSettingsSource):
     """Values of one settings class from the environment and ``.env``, as text; constructor arguments beat it."""
 
     def __init__(self, settings_cls: type[BaseSettings], prefixes: tuple[str, ...]) -> None:
         super().__init__(settings_cls)
         self._prefixes = prefixes
-        self._environment = _environment()
+        self._environment = environment()
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[str | None, str, bool]:
-        return _named_value(self._environment, self._prefixes, field_name, field), field_name, False
+        variable = named_variable(self._environment, self._prefixes, field_name)
+        return None if variable is None else _cleaned(variable.value, field), field_name, False
 
     def __call__(self) -> dict[str, Any]:
         values = {
@@ -48,14 +57,20 @@ class EnvironmentSource(PydanticBaseSettingsSource):
         return {name: value for name, value in values.items() if value is not None}
 
 
-def _environment() -> dict[str, str]:
-    """Every variable that is not empty, by its upper-case name."""
-    merged: dict[str, str] = {}
-    for variables in (_file_variables(ENV_FILE), os.environ):
-        filled = {name: value for name, value in variables.items() if value}
-        merged |= {name.upper(): value for name, value in filled.items()}
-        merged |= {name: value for name, value in filled.items() if name.isupper()}
+def environment() -> dict[str, Variable]:
+    """Every variable that is not empty, of the process and of ``.env``, by its upper-case name."""
+    merged: dict[str, Variable] = {}
+    for variables, file in ((_file_variables(ENV_FILE), ENV_FILE), (os.environ, None)):
+        filled = [Variable(name, value, file) for name, value in variables.items() if value]
+        merged |= {variable.name.upper(): variable for variable in filled}
+        merged |= {variable.name: variable for variable in filled if variable.name.isupper()}
     return merged
+
+
+def named_variable(variables: dict[str, Variable], prefixes: tuple[str, ...], name: str) -> Variable | None:
+    """The variable that counts for the setting, of all the names it answers to."""
+    found = (variables.get(f"{prefix}{name}".upper()) for prefix in prefixes)
+    return next((variable for variable in found if variable is not None), None)
 
 
 def _file_variables(path: Path) -> dict[str, str | None]:
@@ -70,13 +85,9 @@ def _file_variables(path: Path) -> dict[str, str | None]:
     return dict(dotenv_values(stream=StringIO(_EMPTY_WITH_COMMENT.sub(r"\1", text))))
 
 
-def _named_value(environment: dict[str, str], prefixes: tuple[str, ...], name: str, field: FieldInfo) -> str | None:
-    for prefix in prefixes:
-        value = environment.get(f"{prefix}{name}".upper())
-        if value is not None:
-            # `docker run --env-file` hands comments on; only where no text can hold a # they are surely comments.
-            return value if _holds_free_text(field.annotation) else _TRAILING_COMMENT.sub("", value).strip()
-    return None
+def _cleaned(value: str, field: FieldInfo) -> str:
+    # `docker run --env-file` hands comments on; only where no text can hold a # they are surely comments.
+    return value if _holds_free_text(field.annotation) else _TRAILING_COMMENT.sub("", value).strip()
 
 
 def _holds_free_text(annotation: Any) -> bool:

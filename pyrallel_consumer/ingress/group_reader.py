@@ -34,6 +34,13 @@ class Noted(NamedTuple):
     metadata: str | None
 
 
+class Cluster(NamedTuple):
+    """The brokers' addresses, and every topic the user may see with its number of partitions."""
+
+    brokers: tuple[str, ...]
+    topics: Mapping[str, int]
+
+
 class GroupReader:
     """Looks at ``group`` with the settings of ``config``; to be closed, or used as a ``with`` block."""
 
@@ -58,15 +65,21 @@ class GroupReader:
     def close(self) -> None:
         self._client.close()
 
-    def topics(self) -> Mapping[str, int]:
-        """Every topic the user may see, with its number of partitions."""
+    def cluster(self) -> Cluster:
+        """Who answers, and what topics there are."""
         try:
-            found = self._client.list_topics(timeout=REACH_SECONDS).topics
+            found = self._client.list_topics(timeout=REACH_SECONDS)
         except KafkaException as error:
             self._client.poll(0)  # lets the client say why: the exception itself only knows that nobody answered
             doing = f"looking for a broker at {self._servers}"
             raise translate_client_error(self._said[0] if self._said else error, doing) from error
-        return {name: len(topic.partitions) for name, topic in found.items() if topic.error is None}
+        brokers = sorted(f"{broker.host}:{broker.port}" for broker in found.brokers.values())
+        topics = {name: len(topic.partitions) for name, topic in found.topics.items() if topic.error is None}
+        return Cluster(tuple(brokers), topics)
+
+    def topics(self) -> Mapping[str, int]:
+        """Every topic the user may see, with its number of partitions."""
+        return self.cluster().topics
 
     def ends(self, tp: TopicPartition) -> tuple[int, int]:
         """Where the log begins, and where it ends."""
