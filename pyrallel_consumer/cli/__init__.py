@@ -10,8 +10,9 @@ import typer
 from pyrallel_consumer.cli.demo import demo
 from pyrallel_consumer.cli.dlq import dlq
 from pyrallel_consumer.cli.inspect import inspect
+from pyrallel_consumer.cli.run import config, run
 
-main = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+main = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 def _print_version(is_asked: bool) -> None:
@@ -29,6 +30,8 @@ def _options(
     """Consume Kafka topics with far more parallelism than partitions, in order by key."""
 
 
+main.command()(run)
+main.command()(config)
 main.command()(demo)
 main.command()(inspect)
 main.add_typer(dlq, name="dlq")

@@ -2,83 +2,24 @@
 
 from __future__ import annotations
 
-import queue
 import signal
-import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import pytest
 
 from pyrallel_consumer import EmbeddedBroker, PyrallelConsumer, StateError, WorkItem
 from tests.integration.conftest import Produce
 from tests.integration.consuming import PATIENCE_SECONDS, committed, kafka, new_group
+from tests.integration.program import Program, running_program
 
 NewTopic = Callable[[int], str]
 
 
-class Program:
-    """A running ``signalled_program``."""
-
-    def __init__(self, *arguments: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.integration.signalled_program", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self.said: list[str] = []
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._lines.put(line.strip())
-        self._lines.put("(the end)")
-
-    def until_said(self, line: str) -> None:
-        while not self.said or self.said[-1] != line:
-            self.said.append(self._lines.get(timeout=PATIENCE_SECONDS))
-            assert self.said[-1] == line or self.said[-1] != "(the end)", f"never said {line!r}, but: {self.said}"
-
-    def until_logged(self, text: str) -> None:
-        assert self._process.stderr is not None
-        assert any(text in line for line in self._process.stderr)
-
-    def send(self, number: signal.Signals) -> None:
-        self._process.send_signal(number)
-
-    def exit_code(self) -> int:
-        code = self._process.wait(PATIENCE_SECONDS)
-        self.until_said("(the end)")
-        return code
-
-    def complaints(self) -> str:
-        assert self._process.stderr is not None
-        return self._process.stderr.read()
-
-    def end(self) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait(PATIENCE_SECONDS)
-        self._reader.join(PATIENCE_SECONDS)
-        assert self._process.stdout is not None
-        assert self._process.stderr is not None
-        self._process.stdout.close()
-        self._process.stderr.close()
-
-
-@contextmanager
-def program(*arguments: str) -> Iterator[Program]:
-    running = Program(*arguments)
-    try:
-        yield running
-    finally:
-        running.end()
+def program(*arguments: str) -> AbstractContextManager[Program]:
+    return running_program(sys.executable, "-m", "tests.integration.signalled_program", *arguments)
 
 
 @pytest.fixture

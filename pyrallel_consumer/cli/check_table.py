@@ -1,0 +1,77 @@
+"""What ``run --check`` found: one finding per thing that was looked at, as a table, as JSON, as an exit code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pyrallel_consumer.cli.run_plan import EXIT_FAILED, EXIT_OK, EXIT_USAGE
+
+
+class Verdict(Enum):
+    """How one thing was found. ``WRONG``: yours to mend in settings or code; ``FAILED``: the broker's side."""
+
+    OK = "ok"
+    WARNING = "warning"
+    WRONG = "wrong"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+_MARKS = {
+    Verdict.OK: ("ok", "green"),
+    Verdict.WARNING: ("warning", "yellow"),
+    Verdict.WRONG: ("error", "bold red"),
+    Verdict.FAILED: ("error", "bold red"),
+    Verdict.SKIPPED: ("-", "dim"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. ``shown`` is more that goes below the table: a traceback."""
+
+    subject: str
+    verdict: Verdict
+    text: str
+    shown: str = ""
+
+
+def exit_code_of(findings: list[Finding]) -> int:
+    """2 where a setting or the worker is wrong, else 1 where the broker's side failed, else 0; warnings are none."""
+    verdicts = {finding.verdict for finding in findings}
+    if Verdict.WRONG in verdicts:
+        return EXIT_USAGE
+    return EXIT_FAILED if Verdict.FAILED in verdicts else EXIT_OK
+
+
+def json_of(findings: list[Finding]) -> dict[str, Any]:
+    """The findings as a machine reads them; ``ok`` is whether a run would begin."""
+    found = [
+        {"subject": each.subject, "verdict": each.verdict.value, "text": each.text}
+        | ({"traceback": each.shown} if each.shown else {})
+        for each in findings
+    ]
+    return {"ok": exit_code_of(findings) == EXIT_OK, "findings": found}
+
+
+def print_findings(console: Console, findings: list[Finding]) -> None:
+    """The table, then what is too long for it; the same words in a pipe, one line per finding."""
+    if console.is_terminal:
+        table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+        for finding in findings:
+            mark, style = _MARKS[finding.verdict]
+            table.add_row(Text(mark, style), Text(finding.subject, "bold"), Text(finding.text))
+        console.print(table)
+    else:
+        width = max(len(finding.subject) for finding in findings)
+        for finding in findings:
+            print(f"{_MARKS[finding.verdict][0]:<7}  {finding.subject:<{width}}  {finding.text}".rstrip())
+    for finding in findings:
+        if finding.shown:
+            console.print(f"\n{finding.shown}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,85 @@
+"""``pyrallel-consumer config``: every setting as it counts, and where it came from. No secret is shown."""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from typing import Any
+
+from pydantic import SecretStr
+from rich.console import Console
+from rich.text import Text
+
+from pyrallel_consumer.cli.run_plan import EXIT_OK, Flags
+from pyrallel_consumer.cli.run_settings import DEFAULT, Origin, RunSettings, likely_slips, settings_of
+from pyrallel_consumer.settings import MASK, Settings, revealed
+
+
+def show_config(flags: Flags, *, as_json: bool) -> int:
+    """Raises ConfigurationError where a setting does not fit."""
+    settings = settings_of(flags)
+    if as_json:
+        print(json.dumps({"settings": _as_json(settings), "warnings": likely_slips()}, default=str), flush=True)
+    else:
+        _print(Console(highlight=False), settings)
+    return EXIT_OK
+
+
+def _rows(settings: RunSettings, part: Settings) -> list[tuple[str, str, object, Origin]]:
+    """Field, variable, value without secrets, origin."""
+    return [
+        (field, f"{part.environment_prefixes[0]}{field.upper()}", _plain(part, field), settings.origin(part, field))
+        for field in type(part).model_fields
+        if not isinstance(getattr(part, field), Settings)
+    ]
+
+
+def _plain(part: Settings, field: str) -> object:
+    value: Any = getattr(part, field)
+    if field in part.masked_fields:
+        return dict.fromkeys(value, MASK)
+    if isinstance(value, SecretStr):
+        return MASK if revealed(value) else None
+    return value.value if isinstance(value, Enum) else value
+
+
+def _as_json(settings: RunSettings) -> dict[str, Any]:
+    return {
+        type(part).__name__: {
+            field: {"value": value, "source": origin.kind, "name": origin.name or None, "variable": variable}
+            for field, variable, value, origin in _rows(settings, part)
+        }
+        for part in settings.parts()
+    }
+
+
+def _print(console: Console, settings: RunSettings) -> None:
+    sections = [(type(part).__name__, _rows(settings, part)) for part in settings.parts()]
+    lines = [line for _, rows in sections for line in rows]
+    name_width = max(len(variable) for _, variable, _, _ in lines)
+    value_width = max(len(_text(value)) for _, _, value, origin in lines if origin is DEFAULT)
+    for title, rows in sections:
+        console.print(Text(title, "bold"))
+        for _, variable, value, origin in rows:
+            line = f"  {variable:<{name_width}}  {_text(value):<{value_width}}  {_source(origin, variable)}"
+            console.print(Text(line, "dim" if origin is DEFAULT else ""), soft_wrap=True)
+    for sentence in likely_slips():
+        console.print(Text(f"Warning: {sentence}", "yellow"), soft_wrap=True)
+
+
+def _source(origin: Origin, variable: str) -> str:
+    return origin.kind if origin.name == variable else str(origin)
+
+
+def _text(value: object) -> str:
+    match value:
+        case None | [] | {}:
+            return "-"
+        case bool():
+            return str(value).lower()
+        case list():
+            return ",".join(map(str, value))
+        case dict():
+            return json.dumps(value)
+        case _:
+            return str(value)

@@ -1,0 +1,31 @@
+"""What the command line of ``run`` and ``config`` said, and what ``run`` answers with. Light: it is loaded always."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+EXIT_OK: Final = 0
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_SIGNALLED: Final = 128
+"""And the signal's number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """Options as they were given; None (or empty) where the environment, ``.env`` or the default counts."""
+
+    worker: str | None = None
+    topics: tuple[str, ...] = ()
+    bootstrap_servers: str | None = None
+    group: str | None = None
+    mode: str | None = None
+    concurrency: int | None = None
+    metrics_port: int | None = None
+    app_dir: str | None = None
+    log_format: str | None = None
+    log_level: str | None = None
+    burst: bool | None = None
+    reload: bool | None = None
+    reload_dirs: tuple[str, ...] = ()

@@ -1,0 +1,105 @@
+"""``package.module:function`` to the worker itself; and when that fails, whose fault it is, said with no noise.
+
+What is ours to say (no such module, no such name) is one sentence. What the worker's own module raises is shown as
+Python shows it, from the first line of the user's code on.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any, cast
+
+from pyrallel_consumer.dto import ExecutionMode
+from pyrallel_consumer.errors import ConfigurationError, WorkerMismatchError
+from pyrallel_consumer.execution_plane.worker_kind import Worker, check_worker
+
+
+class WorkerImportError(Exception):
+    """The worker's module raised while it was imported; ``shown`` is the error as Python shows it."""
+
+    def __init__(self, place: str, shown: str) -> None:
+        super().__init__(f"importing {place} failed")
+        self.shown = shown
+
+
+def find_worker(place: str, app_dir: str) -> Worker:
+    """The object at ``place``, its module imported from ``app_dir`` before all other folders.
+
+    Raises ConfigurationError where the place is none or nothing is there, WorkerImportError where its code raises.
+    """
+    module_name, colon, attribute = place.partition(":")
+    if not (colon and module_name and attribute) or module_name.endswith(".py"):
+        raise ConfigurationError(
+            f"worker {place!r} is no place of a worker: write package.module:function, as in app.orders:handle"
+        )
+    folder = Path(app_dir).resolve()
+    if not folder.is_dir():
+        raise ConfigurationError(f"--app-dir {app_dir} is no folder")
+    sys.path[:] = [str(folder), *(entry for entry in sys.path if entry != str(folder))]
+    module = _imported(module_name, place, folder)
+    found: Any = module
+    for name in attribute.split("."):
+        if not hasattr(found, name):
+            raise ConfigurationError(_nothing_there(module, found, name, place))
+        found = getattr(found, name)
+    return cast("Worker", found)  # check_worker sees it next, and refuses what cannot be called
+
+
+def check_for_command_line(worker: Worker, mode: ExecutionMode) -> None:
+    """``check_worker``, whose refusal also names the flag that helps."""
+    try:
+        check_worker(worker, mode)
+    except WorkerMismatchError as error:
+        fitting = [str(other) for other in ExecutionMode if other is not mode and _fits(worker, other)]
+        flag = f" (here: --mode {' or --mode '.join(fitting)})" if fitting else ""
+        raise WorkerMismatchError(f"{error}{flag}") from error
+
+
+def _fits(worker: Worker, mode: ExecutionMode) -> bool:
+    try:
+        check_worker(worker, mode)
+    except ConfigurationError:
+        return False
+    return True
+
+
+def _imported(name: str, place: str, folder: Path) -> ModuleType:
+    importlib.invalidate_caches()
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            raise ConfigurationError(
+                f"there is no module {error.name!r} for worker {place!r} in {folder}, nor installed; "
+                "--app-dir names another folder"
+            ) from None
+        raise WorkerImportError(place, _shown(error)) from error
+    except (Exception, SystemExit) as error:
+        # The user's module may raise anything, and end the program too; that is its fault and not ours.
+        raise WorkerImportError(place, _shown(error)) from error
+
+
+def _nothing_there(module: ModuleType, holder: object, name: str, place: str) -> str:
+    names = [known for known, value in vars(holder).items() if callable(value) and not known.startswith("_")]
+    own = [known for known in names if getattr(vars(holder)[known], "__module__", None) == module.__name__]
+    close = get_close_matches(name, names, n=1)
+    sentence = f"{module.__name__} ({module.__file__}) has no {name!r} for worker {place!r}"
+    if close:
+        return f"{sentence}; did you mean {close[0]!r}?"
+    return f"{sentence}; it defines {', '.join(own)}" if own else f"{sentence}, and defines no function"
+
+
+def _shown(error: BaseException) -> str:
+    trace: TracebackType | None = error.__traceback__
+    while trace is not None and _is_ours(trace.tb_frame.f_code.co_filename):
+        trace = trace.tb_next
+    return "".join(traceback.format_exception(type(error), error, trace)).rstrip()
+
+
+def _is_ours(filename: str) -> bool:
+    return filename.startswith("<frozen importlib") or filename in {__file__, importlib.__file__}
