@@ -19,11 +19,12 @@ from typer.main import get_command
 
 import pyrallel_consumer
 from pyrallel_consumer import cli
+from pyrallel_consumer.cli.run_config import RunConfig
 from pyrallel_consumer.config import ExecutionConfig, KafkaConfig, MetricsConfig, ParallelConsumerConfig
 from pyrallel_consumer.observability.families import FAMILIES, Merge
 from pyrallel_consumer.settings import Settings
 
-SETTINGS: tuple[type[Settings], ...] = (KafkaConfig, ParallelConsumerConfig, ExecutionConfig, MetricsConfig)
+SETTINGS: tuple[type[Settings], ...] = (KafkaConfig, ParallelConsumerConfig, ExecutionConfig, MetricsConfig, RunConfig)
 
 
 def pages() -> dict[str, str]:

@@ -13,7 +13,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class RunConfig(Settings):
-    """Which worker to run on which topics, and how the command behaves."""
+    """For ``pyrallel-consumer run`` alone: which worker to run on which topics, and how the command behaves."""
 
     environment_prefixes = ("PYRALLEL_",)
 
