@@ -114,6 +114,8 @@ class BrokerPoller:
             "assigned_partitions": len(inner.assignments),
             "commits_sent": inner.commits.sent,
             "commit_failures": dict(inner.commits.failed_by_code),
+            "commit_durations": inner.commits.durations.taken(),
+            "log_end_offsets": dict(inner.log_ends.offsets),
             "client_errors": dict(inner.events.errors_by_code),
         }
 

@@ -19,6 +19,7 @@ from confluent_kafka import TopicPartition as ClientPartition
 from pyrallel_consumer.control_plane.assignments import Assignments
 from pyrallel_consumer.control_plane.commit_sequence import METADATA_TOO_LARGE
 from pyrallel_consumer.control_plane.events import CommitSnapshot
+from pyrallel_consumer.control_plane.latency import Histogram
 from pyrallel_consumer.dto import TopicPartition
 from pyrallel_consumer.ingress.log_throttle import LogThrottle
 
@@ -41,7 +42,10 @@ class _Awaited:
 
 
 class Commits:
-    """Sends commits and hears their answers; ``sent`` counts requests, ``failed_by_code`` partitions refused."""
+    """Sends commits and hears their answers; ``sent`` counts requests, ``failed_by_code`` partitions refused.
+
+    ``durations`` are those of requests that were answered or failed, however.
+    """
 
     def __init__(self, assignments: Assignments, clock: Callable[[], float], throttle: LogThrottle) -> None:
         self._assignments = assignments
@@ -51,6 +55,7 @@ class Commits:
         self._confirmed_at = float("-inf")
         self.sent = 0
         self.failed_by_code: Counter[str] = Counter()
+        self.durations = Histogram()
 
     @property
     def is_awaited(self) -> bool:
@@ -99,9 +104,8 @@ class Commits:
         """Commit now or never. Metadata that is too large is blamed on the whole request, so then each goes alone,
         and the guilty one without its map: its offset must not stay behind for it.
         """
-        self.sent += 1
         try:
-            answer = client.commit(offsets=[_offer(s) for s in snapshots], asynchronous=False)
+            answer = self._commit_now(client, [_offer(s) for s in snapshots])
             self._note({TopicPartition(p.topic, p.partition): p.error for p in answer or ()})
         except KafkaException as error:
             self._note(dict.fromkeys((s.tp for s in snapshots), error.args[0]))
@@ -118,15 +122,21 @@ class Commits:
 
         Called right after the coordinator told that there was no offset, so it is there to answer.
         """
-        self.sent += 1
         try:
-            answer = client.commit(
-                offsets=[ClientPartition(tp.topic, tp.partition, offset) for tp, offset in offsets.items()],
-                asynchronous=False,
+            answer = self._commit_now(
+                client, [ClientPartition(tp.topic, tp.partition, offset) for tp, offset in offsets.items()]
             )
         except KafkaException as error:
             return self._note(dict.fromkeys(offsets, error.args[0]))
         return self._note({TopicPartition(p.topic, p.partition): p.error for p in answer or ()})
+
+    def _commit_now(self, client: Consumer, offers: list[ClientPartition]) -> list[ClientPartition] | None:
+        self.sent += 1
+        sent_at = self._clock()
+        try:
+            return client.commit(offsets=offers, asynchronous=False)
+        finally:
+            self.durations.add(self._clock() - sent_at)
 
     def _live(self, snapshots: Sequence[CommitSnapshot]) -> list[CommitSnapshot]:
         return [s for s in snapshots if self._assignments.is_current(s.tp, s.epoch)]
@@ -146,6 +156,7 @@ class Commits:
 
     def _answer(self, awaited: _Awaited, errors: Mapping[TopicPartition, KafkaError | None]) -> None:
         self._awaited = None
+        self.durations.add(self._clock() - awaited.sent_at)
         self._note(errors)
         awaited.then({tp: None if error is None else error.name() for tp, error in errors.items()})
 

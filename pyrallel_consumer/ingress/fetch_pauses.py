@@ -36,6 +36,10 @@ class FetchPauses:
         self._everywhere: set[str] = set()
         self._by_loop: set[TopicPartition] = set()
 
+    def is_paused(self, tp: TopicPartition) -> bool:
+        """Whether there is a reason not to fetch ``tp``."""
+        return bool(self._everywhere) or tp in self._by_loop
+
     def pause(self, client: Consumer, tp: TopicPartition) -> None:
         """Fetch ``tp`` no more: the loop wants it. No effect if it wanted it before."""
         if tp not in self._by_loop:
@@ -76,8 +80,7 @@ class FetchPauses:
         to_pause: list[ClientPartition] = []
         to_resume: list[ClientPartition] = []
         for tp in tps:
-            is_paused = bool(self._everywhere) or tp in self._by_loop
-            (to_pause if is_paused else to_resume).append(ClientPartition(tp.topic, tp.partition))
+            (to_pause if self.is_paused(tp) else to_resume).append(ClientPartition(tp.topic, tp.partition))
         try:
             if to_pause:
                 client.pause(to_pause)

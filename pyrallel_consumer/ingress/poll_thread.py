@@ -30,6 +30,7 @@ from pyrallel_consumer.ingress.client_events import ClientEvents
 from pyrallel_consumer.ingress.commits import Commits
 from pyrallel_consumer.ingress.ending import Ending
 from pyrallel_consumer.ingress.fetch_pauses import LOAD, STOPPING, FetchPauses
+from pyrallel_consumer.ingress.log_ends import LogEnds
 from pyrallel_consumer.ingress.log_throttle import LogThrottle
 from pyrallel_consumer.ingress.orderly_close import OrderlyClose
 from pyrallel_consumer.ingress.reader import Reader
@@ -92,6 +93,7 @@ class PollThread:
         self.assignments = Assignments()
         self.read_ahead = ReadAhead(policy.read_ahead)
         self.pauses = FetchPauses(self.assignments, self.read_ahead)
+        self.log_ends = LogEnds(self.assignments, self.pauses, clock)
         self.commits = Commits(self.assignments, clock, throttle)
         self.events = ClientEvents(clock, throttle, self._fail_with)
         self.reader = Reader(self.assignments, self.read_ahead, self.events, clock, self.deliver)
@@ -210,6 +212,7 @@ class PollThread:
             self.pauses.pause_all(client, LOAD)
             self._read(client, 1, PAUSED_POLL_SECONDS)
         self.reader.hand_on(self._credit)
+        self.log_ends.look(client, now)
         topics = self._lookup.again(client, now)
         if topics is not None:
             self._subscribe(client, topics)
