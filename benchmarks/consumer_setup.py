@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 from confluent_kafka import Consumer, TopicPartition
 from job import Job
 
-from pyrallel_consumer.config import ExecutionConfig, KafkaConfig, ParallelConsumerConfig
+from pyrallel_consumer.config import ExecutionConfig, KafkaConfig, MetricsConfig, ParallelConsumerConfig
 from pyrallel_consumer.consumer import PyrallelConsumer
 from pyrallel_consumer.dto import RuntimeSnapshot
 
@@ -28,6 +28,7 @@ def kafka_config(job: Job) -> KafkaConfig:
         auto_offset_reset="earliest",
         dlq_enabled=False,
         librdkafka=dict(job.client_settings),
+        metrics=MetricsConfig(enabled=job.is_metered, port=0),
         parallel_consumer=ParallelConsumerConfig(
             queue_max_messages=job.queue_max_messages, queue_max_bytes=job.queue_max_bytes
         ),

@@ -28,7 +28,10 @@ class MeasurementFailedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What one process measures; ``subject`` names the function of ``measured.py``, the rest is for that function."""
+    """What one process measures; ``subject`` names the function of ``measured.py``, the rest is for that function.
+
+    ``is_metered`` turns metrics on, and has them scraped once a second.
+    """
 
     subject: str
     bootstrap_servers: str = ""
@@ -42,6 +45,7 @@ class Job:
     queue_max_messages: int = 5000
     queue_max_bytes: int = 64 * 1024 * 1024
     is_uvloop: bool = False
+    is_metered: bool = False
     client_settings: Mapping[str, Any] = field(default_factory=dict)
 
 

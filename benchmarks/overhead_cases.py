@@ -11,6 +11,7 @@ from reading import Reading, Round, plain, ratio
 from workbench import Workbench
 
 RATE: Final = "messages_per_second"
+CPU: Final = "cpu_us_per_message"
 EAGER_SINCE: Final = (3, 12)
 """From this Python on a task takes its first step while it is made, which is most of what a no-op costs."""
 LARGE_BYTES: Final = 10_240
@@ -42,6 +43,22 @@ def _noop(bench: Workbench) -> Mapping[str, Job]:
 def _noop_readings(version: Version) -> Sequence[Reading]:
     target = 0.22 if version >= EAGER_SINCE else 0.10
     return [Reading("no-op worker / plain loop", ratio(RATE, "no-op worker", "plain loop"), at_least=target)]
+
+
+def _metrics(bench: Workbench) -> Mapping[str, Job]:
+    messages = bench.sizes.metered_messages
+    work = {"topic": bench.topic(messages, 200), "messages": messages}
+    return {
+        name: bench.job("no-op worker", is_metered=is_metered, **work)
+        for name, is_metered in (("metrics off", False), ("metrics on", True))
+    }
+
+
+def _metrics_readings(_: Version) -> Sequence[Reading]:
+    return [
+        Reading("no-op worker, metrics on / off", ratio(RATE, "metrics on", "metrics off"), at_least=0.97),
+        Reading("its CPU per message, on / off", ratio(CPU, "metrics on", "metrics off")),
+    ]
 
 
 def _lanes(bench: Workbench) -> Mapping[str, Job]:
@@ -173,6 +190,7 @@ def _memory_readings(_: Version) -> Sequence[Reading]:
 
 CASES: Final = (
     Case("noop", "no-op worker, 200 keys", _noop, _noop_readings),
+    Case("metrics", "no-op worker, 200 keys, metrics scraped every second", _metrics, _metrics_readings),
     Case("lanes", "5 ms worker, 100 keys", _lanes, _lanes_readings(0.9)),
     Case("many-lanes", "5 ms worker, 5,000 keys, 5,000 in flight", _many_lanes, _lanes_readings(0.7)),
     Case("preludes", "1 ms of computing at the start of each of 1,000 workers at once", _preludes, _preludes_readings),

@@ -18,6 +18,7 @@ class Sizes:
     """How much each case does; the defaults are the full run."""
 
     noop_messages: int = 200_000
+    metered_messages: int = 400_000
     lane_messages: int = 20_000
     many_lanes: int = 5000
     many_lane_messages: int = 100_000
@@ -35,6 +36,7 @@ class Sizes:
 
 QUICK = Sizes(
     noop_messages=2000,
+    metered_messages=2000,
     lane_messages=400,
     many_lanes=200,
     many_lane_messages=1000,

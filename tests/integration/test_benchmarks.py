@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 PROGRAM = Path(__file__).resolve().parents[2] / "benchmarks" / "overhead.py"
-CASES = ("noop", "lanes", "many-lanes", "preludes", "idle", "waiting", "keys", "backlog", "memory", "large")
+CASES = ("noop", "metrics", "lanes", "many-lanes", "preludes", "idle", "waiting", "keys", "backlog", "memory", "large")
 
 
 @pytest.fixture(scope="module")

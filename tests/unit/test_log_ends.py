@@ -39,7 +39,7 @@ class ScriptedClient:
         self.asked.append(tp)
         self.longest_wait = max(self.longest_wait, timeout)
         if tp not in self.answers:
-            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001 -- the client's public name of it
         end = self.answers[tp]
         return None if end is None else (0, end)
 
