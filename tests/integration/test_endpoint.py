@@ -1,25 +1,36 @@
-"""What a running consumer shows over HTTP: metrics, and whether it is alive and ready."""
+"""What running consumers show over HTTP: metrics that equal their numbers, and whether they are alive and ready."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import socket
+import threading
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
+from itertools import accumulate
 from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from pyrallel_consumer import ConfigurationError, MetricsConfig, PyrallelConsumer
-from pyrallel_consumer.ingress.embedded import EmbeddedBroker
-from tests.integration.conftest import Produce
+from pyrallel_consumer import ConfigurationError, EmbeddedBroker, MetricsConfig, PyrallelConsumer, WorkItem
+from pyrallel_consumer.dto import DURATION_BOUNDS_SECONDS, Durations
+from pyrallel_consumer.observability.families import FAMILIES, Kind
+from tests.integration.conftest import Produce, producing_to
 from tests.integration.consuming import execution, ignore, kafka, new_group, until
 
 LONGEST_ANSWER_SECONDS = 20.0
+BLOCKED_SECONDS = 0.3
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
 
 
 def got(address: tuple[str, int] | None, path: str, method: str = "GET") -> tuple[int, str]:
@@ -34,13 +45,34 @@ def got(address: tuple[str, int] | None, path: str, method: str = "GET") -> tupl
             return refusal.code, refusal.read().decode()
 
 
-def scraped(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+def scraped(text: str) -> Samples:
     """The samples of a page of metrics by name and sorted labels."""
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
+
+
+def expected(metrics: dict[str, Any]) -> Samples:
+    """The samples that ``get_metrics()`` stands for."""
+    samples: Samples = {}
+    for family in FAMILIES:
+        figure = metrics.get(family.name, {})
+        for values, value in figure.items() if family.labels else [((), figure)]:
+            values = (values,) if isinstance(values, str) else values  # noqa: PLW2901 -- one label, and no tuple then
+            labels = tuple(sorted(zip(family.labels, map(str, values), strict=True)))
+            if family.kind is not Kind.HISTOGRAM:
+                samples[family.name, labels] = value
+                continue
+            assert isinstance(value, Durations)
+            counts = list(accumulate(value.counts))
+            bounds = (*map(str, DURATION_BOUNDS_SECONDS), "+Inf")
+            for bound, count in zip(bounds, counts, strict=True):
+                samples[f"{family.name}_bucket", tuple(sorted((*labels, ("le", bound))))] = count
+            samples[f"{family.name}_count", labels] = counts[-1]
+            samples[f"{family.name}_sum", labels] = value.total_seconds
+    return samples
 
 
 async def ask(consumer: PyrallelConsumer, path: str) -> tuple[int, str]:
@@ -52,13 +84,39 @@ async def ask_json(consumer: PyrallelConsumer, path: str) -> tuple[int, Any]:
     return status, json.loads(text)
 
 
+async def reasons(consumer: PyrallelConsumer, path: str = "/readyz") -> list[str]:
+    """Why not, of a single consumer; the status must say the same."""
+    status, document = await ask_json(consumer, path)
+    [one] = document["consumers"]
+    assert (status == HTTPStatus.OK) == (document["status"] == one["status"] == "ok") == (not one["reasons"])
+    return [reason["reason"] for reason in one["reasons"]]
+
+
+async def until_reasons(consumer: PyrallelConsumer, wanted: list[str]) -> None:
+    deadline = time.monotonic() + LONGEST_ANSWER_SECONDS
+    while (found := await reasons(consumer)) != wanted:
+        assert time.monotonic() < deadline, f"{found}, not {wanted}"
+        await asyncio.sleep(0.02)
+
+
+def metered(port: int = 0, **more: Any) -> MetricsConfig:
+    return MetricsConfig(enabled=True, port=port, **more)
+
+
+@pytest.fixture
+def broker() -> Iterator[EmbeddedBroker]:
+    """A broker of the test's own, to inject faults into."""
+    with EmbeddedBroker({"orders": 2, "orders.dlq": 1}) as broker:
+        yield broker
+
+
 @pytest.mark.usefixtures("no_thread_is_left")
 async def test_metrics_and_health_are_served_from_start_to_stop(
     embedded_broker: EmbeddedBroker, new_topic: Callable[[int], str], produce: Produce
 ) -> None:
     topic, group = new_topic(2), new_group()
     produce(topic, 100, partitions=2)
-    config = kafka(embedded_broker.bootstrap_servers, group, metrics=MetricsConfig(enabled=True, port=0))
+    config = kafka(embedded_broker.bootstrap_servers, group, metrics=metered())
     consumer = PyrallelConsumer(config, ignore, topic, execution_config=execution())
     assert consumer.metrics_address is None
     async with consumer:
@@ -86,8 +144,190 @@ async def test_metrics_and_health_are_served_from_start_to_stop(
 async def test_a_port_that_is_taken_is_said_by_the_name_of_its_setting(embedded_broker: EmbeddedBroker) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        config = kafka(embedded_broker.bootstrap_servers, new_group(), metrics=MetricsConfig(enabled=True, port=port))
+        config = kafka(embedded_broker.bootstrap_servers, new_group(), metrics=metered(port))
         consumer = PyrallelConsumer(config, ignore, "orders", execution_config=execution())
         with pytest.raises(ConfigurationError, match=rf"metrics\.port {port} \(METRICS_PORT\).*is taken"):
             await consumer.start()
         assert consumer.metrics_address is None
+
+
+@pytest.mark.usefixtures("no_thread_is_left")
+async def test_what_is_scraped_is_what_get_metrics_says(broker: EmbeddedBroker) -> None:
+    producing_to(broker.bootstrap_servers)("orders", 60, partitions=2)
+    orders = [("orders", partition) for partition in (0, 1)]
+
+    async def worker(item: WorkItem) -> None:
+        if item.offset % 10 == 0:
+            raise ValueError("invalid data")
+        await asyncio.sleep(0.001)
+
+    config = kafka(broker.bootstrap_servers, new_group(), metrics=metered())
+    consumer = PyrallelConsumer(config, worker, "orders", execution_config=execution(max_retries=2, retry_backoff_ms=1))
+    async with consumer:
+        await until(
+            lambda: (
+                consumer.get_metrics()["consumer_broker_lag"] == dict.fromkeys(orders, 0)
+                and all(consumer.get_metrics()["consumer_starved_seconds_total"].values())
+            ),
+            consumer.get_metrics,
+        )
+        deadline = time.monotonic() + LONGEST_ANSWER_SECONDS
+        while True:  # Numbers move on: seconds that a partition starves are seldom the same twice.
+            before = expected(consumer.get_metrics())
+            page = scraped((await ask(consumer, "/metrics"))[1])
+            if before == page == expected(consumer.get_metrics()):
+                break
+            assert time.monotonic() < deadline, {key: (before.get(key), page.get(key)) for key in before | page}
+        metrics = consumer.get_metrics()
+    assert metrics["consumer_processed_total"] == {
+        (*place, status): count for place in orders for status, count in (("success", 27), ("failure", 3))
+    }
+    latency = metrics["consumer_processing_latency_seconds"]
+    assert {place: sum(latency[place].counts) for place in orders} == dict.fromkeys(orders, 30)
+    assert all(latency[place].total_seconds > 0.0005 * 27 for place in orders)
+    assert metrics["consumer_retries_total"] == 6
+    assert metrics["consumer_dlq_records_total"] == 6
+    assert sum(metrics["consumer_commit_latency_seconds"].counts) >= 1
+    assert metrics["consumer_rebalances_total"] == 1
+    assert metrics["consumer_parallel_lag"] == metrics["consumer_gap_count"] == dict.fromkeys(orders, 0)
+
+
+@pytest.mark.usefixtures("no_thread_is_left")
+async def test_series_of_a_revoked_partition_vanish_and_count_on_when_it_comes_back(broker: EmbeddedBroker) -> None:
+    produce = producing_to(broker.bootstrap_servers)
+    produce("orders", 40, partitions=2)
+    group = new_group()
+    first = PyrallelConsumer(kafka(broker.bootstrap_servers, group, metrics=metered()), ignore, "orders")
+    places = {("orders", 0), ("orders", 1)}
+
+    async def shown(wanted: int) -> set[tuple[str, int]]:
+        """The partitions of the page, once there are so many: the same in each family."""
+        await until(lambda: len(first.get_runtime_snapshot().partitions) == wanted, first.get_runtime_snapshot)
+        by_family: dict[str, set[tuple[str, int]]] = {}
+        for name, labels in scraped((await ask(first, "/metrics"))[1]):
+            if "partition" in dict(labels):
+                place = dict(labels)["topic"], int(dict(labels)["partition"])
+                by_family.setdefault(name, set()).add(place)
+        by_family.pop("consumer_broker_lag", None)  # It is known a moment later.
+        assert len(by_family) >= 12
+        [common] = {frozenset(found) for found in by_family.values()}
+        return set(common)
+
+    async with first:
+        assert await shown(2) == places
+        await until(lambda: first.get_runtime_snapshot().processed == 40)
+        async with PyrallelConsumer(kafka(broker.bootstrap_servers, group), ignore, "orders"):
+            [kept] = await shown(1)
+            assert kept in places
+        assert await shown(2) == places
+        produce("orders", 40, partitions=2)
+        await until(lambda: first.get_runtime_snapshot().processed == 80, first.get_runtime_snapshot)
+        processed = first.get_metrics()["consumer_processed_total"]
+        assert {(*place, "success"): 40 for place in places}.items() <= processed.items()
+
+
+@pytest.mark.usefixtures("no_thread_is_left")
+async def test_consumers_of_a_process_share_an_endpoint_until_the_last_one_stops(
+    embedded_broker: EmbeddedBroker, new_topic: Callable[[int], str], produce: Produce
+) -> None:
+    topic, port, groups = new_topic(1), free_port(), [new_group(), new_group()]
+    produce(topic, 10)
+    consumers = [
+        PyrallelConsumer(kafka(embedded_broker.bootstrap_servers, group, metrics=metered(port)), ignore, topic)
+        for group in groups
+    ]
+    processed = "consumer_processed_total", (("partition", "0"), ("status", "success"), ("topic", topic))
+
+    async def page() -> Samples:
+        return scraped((await asyncio.to_thread(got, ("127.0.0.1", port), "/metrics"))[1])
+
+    async with consumers[0]:
+        async with consumers[1]:
+            await until(lambda: [each.get_runtime_snapshot().processed for each in consumers] == [10, 10])
+            both = await page()
+            assert (both[processed], both["consumer_assigned_partitions", ()]) == (20, 2)
+            _, document = await ask_json(consumers[0], "/readyz")
+            assert [each["group"] for each in document["consumers"]] == groups
+        assert (await page())[processed] == 10
+    with pytest.raises(urllib.error.URLError):
+        got(("127.0.0.1", port), "/livez")
+    # The port is free again, for anybody.
+    again = PyrallelConsumer(kafka(embedded_broker.bootstrap_servers, groups[0], metrics=metered(port)), ignore, topic)
+    async with again:
+        assert await reasons(again) in ([], ["not_assigned"])
+
+
+async def test_liveness_is_answered_while_the_loop_is_blocked(
+    embedded_broker: EmbeddedBroker, new_topic: Callable[[int], str], produce: Produce
+) -> None:
+    topic = new_topic(1)
+    produce(topic, 1)
+    found: list[tuple[int, str]] = []
+    seen = threading.Event()
+
+    def look() -> None:
+        deadline = time.monotonic() + LONGEST_ANSWER_SECONDS
+        while time.monotonic() < deadline:
+            answer = got(address, "/livez")
+            if answer[0] != HTTPStatus.OK:
+                found.append(answer)
+                break
+        seen.set()
+
+    async def worker(item: WorkItem) -> None:
+        threading.Thread(target=look).start()
+        seen.wait(2 * LONGEST_ANSWER_SECONDS)
+
+    metrics = metered(loop_blocked_seconds=BLOCKED_SECONDS)
+    consumer = PyrallelConsumer(kafka(embedded_broker.bootstrap_servers, new_group(), metrics=metrics), worker, topic)
+    async with consumer:
+        address = consumer.metrics_address
+        await until(seen.is_set)
+        [(status, text)] = found
+        assert status == HTTPStatus.SERVICE_UNAVAILABLE
+        [reason] = json.loads(text)["consumers"][0]["reasons"]
+        assert reason["reason"] == "loop_blocked"
+        await until(lambda: got(address, "/livez")[0] == HTTPStatus.OK)
+
+
+async def test_one_partition_that_does_not_get_on_makes_the_consumer_unready_by_name(
+    embedded_broker: EmbeddedBroker, new_topic: Callable[[int], str], produce: Produce
+) -> None:
+    topic, group, let_go = new_topic(2), new_group(), asyncio.Event()
+    produce(topic, 10, partitions=2)
+
+    async def worker(item: WorkItem) -> None:
+        if item.tp == (topic, 1) and item.offset == 2:
+            await let_go.wait()
+
+    config = kafka(embedded_broker.bootstrap_servers, group, metrics=metered(partition_stuck_seconds=0.2))
+    async with PyrallelConsumer(config, worker, topic, execution_config=execution()) as consumer:
+        await until_reasons(consumer, ["partition_blocked"])
+        _, document = await ask_json(consumer, "/readyz")
+        [reason] = document["consumers"][0]["reasons"]
+        assert (reason["topic"], reason["partition"], reason["offset"]) == (topic, 1, 2)
+        assert await reasons(consumer, "/livez") == []
+        let_go.set()
+        await until_reasons(consumer, [])
+
+
+async def test_a_consumer_without_partitions_or_whose_dead_letters_are_refused_is_alive_but_not_ready(
+    broker: EmbeddedBroker,
+) -> None:
+    producing_to(broker.bootstrap_servers)("orders", 2, partitions=2)
+
+    async def worker(item: WorkItem) -> None:
+        raise ValueError("invalid data")
+
+    config = kafka(broker.bootstrap_servers, new_group(), metrics=metered(), librdkafka={"message.timeout.ms": 1000})
+    broker.fail_requests("produce", ["TOPIC_AUTHORIZATION_FAILED"] * 20)
+    quick = execution(max_retries=1, shutdown_drain_timeout_ms=50)
+    async with PyrallelConsumer(config, worker, "orders", execution_config=quick) as consumer:
+        seen: set[str] = set()
+        deadline = time.monotonic() + LONGEST_ANSWER_SECONDS
+        while "dead_letters_refused" not in seen:
+            assert time.monotonic() < deadline, seen
+            seen.update(await reasons(consumer))
+            assert await reasons(consumer, "/livez") == []
+        assert seen <= {"not_assigned", "dead_letters_refused"}
+        assert consumer.get_metrics()["consumer_dlq_failures_total"]["TOPIC_AUTHORIZATION_FAILED"] >= 1
