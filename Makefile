@@ -29,7 +29,7 @@ docs: .venv/.synced ## Build the documents, with the reference made from the cod
 
 test: .venv/.synced ## Run every test; unit, contract and simulation tests on Python 3.11 too
 	@$(MAKE) --no-print-directory test-core
-	$(PYTHON) -m pytest --cov --cov-append --cov-report= tests/integration
+	$(PYTHON) -m pytest --cov --cov-append --cov-report= tests/integration tests/monitoring
 	@$(MAKE) --no-print-directory coverage
 	@$(MAKE) --no-print-directory test-documents
 	$(PYTHON) -m pytest tests/kafka

@@ -83,7 +83,8 @@ def _group_row(gaps: PartitionGaps, signs: Signs) -> tuple[str, ...]:
 
 
 def _consumer(consumer: Mapping[str, Any]) -> Section:
-    settings, partitions = consumer["settings"], consumer["partitions"]
+    settings = consumer["settings"]
+    partitions = sorted(consumer["partitions"], key=lambda each: (each["topic"], each["partition"]))
     facts = {
         "state": ", ".join(_state(consumer)),
         "set to": f"mode {settings['mode']}, order {settings['ordering_mode']}, "

@@ -1,0 +1,1 @@
+"""The monitoring stack, proven without containers: its configuration under a real Prometheus."""
