@@ -20,6 +20,21 @@ from pyrallel_consumer.settings_source import EnvironmentSource
 
 MASK = "**********"
 _LONGEST_VALUE_SHOWN = 80
+_NAMES_ELSEWHERE = {
+    "brokers": "bootstrap_servers",
+    "concurrency": "max_in_flight",
+    "group": "consumer_group",
+    "group_id": "consumer_group",
+    "max_attempts": "max_retries",
+    "max_concurrency": "max_in_flight",
+    "max_poll_records": "poll_batch_size",
+    "max_workers": "worker_pool_size",
+    "process_count": "worker_pool_size",
+    "sasl_plain_password": "sasl_password",
+    "sasl_plain_username": "sasl_username",
+    "shutdown_grace_timeout_ms": "shutdown_drain_timeout_ms",
+}
+"""What other clients, and other releases of this name, call our settings."""
 _SECRET_NAME = re.compile(r"password|passphrase|secret|\.pem$|_key$|oauthbearer\.config$", re.IGNORECASE)
 
 
@@ -114,6 +129,8 @@ def _unknown_setting(cls: type[Settings], name: str) -> str:
     for other in Settings.__subclasses__():
         if field in other.model_fields:
             return f"{message}; it is a setting of {other.__name__}"
+        if (ours := _NAMES_ELSEWHERE.get(field)) in other.model_fields:
+            return f"{message}; did you mean {other.__name__}.{ours}?"
     close = get_close_matches(field, cls.model_fields, n=1)
     return f"{message}; did you mean {close[0]!r}?" if close else f"{message}; it has {', '.join(cls.model_fields)}"
 

@@ -1,8 +1,9 @@
 """Looks at the event loop from outside: notices when it stands still, and says in whose code, and when it is gone.
 
 A worker that blocks (``time.sleep``, a synchronous client, a long computation) stops every other worker and timer of
-its loop. No callback on that loop can report it, so a thread of its own looks at the loop's last sign of life. The same
-thread sees a loop that was closed without a stop, which no callback can tell either.
+its loop. No callback on that loop can report it, so a thread of its own looks at the loop's last sign of life. A worker
+that blocks for a moment with every message is as bad and never stands still for long: it is seen by how often the loop
+is late. The same thread sees a loop that was closed without a stop, which no callback can tell either.
 """
 
 from __future__ import annotations
@@ -12,12 +13,17 @@ import logging
 import sys
 import threading
 import traceback
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 logger = logging.getLogger("pyrallel_consumer.observability")
 
 LOOKS_PER_LIMIT: Final = 4
+LATE_SECONDS: Final = 0.2
+"""A sign of life is given every 50 ms; one that is so old was held up by something."""
+LOOKS_TOGETHER: Final = 16
+MOST_LATE_SHARE: Final = 0.5
 LONGEST_LOOK_SECONDS: Final = 0.5
 """A loop that is gone is noticed so late at most."""
 
@@ -25,6 +31,7 @@ LONGEST_LOOK_SECONDS: Final = 0.5
 class LoopWatchdog:
     """Warns once for each time that ``last_sign_of_life()`` is older than ``warn_seconds``, with the loop's stack.
 
+    And once for each time that half of the last 16 looks (8 s unless ``warn_seconds`` is short) found the loop late.
     Made on the loop's thread. ``now`` is the clock that the signs of life are read from. ``on_loop_closed`` is called
     on the watchdog's thread, which then ends.
     """
@@ -47,6 +54,8 @@ class LoopWatchdog:
         self._worker_name = worker_name
         self._on_loop_closed = on_loop_closed
         self._loop_thread = threading.get_ident()
+        self._late_looks: deque[bool] = deque(maxlen=LOOKS_TOGETHER)
+        self._is_sluggish = False
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="pyrallel-watchdog", daemon=True)
 
@@ -66,6 +75,7 @@ class LoopWatchdog:
                 self._on_loop_closed()
                 return
             blocked_seconds = self._now() - self._last_sign_of_life()
+            self._look_at_lateness(is_late=blocked_seconds > LATE_SECONDS)
             if blocked_seconds < self._warn_seconds:
                 is_reported = False
             elif not is_reported:
@@ -73,18 +83,38 @@ class LoopWatchdog:
                 self.blocked_count += 1
                 self._warn(blocked_seconds)
 
+    def _look_at_lateness(self, *, is_late: bool) -> None:
+        looks = self._late_looks
+        looks.append(is_late)
+        is_sluggish = len(looks) == LOOKS_TOGETHER and sum(looks) >= MOST_LATE_SHARE * LOOKS_TOGETHER
+        # Told while it is late: then the stack shows what holds it up.
+        if is_sluggish and is_late and not self._is_sluggish and self._loop.is_running():
+            self._is_sluggish = True
+            logger.warning(
+                "the event loop is late more often than not: %d of %d looks found that it had not turned for %.1f s, "
+                "%s Stack:\n%s",
+                *(sum(looks), LOOKS_TOGETHER, LATE_SECONDS, self._advice(), self._stack()),
+            )
+        elif not any(looks):
+            self._is_sluggish = False
+
     def _warn(self, blocked_seconds: float) -> None:
         if not self._loop.is_running():
             logger.warning(
                 "the event loop has not run for %.1f s, and the consumer stands still with it", blocked_seconds
             )
             return
-        frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001 -- the documented way to another thread's stack
-        stack = "".join(traceback.format_stack(frame)) if frame is not None else "(the loop's thread is gone)"
+        self._is_sluggish = True  # the same, and worse
         logger.warning(
-            "the event loop has been blocked for %.1f s, probably by the worker %s: it must await, not block "
-            "(blocking clients belong into ExecutionMode.THREAD, computations into ExecutionMode.PROCESS). Stack:\n%s",
-            blocked_seconds,
-            self._worker_name,
-            stack,
+            "the event loop has been blocked for %.1f s, %s Stack:\n%s", blocked_seconds, self._advice(), self._stack()
         )
+
+    def _advice(self) -> str:
+        return (
+            f"probably by the worker {self._worker_name}: it must await, not block (blocking clients belong into "
+            "ExecutionMode.THREAD, computations into ExecutionMode.PROCESS)."
+        )
+
+    def _stack(self) -> str:
+        frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001 -- the documented way to another thread's stack
+        return "".join(traceback.format_stack(frame)) if frame is not None else "(the loop's thread is gone)"

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+
 import pytest
 
 from pyrallel_consumer import DoNotRetry, PyrallelConsumer, StateError, WorkItem
+from pyrallel_consumer.config import KafkaConfig
+from pyrallel_consumer.ingress.scratch_topic import ScratchTopic
 from pyrallel_consumer.testing import TrialKafka
 
 RECORDS = [(b"key-%d" % (number % 5), b"%d" % number) for number in range(40)]
@@ -55,6 +61,20 @@ def test_the_kafka_of_the_environment_is_used_where_it_is_named(monkeypatch: pyt
     with TrialKafka() as kafka:
         assert kafka.config.bootstrap_servers == ["127.0.0.1:1"]
         assert kafka.config.consumer_group.startswith("trial-")
+
+
+def test_the_broker_of_a_first_try_has_orders_and_ends_by_ctrl_c() -> None:
+    command = [sys.executable, "-m", "pyrallel_consumer.testing", "orders", "--records", "25", "--partitions", "2"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        said = [program.stdout.readline() for _ in range(4)]
+        servers = said[1].strip().removeprefix("export KAFKA_BOOTSTRAP_SERVERS=")
+        config = KafkaConfig(bootstrap_servers=servers, librdkafka={"group.protocol": "consumer"})
+        assert "25 orders" in said[0]
+        for topic, size in (("orders", 25), ("orders.dlq", 0)):
+            assert sum(each.end_offset for each in ScratchTopic(config, topic, 2).bounds().values()) == size
+        program.send_signal(signal.SIGINT)
+        assert program.wait(60) == 0
 
 
 def test_one_that_is_not_open_says_how_to_open_it() -> None:

@@ -25,7 +25,7 @@ from pyrallel_consumer.dto import (
     RebalanceStateStrategy,
 )
 from pyrallel_consumer.errors import ConfigurationError
-from pyrallel_consumer.settings import Settings
+from pyrallel_consumer.settings import _NAMES_ELSEWHERE, Settings
 
 PREFIXES = ("KAFKA_", "METRICS_", "EXECUTION_", "PARALLEL_CONSUMER_")
 SECRET = "hunter2-never-shown"
@@ -329,6 +329,8 @@ def test_one_setting_in_two_spellings_is_refused() -> None:
         ("bootstrap_server", "did you mean 'bootstrap_servers'"),
         ("DLQ_TOPIC_SUFIX", "did you mean 'dlq_topic_suffix'"),
         ("max_retries", "it is a setting of ExecutionConfig"),
+        ("group_id", r"did you mean KafkaConfig\.consumer_group\?"),
+        ("max_concurrency", r"did you mean ExecutionConfig\.max_in_flight\?"),
         ("ordering_mode", "it is a setting of ParallelConsumerConfig"),
         ("group.instance.id", r"go into librdkafka=\{'group.instance.id': ...\}"),
         ("zzz", "it has bootstrap_servers, consumer_group"),
@@ -684,3 +686,10 @@ def test_an_initializer_is_a_function_or_the_place_of_one() -> None:
     for wrong in ("module.function", "module:", "rm -rf", 7):
         with pytest.raises(ConfigurationError, match=r"ExecutionConfig\.initializer"):
             ExecutionConfig(initializer=wrong)
+
+
+def test_the_names_of_others_lead_to_settings_that_there_are() -> None:
+    ours = {field for each in Settings.__subclasses__() for field in each.model_fields}
+
+    assert set(_NAMES_ELSEWHERE.values()) <= ours
+    assert ours.isdisjoint(_NAMES_ELSEWHERE)

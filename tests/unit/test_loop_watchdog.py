@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from pyrallel_consumer.observability.loop_watchdog import LoopWatchdog
+from pyrallel_consumer.observability import loop_watchdog
+from pyrallel_consumer.observability.loop_watchdog import LOOKS_TOGETHER, LoopWatchdog
 
 PATIENCE_SECONDS = 30.0
 
@@ -22,13 +23,16 @@ def until(holds: Callable[[], object]) -> None:
 
 
 def watchdog(
-    loop: asyncio.AbstractEventLoop, last_sign_of_life: Callable[[], float], closed: threading.Event
+    loop: asyncio.AbstractEventLoop,
+    last_sign_of_life: Callable[[], float],
+    closed: threading.Event,
+    warn_seconds: float = 0.04,
 ) -> LoopWatchdog:
     return LoopWatchdog(
         loop,
         last_sign_of_life=last_sign_of_life,
         now=time.monotonic,
-        warn_seconds=0.04,
+        warn_seconds=warn_seconds,
         worker_name="send_order",
         on_loop_closed=closed.set,
     )
@@ -65,3 +69,37 @@ def test_each_time_that_the_loop_stands_still_is_told_once(caplog: pytest.LogCap
     assert caplog.text.count("probably by the worker send_order") == 2
     assert "until(lambda: watching.blocked_count == 1)" in caplog.text
     assert not closed.is_set()
+
+
+def test_a_loop_that_is_late_again_and_again_is_told_once_until_it_is_well(caplog: pytest.LogCaptureFixture) -> None:
+    loop, closed = asyncio.new_event_loop(), threading.Event()
+    ages = [1.0]
+    looks = [0]
+
+    def last_sign_of_life() -> float:
+        looks[0] += 1
+        return time.monotonic() - ages[-1]
+
+    watching = watchdog(loop, last_sign_of_life, closed, warn_seconds=2.0)
+
+    def further_looks(age: float) -> None:
+        ages.append(age)
+        seen = looks[0]
+        until(lambda: looks[0] > seen + LOOKS_TOGETHER)
+
+    async def be_late_then_well_then_late() -> None:
+        further_looks(1.0)
+        further_looks(1.0)
+        further_looks(0.0)
+        further_looks(1.0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop_watchdog, "LONGEST_LOOK_SECONDS", 0.01)
+        watching.start()
+        loop.run_until_complete(be_late_then_well_then_late())
+    watching.stop()
+    loop.close()
+
+    assert caplog.text.count("the event loop is late more often than not") == 2
+    assert "probably by the worker send_order" in caplog.text
+    assert watching.blocked_count == 0
