@@ -80,8 +80,8 @@ class LoopWatchdog:
                 is_reported = False
             elif not is_reported:
                 is_reported = True
-                self.blocked_count += 1
                 self._warn(blocked_seconds)
+                self.blocked_count += 1
 
     def _look_at_lateness(self, *, is_late: bool) -> None:
         looks = self._late_looks
