@@ -37,7 +37,7 @@ async function ask() {
   } catch (error) {
     if (mine !== asking) return;
     failures += 1;
-    wait = Math.min(SECONDS_BETWEEN * 2 ** failures, LONGEST_WAIT_SECONDS);
+    wait = Math.min(SECONDS_BETWEEN * 2 ** (failures - 1), LONGEST_WAIT_SECONDS);
     showUnreachable(error);
   } finally {
     clearTimeout(patience);

@@ -1,0 +1,160 @@
+"""The status page in a real browser, on consumers that are at work: what it shows, asks for, and whom it serves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from importlib.resources import files
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+from selenium.webdriver import Keys
+from selenium.webdriver.support.select import Select
+
+from pyrallel_consumer.control_plane.close_up import fingerprint
+from pyrallel_consumer.ingress.embedded import EmbeddedBroker
+from tests.integration.browser import Browser, browser
+from tests.integration.busy_shop import HANGS_AT, KEY_IN_CLEAR, PAYLOAD, BusyShop
+from tests.integration.conftest import Produce
+
+__all__ = ["browser"]
+
+WIDE, NARROW = 1280, 390
+STATES = ("finished", "running", "queued", "failing")
+
+
+@pytest.fixture(scope="module")
+def shop(embedded_broker: EmbeddedBroker, new_topic: Callable[[int], str], produce: Produce) -> Iterator[BusyShop]:
+    with BusyShop(embedded_broker, new_topic, produce) as running:
+        yield running
+
+
+@pytest.fixture
+def page(browser: Browser, shop: BusyShop) -> Browser:
+    """The page with its first pictures drawn."""
+    browser.look_like(width=WIDE, scheme="light")
+    browser.open(shop.url)
+    browser.until(lambda: browser.find_all("#partitions .lane"))
+    return browser
+
+
+def number(text: str) -> float:
+    return float(text.replace(",", ""))
+
+
+def lanes(page: Browser, partition: str) -> dict[str, int]:
+    """The lanes of a partition's picture with the numbers beside them; only those that have bars."""
+    script = """
+        const bodies = [...document.querySelectorAll("#partitions tbody")];
+        const body = bodies.find((each) => each.dataset.key === arguments[0]);
+        const groups = [...body.querySelectorAll("svg g")];
+        const drawn = new Set(groups.filter((each) => each.querySelector(".lane").getBBox().width > 0)
+            .map((each) => each.dataset.key));
+        return [...body.querySelectorAll(".lanes li")].filter((each) => drawn.has(each.dataset.key))
+            .map((each) => [each.dataset.key, each.querySelector("b").textContent]);
+    """
+    return {state: int(number(count)) for state, count in page.run(script, partition)}
+
+
+def test_it_shows_what_a_running_consumer_does_and_what_holds_it_back(page: Browser, shop: BusyShop) -> None:
+    page.until(lambda: number(page.text("#tiles .figure span") or "0") > 0)
+    assert shop.group in page.text("#who")
+    assert {each.text for each in page.find_all("#partitions tbody th")} == {f"{shop.topic}[{at}]" for at in (0, 1)}
+    page.until(lambda: set(lanes(page, f"{shop.topic}[0]")) >= set(STATES))
+    key = fingerprint(f"{KEY_IN_CLEAR}-{2 * HANGS_AT}".encode())
+    page.until(lambda: f"Offset {HANGS_AT} holds the commit back" in page.text("#partitions"))
+    assert f"key #{key}" in page.text("#partitions")
+    assert f"#{key}" in page.text("#keys")
+    page.until(lambda: "blocked for" in page.text("#reasons"))
+    assert page.complaints() == []
+
+
+def test_it_asks_nobody_but_the_consumer_and_shows_no_key_and_no_payload(page: Browser, shop: BusyShop) -> None:
+    everything = page.run("return document.documentElement.outerHTML") + page.run(
+        "return fetch('status.json').then((answer) => answer.text())"
+    )
+    assert KEY_IN_CLEAR not in everything
+    assert PAYLOAD not in everything
+    requested = page.requested()
+    assert len(requested) > 5
+    assert [url for url in requested if not url.startswith(shop.url)] == []
+
+
+def test_it_can_be_used_by_keyboard_alone(page: Browser) -> None:
+    page.press(Keys.TAB)
+    assert page.focused == "skip"
+    page.press(Keys.ENTER)
+    assert page.focused == "partitions-title"
+    page.press(Keys.TAB)
+    assert page.focused == "filter"
+    page.press(Keys.TAB)
+    assert page.focused == "scroll"
+    for expected in ("filter", "hold", "chooser"):
+        page.driver.switch_to.active_element.send_keys(Keys.SHIFT, Keys.TAB)
+        assert page.focused == expected
+    page.press(Keys.TAB, Keys.SPACE)
+    assert page.find("#hold").get_attribute("aria-pressed") == "true"
+    assert page.text("#age") == "held still"
+    page.press(Keys.SPACE)
+    page.until(lambda: page.text("#age") == "live")
+
+
+def asked(page: Browser) -> int:
+    """How often the page has asked for data."""
+    return int(
+        page.run("return performance.getEntriesByType('resource').filter((e) => e.name.includes('.json')).length")
+    )
+
+
+def test_it_asks_nothing_while_held_still_or_hidden_and_goes_on_afterwards(page: Browser) -> None:
+    page.find("#hold").click()
+    before = asked(page)
+    page.run("return new Promise((done) => setTimeout(done, 1500))")
+    assert asked(page) == before
+    page.find("#hold").click()
+    page.until(lambda: asked(page) >= before + 2)
+
+    page.hide()
+    before = asked(page)
+    page.run("return new Promise((done) => setTimeout(done, 1500))")
+    assert asked(page) == before
+    page.show()
+    page.until(lambda: asked(page) >= before + 2)
+
+
+def test_another_consumer_of_the_process_can_be_chosen(page: Browser, shop: BusyShop) -> None:
+    chooser = Select(page.find("#chooser"))
+    assert [option.text for option in chooser.options] == [shop.group, shop.quiet_group]
+    chooser.select_by_visible_text(shop.quiet_group)
+    page.until(lambda: shop.quiet_group in page.text("#who"))
+    assert [each.text for each in page.find_all("#partitions tbody th")] == [f"{shop.quiet_topic}[0]"]
+    page.until(lambda: page.text("#headline").startswith(("Idle", "Just started")))
+
+
+def test_only_partitions_that_are_held_back_can_be_shown(page: Browser, shop: BusyShop) -> None:
+    page.until(lambda: "blocked for" in page.text("#reasons"))
+    Select(page.find("#filter")).select_by_value("trouble")
+    page.until(lambda: f"{shop.topic}[0]" in page.text("#partitions"))
+    Select(page.find("#chooser")).select_by_visible_text(shop.quiet_group)
+    page.until(lambda: page.text("#partitions-note") == "None of the 1 partitions is held back.")
+
+
+def test_an_endpoint_that_does_not_answer_is_told_and_so_is_its_return(page: Browser) -> None:
+    page.block("*status.json*")
+    page.until(lambda: "does not answer" in page.text("#unreachable"))
+    page.block()
+    page.until(lambda: page.text("#unreachable") == "" and page.text("#age") == "live")
+    page.complaints()  # That it could not be reached is in the console, too.
+
+
+@pytest.mark.skipif(find_spec("axe_selenium_python") is None, reason="axe-selenium-python needs Python 3.12")
+@pytest.mark.parametrize(("width", "scheme"), [(WIDE, "light"), (NARROW, "dark")])
+def test_axe_finds_nothing_that_keeps_people_out(page: Browser, width: int, scheme: str) -> None:
+    page.look_like(width=width, scheme=scheme)
+    page.until(lambda: "blocked for" in page.text("#reasons"))
+    axe = files("axe_selenium_python") / "node_modules" / "axe-core" / "axe.min.js"
+    page.run(axe.read_text())
+    found: dict[str, Any] = page.run("return axe.run(document, {resultTypes: ['violations']})")
+    assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found["violations"]] == []
+    assert len(found["passes"]) > 20
+    assert page.run("return document.documentElement.scrollWidth") <= width
