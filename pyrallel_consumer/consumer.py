@@ -26,7 +26,6 @@ from pyrallel_consumer.execution_plane.engine_choice import made_engine
 from pyrallel_consumer.execution_plane.worker_kind import Worker, check_worker, name_of
 from pyrallel_consumer.ingress.client import consumer_configuration, producer_configuration
 from pyrallel_consumer.observability.figures import figures
-from pyrallel_consumer.observability.shared_endpoint import Seat
 from pyrallel_consumer.observability.tracing import spans_for
 from pyrallel_consumer.parts import Parts
 from pyrallel_consumer.stop_signals import StopSignals
@@ -79,7 +78,6 @@ class PyrallelConsumer:
         self._is_open = False
         self._error: BaseException | None = None
         self._snapshot: RuntimeSnapshot | None = None
-        self._seat: Seat | None = None
         self.stopped_by: signal.Signals | None = None
         self.aborted_by: signal.Signals | None = None
         self._opened = asyncio.Event()
@@ -213,8 +211,7 @@ class PyrallelConsumer:
     @property
     def metrics_address(self) -> tuple[str, int] | None:
         """Host and port of the endpoint while it is open, None where metrics are off."""
-        seat = self._seat
-        return None if seat is None else seat.address
+        return None if self._state == "new" else self._parts.metrics_address
 
     # The parts
 
@@ -283,7 +280,7 @@ class PyrallelConsumer:
 
     async def _open(self) -> None:
         parts = self._parts
-        self._seat = parts.take_seat(self.get_metrics, self.get_runtime_snapshot)
+        parts.open_endpoint(self.get_metrics, self.get_runtime_snapshot)
         await parts.start_engine()
         parts.control.start(parts.poller)
         parts.watchdog.start()
@@ -312,17 +309,15 @@ class PyrallelConsumer:
         parts.abandon_threads()
         parts.control.stop()
         parts.watchdog.stop()
+        has_left = parts.close_endpoint()
         try:
             await parts.engine.stop(0.0)
             for ended in parts.threads_under_way() if self._is_open else ():
                 await until_done(ended, THREAD_END_SECONDS)
+            await until_done(has_left, THREAD_END_SECONDS)
         except asyncio.CancelledError:
             logger.warning("interrupted while stopping: the group may notice only after its session timeout")
         self._become("closed")
-        if self._seat is not None:
-            left = self._seat.leave()
-            self._seat = None
-            await until_done(left, THREAD_END_SECONDS)
 
     def _ask_to_stop(self) -> None:
         if self._stop_asked.is_set():
@@ -374,7 +369,7 @@ class PyrallelConsumer:
     def _publish_if_due(self, now: float) -> None:
         if self._snapshot is None or now >= self._snapshot.taken_at + PUBLISH_SECONDS:
             self._snapshot = self._parts.picture(self._state)
-            self._parts.blocking_watch.look(self._snapshot.partitions)
+            self._parts.blocking_watch.look(self._snapshot.partitions, now)
 
     def _look_at_poller(self, _: float) -> None:
         control = self._parts.control

@@ -115,10 +115,11 @@ class Parts:
             now=time.monotonic,
             warn_seconds=parallel.blocking_warn_seconds,
             worker_name=worker_name,
-            on_loop_closed=self.abandon_threads,
+            on_loop_closed=self._abandon,
         )
         self._facts = fixed_facts(config, execution, on_exhausted, str(subscription))
         self._metrics = config.metrics
+        self._seat: Seat | None = None
         self._group = config.consumer_group
         self._is_engine_started = False
 
@@ -143,12 +144,15 @@ class Parts:
         if self.letter_producer is not None:
             self.letter_producer.abandon()
 
-    def take_seat(
-        self, metrics: Callable[[], Mapping[str, Any]], picture: Callable[[], RuntimeSnapshot]
-    ) -> Seat | None:
-        """Open the endpoint for metrics and health, or join the one that is open; None where it is off."""
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Host and port of the endpoint, None while there is none."""
+        return None if self._seat is None else self._seat.address
+
+    def open_endpoint(self, metrics: Callable[[], Mapping[str, Any]], picture: Callable[[], RuntimeSnapshot]) -> None:
+        """Open the endpoint for metrics and health, or join the one that is open, unless it is off."""
         if not self._metrics.enabled:
-            return None
+            return
         feed = StatusFeed(
             self.manager,
             picture=picture,
@@ -166,7 +170,21 @@ class Parts:
             moments=lambda: feed.moments,
             look=feed.look,
         )
-        return Seat(self._metrics.host, self._metrics.port, watched)
+        self._seat = Seat(self._metrics.host, self._metrics.port, watched)
+
+    def close_endpoint(self) -> Future[None]:
+        """Be shown no more; the future is done when the port is free, where nobody else needs it. For any thread."""
+        seat, self._seat = self._seat, None
+        if seat is not None:
+            return seat.leave()
+        done: Future[None] = Future()
+        done.set_result(None)
+        return done
+
+    def _abandon(self) -> None:
+        """The loop was closed without a stop: nobody is left to end what is not ours to keep."""
+        self.abandon_threads()
+        self.close_endpoint()
 
     def _under_way(self) -> UnderWay:
         running = self.engine.longest_running(MOST_ATTEMPTS_TOLD)

@@ -26,6 +26,8 @@ LOOKS_TOGETHER: Final = 16
 MOST_LATE_SHARE: Final = 0.5
 LONGEST_LOOK_SECONDS: Final = 0.5
 """A loop that is gone is noticed so late at most."""
+MOST_OTHER_THREADS: Final = 20
+OTHERS_FRAMES: Final = 3
 
 
 class LoopWatchdog:
@@ -69,14 +71,17 @@ class LoopWatchdog:
 
     def _watch(self) -> None:
         is_reported = False
+        blocked_seconds = 0.0
         look_seconds = min(LONGEST_LOOK_SECONDS, self._warn_seconds / LOOKS_PER_LIMIT)
         while not self._stopped.wait(look_seconds):
             if self._loop.is_closed():
                 self._on_loop_closed()
                 return
-            blocked_seconds = self._now() - self._last_sign_of_life()
+            before, blocked_seconds = blocked_seconds, self._now() - self._last_sign_of_life()
             self._look_at_lateness(is_late=blocked_seconds > LATE_SECONDS)
             if blocked_seconds < self._warn_seconds:
+                if is_reported:
+                    logger.info("the event loop turns again, after %.1f s or a little more", before)
                 is_reported = False
             elif not is_reported:
                 is_reported = True
@@ -106,7 +111,8 @@ class LoopWatchdog:
             return
         self._is_sluggish = True  # the same, and worse
         logger.warning(
-            "the event loop has been blocked for %.1f s, %s Stack:\n%s", blocked_seconds, self._advice(), self._stack()
+            "the event loop has been blocked for %.1f s, %s Stack:\n%s",
+            *(blocked_seconds, self._advice(), self._stack() + self._other_stacks()),
         )
 
     def _advice(self) -> str:
@@ -118,3 +124,17 @@ class LoopWatchdog:
     def _stack(self) -> str:
         frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001 -- the documented way to another thread's stack
         return "".join(traceback.format_stack(frame)) if frame is not None else "(the loop's thread is gone)"
+
+    def _other_stacks(self) -> str:
+        """The ends of what other threads do: the loop may wait for one of them."""
+        frames = sys._current_frames()  # noqa: SLF001 -- as above
+        parts: list[str] = []
+        for thread in threading.enumerate():
+            if thread.ident in {self._loop_thread, threading.get_ident()} or thread.ident not in frames:
+                continue
+            if len(parts) == MOST_OTHER_THREADS:
+                parts.append("More threads are left out.\n")
+                break
+            ends = traceback.format_list(traceback.extract_stack(frames[thread.ident])[-OTHERS_FRAMES:])
+            parts.append(f"Thread {thread.name}, most recent call last:\n{''.join(ends)}")
+        return "".join(parts).rstrip()

@@ -14,6 +14,7 @@ from pyrallel_consumer import (
     CompletionChannel,
     EmbeddedBroker,
     InvariantViolation,
+    MetricsConfig,
     PyrallelConsumer,
     StateError,
     WorkItem,
@@ -196,7 +197,8 @@ def test_a_loop_that_is_closed_without_a_stop_ends_the_threads(
 ) -> None:
     topic, group = new_topic(1), new_group()
     produce(topic, messages)
-    consumer = PyrallelConsumer(kafka(embedded_broker.bootstrap_servers, group), ignore, topic)
+    metrics = MetricsConfig(enabled=True, port=0)
+    consumer = PyrallelConsumer(kafka(embedded_broker.bootstrap_servers, group, metrics=metrics), ignore, topic)
 
     async def begin() -> None:
         await consumer.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from pyrallel_consumer.observability import loop_watchdog
-from pyrallel_consumer.observability.loop_watchdog import LOOKS_TOGETHER, LoopWatchdog
+from pyrallel_consumer.observability.loop_watchdog import LOOKS_TOGETHER, MOST_OTHER_THREADS, LoopWatchdog
 
 PATIENCE_SECONDS = 30.0
 
@@ -56,6 +57,8 @@ def test_each_time_that_the_loop_stands_still_is_told_once(caplog: pytest.LogCap
     lives_at = [time.monotonic()]
     watching = watchdog(loop, lambda: lives_at[-1], closed)
 
+    caplog.set_level(logging.INFO)
+
     async def stand_still_twice() -> None:
         watching.start()
         until(lambda: watching.blocked_count == 1)
@@ -67,6 +70,7 @@ def test_each_time_that_the_loop_stands_still_is_told_once(caplog: pytest.LogCap
     loop.close()
 
     assert caplog.text.count("probably by the worker send_order") == 2
+    assert caplog.text.count("the event loop turns again") == 1
     assert "until(lambda: watching.blocked_count == 1)" in caplog.text
     assert not closed.is_set()
 
@@ -103,3 +107,30 @@ def test_a_loop_that_is_late_again_and_again_is_told_once_until_it_is_well(caplo
     assert caplog.text.count("the event loop is late more often than not") == 2
     assert "probably by the worker send_order" in caplog.text
     assert watching.blocked_count == 0
+
+
+def test_what_other_threads_do_meanwhile_is_told_too_within_a_bound(caplog: pytest.LogCaptureFixture) -> None:
+    loop, closed, made_at, let_go = asyncio.new_event_loop(), threading.Event(), time.monotonic(), threading.Event()
+    watching = watchdog(loop, lambda: made_at, closed)
+    others = [
+        threading.Thread(target=let_go.wait, args=(PATIENCE_SECONDS,), name=f"pool-{number}")
+        for number in range(2 * MOST_OTHER_THREADS)
+    ]
+    for other in others:
+        other.start()
+
+    async def stand_still() -> None:
+        watching.start()
+        until(lambda: watching.blocked_count == 1)
+
+    loop.run_until_complete(stand_still())
+    watching.stop()
+    loop.close()
+    let_go.set()
+    for other in others:
+        other.join()
+
+    assert "Thread pool-0, most recent call last:" in caplog.text
+    assert caplog.text.count("most recent call last:") == MOST_OTHER_THREADS
+    assert "More threads are left out." in caplog.text
+    assert "in _watch\n" not in caplog.text  # its own stack is no news
