@@ -316,8 +316,9 @@ class ControlLoop:
 
     def _start_items(self) -> bool:
         capacity = self.engine.capacity()
-        if capacity <= 0:
-            return False
+        if capacity <= 0 or self.channel.has_setbacks:
+            return False  # What failed changes what may start.
+        self.manager.allow_runs(self.engine.run_length())
         items = self.manager.take(min(capacity, self._start_chunk), capacity)
         self._exhausted.take_condemned()
         if not items:

@@ -102,10 +102,15 @@ class Message(Protocol):
 
 
 class Origin(Protocol):
-    """Where an item came from: something that knows the assignment's epoch (a virtual partition does)."""
+    """Where an item came from: something that knows the assignment's epoch (a virtual partition does).
+
+    ``is_ordered``: items that share it are kept in order.
+    """
 
     @property
     def epoch(self) -> int: ...
+    @property
+    def is_ordered(self) -> bool: ...
 
 
 class WorkItem:

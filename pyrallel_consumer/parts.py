@@ -66,6 +66,7 @@ class Parts:
                 on_exhausted=on_exhausted,
                 circuit=execution.circuit_policy(),
                 poison=execution.poison_policy(),
+                is_sending_ahead=engine.is_keeping_order,
             ),
             Stopwatch() if config.metrics.enabled else None,
         )

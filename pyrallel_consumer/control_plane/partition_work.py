@@ -22,7 +22,7 @@ from pyrallel_consumer.dto import NullKeyOrdering, OrderingMode, PartitionSnapsh
 from pyrallel_consumer.errors import InvariantViolation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pyrallel_consumer.control_plane.events import Assigned
     from pyrallel_consumer.control_plane.latency import Histogram
@@ -46,6 +46,8 @@ def size_of(message: Message) -> int:
 
 class PartitionWork:
     """The work of one assigned partition."""
+
+    lane_type: Callable[[Any, object], VirtualPartition] = VirtualPartition
 
     def __init__(self, assigned: Assigned, ordering: OrderingPolicy, lingering: Lingering) -> None:
         self.tp = assigned.tp
@@ -111,7 +113,7 @@ class PartitionWork:
         tracker, lanes, arrived = self.tracker, self._lanes, self.ready.arrived
         unfinished, unordered = tracker.unfinished, self._unordered
         is_restoring, is_by_key, is_ordered = tracker.is_restoring, self._is_by_key, self._is_ordered
-        orders_null_keys = self._orders_null_keys
+        orders_null_keys, lane_type = self._orders_null_keys, self.lane_type
         size = MESSAGE_OVERHEAD_BYTES * len(messages) + sum(map(len, messages))
         if messages[0].offset() < tracker.next_offset:
             raise InvariantViolation(f"{self.tp} delivered {messages[0].offset()} again without a new epoch")
@@ -135,7 +137,7 @@ class PartitionWork:
                 unfinished[offset] = item = WorkItem(message, offset, lane)
                 lane.append(item)
                 continue
-            lanes[key] = lane = VirtualPartition(self, key)
+            lanes[key] = lane = lane_type(self, key)
             unfinished[offset] = item = WorkItem(message, offset, lane)
             if self._lingering and self._waits_for_predecessor(lane):
                 lane.append(item)
@@ -156,8 +158,11 @@ class PartitionWork:
         self.in_flight += len(items)
         return items
 
-    def take_probe(self) -> WorkItem:
-        """Start one ready item, of which there must be one: the one after the last probe, by offset, in turns."""
+    def take_probe(self) -> WorkItem | None:
+        """Start one ready item: the one after the last probe, by offset, in turns. None where none may start after all.
+
+        There must be something in ``ready``.
+        """
         item = self.ready.take_after(self._probed_offset)
         self._probed_offset = item.offset
         if item.origin.is_ordered:
@@ -195,6 +200,11 @@ class PartitionWork:
         self.failed += 1
         self.held[item.offset] = item
         item.origin.running = None
+
+    def condemn(self, item: WorkItem) -> bool:
+        """An item that was taken is not to be tried: hold it. Returns False where it was put back for later instead."""
+        self.hold(item)
+        return True
 
     def finish_held(self, item: WorkItem) -> None:
         """A held item is settled: its offset completes and its key goes on."""
@@ -308,11 +318,11 @@ class PartitionWork:
 
     def _forget(self, from_offset: int) -> None:
         forgotten = {id(item) for item in self.tracker.go_back(from_offset)}
-        idle = self.ready.discard(lambda item: id(item) in forgotten)
+        alive = {id(item.origin) for item in self.tracker.unfinished.values()}
+        idle = self._forget_ready(forgotten, alive)
         kept_held = {offset: item for offset, item in self.held.items() if offset < from_offset}
         idle += len(self.held) - len(kept_held)
         self.held = kept_held
-        alive = {id(item.origin) for item in self.tracker.unfinished.values()}
         for key, lane in list(self._lanes.items()):
             waiting = lane.waiting or ()
             kept = [item for item in waiting if id(item) not in forgotten]
@@ -321,11 +331,15 @@ class PartitionWork:
                 lane.waiting = deque(kept)
             if id(lane) not in alive:
                 del self._lanes[key]
-                if lane.running is not None:
+                if lane.is_busy:
                     self._lingering[self.tp, key] = lane
         self.in_flight -= len(forgotten) - idle
         self._measured_at = -1
         self.measure()
+
+    def _forget_ready(self, forgotten: set[int], alive: set[int]) -> int:  # noqa: ARG002 -- for those with tickets
+        """Take what is forgotten out of ``ready``, given ids of items and of lanes; returns how many items that was."""
+        return self.ready.discard(lambda item: id(item) in forgotten)
 
     def _waits_for_predecessor(self, lane: VirtualPartition) -> bool:
         predecessor = self._lingering.get((self.tp, lane.key))

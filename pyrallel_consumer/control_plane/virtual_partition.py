@@ -42,3 +42,20 @@ class VirtualPartition:
             self.waiting = deque((item,))
         else:
             self.waiting.append(item)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything of it is started and has not ended."""
+        return self.running is not None
+
+    def let_go(self, item: WorkItem) -> bool:
+        """``item``, of an ended assignment, ended. Returns whether nothing of the queue runs any more by that."""
+        if self.running is not item:
+            return False
+        self.running = None
+        return True
+
+    def follow(self) -> None:
+        """The predecessor ended: what waits here may start."""
+        if self.waiting:
+            self.work.ready.arrived.append(self.waiting.popleft())

@@ -19,6 +19,7 @@ from pyrallel_consumer.control_plane.partition_work import PartitionWork
 from pyrallel_consumer.control_plane.pauses import Pauses
 from pyrallel_consumer.control_plane.poison_keys import PoisonKeys
 from pyrallel_consumer.control_plane.policies import FlowLimits, OrderingPolicy
+from pyrallel_consumer.control_plane.run_work import RunLength, RunWork
 from pyrallel_consumer.control_plane.tally import Tally
 from pyrallel_consumer.dto import OnExhausted, RebalanceStateStrategy
 from pyrallel_consumer.errors import InvariantViolation
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from pyrallel_consumer.control_plane.latency import Stopwatch
     from pyrallel_consumer.control_plane.partition_work import Lingering
     from pyrallel_consumer.control_plane.poison_keys import PoisonPolicy
+    from pyrallel_consumer.control_plane.virtual_partition import VirtualPartition
     from pyrallel_consumer.dto import Message, TopicPartition, WorkItem
 
 TAKE_QUANTUM = 32
@@ -42,6 +44,7 @@ class WorkPolicy:
     """What the control plane obeys.
 
     ``circuit`` counts where exhausted messages are let go (``dlq``, ``skip``), ``poison`` where they are dead-lettered.
+    ``is_sending_ahead``: the engine keeps the order of a key itself, and is sent runs of it (see ``allow_runs``).
     """
 
     ordering: OrderingPolicy = field(default_factory=OrderingPolicy)
@@ -50,6 +53,7 @@ class WorkPolicy:
     on_exhausted: OnExhausted = OnExhausted.DLQ
     circuit: CircuitPolicy | None = None
     poison: PoisonPolicy | None = None
+    is_sending_ahead: bool = False
 
 
 class WorkManager:
@@ -70,6 +74,7 @@ class WorkManager:
         self._lingering: Lingering = {}
         self._listed: deque[PartitionWork] = deque()
         self._pauses = Pauses()
+        self._run_length = RunLength()
         self._is_dispatching = True
         self._away: dict[TopicPartition, Tally] = {}
 
@@ -86,7 +91,12 @@ class WorkManager:
         if assigned.tp in self._works:
             msg = f"{assigned.tp} was assigned while it was assigned"
             raise InvariantViolation(msg)
-        work = self._works[assigned.tp] = PartitionWork(assigned, self.policy.ordering, self._lingering)
+        ordering, lingering = self.policy.ordering, self._lingering
+        if self.policy.is_sending_ahead:
+            work: PartitionWork = RunWork(assigned, ordering, lingering, self._run_length)
+        else:
+            work = PartitionWork(assigned, ordering, lingering)
+        self._works[assigned.tp] = work
         work.carry_on(self._away.pop(assigned.tp, Tally()))
         if self.stopwatch is not None:
             work.latency = work.latency or Histogram()
@@ -158,6 +168,10 @@ class WorkManager:
         work = self._works.get(fact.tp)
         if work is not None and work.epoch == fact.epoch:
             work.tracker.advance(fact.position)
+
+    def allow_runs(self, most: int) -> None:
+        """From now on up to ``most`` items of one virtual partition may be in flight, where they are sent ahead."""
+        self._run_length.most = most
 
     def take(self, most: int, slots: int | None = None) -> list[WorkItem]:
         """Start up to ``most`` items, across partitions in turn.
@@ -396,15 +410,14 @@ class WorkManager:
             if work.is_dispatching and work.ready:
                 item = work.take_probe()
                 self._list(work)
-                circuit.probe_with(item)
-                return [item]
+                if item is not None:
+                    circuit.probe_with(item)
+                    return [item]
         return []
 
     def _without_condemned(self, items: list[WorkItem]) -> list[WorkItem]:
         sound, poisoned = self.poison_keys.part(items)
-        for item in poisoned:
-            item.origin.work.hold(item)
-        self._condemned += poisoned
+        self._condemned += [item for item in poisoned if item.origin.work.condemn(item)]
         return sound
 
     def _full_partitions(self) -> set[TopicPartition]:
@@ -429,12 +442,13 @@ class WorkManager:
     def _end_fenced(self, item: WorkItem) -> None:
         """The attempt of an ended assignment ended: only now may its key go on under the new one."""
         self.fenced_completions += 1
-        lane = item.origin
-        if lane.running is not item:
+        lane: VirtualPartition = item.origin
+        if not lane.let_go(item):
             return
-        lane.running = None
+        if self._lingering.get((lane.work.tp, lane.key)) is not lane:
+            self._list(lane.work)  # Only the end of what it had sent ahead was forgotten.
+            return
         del self._lingering[lane.work.tp, lane.key]
-        successor = lane.successor
-        if successor is not None and successor.waiting:
-            successor.work.ready.arrived.append(successor.waiting.popleft())
-            self._list(successor.work)
+        if lane.successor is not None:
+            lane.successor.follow()
+            self._list(lane.successor.work)

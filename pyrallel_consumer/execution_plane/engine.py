@@ -7,13 +7,22 @@ An engine knows items, attempts and slots, and nothing of offsets and commits. F
 - An attempt ends when its task, call or process ended, not when its timeout fired; until then it holds its slot.
 - No slot is held by a waiting retry; due retries go before new work, and some slots are always left to new work.
 - Whatever a worker raises, ``BaseException`` included, is a failed attempt and reaches nobody but the channel.
+
+What must be kept in order shares an ``item.origin`` whose ``is_ordered`` is True. Unless an engine says otherwise it is
+given such items one after another. One that is ``is_keeping_order`` is sent several ahead, as many as its
+``run_length`` allows, and keeps these laws besides:
+
+- Of one origin, items begin in the order of their submission, and none before the one before it has succeeded.
+- When an attempt ends in any other way, all items behind it are given back as cancelled, unbegun and uncharged; so are
+  those that are submitted behind it before all of these, and its own item, have had their final completion.
+- What did not succeed is reported on the loop's thread: nothing is submitted before the loop has taken all of it in.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -123,6 +132,11 @@ class CompletionChannel:
             self._wake()
 
     @property
+    def has_setbacks(self) -> bool:
+        """Whether anything is left that did not succeed."""
+        return bool(self._failures or self._cancellations)
+
+    @property
     def has_items(self) -> bool:
         return bool(self.successes or self._failures or self._cancellations or self._crash)
 
@@ -152,6 +166,13 @@ class ExecutionEngine(ABC):
     both after each wake of the channel: an engine notifies whenever a completion, a free slot or a retry time is new.
     All times are seconds of the ``now`` given to ``start``. ``which`` predicates are asked with submitted items.
     """
+
+    is_keeping_order: ClassVar[bool] = False
+    """Whether it may be sent items of one ordered origin before those before them have ended; see the laws above."""
+
+    def run_length(self) -> int:
+        """How many items of one ordered origin may be in flight now, at least 1; asked where order is kept here."""
+        return 1
 
     @abstractmethod
     async def start(self, channel: CompletionChannel, now: Callable[[], float]) -> None:

@@ -83,6 +83,7 @@ class SentMessage:
     """A message as it arrived in a worker process; implements ``dto.Message``, and is its item's origin too."""
 
     __slots__ = ("_row",)
+    is_ordered = False  # What is in order was put in order before it came here.
 
     def __init__(self, row: Row) -> None:
         self._row = row

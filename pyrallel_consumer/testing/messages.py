@@ -85,6 +85,7 @@ class _PlainOrigin:
     """Stands for the assignment that a test's item came from."""
 
     __slots__ = ("epoch",)
+    is_ordered = False
 
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch

@@ -23,6 +23,7 @@ PATIENCE_SECONDS = 30.0
 
 class Epoch:
     epoch = 1
+    is_ordered = False
 
 
 class Unreadable(PlainMessage):

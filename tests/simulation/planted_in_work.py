@@ -14,10 +14,12 @@ from pyrallel_consumer.control_plane.events import LetterAnswer
 from pyrallel_consumer.control_plane.failure_circuit import FailureCircuit
 from pyrallel_consumer.control_plane.letter_queue import LetterQueue
 from pyrallel_consumer.control_plane.partition_work import PartitionWork
+from pyrallel_consumer.control_plane.run_work import RunLane
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dead_letters import DeadLetters
 from pyrallel_consumer.dto import OnExhausted
 from pyrallel_consumer.execution_plane.attempts import Attempts, RetryAt
+from pyrallel_consumer.execution_plane.runs import Runs
 from pyrallel_consumer.exhausted import ExhaustedMessages
 from tests.simulation.planting import around, planted
 
@@ -131,6 +133,58 @@ def a_dead_letter_settles_before_its_acknowledgement(patch: pytest.MonkeyPatch) 
         return outcome
 
     around(patch, WorkManager, "exhaust", exhaust)
+
+
+# Runs
+
+
+@planted
+def what_is_given_back_is_overtaken(patch: pytest.MonkeyPatch) -> None:
+    def put_back(original: Callable[..., None], lane: RunLane, item: Any) -> None:
+        lane.waiting.append(item)
+        lane._land(item)  # noqa: SLF001 -- the bug to plant
+        lane.offer()
+
+    around(patch, RunLane, "put_back", put_back)
+
+
+@planted
+def a_key_is_sent_ahead_while_its_run_comes_back(patch: pytest.MonkeyPatch) -> None:
+    def stop(original: Callable[..., None], lane: RunLane, item: Any) -> None:
+        original(lane, item)
+        lane._is_stopped, lane._reach = False, 30  # noqa: SLF001 -- the bug to plant
+
+    around(patch, RunLane, "_stop", stop)
+
+
+@planted
+def a_run_is_longer_than_the_engine_takes(patch: pytest.MonkeyPatch) -> None:
+    around(patch, WorkManager, "allow_runs", lambda original, manager, most: original(manager, 100))
+
+
+@planted
+def a_key_is_sent_ahead_of_a_message_that_failed_for_good(patch: pytest.MonkeyPatch) -> None:
+    def hold(original: Callable[..., None], lane: RunLane, item: Any) -> None:
+        original(lane, item)
+        lane.held = 0
+
+    around(patch, RunLane, "hold", hold)
+    patch.setattr(RunLane, "release", lambda lane, item: lane.flying.append(item))
+
+
+@planted
+def what_stands_behind_a_failed_message_never_comes_back(patch: pytest.MonkeyPatch) -> None:
+    def broke(original: Callable[..., Any], runs: Any, root: Any, *, is_final: bool) -> Any:
+        if is_final:
+            runs._left(root)  # noqa: SLF001 -- the bug to plant
+        return []
+
+    around(patch, Runs, "broke", broke)
+
+
+@planted
+def the_items_of_a_run_begin_at_once(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Runs, "is_first", lambda runs, root: True)
 
 
 # Flow

@@ -43,6 +43,7 @@ class Scenario:
     work: WorkPolicy
     retry: RetryPolicy
     slots: int
+    run_length: int
     poll_batch_size: int
     read_ahead: FlowLimits
     commit_interval_seconds: float
@@ -73,9 +74,10 @@ class Scenario:
 
 def draw(random: Random, steps: int) -> Scenario:
     """One scenario. Ordered by key more often than not, for that is the main job."""
+    run_length = random.choice((1, 1, 2, 6, 30))
     topics = ("orders", "payments")[: random.choice((1, 1, 2))]
     partitions = random.randint(1, 3)
-    hot = [b"hot"] * random.choice((0, 0, 6))
+    hot = [b"hot"] * random.choice((0, 0, 6) if run_length == 1 else (0, 6, 40))
     keys = [f"k{number}".encode() for number in range(random.choice((1, 2, 5, 12)))]
     faults = tuple(fault for fault in FAULTS if random.random() < random.choice((0.2, 0.5, 0.8)))
     return Scenario(
@@ -92,6 +94,7 @@ def draw(random: Random, steps: int) -> Scenario:
             on_exhausted=random.choice((OnExhausted.DLQ, OnExhausted.DLQ, *OnExhausted)),
             circuit=random.choice((None, None, _draw_circuit(random))),
             poison=random.choice((None, None, PoisonPolicy(random.choice((1, 2)), random.choice((0.1, 1.0))))),
+            is_sending_ahead=run_length > 1,
         ),
         retry=RetryPolicy(
             max_attempts=random.choice((1, 2, 3)),
@@ -102,6 +105,7 @@ def draw(random: Random, steps: int) -> Scenario:
             timeout_ms=random.choice((100, 400)) if "timeouts" in faults else 0,
         ),
         slots=random.choice((1, 2, 4, 8, 20)),
+        run_length=run_length,
         poll_batch_size=random.choice((1, 4, 10, 40)),
         read_ahead=FlowLimits(random.choice((1, 8, 40, 200)), random.choice((2_000, 1_000_000, 1_000_000))),
         commit_interval_seconds=random.choice((0.0, 0.05, 0.3)),

@@ -59,10 +59,15 @@ class Shadow:
                 self.lanes.setdefault(lane, []).append(offset)
         return skipped
 
-    def head_of(self, record: Record) -> int:
-        """The offset that must end before any other of the record's key may start."""
+    def before(self, record: Record) -> list[int]:
+        """The unfinished offsets that must end before the record may start."""
         lane = self._scenario.lane_of(record.key())
-        return record.offset() if lane is None else self.lanes[lane][0]
+        return [] if lane is None else [offset for offset in self.lanes[lane] if offset < record.offset()]
+
+    def behind(self, record: Record) -> list[int]:
+        """The unfinished offsets that wait for the record."""
+        lane = self._scenario.lane_of(record.key())
+        return [] if lane is None else [offset for offset in self.lanes[lane] if offset > record.offset()]
 
     def finish(self, offset: int) -> None:
         record = self.unfinished.pop(offset)

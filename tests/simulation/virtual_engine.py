@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 
 from pyrallel_consumer.dto import WorkItem
 from pyrallel_consumer.errors import DoNotRetry, RetryLater
-from pyrallel_consumer.execution_plane.attempts import Attempt, Attempts, Exhausted, Uncharged
+from pyrallel_consumer.execution_plane.attempts import Attempt, Attempts, Exhausted, RetryAt, Uncharged
 from pyrallel_consumer.execution_plane.engine import (
     CompletionChannel,
     EngineStatus,
     ExecutionEngine,
     StuckAttempt,
 )
+from pyrallel_consumer.execution_plane.runs import Runs
 from tests.simulation.oracles import rebalances, work
 from tests.simulation.oracles.verdict import RuleBroken
 from tests.simulation.scene import Scene
@@ -30,7 +31,12 @@ class VirtualEngine(ExecutionEngine):
         self._scene = scene
         self._consumer = consumer
         self._manager = manager
-        self._attempts = Attempts(scene.scenario.retry, scene.scenario.slots, scene.random.random)
+        scenario = scene.scenario
+        self.is_keeping_order = scenario.work.is_sending_ahead  # type: ignore[misc]  # by scenario, not by class
+        self._attempts = Attempts(
+            scenario.retry, scenario.slots, scene.random.random, is_timing=not self.is_keeping_order
+        )
+        self._runs = Runs()
         self._charged: dict[WorkItem, int] = {}
         self.channel: CompletionChannel
 
@@ -45,21 +51,34 @@ class VirtualEngine(ExecutionEngine):
     def capacity(self) -> int:
         return self._attempts.capacity
 
+    def run_length(self) -> int:
+        """At times less than at others, as with engines that learn how long an item takes."""
+        longest = self._scene.scenario.run_length
+        return longest if self._scene.random.random() < 0.8 else self._scene.random.randint(1, longest)
+
     def submit(self, item: WorkItem) -> None:
         attempt = self._attempts.start(item, self._scene.clock.now)
-        self._began(attempt)
-        if self._scene.random.random() < 0.1:
-            self.end(item, "ok")
+        if not self._runs.add(item):
+            self._give_back(item)
+        elif self._runs.is_first(item):
+            self._began(attempt)
+            if self._scene.random.random() < 0.1:
+                self.end(item, "ok")
 
     def sweep(self, now: float) -> None:
-        for attempt in self._attempts.expired(now):
+        for attempt in self._expired(now):
             self._mark(attempt)
         for attempt in self._attempts.due(now, self._scene.scenario.slots):
             self._began(attempt)
         self.check_slots()
 
     def next_sweep_at(self) -> float | None:
-        return self._attempts.next_due_at()
+        moments = [self._attempts.next_due_at()]
+        if self.is_keeping_order and self._timeout_seconds:
+            moments += [
+                attempt.started_at + self._timeout_seconds for attempt in self._begun() if not attempt.marked_at
+            ]
+        return min((moment for moment in moments if moment is not None), default=None)
 
     def running(self, which: Callable[[WorkItem], bool] | None = None) -> int:
         return sum(1 for item in self._attempts.running if which is None or which(item))
@@ -71,10 +90,17 @@ class VirtualEngine(ExecutionEngine):
         for root, uncharged in self._attempts.withdraw(which):
             self._charged.pop(root, None)
             self.channel.cancelled(root, uncharged.attempt)
+            self._runs.broke(root, is_final=True)
+        for root in self._unbegun():
+            if which(root):
+                self._give_back(root)
 
     def cancel(self, which: Callable[[WorkItem], bool]) -> None:
         for attempt in self._attempts.cancel(which, self._scene.clock.now):
-            self._mark(attempt)
+            if attempt.root in self._scene.truth.runs:
+                self._mark(attempt)
+            else:
+                self._give_back(attempt.root)
 
     def stuck(self, now: float) -> Sequence[StuckAttempt]:
         return ()
@@ -85,13 +111,23 @@ class VirtualEngine(ExecutionEngine):
     # What the world calls
 
     def endable(self) -> list[WorkItem]:
-        """Items whose attempt may end now, oldest start first; stubborn ones end when the faults do."""
-        runs = self._scene.truth.runs
-        return [item for item in self._attempts.running if not (self._scene.has_faults and runs[item].is_stubborn)]
+        """Items whose attempt may end now, oldest start first; stubborn ones end when the faults do.
+
+        Doomed ones that were sent ahead are among them: word of them may come late.
+        """
+        runs, has_faults = self._scene.truth.runs, self._scene.has_faults
+        return [
+            item
+            for item in self._attempts.running
+            if (not (has_faults and runs[item].is_stubborn) if item in runs else self._runs.is_doomed(item))
+        ]
 
     def end_by_chance(self, item: WorkItem) -> None:
         """Cancelled attempts mostly raise, others mostly return."""
         scene = self._scene
+        if item not in scene.truth.runs:
+            self.end(item, "unbegun")
+            return
         run = scene.truth.runs[item]
         if not run.is_marked and scene.fault("stubborn attempts", 0.03):
             run.is_stubborn = True
@@ -102,8 +138,11 @@ class VirtualEngine(ExecutionEngine):
         self.end(item, "failed" if is_failure else "ok")
 
     def end(self, item: WorkItem, how: str) -> None:
-        """The attempt of ``item`` returned or raised."""
+        """The attempt of ``item`` returned or raised; or it is doomed, and the word of that comes."""
         scene = self._scene
+        if item not in scene.truth.runs:
+            self._give_back(item)
+            return
         run = scene.truth.runs.pop(item)
         if how == "ok":
             verdict = self._attempts.ended_ok(item, scene.clock.now)
@@ -122,15 +161,51 @@ class VirtualEngine(ExecutionEngine):
             case _:
                 self._charged[item] = run.number
                 self.channel.notify()
+        if verdict is None:
+            following = self._runs.succeeded(item)
+            if following is not None:
+                self._began(self._attempts.running[following])
+        else:
+            self._runs.broke(item, is_final=not isinstance(verdict, RetryAt))
         self.check_slots()
 
     def check_slots(self) -> None:
         attempts = self._attempts
         capacity = attempts.capacity  # asked first: looking may give a slot to a retry
-        running = len(self._scene.truth.runs_of(self._consumer))
+        running = len(self._scene.truth.runs_of(self._consumer)) + len(self._unbegun())
         work.rule_15_slots_hold(running, attempts.due_count, capacity, self._scene.scenario.slots)
 
     # Inside
+
+    @property
+    def _timeout_seconds(self) -> float:
+        return self._scene.scenario.retry.timeout_ms / 1000
+
+    def _begun(self) -> list[Attempt]:
+        return [attempt for item, attempt in self._attempts.running.items() if item in self._scene.truth.runs]
+
+    def _unbegun(self) -> list[WorkItem]:
+        return [item for item in self._attempts.running if item not in self._scene.truth.runs]
+
+    def _expired(self, now: float) -> list[Attempt]:
+        """What was sent ahead has its time from its beginning on."""
+        if not (self.is_keeping_order and self._timeout_seconds):
+            return self._attempts.expired(now)
+        found = [
+            attempt
+            for attempt in self._begun()
+            if not attempt.marked_at and attempt.started_at + self._timeout_seconds <= now
+        ]
+        for attempt in found:
+            self._attempts.time_out(attempt, now)
+        return found
+
+    def _give_back(self, item: WorkItem) -> None:
+        """Unbegun and uncharged; what stands behind it can only follow."""
+        uncharged = self._attempts.ended_cancelled(item, self._scene.clock.now)
+        self._scene.note(f"{self._consumer} {item!r} is given back unbegun")
+        self._runs.broke(item, is_final=True)
+        self.channel.cancelled(item, uncharged.attempt)
 
     def _error(self) -> BaseException:
         random = self._scene.random
@@ -153,6 +228,8 @@ class VirtualEngine(ExecutionEngine):
             raise RuleBroken("8", f"{run} starts for an assignment that has ended")
         rebalances.rule_7_nothing_starts_while_revoking(shadow, item)
         work.rules_9_and_13_keys_do_not_overlap(run, scene.truth.runs.values(), scene.scenario)
+        work.rule_13_nothing_begins_before_those_before_it_are_done(shadow, run, scene.truth)
+        attempt.started_at = scene.clock.now
         if run.number == 1:
             work.repeats_only_what_nobody_was_told(run, scene.truth, is_current=self._manager.is_still_ours(shadow))
             scene.truth.repeated += run.record in scene.truth.done

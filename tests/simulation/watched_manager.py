@@ -28,6 +28,7 @@ class WatchedManager(WorkManager):
         self.open_items: dict[int, WorkItem] = {}
         self.acknowledged: list[WorkItem] = []
         self.taken = 0
+        self._allowed = 1
         self._scene = scene
         self._consumer = consumer
         self._latest_epoch = 0
@@ -106,6 +107,10 @@ class WatchedManager(WorkManager):
             shadow.next_offset = max(shadow.next_offset, fact.position)
         self._compare(fact.tp)
 
+    def allow_runs(self, most: int) -> None:
+        super().allow_runs(most)
+        self._allowed = most
+
     def take(self, most: int, slots: int | None = None) -> list[WorkItem]:
         was_open = self.circuit.is_open
         items = super().take(most, slots)
@@ -116,7 +121,7 @@ class WatchedManager(WorkManager):
         for item in items:
             shadow = self.shadows.get(item.tp)
             rebalances.rule_7_nothing_starts_while_revoking(shadow, item)
-            work.rule_13_heads_start_first(shadow, item)
+            work.rule_13_heads_start_first(shadow, item, self._allowed)
             work.rule_14_submitted_once(item, self.open_items.values())
             self.open_items[id(item)] = item
             if shadow is not None:

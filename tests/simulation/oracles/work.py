@@ -12,14 +12,26 @@ from tests.simulation.shadow import Shadow
 from tests.simulation.truth import Run, Truth
 
 
-def rule_13_heads_start_first(shadow: Shadow | None, item: WorkItem) -> None:
+def rule_13_heads_start_first(shadow: Shadow | None, item: WorkItem, run_length: int = 1) -> None:
+    """To an engine that keeps order ``run_length`` items of a key may go, none past one that does not run."""
     if shadow is None or item.offset not in shadow.unfinished:
         raise RuleBroken("13", f"{item} starts and is not an unfinished message of its partition")
     if shadow.unfinished[item.offset] is not item.message:
         raise RuleBroken("13", f"{item} starts with a record that was replaced")
-    head = shadow.head_of(shadow.unfinished[item.offset])
-    if head != item.offset:
-        raise RuleBroken("13", f"{item} overtakes offset {head} of its key")
+    before = shadow.before(shadow.unfinished[item.offset])
+    for offset in before:
+        if offset not in shadow.in_flight or run_length == 1:
+            raise RuleBroken("13", f"{item} overtakes offset {offset} of its key")
+    if any(offset in shadow.in_flight for offset in shadow.behind(shadow.unfinished[item.offset])):
+        raise RuleBroken("13", f"{item} starts while later ones of its key are with the engine")
+    if len(before) >= run_length:
+        raise RuleBroken("13", f"{item} is sent ahead of {len(before)} of its key that run, where {run_length} may")
+
+
+def rule_13_nothing_begins_before_those_before_it_are_done(shadow: Shadow, run: Run, truth: Truth) -> None:
+    for offset in shadow.before(run.record):
+        if shadow.unfinished[offset] not in truth.done:
+            raise RuleBroken("13", f"{run} begins, and offset {offset} of its key is not done")
 
 
 def rules_9_and_13_keys_do_not_overlap(run: Run, others: Iterable[Run], scenario: Scenario) -> None:

@@ -12,6 +12,7 @@ from pyrallel_consumer.testing import PlainMessage
 
 class Epoch:
     epoch = 1
+    is_ordered = False
 
 
 POLICY = CircuitPolicy(failure_share=0.5, window=10, probe_seconds=5.0)

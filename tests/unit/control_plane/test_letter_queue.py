@@ -20,6 +20,7 @@ from pyrallel_consumer.testing import PlainMessage
 
 class Epoch:
     epoch = 1
+    is_ordered = False
 
 
 DOWN = "_MSG_TIMED_OUT"

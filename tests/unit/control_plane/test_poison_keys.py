@@ -9,6 +9,7 @@ from pyrallel_consumer.testing import PlainMessage
 
 class Epoch:
     epoch = 1
+    is_ordered = False
 
 
 POLICY = PoisonPolicy(failures=3, cooldown_seconds=10.0)

@@ -1,0 +1,90 @@
+"""The runs of one engine that keeps order: what was submitted of each ordered origin, and what may begin of it. Pure.
+
+Items are known by their roots, as in ``Attempts``. The first of a run may begin; every other one when all before it
+succeeded. When one ends in any other way, the run is broken: all behind it are doomed to be given back unbegun, and so
+is what is still submitted of the origin, until nothing of the run is left.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyrallel_consumer.dto import WorkItem
+
+
+class _Run:
+    __slots__ = ("doomed", "is_broken", "items")
+
+    def __init__(self, root: WorkItem) -> None:
+        self.items = [root]
+        self.is_broken = False
+        self.doomed: set[WorkItem] = set()
+
+
+class Runs:
+    """Of items whose origin is not ordered nothing is kept: each of them is a run of its own."""
+
+    def __init__(self) -> None:
+        self._by_origin: dict[object, _Run] = {}
+
+    def add(self, root: WorkItem) -> bool:
+        """``root`` is submitted. False: it stands behind one that broke its run, and is doomed at once."""
+        origin = root.origin
+        if not origin.is_ordered:
+            return True
+        run = self._by_origin.get(origin)
+        if run is None:
+            self._by_origin[origin] = _Run(root)
+            return True
+        run.items.append(root)
+        if run.is_broken:
+            run.doomed.add(root)
+        return not run.is_broken
+
+    def is_first(self, root: WorkItem) -> bool:
+        """Whether nothing stands before ``root``."""
+        run = self._by_origin.get(root.origin)
+        return run is None or run.items[0] is root
+
+    def is_doomed(self, root: WorkItem) -> bool:
+        """Whether ``root`` is to be given back as soon as it is in hand."""
+        run = self._by_origin.get(root.origin)
+        return run is not None and root in run.doomed
+
+    def succeeded(self, root: WorkItem) -> WorkItem | None:
+        """``root`` is done; returns what may begin by that."""
+        run = self._left(root)
+        return None if run is None or run.items[0] in run.doomed else run.items[0]
+
+    def broke(self, root: WorkItem, *, is_final: bool) -> list[WorkItem]:
+        """An attempt of ``root`` did not succeed. Returns what is doomed by that, in order.
+
+        ``is_final``: ``root`` has its completion, and there is no further attempt.
+        """
+        run = self._by_origin.get(root.origin)
+        if run is None:
+            return []
+        behind = run.items[run.items.index(root) + 1 :]
+        found = [item for item in behind if item not in run.doomed]
+        run.is_broken = True
+        run.doomed.update(found)
+        if is_final:
+            self._left(root)
+        return found
+
+    def _left(self, root: WorkItem) -> _Run | None:
+        """Returns the run, where something of it is left."""
+        run = self._by_origin.get(root.origin)
+        if run is None:
+            return None
+        items = run.items
+        if items[0] is root:
+            del items[0]
+        else:
+            items.remove(root)
+        run.doomed.discard(root)
+        if not items:
+            del self._by_origin[root.origin]
+            return None
+        return run

@@ -1,0 +1,284 @@
+"""Keys sent ahead to engines that keep order: how much of a key goes, what is given back, and when it goes on."""
+
+from __future__ import annotations
+
+import pytest
+
+from pyrallel_consumer.control_plane.events import OffsetWentBack
+from pyrallel_consumer.control_plane.failure_circuit import CircuitPolicy
+from pyrallel_consumer.control_plane.poison_keys import PoisonPolicy
+from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
+from pyrallel_consumer.dto import OnExhausted
+from tests.unit.control_plane.builders import TP, assigned, keyed, manager_of, offsets_of, only, picture_of, run_of
+
+AHEAD = WorkPolicy(is_sending_ahead=True)
+
+
+def with_runs(keys: str, most: int = 3, policy: WorkPolicy = AHEAD) -> WorkManager:
+    manager = manager_of(policy=policy)
+    manager.allow_runs(most)
+    manager.add(TP, 1, run_of(keyed(0, keys)))
+    return manager
+
+
+def test_as_many_of_a_key_go_ahead_as_the_engine_takes_the_keys_in_turns() -> None:
+    manager = with_runs("aaaaabb")
+
+    assert offsets_of(manager.take(2)) == [0, 5]
+    assert offsets_of(manager.take(10)) == [1, 6, 2]
+    assert manager.take(10) == []
+
+
+def test_of_a_run_the_first_counts_as_running() -> None:
+    manager = with_runs("aaa")
+    first, second, _ = manager.take(10)
+    assert first.origin.running is first
+    manager.succeed([first])
+
+    assert second.origin.running is second
+
+
+def test_without_leave_one_of_a_key_goes_at_a_time() -> None:
+    manager = with_runs("aaab", most=1)
+
+    assert offsets_of(manager.take(10)) == [0, 3]
+
+
+def test_what_ends_lets_the_next_go_ahead() -> None:
+    manager = with_runs("aaaaa")
+    first, second, _ = manager.take(10)
+    manager.succeed([first, second])
+
+    assert offsets_of(manager.take(10)) == [3, 4]
+
+
+def test_what_arrives_goes_ahead_at_once() -> None:
+    manager = with_runs("a")
+    manager.take(10)
+    manager.add(TP, 1, run_of(keyed(1, "aa")))
+
+    assert offsets_of(manager.take(10)) == [1, 2]
+
+
+def test_a_key_that_is_done_is_forgotten_and_may_come_again() -> None:
+    manager = with_runs("aa")
+    manager.succeed(manager.take(10))
+    manager.add(TP, 1, run_of(keyed(2, "a-")))
+
+    assert offsets_of(manager.take(10)) == [2, 3]
+
+
+def test_what_is_given_back_goes_again_in_order_when_all_of_the_run_has_come_back() -> None:
+    manager = with_runs("aaaaaa")
+    first, second, third = manager.take(10)
+    manager.cancel(third)
+    assert manager.take(10) == []
+    manager.cancel(second)
+    assert manager.take(10) == []
+    assert (picture_of(manager).queued, manager.in_flight) == (5, 1)
+
+    manager.succeed([first])
+    assert offsets_of(manager.take(10)) == [1, 2]
+
+
+def test_after_something_came_back_runs_begin_short_and_grow() -> None:
+    manager = with_runs("aaaaaaaaa")
+    for item in manager.take(10):
+        manager.cancel(item)
+    lengths = []
+    while run := manager.take(10):
+        lengths.append(len(run))
+        manager.succeed(run)
+
+    assert lengths == [1, 2, 3, 3]
+
+
+def test_nothing_goes_ahead_of_a_message_that_failed_for_good_until_it_is_settled() -> None:
+    manager = with_runs("aaaa")
+    first, second, third = manager.take(10)
+    assert manager.exhaust(second) is OnExhausted.DLQ
+    manager.cancel(third)
+    manager.succeed([first])
+    assert manager.take(10) == []
+
+    manager.settle(second)
+    assert offsets_of(manager.take(10)) == [2, 3]
+
+
+def test_a_settled_message_lets_go_only_what_has_come_back() -> None:
+    manager = with_runs("aaaa", policy=WorkPolicy(on_exhausted=OnExhausted.SKIP, is_sending_ahead=True))
+    first, second, third = manager.take(10)
+    manager.exhaust(first)
+    assert manager.take(10) == []
+    manager.cancel(second)
+    manager.cancel(third)
+
+    assert offsets_of(manager.take(1)) == [1]
+
+
+def test_a_paused_partition_runs_the_failed_messages_again_at_their_places() -> None:
+    manager = with_runs("aa-a", policy=WorkPolicy(on_exhausted=OnExhausted.PAUSE_PARTITION, is_sending_ahead=True))
+    started = {item.offset: item for item in manager.take(10)}
+    manager.exhaust(started[0])
+    manager.exhaust(started[2])
+    manager.cancel(started[1])
+    manager.cancel(started[3])
+    manager.resume(TP, "exhausted")
+
+    assert sorted(offsets_of(manager.take(10))) == [0, 2]
+
+
+def test_messages_without_a_key_that_are_given_back_are_ready_again() -> None:
+    manager = with_runs("--")
+    first, second = manager.take(10)
+    manager.cancel(first)
+    manager.succeed([second])
+
+    assert manager.take(10) == [first]
+
+
+# Assignments
+
+
+def test_a_key_read_again_waits_for_all_of_the_run_of_the_ended_assignment() -> None:
+    manager = with_runs("aa")
+    first, second = manager.take(10)
+    manager.end([(TP, 1)], is_lost=True)
+    manager.assign(assigned(TP, 2))
+    manager.add(TP, 2, run_of(keyed(0, "aaa")))
+    assert manager.take(10) == []
+    manager.succeed([first])
+    assert manager.take(10) == []
+
+    manager.cancel(second)
+    assert offsets_of(manager.take(10)) == [0, 1, 2]
+    assert manager.fenced_completions == 2
+
+
+def test_a_run_of_an_ended_assignment_that_nobody_waits_for_just_ends() -> None:
+    manager = with_runs("aaa")
+    first, second, _ = manager.take(10)
+    manager.end([(TP, 1)], is_lost=True)
+    manager.succeed([first, second])
+    manager.succeed([first])
+
+    assert (manager.fenced_completions, manager.take(10)) == (3, [])
+
+
+def test_offsets_that_come_again_wait_for_the_forgotten_part_of_the_run() -> None:
+    manager = with_runs("aaaa")
+    first, second, third = manager.take(10)
+    manager.go_back(OffsetWentBack(TP, 1, 2, 1))
+    assert (manager.in_flight, manager.load.messages) == (1, 1)
+    manager.add(TP, 2, run_of(keyed(1, "aaa")))
+    manager.succeed([first])
+    assert manager.take(10) == []
+    manager.succeed([second])
+    assert manager.take(10) == []
+
+    manager.cancel(third)
+    assert offsets_of(manager.take(10)) == [1, 2, 3]
+
+
+def test_a_key_of_which_only_forgotten_messages_run_is_gone_when_they_end() -> None:
+    manager = with_runs("aa")
+    first, second = manager.take(10)
+    manager.go_back(OffsetWentBack(TP, 1, 2, 1))
+    manager.succeed([first])
+    manager.cancel(second)
+    manager.add(TP, 2, run_of(keyed(1, "aa")))
+
+    assert offsets_of(manager.take(10)) == [1, 2]
+
+
+def test_what_was_ready_or_held_and_comes_again_is_forgotten() -> None:
+    manager = with_runs("aab-b")
+    started = {item.offset: item for item in manager.take(2)}
+    manager.exhaust(started[0])
+    assert set(started) == {0, 2}
+    manager.exhaust(started[2])
+    manager.go_back(OffsetWentBack(TP, 1, 2, 2))
+    manager.settle(started[0])
+
+    assert offsets_of(manager.take(10)) == [1]
+    assert manager.load.messages == 1
+
+
+def test_a_failed_message_that_comes_again_no_longer_holds_its_key() -> None:
+    manager = with_runs("aa-")
+    first, second = [item for item in manager.take(10) if item.key]
+    manager.exhaust(second)
+    manager.go_back(OffsetWentBack(TP, 1, 2, 1))
+    manager.add(TP, 2, run_of(keyed(1, "a")))
+    manager.succeed([first])
+
+    assert offsets_of(manager.take(10)) == [1]
+
+
+# Circuits
+
+
+def test_the_letters_of_a_poisoned_key_go_out_one_after_another() -> None:
+    manager = with_runs("aaab-", policy=WorkPolicy(poison=PoisonPolicy(1), is_sending_ahead=True))
+    started = {item.offset: item for item in manager.take(10)}
+    manager.exhaust(started[0])
+    for offset in (1, 2):
+        manager.cancel(started[offset])
+    manager.settle(started[0])
+    condemned = []
+    for _ in (1, 2):
+        assert manager.take(10) == []
+        [item] = manager.take_condemned()
+        condemned.append(item.offset)
+        manager.settle(item)
+
+    assert condemned == [1, 2]
+    manager.succeed([started[3], started[4]])
+    assert only(manager.snapshots()).offset == 5
+
+
+def test_a_poisoned_run_holds_its_first_and_puts_back_the_rest() -> None:
+    manager = with_runs("aaaa", policy=WorkPolicy(poison=PoisonPolicy(1), is_sending_ahead=True))
+    [first] = manager.take(1)
+    manager.exhaust(first)
+    manager.settle(first)
+    manager.settle(first)
+    for _ in range(3):
+        manager.take(10)
+        [item] = manager.take_condemned()
+        assert (manager.in_flight, picture_of(manager).held) == (0, 1)
+        manager.settle(item)
+
+    assert manager.load.messages == 0
+
+
+@pytest.mark.parametrize("keys", ["aa", "--"])
+def test_an_open_circuit_starts_one_probe(keys: str) -> None:
+    circuit = CircuitPolicy(failure_share=0.5, window=1, probe_seconds=1.0)
+    manager = with_runs(keys + "b", policy=WorkPolicy(circuit=circuit, is_sending_ahead=True))
+    started = manager.take(10)
+    manager.observe(10.0)
+    manager.exhaust(started[0])
+    for item in started[1:]:
+        manager.cancel(item)
+    manager.observe(20.0)
+    [probe] = manager.take(10)
+    assert manager.take(10) == []
+    manager.succeed([probe])
+
+    assert len(manager.take(10)) >= 1
+
+
+def test_a_ticket_that_came_to_be_wrong_gives_no_probe() -> None:
+    circuit = CircuitPolicy(failure_share=0.0, window=1, probe_seconds=1.0)
+    manager = with_runs("aaa", most=2, policy=WorkPolicy(circuit=circuit, is_sending_ahead=True))
+    first, second = manager.take(10)
+    manager.succeed([first])
+    manager.allow_runs(1)
+    manager.observe(10.0)
+    manager.circuit.failed(first)
+    manager.observe(20.0)
+
+    assert manager.take(10) == []
+    manager.succeed([second])
+    assert offsets_of(manager.take(10)) == [2]
