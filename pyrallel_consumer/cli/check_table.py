@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pyrallel_consumer.cli.run_plan import EXIT_FAILED, EXIT_OK, EXIT_USAGE
+from pyrallel_consumer.cli.command import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 
 
 class Verdict(Enum):

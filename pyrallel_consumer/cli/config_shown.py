@@ -10,7 +10,8 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.text import Text
 
-from pyrallel_consumer.cli.run_plan import EXIT_OK, Flags
+from pyrallel_consumer.cli.command import EXIT_OK
+from pyrallel_consumer.cli.run_plan import Flags
 from pyrallel_consumer.cli.run_settings import DEFAULT, Origin, RunSettings, likely_slips, settings_of
 from pyrallel_consumer.settings import MASK, Settings, revealed
 

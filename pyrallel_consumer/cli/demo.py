@@ -14,7 +14,8 @@ from typing import Annotated
 
 import typer
 
-from pyrallel_consumer.cli.demo_plan import EXIT_FAILED, EXIT_SIGNALLED, EXIT_USAGE, DemoPlan
+from pyrallel_consumer.cli.command import EXIT_FAILED, EXIT_SIGNALLED, EXIT_USAGE
+from pyrallel_consumer.cli.demo_plan import DemoPlan
 
 MOST_MESSAGES = 5_000_000
 MOST_PARTITIONS = 1000

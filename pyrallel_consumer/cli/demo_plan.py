@@ -1,15 +1,8 @@
-"""What the demo was asked to do, and the exit codes it answers with. Light: the command line loads it always."""
+"""What the demo was asked to do. Light: the command line loads it always."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
-
-EXIT_OK: Final = 0
-EXIT_FAILED: Final = 1
-EXIT_USAGE: Final = 2
-EXIT_SIGNALLED: Final = 128
-"""And the signal's number."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
 from itertools import islice
 
+from pyrallel_consumer.cli.command import EXIT_FAILED, EXIT_SIGNALLED
 from pyrallel_consumer.cli.demo_broker import execution_config, scratch_topic
 from pyrallel_consumer.cli.demo_display import Display
 from pyrallel_consumer.cli.demo_failures import Failures, accounted, fail, fate_of
@@ -24,7 +25,7 @@ from pyrallel_consumer.cli.demo_ledger import Ledger
 from pyrallel_consumer.cli.demo_letters import lettered_orders
 from pyrallel_consumer.cli.demo_orders import Order, shop_orders
 from pyrallel_consumer.cli.demo_picture import PartitionRow, Picture, RateMeter, partition_rows
-from pyrallel_consumer.cli.demo_plan import EXIT_FAILED, EXIT_SIGNALLED, DemoPlan
+from pyrallel_consumer.cli.demo_plan import DemoPlan
 from pyrallel_consumer.cli.demo_verdict import Stopped, Verdict, Visit
 from pyrallel_consumer.config import KafkaConfig
 from pyrallel_consumer.consumer import PyrallelConsumer

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from pyrallel_consumer.cli.command import EXIT_FAILED, EXIT_OK
 from pyrallel_consumer.cli.demo_failures import Failures
-from pyrallel_consumer.cli.demo_plan import EXIT_FAILED, EXIT_OK
 
 
 class Stopped(NamedTuple):

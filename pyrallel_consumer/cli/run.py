@@ -4,14 +4,13 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Callable
 from typing import Annotated, Literal
 
 import typer
 
-from pyrallel_consumer.cli.run_plan import EXIT_FAILED, EXIT_SIGNALLED, EXIT_USAGE, Flags
+from pyrallel_consumer.cli.command import EXIT_FAILED, exit_with
+from pyrallel_consumer.cli.run_plan import Flags
 from pyrallel_consumer.dto import ExecutionMode
 
 
@@ -130,7 +129,7 @@ def run(
         reload=reload,
         reload_dirs=tuple(reload_dir or ()),
     )
-    _exit(lambda: _check(flags) if check else _run(flags))
+    exit_with(lambda: _check(flags) if check else _run(flags))
 
 
 def config(
@@ -156,7 +155,7 @@ def config(
     )
     from pyrallel_consumer.cli.config_shown import show_config
 
-    _exit(lambda: show_config(flags, as_json=as_json))
+    exit_with(lambda: show_config(flags, as_json=as_json))
 
 
 def _check(flags: Flags) -> int:
@@ -189,19 +188,3 @@ def _run(flags: Flags) -> int:
         return EXIT_FAILED
     check_for_command_line(worker, settings.execution.mode)
     return run_consumer(settings, worker)
-
-
-def _exit(command: Callable[[], int]) -> None:
-    from pyrallel_consumer.errors import ConfigurationError, PyrallelConsumerError
-
-    try:
-        code = command()
-    except ConfigurationError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        code = EXIT_USAGE
-    except PyrallelConsumerError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        code = EXIT_FAILED
-    except KeyboardInterrupt:
-        code = EXIT_SIGNALLED + signal.SIGINT
-    raise typer.Exit(code)

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Any, cast
 
+from pyrallel_consumer.cli.command import EXIT_FAILED, EXIT_OK, EXIT_SIGNALLED
 from pyrallel_consumer.cli.run_burst import BurstWatch
-from pyrallel_consumer.cli.run_plan import EXIT_FAILED, EXIT_OK, EXIT_SIGNALLED
 from pyrallel_consumer.cli.run_settings import RunSettings
 from pyrallel_consumer.consumer import PyrallelConsumer
 from pyrallel_consumer.dto import RuntimeSnapshot

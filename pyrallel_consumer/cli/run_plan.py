@@ -1,15 +1,8 @@
-"""What the command line of ``run`` and ``config`` said, and what ``run`` answers with. Light: it is loaded always."""
+"""What the command line of ``run`` and ``config`` said. Light: it is loaded always."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
-
-EXIT_OK: Final = 0
-EXIT_FAILED: Final = 1
-EXIT_USAGE: Final = 2
-EXIT_SIGNALLED: Final = 128
-"""And the signal's number."""
 
 
 @dataclass(frozen=True, slots=True)

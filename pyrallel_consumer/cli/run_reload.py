@@ -18,7 +18,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, Self
 
-from pyrallel_consumer.cli.run_plan import EXIT_OK, EXIT_SIGNALLED, Flags
+from pyrallel_consumer.cli.command import EXIT_OK, EXIT_SIGNALLED
+from pyrallel_consumer.cli.run_plan import Flags
 from pyrallel_consumer.cli.run_settings import RunSettings
 from pyrallel_consumer.errors import ConfigurationError
 

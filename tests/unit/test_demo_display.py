@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console, RenderableType
 
+from pyrallel_consumer.cli.command import EXIT_SIGNALLED
 from pyrallel_consumer.cli.demo_display import (
     LiveDisplay,
     PlainDisplay,
@@ -19,7 +20,6 @@ from pyrallel_consumer.cli.demo_display import (
     verdict_panel,
 )
 from pyrallel_consumer.cli.demo_picture import PartitionRow, Picture
-from pyrallel_consumer.cli.demo_plan import EXIT_SIGNALLED
 from pyrallel_consumer.cli.demo_verdict import Stopped, Verdict, Visit
 
 VERDICT = Verdict(
