@@ -74,13 +74,13 @@ def _source(origin: Origin, variable: str) -> str:
 
 def _text(value: object) -> str:
     match value:
-        case None | [] | {}:
+        case None | []:
             return "-"
         case bool():
             return str(value).lower()
         case list():
             return ",".join(map(str, value))
         case dict():
-            return json.dumps(value)
+            return json.dumps(value) if value else "-"
         case _:
             return str(value)

@@ -122,6 +122,7 @@ class TestConfig:
         assert code == 0
         assert "hunter2" not in text
         assert re.search(r"KAFKA_SASL_PASSWORD +\*+ +environment", text)
+        assert re.search(r'KAFKA_LIBRDKAFKA +.*"client.id": "\*+".* +environment', text)
         assert "hunter2" not in json.dumps(as_json(**secret))
         assert as_json()["settings"]["KafkaConfig"]["sasl_password"]["value"] is None
 
