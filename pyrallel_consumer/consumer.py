@@ -337,7 +337,8 @@ class PyrallelConsumer:
 
     def _fail(self, error: BaseException) -> None:
         if self._error is None:
-            logger.error("the consumer fails: %s", error, exc_info=error)
+            place = error.place if isinstance(error, MessageExhaustedError) else {}
+            logger.error("the consumer fails: %s", error, exc_info=error, extra=place)
             self._error = error
         if not isinstance(error, MessageExhaustedError):
             self._parts.closing.abort()

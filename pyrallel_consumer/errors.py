@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -65,7 +66,14 @@ class ProcessDiedError(ExecutionError):
 
 
 class MessageExhaustedError(ExecutionError):
-    """A message failed its last attempt and ``on_exhausted`` is ``stop``; the worker's error is the cause."""
+    """A message failed its last attempt and ``on_exhausted`` is ``stop``; the worker's error is the cause.
+
+    ``place`` is where it stands: ``topic``, ``partition``, ``offset`` and ``epoch``.
+    """
+
+    def __init__(self, message: str, place: Mapping[str, object] | None = None) -> None:
+        super().__init__(message)
+        self.place = dict(place or {})
 
 
 class PoisonKeyError(ExecutionError):

@@ -65,7 +65,7 @@ class ExhaustedMessages:
                 f"{_what(failed)}; on_exhausted is stop, so the consumer stops: the offset stays uncommitted, and the "
                 "message runs again after a restart"
             )
-            error = MessageExhaustedError(message)
+            error = MessageExhaustedError(message, _place(failed.item))
             error.__cause__ = failed.error
             self._fail(error)
             return
@@ -146,8 +146,12 @@ class ExhaustedMessages:
             _OUTCOMES[outcome],
             f" (and {more} more like it since this was last told)" if more else "",
             "".join(traceback.format_exception(error)).rstrip(),
-            extra={"topic": item.topic, "partition": item.partition, "offset": item.offset, "epoch": item.epoch},
+            extra=_place(item),
         )
+
+
+def _place(item: WorkItem) -> dict[str, object]:
+    return {"topic": item.topic, "partition": item.partition, "offset": item.offset, "epoch": item.epoch}
 
 
 def _what(failed: Failed) -> str:

@@ -185,9 +185,13 @@ class ProcessPool:
         if item is None or item not in self._barren:
             self._barren.append(item)
         doing = "while it loaded the worker" if not member.is_ready else "while it was idle"
+        place: dict[str, object] = {}
         if item is not None:
             doing = f"while it ran {item.id}"
-        logger.warning("worker process %d died %s (%s)", member.child.pid, doing, member.child.how_it_ended)
+            place = {"topic": item.topic, "partition": item.partition, "offset": item.offset, "epoch": item.epoch}
+        logger.warning(
+            "worker process %d died %s (%s)", member.child.pid, doing, member.child.how_it_ended, extra=place
+        )
         if len(self._barren) >= MAX_BARREN_DEATHS:
             self._give_up(member, doing)
 

@@ -58,8 +58,11 @@ class ClientEvents:
         result.setdefault("logger", ClientLog(self._clock))
         return result
 
-    def note(self, error: KafkaError, where: str) -> None:
-        """An error of the client or of a fetch; ends the consumer where it is one that does not go away."""
+    def note(self, error: KafkaError, where: str, extra: Mapping[str, object] | None = None) -> None:
+        """An error of the client or of a fetch; ends the consumer where it is one that does not go away.
+
+        ``extra`` goes into the log record beside the error's code.
+        """
         code = error.name()
         self.errors_by_code[code] += 1
         self.last_error = error
@@ -68,7 +71,7 @@ class ClientEvents:
         if is_fatal(error):
             self._fail_with(error)
             return
-        self._throttle.log(logging.WARNING, code, f"{where}: {error.str()} ({code})", {"code": code})
+        self._throttle.log(logging.WARNING, code, f"{where}: {error.str()} ({code})", {"code": code, **(extra or {})})
 
     def _on_error(self, error: KafkaError) -> None:
         self.note(error, "the client reports")

@@ -166,11 +166,13 @@ class Commits:
             self._confirmed_at = self._clock()
         for tp, error in failed.items():
             self.failed_by_code[error.name()] += 1
+            place: dict[str, object] = {"topic": tp.topic, "partition": tp.partition}
+            epoch = self._assignments.epoch_of(tp)
+            if epoch is not None:  # Where a group begins is committed before there is one.
+                place["epoch"] = epoch
+            code = error.name()
             self._throttle.log(
-                logging.WARNING,
-                f"commit {error.name()}",
-                f"commit of {tp} failed: {error.str()}",
-                {"topic": tp.topic, "partition": tp.partition, "code": error.name()},
+                logging.WARNING, f"commit {code}", f"commit of {tp} failed: {error.str()}", {**place, "code": code}
             )
         return set(failed)
 

@@ -8,6 +8,7 @@ whoever calls has checked them.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
@@ -17,6 +18,7 @@ from confluent_kafka import TopicPartition as ClientPartition
 from pyrallel_consumer.control_plane.assignments import Assignments
 from pyrallel_consumer.control_plane.read_ahead import ReadAhead
 from pyrallel_consumer.dto import TopicPartition
+from pyrallel_consumer.ingress.log_throttle import LogThrottle
 
 LOGGER: Final = logging.getLogger("pyrallel_consumer.ingress")
 
@@ -30,9 +32,10 @@ MOST_WAKING_SEEKS: Final = 64
 class FetchPauses:
     """The reasons, and the client's pauses that follow from them for what is in ``assignments``."""
 
-    def __init__(self, assignments: Assignments, read_ahead: ReadAhead) -> None:
+    def __init__(self, assignments: Assignments, read_ahead: ReadAhead, throttle: LogThrottle | None = None) -> None:
         self._assignments = assignments
         self._read_ahead = read_ahead
+        self._throttle = throttle or LogThrottle(LOGGER, time.monotonic)
         self._everywhere: set[str] = set()
         self._by_loop: set[TopicPartition] = set()
 
@@ -88,7 +91,8 @@ class FetchPauses:
                 client.resume(to_resume)
         except KafkaException as error:
             # Only a partition that the client has let go meanwhile is refused, and that one is not fetched anyway.
-            LOGGER.warning("the client did not pause or resume as told: %s", error)
+            said = f"the client did not pause or resume as told: {error}"
+            self._throttle.log(logging.WARNING, "pause", said, {"code": error.args[0].name()})
         return to_resume
 
     def _wake(self, client: Consumer, resumed: Sequence[ClientPartition]) -> None:

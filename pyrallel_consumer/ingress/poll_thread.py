@@ -92,7 +92,7 @@ class PollThread:
         throttle = LogThrottle(LOGGER, clock)
         self.assignments = Assignments()
         self.read_ahead = ReadAhead(policy.read_ahead)
-        self.pauses = FetchPauses(self.assignments, self.read_ahead)
+        self.pauses = FetchPauses(self.assignments, self.read_ahead, throttle)
         self.log_ends = LogEnds(self.assignments, self.pauses, clock)
         self.commits = Commits(self.assignments, clock, throttle)
         self.events = ClientEvents(clock, throttle, self._fail_with)

@@ -105,8 +105,11 @@ class Reader:
         error = message.error()
         if error is None or error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 -- the client's public name of it
             return
-        where = "the client" if message.topic() is None else f"reading {message.topic()}[{message.partition()}]"
-        self._events.note(error, where)
+        if message.topic() is None:
+            self._events.note(error, "the client")
+            return
+        place = {"topic": message.topic(), "partition": message.partition()}
+        self._events.note(error, f"reading {message.topic()}[{message.partition()}]", place)
 
     def _look_at_positions(self, client: Consumer) -> None:
         now = self._clock()

@@ -89,7 +89,9 @@ class StartSearch:
                 low, high = self._asked(f"the ends of the log of {tp}", _ends(client, answer), deadline)
             start = resolve(tp, committed_offset, answer.metadata, low=low, high=high, reset=self._reset)
             if start.warning:
-                LOGGER.warning(start.warning, extra={"topic": tp.topic, "partition": tp.partition})
+                LOGGER.warning(
+                    start.warning, extra={"topic": tp.topic, "partition": tp.partition, "offset": start.offset}
+                )
             found.append(FoundStart(start, None if committed_offset is None else answer.leader_epoch))
         return found
 

@@ -28,6 +28,8 @@ LONGEST_LOOK_SECONDS: Final = 0.5
 """A loop that is gone is noticed so late at most."""
 MOST_OTHER_THREADS: Final = 20
 OTHERS_FRAMES: Final = 3
+OUR_THREADS: Final = ("pyrallel-poller", "pyrallel-dead-letters", "pyrallel-http", "pyrallel-watchdog", "waitress-")
+"""Threads that run none of the user's code, and that no loop waits for."""
 
 
 class LoopWatchdog:
@@ -130,7 +132,7 @@ class LoopWatchdog:
         frames = sys._current_frames()  # noqa: SLF001 -- as above
         parts: list[str] = []
         for thread in threading.enumerate():
-            if thread.ident in {self._loop_thread, threading.get_ident()} or thread.ident not in frames:
+            if thread.ident == self._loop_thread or thread.ident not in frames or thread.name.startswith(OUR_THREADS):
                 continue
             if len(parts) == MOST_OTHER_THREADS:
                 parts.append("More threads are left out.\n")

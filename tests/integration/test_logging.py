@@ -1,0 +1,141 @@
+"""What is logged while much goes wrong: where it happened as fields, and nothing that messages or secrets hold."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import pyrallel_consumer
+from pyrallel_consumer import EmbeddedBroker, MessageExhaustedError, MetricsConfig, PyrallelConsumer, WorkItem
+from tests.integration.conftest import producing_to
+from tests.integration.consuming import execution, kafka, new_group, until
+
+PRIVATE = "no-log-may-hold-this"
+PLACE = re.compile(r"orders(?:\[(\d+)\]|-(\d+)-\d+)")
+NEVER_LOGGED = {"payload", "value", "headers", "key", "message", "get_secret_value", "configuration", "_configuration"}
+LOGGERS = {"logger", "LOGGER", "CLIENT_LOGGER", "_throttle", "throttle", "_logger"}
+
+
+@pytest.fixture
+def broker() -> Iterator[EmbeddedBroker]:
+    """A broker of the test's own, to inject faults into."""
+    with EmbeddedBroker({"orders": 2, "orders.dlq": 1}) as broker:
+        yield broker
+
+
+def of_the_library(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    return [record for record in caplog.records if record.name.startswith("pyrallel_consumer")]
+
+
+def said(record: logging.LogRecord) -> str:
+    """All that a formatter could write of a record."""
+    return logging.Formatter().format(record) + repr(record.__dict__)
+
+
+async def test_records_say_where_as_fields_and_hold_no_payload_key_header_or_secret(
+    broker: EmbeddedBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "pyrallel_consumer")
+    producing_to(broker.bootstrap_servers)(
+        "orders",
+        40,
+        key_of=lambda i: f"{PRIVATE}-{i % 4}".encode(),
+        value_of=lambda i: f"{PRIVATE}-{i}".encode(),
+        partitions=2,
+    )
+    hung = asyncio.Event()
+
+    async def worker(item: WorkItem) -> None:
+        if item.offset == 3:
+            await hung.wait()
+        if item.offset % 5 == 0:
+            raise ValueError("invalid data")
+
+    config = kafka(
+        broker.bootstrap_servers,
+        new_group(),
+        metrics=MetricsConfig(enabled=True, port=0),
+        parallel={"blocking_warn_seconds": 0.05},
+        ssl_key_password=PRIVATE,
+        librdkafka={"message.timeout.ms": 1000, "ssl.keystore.password": PRIVATE},
+    )
+    broker.fail_requests("produce", ["TOPIC_AUTHORIZATION_FAILED"] * 3)
+    broker.fail_requests("offset_commit", ["REBALANCE_IN_PROGRESS"] * 2)
+    quick = execution(max_retries=2, retry_backoff_ms=1, shutdown_drain_timeout_ms=50)
+    async with PyrallelConsumer(config, worker, "orders", execution_config=quick) as consumer:
+        await until(lambda: consumer.get_metrics()["commit_failures"], consumer.get_metrics)
+        await until(lambda: consumer.get_runtime_snapshot().dead_letters.failures)
+        await until(lambda: "has kept the commit back" in caplog.text)
+        hung.set()
+
+    records = of_the_library(caplog)
+    assert {"consumer", "dead_letters", "exhausted", "ingress", "observability"} <= {
+        record.name.rpartition(".")[2] if "." in record.name else "consumer" for record in records
+    }
+    assert [record for record in records if PRIVATE in said(record)] == []
+    placed = [(record, found) for record in records if (found := PLACE.search(record.getMessage()))]
+    assert len(placed) >= 4
+    for record, found in placed:
+        partition = int(found[1] or found[2])
+        assert (record.__dict__.get("topic"), record.__dict__.get("partition")) == ("orders", partition), said(record)
+        is_start = "commit of" in record.getMessage()  # committed before there is an epoch
+        assert isinstance(record.__dict__.get("epoch", 0 if is_start else None), int), said(record)
+    assert all(record.__dict__["offset"] == 3 for record, _ in placed if "kept the commit" in record.getMessage())
+
+
+async def test_the_message_that_stops_the_consumer_is_named_in_the_record(
+    broker: EmbeddedBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    producing_to(broker.bootstrap_servers)("orders", 1, partitions=1)
+
+    async def worker(item: WorkItem) -> None:
+        raise ValueError("invalid data")
+
+    config = kafka(broker.bootstrap_servers, new_group())
+    with pytest.raises(MessageExhaustedError) as raised:
+        async with PyrallelConsumer(
+            config, worker, "orders", execution_config=execution(max_retries=1, on_exhausted="stop")
+        ) as consumer:
+            await consumer.wait_closed()
+    [record] = [record for record in of_the_library(caplog) if "the consumer fails" in record.getMessage()]
+    place = {"topic": "orders", "partition": 0, "offset": 0}
+    assert place.items() <= record.__dict__.items()
+    assert place.items() <= raised.value.place.items()
+
+
+def test_no_call_of_a_logger_is_given_what_messages_or_secrets_hold() -> None:
+    root = Path(pyrallel_consumer.__file__).parent
+    seen = 0
+    for path in sorted(root.rglob("*.py")):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if not (isinstance(call, ast.Call) and _is_logging(call)):
+                continue
+            seen += 1
+            given = [*call.args, *(keyword.value for keyword in call.keywords)]
+            names = {
+                node.attr if isinstance(node, ast.Attribute) else node.id
+                for argument in given
+                for node in ast.walk(argument)
+                if isinstance(node, ast.Attribute | ast.Name)
+            }
+            assert not names & NEVER_LOGGED - _allowed(path), f"{path.name}:{call.lineno}"
+    assert seen >= 30
+
+
+def _is_logging(call: ast.Call) -> bool:
+    if not isinstance(call.func, ast.Attribute):
+        return False
+    owner = call.func.value
+    name = owner.attr if isinstance(owner, ast.Attribute) else getattr(owner, "id", "")
+    return name in LOGGERS and call.func.attr in {"debug", "info", "warning", "error", "exception", "critical", "log"}
+
+
+def _allowed(path: Path) -> set[str]:
+    """The throttle itself hands on a text under this name."""
+    return {"message"} if path.name == "log_throttle.py" else set()
