@@ -100,19 +100,17 @@ def close_up(
 ) -> PartitionCloseUp:
     """Look at the ``most_offsets`` lowest unfinished offsets of ``work``, at least 1."""
     unfinished = work.tracker.unfinished
-    looked_at = list(islice(unfinished.items(), most_offsets + 1))
-    top = work.tracker.next_offset
-    if len(looked_at) > most_offsets:
-        top, _ = looked_at.pop()
-    states = _states(looked_at, work, under_way)
+    offsets, items = list(islice(unfinished, most_offsets + 1)), list(islice(unfinished.values(), most_offsets))
+    top = offsets.pop() if len(offsets) > most_offsets else work.tracker.next_offset
+    states = _states(offsets, items, work, under_way)
     window = gap_window(
         min(work.committed_offset, work.tracker.committable_offset),
         top,
-        zip((offset for offset, _ in looked_at), states, strict=True),
-        unseen=len(unfinished) - len(looked_at),
+        zip(offsets, states, strict=True),
+        unseen=len(unfinished) - len(offsets),
     )
     heads: dict[object, tuple[WorkItem, OffsetState]] = {}
-    for (_, item), state in zip(looked_at, states, strict=True):
+    for item, state in zip(items, states, strict=True):
         heads.setdefault(item.origin if item.origin.is_ordered else item, (item, state))
         if len(heads) == MOST_KEYS:
             break
@@ -151,23 +149,26 @@ def close_up_of_all(
     return CloseUp(now, tuple(pictures), tuple(keys[:MOST_KEYS_IN_ALL]), len(works) - len(chosen))
 
 
-def _states(looked_at: list[tuple[int, WorkItem]], work: PartitionWork, under_way: UnderWay) -> list[OffsetState]:
-    """The state of each item. One loop: it is what a look costs."""
-    held, stuck, failing, running = work.held, under_way.stuck, under_way.failing, under_way.running
-    is_running, is_queued = OffsetState.RUNNING, OffsetState.QUEUED
+def _states(offsets: list[int], items: list[WorkItem], work: PartitionWork, under_way: UnderWay) -> list[OffsetState]:
+    """The state of each item. One loop, for it is what a look costs, and most of a long backlog is queued."""
+    held, is_queued, is_held = work.held, OffsetState.QUEUED, OffsetState.HELD
     states = []
-    for offset, item in looked_at:
-        if offset in held:
-            states.append(OffsetState.HELD)
-        elif item in stuck:
-            states.append(OffsetState.STUCK)
-        elif item in failing:
-            states.append(OffsetState.FAILING)
+    for offset, item in zip(offsets, items, strict=True):
+        lane = item.origin
+        if lane.running is not item and lane.is_ordered:
+            states.append(is_held if offset in held else is_queued)
         else:
-            lane = item.origin
-            runs = lane.running is item if lane.is_ordered else item in running
-            states.append(is_running if runs else is_queued)
+            states.append(is_held if offset in held else _state_of_started(item, under_way))
     return states
+
+
+def _state_of_started(item: WorkItem, under_way: UnderWay) -> OffsetState:
+    """Of the head of its key, or of an item without order, which nobody knows to be started but the engine."""
+    if item in under_way.stuck:
+        return OffsetState.STUCK
+    if item in under_way.failing:
+        return OffsetState.FAILING
+    return OffsetState.RUNNING if item.origin.is_ordered or item in under_way.running else OffsetState.QUEUED
 
 
 def _key(item: WorkItem, state: OffsetState, under_way: UnderWay, read_at: float | None, now: float) -> KeyCloseUp:

@@ -15,6 +15,7 @@ from pyrallel_consumer.control_plane.read_times import ReadTimes
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import DURATION_BOUNDS_SECONDS, RuntimeSnapshot
 from pyrallel_consumer.observability.history import History, Moment, Totals
+from pyrallel_consumer.observability.verdict import BLOCKED_SECONDS
 
 WATCHED_SECONDS: Final = 5.0
 """How long after somebody asked close-ups are made."""
@@ -85,9 +86,13 @@ class StatusFeed:
         self._last_snapshot = snapshot
 
     def _look_closely(self, snapshot: RuntimeSnapshot, now: float) -> CloseUp:
-        """Where there are too many partitions for one picture, those that are blocked for longest have their place."""
+        """Where there are too many partitions for one picture, those that are blocked for longest have their place.
+
+        The others come by name, for pictures that come and go with every second would help nobody.
+        """
         blocked = {each.tp: each.blocking_seconds for each in snapshot.partitions}
-        works = sorted(self._manager, key=lambda work: blocked.get(work.tp, 0.0), reverse=True)
+        waits = {tp: seconds for tp, seconds in blocked.items() if seconds >= BLOCKED_SECONDS}
+        works = sorted(self._manager, key=lambda work: (-waits.get(work.tp, 0.0), work.tp))
         return close_up_of_all(works, self._under_way(), self._read_times, now)
 
 

@@ -14,7 +14,7 @@ const MEANING = {
   held: "failed its last attempt", stuck: "should have ended, still runs",
 };
 const PAUSES = {
-  load: "paused: buffer full", share: "paused: its share of the buffer is full", user: "paused by the program",
+  load: "paused: buffer full", share: "paused: share full", user: "paused by the program",
   exhausted: "paused: a message failed for good", circuit: "paused: circuit open", stopping: "stopping",
 };
 
@@ -79,7 +79,8 @@ function lanesOf(window) {
   for (const counts of Object.values(window.counts)) counts.forEach((count, at) => { finished[at] -= count; });
   const all = { finished, ...window.counts };
   return STATES.filter((state) => all[state] !== undefined)
-    .map((state) => ({ state, counts: all[state], total: all[state].reduce((sum, count) => sum + count, 0) }));
+    .map((state) => ({ state, counts: all[state], total: all[state].reduce((sum, count) => sum + count, 0) }))
+    .filter(({ total }) => total > 0);
 }
 
 // A bar per bucket: the more of the bucket's offsets are in the state the higher, and one alone can still be seen.
