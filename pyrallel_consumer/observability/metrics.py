@@ -21,7 +21,7 @@ from pyrallel_consumer.observability.watched import AllWatched
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
-_SHARED = "Consumers of one process that share an endpoint: their {}."
+_SHARED = {Merge.SUM: "Sum over the consumers of the process.", Merge.MAX: "Largest of the consumers of the process."}
 
 
 def metrics_application(watched: AllWatched) -> WSGIApplication:
@@ -73,7 +73,7 @@ def _labelled(family: Family, figure: Any) -> Iterator[tuple[tuple[str, ...], An
 
 
 def _made(family: Family) -> Metric:
-    said = f"{family.help} {_SHARED.format('sum' if family.merge is Merge.SUM else 'largest')}"
+    said = f"{family.help} {_SHARED[family.merge]}"
     match family.kind:
         case Kind.COUNTER:
             return CounterMetricFamily(family.name, said, labels=family.labels)
