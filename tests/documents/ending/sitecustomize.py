@@ -33,6 +33,8 @@ def watch(report: Path) -> None:
 
     PyrallelConsumer.__init__ = noted  # type: ignore[method-assign]
 
+    unfinished_report = report.with_suffix(".part")
+
     def look() -> None:
         quiet_since, last_finished, is_told = time.monotonic(), 0, False
         while True:
@@ -42,7 +44,8 @@ def watch(report: Path) -> None:
             except StateError:
                 continue  # not started yet
             finished = max(last_finished, sum(each.processed for each in seen))
-            report.write_text(str(finished), "ascii")
+            unfinished_report.write_text(str(finished), "ascii")
+            unfinished_report.replace(report)  # the program may end at any moment
             if finished != last_finished or any(each.load_messages for each in seen):
                 quiet_since, last_finished = time.monotonic(), finished
             is_running = any(each.state == "running" for each in seen)
