@@ -151,3 +151,13 @@ def test_without_a_stopwatch_nothing_is_timed() -> None:
     manager.cancel(item)
     assert durations(manager) is None
     assert isinstance(item, WorkItem)
+
+
+def test_what_ends_at_once_in_an_assignment_that_has_ended_is_not_counted() -> None:
+    manager, stopwatch = timed_manager()
+    items = manager.take(8)
+    manager.end([(TP, 1)], is_lost=True)
+    stopwatch.submitted(items, 1.0, 1.0, items)
+    assert seen(manager, OTHER) == [(0.0005, 4)]
+    manager.assign(assigned(TP, 3, start=4))
+    assert seen(manager) == []
