@@ -21,12 +21,16 @@ GROUP_HEAD = (
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """``rows`` begin with the head and are empty where there is nothing to list; ``left_aligned`` columns are text."""
+    """``rows`` begin with the head and are empty where there is nothing to list; ``left_aligned`` columns are text.
+
+    ``dispensable`` columns are left out one after the other where a terminal is too narrow.
+    """
 
     lines: Sequence[str]
     rows: Sequence[Sequence[str]] = ()
     left_aligned: Sequence[int] = ()
     notes: Sequence[str] = ()
+    dispensable: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ def report_of_group(group: str, topic: str, partitions: Sequence[PartitionGaps],
         "finished_above": finished,
         "partitions": [each.to_json() for each in partitions],
     }
-    return Report([Section(lines, rows, (7, 8), notes)], document)
+    return Report([Section(lines, rows, (7, 8), notes, dispensable=(5, 2, 7, 6))], document)
 
 
 def _group_row(gaps: PartitionGaps, signs: Signs) -> tuple[str, ...]:
@@ -105,7 +109,7 @@ def _consumer(consumer: Mapping[str, Any]) -> Section:
     )
     if not partitions:
         return Section((*lines, "no partition is assigned"))
-    return Section(lines, [RUNNING_HEAD, *map(_partition_row, partitions)], (0, 11))
+    return Section(lines, [RUNNING_HEAD, *map(_partition_row, partitions)], (0, 11), dispensable=(1, 9, 10, 4, 7))
 
 
 def _state(consumer: Mapping[str, Any]) -> Iterable[str]:

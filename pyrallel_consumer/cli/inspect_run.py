@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http.client import HTTPException
 from typing import Final
 from urllib.error import HTTPError, URLError
@@ -17,7 +17,7 @@ from rich.text import Text
 from pyrallel_consumer.cli.command import EXIT_OK
 from pyrallel_consumer.cli.inspect_gaps import BLOCKS, PLAIN, PartitionGaps, gaps_of
 from pyrallel_consumer.cli.inspect_report import Report, Section, report_of_group, report_of_running
-from pyrallel_consumer.cli.table import drawn_table, plain_table
+from pyrallel_consumer.cli.table import drawn_table, fitting_columns, plain_table
 from pyrallel_consumer.config import KafkaConfig
 from pyrallel_consumer.dto import TopicPartition
 from pyrallel_consumer.errors import BrokerError, PyrallelConsumerError, UnknownTopicError
@@ -97,7 +97,7 @@ def _run(look: Look, *, as_json: bool, every_seconds: float | None) -> int:
         _repeat(look, report, lambda found: _print(console, found), every_seconds)
     else:
         with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
-            _repeat(look, report, lambda found: live.update(_drawn(found), refresh=True), every_seconds)
+            _repeat(look, report, lambda found: live.update(_drawn(found, console.width), refresh=True), every_seconds)
     return EXIT_OK
 
 
@@ -118,22 +118,30 @@ def _print_json(report: Report) -> None:
 
 def _print(console: Console, report: Report) -> None:
     if console.is_terminal:
-        console.print(_drawn(report))
+        console.print(_drawn(report, console.width))
         return
     for section in report.sections:
         rows = plain_table(section.rows, section.left_aligned) if section.rows else []
         print("\n".join((*section.lines, *rows, *section.notes)), flush=True)
 
 
-def _drawn(report: Report) -> RenderableType:
+def _drawn(report: Report, width: int) -> RenderableType:
     parts: list[RenderableType] = []
     for section in report.sections:
         title, *lines = section.lines
         parts += [Text(title, style="bold"), *map(Text, lines)]
         if section.rows:
-            parts += [Text(), drawn_table(section.rows, section.left_aligned)]
+            parts += [Text(), *_drawn_rows(section, width)]
         parts += [Text(note, style="dim") for note in section.notes] + [Text()]
     return Group(*parts[:-1])
+
+
+def _drawn_rows(section: Section, width: int) -> Sequence[RenderableType]:
+    columns = fitting_columns(section.rows, width, section.dispensable)
+    rows = [[row[at] for at in columns] for row in section.rows]
+    table = drawn_table(rows, [at for at, column in enumerate(columns) if column in section.left_aligned])
+    left_out = [name for at, name in enumerate(section.rows[0]) if at not in columns]
+    return [table, Text(f"(a wider terminal shows: {', '.join(left_out)})", style="dim")] if left_out else [table]
 
 
 def _speaks_utf8() -> bool:

@@ -8,11 +8,27 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+COLUMN_GAP = 2
+
+
+def fitting_columns(rows: Sequence[Sequence[str]], width: int, dispensable: Sequence[int]) -> list[int]:
+    """The columns that a terminal of ``width`` has room for: all, less as many of ``dispensable`` in turn as must be.
+
+    What still does not fit is folded.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    columns = list(range(len(widths)))
+    for at in dispensable:
+        if sum(widths[each] + COLUMN_GAP for each in columns) <= width:
+            break
+        columns.remove(at)
+    return columns
+
 
 def drawn_table(rows: Sequence[Sequence[str]], left_aligned: Sequence[int]) -> RenderableType:
     """For a terminal; the first row is the head, and the columns of ``left_aligned`` are text, the others numbers."""
     head, *lines = rows
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table = Table(box=None, padding=(0, COLUMN_GAP, 0, 0), header_style="bold")
     for at, name in enumerate(head):
         table.add_column(name, justify="left" if at in left_aligned else "right", overflow="fold")
     for line in lines:
