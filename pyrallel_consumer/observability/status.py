@@ -112,6 +112,11 @@ def _partition(each: PartitionSnapshot, broker_lag: int | None) -> dict[str, Any
     read = each.fetched_offset - each.committed_offset
     shown = {name: getattr(each, name) for name in _OF_PARTITION}
     shown["blocking_seconds"] = _short(each.blocking_seconds)
+    shown["slow_seconds"] = {
+        "starved": round(each.starved_seconds, 2),
+        "paused": round(each.paused_seconds, 2),
+        "blocked": round(each.blocked_seconds, 2),
+    }
     return {**each.tp._asdict(), **shown, "lag": read if broker_lag is None else max(read, broker_lag)}
 
 

@@ -65,6 +65,7 @@ def test_it_shows_what_a_running_consumer_does_and_what_holds_it_back(page: Brow
     page.until(lambda: f"Offset {HANGS_AT} holds the commit back" in page.text("#partitions"))
     assert f"key #{key}" in page.text("#partitions")
     assert f"#{key}" in page.text("#keys")
+    page.until(lambda: "% blocked" in page.text(f'#partitions tbody[data-key="{shop.topic}[0]"]'))
     page.until(lambda: "blocked for" in page.text("#reasons"))
     assert page.complaints() == []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from wsgiref.util import setup_testing_defaults
 
@@ -99,6 +100,12 @@ def test_before_the_first_close_up_the_latest_snapshot_is_shown_without() -> Non
     document = data("", watched())
     assert (document["windows"], document["keys"]) == (None, None)
     assert [each["lag"] for each in document["partitions"]] == [2]
+
+
+def test_the_causes_of_slowness_are_told_to_the_hundredth_however_long_it_has_run() -> None:
+    slow = partition(starved_seconds=1234567.8912, paused_seconds=0.0, blocked_seconds=0.126)
+    document = data("", replace(watched(), picture=lambda: picture(slow)))
+    assert document["partitions"][0]["slow_seconds"] == {"starved": 1234567.89, "paused": 0.0, "blocked": 0.13}
 
 
 def test_lag_is_the_brokers_where_it_is_known() -> None:

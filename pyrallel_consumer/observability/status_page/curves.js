@@ -53,7 +53,7 @@ export class Curves {
 
   show(document) {
     this.rows.push(...document.moments);
-    this.rows = this.rows.filter((row) => row[AT] > document.now - SECONDS);
+    this.rows = this.rows.filter((row) => row[AT] > document.now - SECONDS && row[AT] <= document.now);
     const row = this.rows[this.rows.length - 1];
     if (row) for (const tile of this.tiles) this.#showTile(tile, row, document);
   }

@@ -1,7 +1,7 @@
 // Asks for the consumer's data once a second while somebody can see the page, and shows it. No page, no questions.
 
 import { Curves } from "./curves.js";
-import { showKeys, showPartitions } from "./partitions.js";
+import { forgetPartitions, showKeys, showPartitions } from "./partitions.js";
 import { duration, give, keep, make, number, say } from "./text.js";
 
 const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -51,6 +51,11 @@ async function ask() {
 const isHeld = () => part("hold").getAttribute("aria-pressed") === "true";
 const isAwake = () => !document.hidden && !isHeld();
 
+function forget() {
+  curves.forget();
+  forgetPartitions();
+}
+
 function rest() {
   clearTimeout(timer);
   asking?.abort();
@@ -59,7 +64,7 @@ function rest() {
 
 function show(data) {
   if (shown !== null && shown !== data.consumer) {
-    curves.forget();
+    forget();
     if (data.consumer !== undefined) { shown = data.consumer; ask(); return; }
   }
   shown = data.consumer ?? null;
@@ -160,6 +165,6 @@ part("hold").addEventListener("click", () => {
   give(part("hold"), "aria-pressed", String(!isHeld()));
   if (isAwake()) ask(); else { rest(); showAge(0); }
 });
-part("chooser").addEventListener("change", () => { curves.forget(); shown = null; ask(); });
+part("chooser").addEventListener("change", () => { forget(); shown = null; ask(); });
 part("filter").addEventListener("change", ask);
 if (isAwake()) ask();

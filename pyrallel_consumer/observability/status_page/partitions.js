@@ -6,6 +6,8 @@ const LANE_HEIGHT = 20;
 const BAR_HEIGHT = 15;
 const LOWEST_BAR = 3;
 const WARM_SECONDS = 5;
+const CAUSE_SECONDS = 30;
+const NOTABLE_PERCENT = 5;
 
 // From what is well to what is not; the same order in every picture, so that the place of a lane says what it is.
 const STATES = ["finished", "running", "queued", "failing", "held", "stuck"];
@@ -21,7 +23,15 @@ const PAUSES = {
 const name = ({ topic, partition }) => `${topic}[${partition}]`;
 const isHeldBack = (each) => each.blocking_seconds >= WARM_SECONDS || each.held > 0 || each.paused_for.length > 0;
 
+// What each partition had of each cause of slowness at the last looks: [time, seconds by cause].
+const pasts = new Map();
+
+export function forgetPartitions() {
+  pasts.clear();
+}
+
 export function showPartitions(table, document, filter) {
+  for (const each of document.partitions) remember(each, document.now - document.age_seconds);
   const windows = new Map((document.windows ?? []).map((window) => [name(window), window]));
   const columns = String([...table.tHead.rows[0].cells].filter((cell) => cell.offsetParent !== null).length);
   const chosen = document.partitions.filter((each) => filter === "all" || isHeldBack(each));
@@ -33,9 +43,27 @@ export function showPartitions(table, document, filter) {
   return chosen.length;
 }
 
+function remember(each, at) {
+  const past = pasts.get(name(each)) ?? [];
+  if (past.length && past[past.length - 1][0] > at) past.length = 0;
+  past.push([at, each.slow_seconds]);
+  while (past.length > 2 && past[1][0] <= at - CAUSE_SECONDS) past.shift();
+  pasts.set(name(each), past);
+}
+
+// "80 % blocked, 12 % starved": the causes that took a notable part of the last seconds.
+function causes(each) {
+  const past = pasts.get(name(each));
+  const [[since, before], [now, after]] = [past[0], past[past.length - 1]];
+  if (now - since < 1.5) return "–";
+  const parts = Object.keys(after).map((cause) => [Math.min(100, Math.round(((after[cause] - before[cause]) / (now - since)) * 100)), cause]);
+  const notable = parts.filter(([part]) => part >= NOTABLE_PERCENT).sort(([one], [other]) => other - one);
+  return notable.map(([part, cause]) => `${part} % ${cause}`).join(", ") || "at full pace";
+}
+
 function buildPartition(each) {
   const numbers = Array.from({ length: 7 }, () => make("td", { class: "number" }));
-  const row = make("tr", { class: "numbers" }, make("th", { scope: "row" }, name(each)), ...numbers, make("td"));
+  const row = make("tr", { class: "numbers" }, make("th", { scope: "row" }, name(each)), ...numbers, make("td"), make("td"));
   return make("tbody", {}, row, make("tr", {}, make("td", { class: "picture" })));
 }
 
@@ -43,6 +71,7 @@ function updatePartition(body, each, window) {
   const [numbers, { firstElementChild: picture }] = body.children;
   const values = [each.lag, each.committed_offset, each.fetched_offset, each.gap_count, each.in_flight, each.queued, each.held];
   values.forEach((value, at) => say(numbers.children[at + 1], number(value)));
+  say(numbers.children[values.length + 1], causes(each));
   say(numbers.lastElementChild, each.paused_for.map((reason) => PAUSES[reason] ?? `paused: ${reason}`).join("; ") || "reads");
   if (window === undefined || window.buckets === 0) picture.replaceChildren();
   else updateWindow(picture.firstElementChild ?? picture.appendChild(buildWindow()), each, window);
