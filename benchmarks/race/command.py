@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import platform
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -45,6 +46,8 @@ SKIPPED_BY: Final = {
 def main() -> int:
     """0 when every lap gave sound figures."""
     arguments = _parser().parse_args()
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, signal.default_int_handler)  # a shell that starts this in its background ignores Ctrl-C
     console = Console(width=None if Console().is_terminal else WIDTH)
     if arguments.report:
         return _report(arguments, console)
@@ -76,7 +79,7 @@ def _run(
     try:
         race.run(cases, arguments.rounds, _allowed(arguments))
     except KeyboardInterrupt:
-        say("stopped by Ctrl-C: what was measured so far is kept")
+        say("stopped: what was measured so far is kept")
     finally:
         results.about["finished"] = timestamp()
         results.write()
@@ -130,8 +133,9 @@ def _steps(cases: Sequence[Case], arguments: argparse.Namespace) -> int:
         for name in (name for name in case.contenders if name in allowed):
             steps += min(arguments.rounds, case.most_rounds)
             variants = CONTENDERS[name].variants(case)
-            if len(variants) > 1 and (case.family, name) not in tried:
-                tried.add((case.family, name))
+            family = CONTENDERS[name].family(case)
+            if len(variants) > 1 and (family, name) not in tried:
+                tried.add((family, name))
                 steps += len(variants)
     return steps
 

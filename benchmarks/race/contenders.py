@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from race.cases import Case
+from race.cases import CAP_SECONDS, Case
 from race.environments import python_of, python_of_ours
 
 BENCHMARKS: Final = Path(__file__).resolve().parents[1]
@@ -41,6 +41,15 @@ class Contender:
     variants: Callable[[Case], Sequence[Variant]]
     python: Callable[[Say], str] = lambda _say: sys.executable
     promise: str = "order by key, gaps kept over restarts"
+    usual_cap_seconds: float = CAP_SECONDS
+    """Longer for who takes seconds to come to speed, shorter for who is slow and steady."""
+
+    def family(self, case: Case) -> str:
+        """The cases that share a choice of variants: Java's concurrency fits a case, PyPI's settings a kind of work."""
+        return case.family if self.name == "java" else case.work
+
+    def cap_seconds(self, case: Case) -> float:
+        return self.usual_cap_seconds if case.cap_seconds == CAP_SECONDS else case.cap_seconds
 
     def command(self, say: Say) -> list[str]:
         return [self.python(say), "-P", "-m", f"race.{self.program}"]
@@ -114,36 +123,43 @@ def _pypi(case: Case) -> Sequence[Variant]:
 
 
 _JAVA_CONCURRENCY: Final[Mapping[str, tuple[int, ...]]] = {
-    "noop": (8, 32, 100),
-    "wait-1-ms": (100, 200, 400),
-    "wait-5-ms": (100, 200, 400),
-    "wait-5-ms-5000-keys": (1000, 2000, 3000),
-    "wait-50-ms": (1000, 2000),
-    "wait-1-ms-zipf": (100, 400, 1000),
+    "noop": (16, 100),
+    "wait-1-ms": (100, 200),
+    "wait-5-ms": (100, 200),
+    "wait-5-ms-5000-keys": (1000, 2000),
+    "wait-50-ms": (1000,),
+    "wait-1-ms-zipf": (100, 400),
     "slow-tail": (400, 1000),
-    "cpu": (2, 8, 32),
+    "cpu": (2, 16),
     "light-load": (16, 100),
-    "bursts": (100, 400, 1000),
+    "bursts": (100, 1000),
 }
+_EAGER: Final = {"initial_load_factor": 20, "client": {"max.poll.records": 5000}}
 
 
 def _java(case: Case) -> Sequence[Variant]:
-    """Concurrency by key, and the fastest-looking of the other orders; a larger poll where there is no work."""
+    """Concurrency by key; the lowest with a read-ahead that is large from the start, too; and other orders."""
     if case.is_restart:
         return [_java_variant("KEY", case.max_in_flight)]
-    concurrencies = _JAVA_CONCURRENCY.get(case.family, (16, 100, 400))
+    concurrencies = _JAVA_CONCURRENCY.get(case.family) or (16, min(max(case.traffic.keys, 32), 1000))
     variants = [_java_variant("KEY", number) for number in concurrencies]
     if case.pace is None:
-        variants.append(_java_variant("KEY", concurrencies[-1], {"max.poll.records": 5000}))
+        variants.append(_java_variant("KEY", concurrencies[0], **_EAGER))
         variants.append(_java_variant("UNORDERED", concurrencies[-1]))
+    if case.family == "noop":
         variants.append(_java_variant("PARTITION", concurrencies[0]))
     return variants
 
 
-def _java_variant(ordering: str, concurrency: int, client: Settings | None = None) -> Variant:
-    more = "".join(f", {name} {value}" for name, value in (client or {}).items())
-    settings = {"ordering": ordering, "concurrency": concurrency, "client": client or {}}
-    return Variant(f"{ordering}, {concurrency} threads{more}", settings, is_by_key=ordering == "KEY")
+def _java_variant(ordering: str, concurrency: int, **more: Any) -> Variant:
+    told = f", {_told(more)}" if more else ""
+    settings = {"ordering": ordering, "concurrency": concurrency, "client": {}} | more
+    return Variant(f"{ordering}, {concurrency} threads{told}", settings, is_by_key=ordering == "KEY")
+
+
+def _told(settings: Settings) -> str:
+    flat = {name: value for name, value in settings.items() if name != "client"} | settings.get("client", {})
+    return ", ".join(f"{name} {value}" for name, value in flat.items())
 
 
 _GAPS: Final = "order by key, gaps kept over restarts"
@@ -166,6 +182,7 @@ CONTENDERS: Final = (
         "peer",
         "contender_plain",
         _plain(_DEFAULTS, is_tuned=False),
+        usual_cap_seconds=1.5,
         promise="order by partition",
     ),
     Contender(
@@ -183,6 +200,7 @@ CONTENDERS: Final = (
         "contender_aiokafka",
         _aiokafka,
         lambda say: python_of("aiokafka", say),
+        usual_cap_seconds=1.5,
         promise="order by partition",
     ),
     Contender(
@@ -192,8 +210,9 @@ CONTENDERS: Final = (
         "contender_pypi",
         _pypi,
         lambda say: python_of("pypi", say),
+        usual_cap_seconds=2.0,
         promise="order by key",
     ),
-    Contender("java", "Java parallel-consumer 0.5.3.3", "peer", "", _java, promise=_GAPS),
+    Contender("java", "Java parallel-consumer 0.5.3.3", "peer", "", _java, promise=_GAPS, usual_cap_seconds=6.0),
 )
 BY_NAME: Final = {contender.name: contender for contender in CONTENDERS}

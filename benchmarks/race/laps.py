@@ -20,6 +20,7 @@ from race.lap_plan import FIGURES, STARTED, LapPlan
 
 Figures = dict[str, float]
 ERROR: Final = re.compile(r"^[\w.]*(Error|Exception)\b")
+FEWEST_WARM_UPS: Final = 3
 MOST_WARM_UPS: Final = 5
 WARM_WHEN_FASTER_BY: Final = 1.1
 GRACE_SECONDS: Final = 45.0
@@ -135,7 +136,7 @@ class JavaMachine:
         for number in range(MOST_WARM_UPS):
             rate = self._one(replace(plan, group=f"{plan.group}-{number}"), lambda: None)["messages_per_second"]
             self._say(f"java: warming up, {rate:,.0f} messages/s")
-            if rate < best * WARM_WHEN_FASTER_BY:
+            if number + 1 >= FEWEST_WARM_UPS and rate < best * WARM_WHEN_FASTER_BY:
                 return
             best = max(best, rate)
 

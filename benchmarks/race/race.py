@@ -20,8 +20,10 @@ from race.laps import Figures, JavaMachine, LapFailedError, patience, running, s
 from race.restart import restart_lap
 from race.results import Lap, Results
 from race.track import WARM_UP_MESSAGES, Track
+from race.traffic import Traffic
 
 JAVA_WARM_UP_SECONDS: Final = 4.0
+WARM_UP_TOPIC_MESSAGES: Final = 100_000
 LAP_ERRORS: Final = (LapFailedError, KafkaException, SubprocessError, RuntimeError, OSError)
 """What ends a lap and not the race."""
 LOWER_IS_BETTER: Final = "delivery_to_end_p99_ms"
@@ -69,22 +71,24 @@ class Race:
     def _try_variants(self, case: Case, contenders: Sequence[Contender]) -> None:
         for contender in contenders:
             variants = contender.variants(case)
-            if len(variants) == 1 or (case.family, contender.name) in self._chosen:
+            if len(variants) == 1 or (contender.family(case), contender.name) in self._chosen:
                 continue
             found = [(variant, self._lap(case, contender, TRIAL, variant)) for variant in variants]
             usable = [(variant, figures) for variant, figures in found if figures and variant.is_by_key]
             if usable:
-                self._chosen[case.family, contender.name] = max(usable, key=lambda one: _merit(case, one[1]))[0]
+                self._chosen[contender.family(case), contender.name] = max(
+                    usable, key=lambda one: _merit(case, one[1])
+                )[0]
 
     def _lap(self, case: Case, contender: Contender, number: int, variant: Variant | None = None) -> Figures | None:
         if contender.name in self._missing:
             return None
-        variant = variant or self._chosen.get((case.family, contender.name)) or contender.variants(case)[0]
+        variant = variant or self._chosen.get((contender.family(case), contender.name)) or contender.variants(case)[0]
         title = f"{case.name}, {'trial' if number == TRIAL else f'round {number}'}: {contender.title}"
         self._step(title)
         lap = Lap(case.name, number, contender.name, variant.title, load=os.getloadavg()[0])
         try:
-            lap.figures = self._run(case, contender, variant)
+            lap.figures = self._run(case, contender, variant, number)
         except PeerUnavailableError as error:
             self._missing.add(contender.name)
             self._results.missing[contender.name] = str(error)
@@ -96,11 +100,11 @@ class Race:
         self._results.add(case, contender, lap)
         return lap.figures
 
-    def _run(self, case: Case, contender: Contender, variant: Variant) -> Figures:
+    def _run(self, case: Case, contender: Contender, variant: Variant, number: int = TRIAL) -> Figures:
         topic = "" if contender.kind == "yardstick" else self._track.topic(case)
         plan = self._plan(case, contender, variant, topic)
         if case.is_restart:
-            return restart_lap(contender, plan, self._say)
+            return restart_lap(contender, plan, number, self._say)
         when_started = self._sender(case, plan)
         if contender.name == "java":
             figures = self._java.lap(plan, self._warm_up(case, contender, plan), when_started)
@@ -128,15 +132,19 @@ class Race:
             cpu_rounds=case.cpu_rounds,
             slow_factor=case.slow_factor,
             sample_mask=case.sample_mask,
-            cap_seconds=case.cap_seconds,
+            cap_seconds=contender.cap_seconds(case),
             key_numbers=case.traffic.to_dict(),
             settings=variant.settings,
             client_settings={} if contender.name == "java" else self._broker.client_settings,
         )
 
     def _warm_up(self, case: Case, contender: Contender, plan: LapPlan) -> LapPlan:
+        if case.pace is not None:
+            # What comes at a pace warms nothing up: there is a topic for it.
+            warm = replace(case, name="warm-up", pace=None, work="noop", traffic=Traffic(WARM_UP_TOPIC_MESSAGES, 100))
+            plan = self._plan(warm, contender, contender.variants(case)[0], self._track.topic(warm))
         group = self._track.group(case, f"{contender.name}-warm-up")
-        return replace(plan, group=group, cap_seconds=JAVA_WARM_UP_SECONDS, messages=10 * plan.messages)
+        return replace(plan, group=group, cap_seconds=min(JAVA_WARM_UP_SECONDS, plan.cap_seconds))
 
     def _sender(self, case: Case, plan: LapPlan) -> Callable[[], None]:
         if case.pace is None:

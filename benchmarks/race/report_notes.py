@@ -22,8 +22,10 @@ HOW: Final = """## How it was measured
 - aiokafka: `getmany` and a task for each partition's run. It keeps order by partition.
 - PyPI's pyrallel-consumer 1.0.0 and Java's parallel consumer run in their best variant (below); the capacity of their
   tuning (threads, shards) goes up to the number of keys. Java has one virtual machine for all laps, warmed up by laps
-  until one is no faster than those before; its commits are asynchronous, its keys strings. Its `UNORDERED` and
-  `PARTITION` promise less and are shown among the variants.
+  until one is no faster than those before. Its laps last longer (up to 6 s), and a long one is rated without its
+  first 2 s where that is better, for its load factor takes that long to grow.
+  Its commits are asynchronous, its keys strings. `UNORDERED` and `PARTITION` promise less and are shown among the
+  variants.
 - CPU per message is of the consumer's own process from the first delivery to the last completion.
 - Bare lanes: one asyncio task per key that sleeps for each of its messages, without Kafka.
 """.splitlines()

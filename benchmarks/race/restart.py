@@ -21,14 +21,19 @@ from race.laps import Figures, LapFailedError, Runner, patience, running
 
 SESSION: Final = {"session.timeout.ms": 6000, "heartbeat.interval.ms": 1000}
 NEVER_SECONDS: Final = 600.0
+LATER_SECONDS: Final = 2.5
 SECOND_SECONDS: Final = 5.0
 LOOK_SECONDS: Final = 0.02
 
 Done = list[tuple[int, int]]
 
 
-def restart_lap(contender: Contender, plan: LapPlan, say: Callable[[str], None]) -> Figures:
-    """Work for the plan's cap, kill, start again for 5 s: what the second run repeats of the first."""
+def restart_lap(contender: Contender, plan: LapPlan, number: int, say: Callable[[str], None]) -> Figures:
+    """Work for the plan's cap, kill, start again for 5 s: what the second run repeats of the first.
+
+    Later rounds are killed later, for what is repeated depends on how long ago the last commit was.
+    """
+    plan = replace(plan, cap_seconds=plan.cap_seconds + (number - 1) * LATER_SECONDS)
     with tempfile.TemporaryDirectory(prefix="race-") as folder:
         journals = [f"{folder}/{number}" for number in (1, 2)]
         first = _journaled(contender, plan, journals[0], say, seconds=plan.cap_seconds, is_killed=True)

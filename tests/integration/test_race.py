@@ -62,7 +62,33 @@ def test_a_report_with_plots_is_made_of_several_results_alone(
     assert "not measured" in text  # no target speaks of this workload
 
 
-def test_skipped_engines_do_not_run_and_unknown_cases_are_refused() -> None:
+def test_targets_are_judged_by_the_median_of_the_ratios_within_rounds(
+    found: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    results = found[1]
+    like: dict[str, Any] = results["laps"][0]
+
+    def lap(number: int, contender: str, rate: float) -> dict[str, Any]:
+        figures = like["figures"] | {"messages_per_second": rate}
+        return {**like, "case": "noop", "round": number, "contender": contender, "figures": figures}
+
+    laps = [lap(number, "async", rate) for number, rate in enumerate((60, 50, 90), 1)]
+    laps += [lap(number, "java", 10.0) for number in (1, 2, 3)]
+    laps += [lap(number, "plain-tuned", 201.0) for number in (1, 2, 3)]
+    laps.append(lap(0, "java", 1.0))  # a trial counts for nothing
+    contenders = dict.fromkeys(("async", "java", "plain-tuned"), results["contenders"]["async"])
+    file = tmp_path / "made.json"
+    made = {"laps": laps, "cases": {"noop": results["cases"]["sleep"]}, "contenders": contenders}
+    file.write_text(json.dumps(results | made))
+    done = run("--report", str(file), "--output", str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    [report] = tmp_path.glob("report-*.md")
+    rows = report.read_text().splitlines()
+    assert "| no work, by key, against Java | ≥ 6x | 6.00x (5.00 - 9.00) | met |" in rows
+    assert "| no work, of the tuned plain loop, asyncio | ≥ 0.3 | 0.30 (0.25 - 0.45) | **missed** |" in rows
+
+
+def test_an_unknown_case_is_refused_before_anything_runs() -> None:
     done = run("--cases", "nothing")
     assert done.returncode == 2
     assert "noop" in done.stderr
