@@ -21,7 +21,8 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """One small run of the command line's own workload, and its JSON."""
     file = tmp_path_factory.mktemp("race") / "results.json"
-    size = ["--num-messages", "300", "--num-keys", "20", "--num-partitions", "4", "--timeout-sec", "20"]
+    size = ["--num-messages", "300", "--num-keys", "20", "--num-partitions", "4", "--timeout-sec", "60"]
+    size += ["--workload", "cpu", "--worker-cpu-iterations", "100"]
     done = run(*size, "--key-distribution", "zipf", "--peers", "plain-tuned", "--output", str(file))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "P99 latency" in done.stdout
@@ -39,13 +40,9 @@ def test_baseline_every_engine_and_the_peer_that_was_asked_for_did_all_the_work(
         figures = lap["figures"]
         assert figures["finished"] == 300
         assert figures["messages_per_second"] > 0
+        assert figures["sampled"] == 300
         assert 0 < figures["delivery_to_end_mean_ms"] <= figures["delivery_to_end_max_ms"]
         assert figures["delivery_to_end_p99_ms"] <= figures["delivery_to_end_max_ms"]
-
-
-def test_work_takes_at_least_as_long_as_the_worker_sleeps(found: tuple[Path, dict[str, Any]]) -> None:
-    for lap in found[1]["laps"]:
-        assert lap["figures"]["delivery_to_end_p50_ms"] >= 1.0, lap["contender"]
 
 
 def test_a_report_with_plots_is_made_of_several_results_alone(
@@ -54,7 +51,7 @@ def test_a_report_with_plots_is_made_of_several_results_alone(
     done = run("--report", str(found[0]), str(found[0]), "--output", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     [report] = tmp_path.glob("report-*.md")
-    [plot] = tmp_path.glob("report-*-waiting.png")
+    [plot] = tmp_path.glob("report-*-computing.png")
     text = report.read_text()
     assert plot.name in text
     assert "2, interleaved" in text
@@ -78,7 +75,7 @@ def test_targets_are_judged_by_the_median_of_the_ratios_within_rounds(
     laps.append(lap(0, "java", 1.0))  # a trial counts for nothing
     contenders = dict.fromkeys(("async", "java", "plain-tuned"), results["contenders"]["async"])
     file = tmp_path / "made.json"
-    made = {"laps": laps, "cases": {"noop": results["cases"]["sleep"]}, "contenders": contenders}
+    made = {"laps": laps, "cases": {"noop": results["cases"]["cpu"]}, "contenders": contenders}
     file.write_text(json.dumps(results | made))
     done = run("--report", str(file), "--output", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
