@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer
 from confluent_kafka import TopicPartition as ClientPartition
+from typer.testing import CliRunner, Result
 
 from pyrallel_consumer import EmbeddedBroker, MetricsConfig, PyrallelConsumer, WorkItem
+from pyrallel_consumer.cli import main
 from tests.integration.conftest import Produce
 from tests.integration.consuming import execution, kafka, new_group, until
 
@@ -23,10 +25,9 @@ COMMAND = Path(sys.executable).with_name("pyrallel-consumer")
 DEADLINE_SECONDS = 60.0
 
 
-def inspected(broker: EmbeddedBroker, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command's end and words."""
-    command = [str(COMMAND), "inspect", "--bootstrap-servers", broker.bootstrap_servers, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False)
+def inspected(broker: EmbeddedBroker, *arguments: str) -> Result:
+    """The command's end and words; in this process, where it has not to be loaded anew each time."""
+    return CliRunner().invoke(main, ["inspect", "--bootstrap-servers", broker.bootstrap_servers, *arguments])
 
 
 def inspected_at(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -44,8 +45,8 @@ def watched_at(url: str, looks: int) -> tuple[list[dict[str, Any]], int]:
         return told, process.wait(DEADLINE_SECONDS)
 
 
-def as_json(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    assert done.returncode == 0, done.stdout + done.stderr
+def as_json(done: Result) -> dict[str, Any]:
+    assert done.exit_code == 0, done.output
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
@@ -92,7 +93,7 @@ def test_metadata_of_somebody_else_is_named(
 
     done = inspected(embedded_broker, "--group", group, "--topic", topic)
 
-    assert done.returncode == 0
+    assert done.exit_code == 0
     assert f"commit metadata of {topic}[0] is ignored: it was not written by this library" in done.stdout
     assert "somebody else's" not in done.stdout
 
@@ -108,7 +109,7 @@ def test_a_group_or_a_topic_that_is_not_there_is_an_error(
 
     done = inspected(embedded_broker, "--group", "nobody", "--topic", topic)
 
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert sentence in done.stderr
     assert done.stdout == ""
 
