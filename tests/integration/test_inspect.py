@@ -20,6 +20,7 @@ from pyrallel_consumer import EmbeddedBroker, MetricsConfig, PyrallelConsumer, W
 from pyrallel_consumer.cli import main
 from tests.integration.conftest import Produce
 from tests.integration.consuming import execution, kafka, new_group, until
+from tests.unit.test_snapshot import changeable
 
 COMMAND = Path(sys.executable).with_name("pyrallel-consumer")
 DEADLINE_SECONDS = 60.0
@@ -135,6 +136,7 @@ async def test_a_running_consumer_tells_what_it_does_and_what_blocks_it(
         go_on.set()
 
     assert shown.returncode == 0, shown.stderr
+    assert changeable(consumer.get_runtime_snapshot()) == []
     assert f"group {group}, topic {topic}" in shown.stdout
     assert "1 of 1,000 in flight" in shown.stdout
     assert "the card number" not in shown.stdout
