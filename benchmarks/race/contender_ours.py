@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from race.lap_plan import LapPlan, read_plan
 from race.process_lap import ProcessLap, ProcessWorker
+from race.scraper import scrape
 from race.stopwatch import Stopwatch, leave, tell
 from race.tap import open_tap
 from race.workers import Reader, async_worker, blocking_worker
@@ -38,6 +39,8 @@ async def run(plan: LapPlan) -> dict[str, float]:
     config, execution = _settings(plan)
     consumer = PyrallelConsumer(config=config, execution_config=execution, worker=worker, topic=plan.topic)
     await consumer.start()
+    if consumer.metrics_address is not None:
+        scrape(consumer.metrics_address)
     if processes is not None:
         await processes.until_over(watch)
     while not (is_over.is_set() or watch.is_late()):

@@ -161,7 +161,7 @@ def _case_table(results: Results, case: str) -> Iterator[str]:
         against = "" if name == ours or beside is None or paced else f"{told(beside)}x"
         mean, p99 = (of(results, case, name, f"{latency}_{which}_ms") for which in ("mean", "p99"))
         extra = of(results, case, name, "delivery_to_start_p99_ms" if paced else CPU)
-        cells = [contender.title, told(rate, "", 0), against]
+        cells = [contender.title, "as sent" if paced else told(rate, "", 0), against]
         cells += [_short(mean), _short(p99), "" if name == "process" else _short(extra)]
         yield f"| {' | '.join(cells)} | {_note(results, case, name)} |"
     yield ""

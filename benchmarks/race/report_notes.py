@@ -26,6 +26,7 @@ HOW: Final = """## How it was measured
   first 2 s where that is better, for its load factor takes that long to grow.
   Its commits are asynchronous, its keys strings. `UNORDERED` and `PARTITION` promise less and are shown among the
   variants.
+- Metrics on: the endpoint is open and scraped once a second, by the measured process itself.
 - CPU per message is of the consumer's own process from the first delivery to the last completion.
 - Bare lanes: one asyncio task per key that sleeps for each of its messages, without Kafka.
 """.splitlines()

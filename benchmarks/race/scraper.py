@@ -1,0 +1,31 @@
+"""Reads ``/metrics`` once a second while a lap runs; in the measured process, so that all of its cost counts."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from typing import Final
+
+EVERY_SECONDS: Final = 1.0
+FIRST_SECONDS: Final = 0.3
+"""So early that a lap of a second is scraped, too."""
+TIMEOUT_SECONDS: Final = 5.0
+
+
+def scrape(address: tuple[str, int]) -> None:
+    """Begin; ends with the process."""
+    threading.Thread(target=_scrape, args=address, daemon=True, name="scraper").start()
+
+
+def _scrape(host: str, port: int) -> None:
+    pause, wait = threading.Event(), FIRST_SECONDS
+    while not pause.wait(wait):
+        client = http.client.HTTPConnection(host, port, timeout=TIMEOUT_SECONDS)
+        try:
+            client.request("GET", "/metrics")
+            client.getresponse().read()
+        except OSError:
+            return  # the consumer has stopped, and its endpoint with it
+        finally:
+            client.close()
+        wait = EVERY_SECONDS
