@@ -7,6 +7,7 @@ workers on each --workload. With --cases: the cases of the reference report. --p
 from __future__ import annotations
 
 import argparse
+import itertools
 import platform
 import shlex
 import signal
@@ -160,10 +161,11 @@ def _progress(console: Console, steps: int) -> Iterator[tuple[Callable[[str], No
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("starting", total=steps, completed=-1)
+        task = bar.add_task("starting", total=steps)
+        begun = itertools.count()
 
         def advance(title: str) -> None:
-            bar.update(task, advance=1, description=title)
+            bar.update(task, completed=next(begun), description=title)
 
         yield (lambda line: bar.console.print(line, highlight=False)), advance
 

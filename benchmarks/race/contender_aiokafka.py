@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from race.lap_plan import LapPlan, read_plan
+from race.loop_lap import on_loop
 from race.stopwatch import Stopwatch, leave, tell
 from race.workers import Reader, async_worker
 
@@ -67,10 +68,7 @@ def _deliver(watch: Stopwatch, runs: Iterable[list[Any]], mask: int) -> None:
 
 def main() -> None:
     plan = read_plan(sys.argv[1])
-    if plan.settings.get("is_uvloop"):
-        tell(importlib.import_module("uvloop").run(run(plan)))
-    else:
-        tell(asyncio.run(run(plan)))
+    tell(on_loop(plan, run(plan)))
     leave()
 
 

@@ -7,6 +7,7 @@ import sys
 from collections import defaultdict
 
 from race.lap_plan import LapPlan, read_plan
+from race.loop_lap import on_loop
 from race.stopwatch import Stopwatch, tell
 from race.traffic import Traffic
 
@@ -32,12 +33,7 @@ async def lanes(plan: LapPlan) -> dict[str, float]:
 
 def main() -> None:
     plan = read_plan(sys.argv[1])
-    if plan.settings.get("is_uvloop"):
-        import uvloop  # noqa: PLC0415 -- an extra
-
-        tell(uvloop.run(lanes(plan)))
-    else:
-        tell(asyncio.run(lanes(plan)))
+    tell(on_loop(plan, lanes(plan)))
 
 
 if __name__ == "__main__":

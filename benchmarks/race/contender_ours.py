@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Callable
 from typing import Any, Final
 
 from race.lap_plan import LapPlan, read_plan
+from race.loop_lap import on_loop, until_over
 from race.process_lap import ProcessLap, ProcessWorker
 from race.scraper import scrape
 from race.stopwatch import Stopwatch, leave, tell
 from race.tap import open_tap
 from race.workers import Reader, async_worker, blocking_worker
 
-LOOK_SECONDS: Final = 0.02
 READER: Final = Reader(lambda item: item.partition, lambda item: item.payload)
 
 
@@ -24,9 +23,6 @@ async def run(plan: LapPlan) -> dict[str, float]:
     open_tap(watch)
     from pyrallel_consumer import PyrallelConsumer  # noqa: PLC0415 -- after the tap was opened
 
-    loop = asyncio.get_running_loop()
-    is_over = asyncio.Event()
-    watch.when_over(lambda: loop.call_soon_threadsafe(is_over.set))
     mode = plan.settings.get("mode", "async")
     worker: Any
     finished: Callable[[], int]
@@ -43,11 +39,7 @@ async def run(plan: LapPlan) -> dict[str, float]:
         scrape(consumer.metrics_address)
     if processes is not None:
         await processes.until_over(watch)
-    while not (is_over.is_set() or watch.is_late()):
-        try:
-            await asyncio.wait_for(is_over.wait(), LOOK_SECONDS)
-        except TimeoutError:
-            continue
+    await until_over(watch)
     figures = watch.figures(finished())
     if watch.is_over:
         await consumer.stop()
@@ -74,12 +66,7 @@ def _settings(plan: LapPlan) -> tuple[Any, Any]:
 
 def main() -> None:
     plan = read_plan(sys.argv[1])
-    if plan.settings.get("is_uvloop"):
-        import uvloop  # noqa: PLC0415 -- an extra
-
-        tell(uvloop.run(run(plan)))
-    else:
-        tell(asyncio.run(run(plan)))
+    tell(on_loop(plan, run(plan)))
     leave()
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import logging
 import sys
 from typing import Any, Final
 
 from race.lap_plan import LapPlan, read_plan
+from race.loop_lap import on_loop, until_over
 from race.process_lap import ProcessLap, ProcessWorker
 from race.stopwatch import Stopwatch, leave, tell
 from race.tap import open_tap
 from race.workers import Reader, async_worker
 
 READER: Final = Reader(lambda item: item.tp.partition, lambda item: item.payload)
-LOOK_SECONDS: Final = 0.02
 
 
 async def run(plan: LapPlan) -> dict[str, float]:
@@ -23,8 +22,6 @@ async def run(plan: LapPlan) -> dict[str, float]:
     watch = Stopwatch(plan)
     open_tap(watch)
     logging.disable(logging.CRITICAL)
-    is_over = asyncio.Event()
-    watch.when_over(is_over.set)
     processes: ProcessLap | None = None
     worker: Any
     if plan.settings.get("mode") == "process":
@@ -38,11 +35,7 @@ async def run(plan: LapPlan) -> dict[str, float]:
     await consumer.start()
     if processes is not None:
         await processes.until_over(watch)
-    while not (is_over.is_set() or watch.is_late()):
-        try:
-            await asyncio.wait_for(is_over.wait(), LOOK_SECONDS)
-        except TimeoutError:
-            continue
+    await until_over(watch)
     return watch.figures(finished())
 
 
@@ -64,7 +57,8 @@ def _settings(plan: LapPlan) -> Any:
 
 
 def main() -> None:
-    tell(asyncio.run(run(read_plan(sys.argv[1]))))
+    plan = read_plan(sys.argv[1])
+    tell(on_loop(plan, run(plan)))
     leave()
 
 
