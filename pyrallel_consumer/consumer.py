@@ -292,6 +292,8 @@ class PyrallelConsumer:
         self._become("running")
         self._opened.set()
         logger.info("consuming %s as group %s", self._subscription, self.config.consumer_group)
+        if (address := parts.metrics_address) is not None:
+            logger.info("status page, metrics and health at http://%s:%d/", *address)
 
     async def _close(self) -> None:
         """Close in order, and once more as an abort where somebody cancels that."""

@@ -112,8 +112,12 @@ def broker() -> Iterator[EmbeddedBroker]:
 
 @pytest.mark.usefixtures("no_thread_is_left")
 async def test_metrics_and_health_are_served_from_start_to_stop(
-    embedded_broker: EmbeddedBroker, new_topic: Callable[[int], str], produce: Produce
+    embedded_broker: EmbeddedBroker,
+    new_topic: Callable[[int], str],
+    produce: Produce,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("INFO", "pyrallel_consumer")
     topic, group = new_topic(2), new_group()
     produce(topic, 100, partitions=2)
     config = kafka(embedded_broker.bootstrap_servers, group, metrics=metered())
@@ -121,6 +125,7 @@ async def test_metrics_and_health_are_served_from_start_to_stop(
     assert consumer.metrics_address is None
     async with consumer:
         address = consumer.metrics_address
+        assert f"status page, metrics and health at http://{config.metrics.host}:" in caplog.text
         await until(lambda: sum(each.committed_offset for each in consumer.get_runtime_snapshot().partitions) == 100)
         samples = scraped((await ask(consumer, "/metrics"))[1])
         for partition in ("0", "1"):
