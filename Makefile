@@ -7,6 +7,9 @@ PYTHON := .venv/bin/python
 SOURCES := pyrallel_consumer tests $(wildcard benchmarks examples docs)
 CORE_TESTS := $(wildcard tests/unit tests/contract tests/simulation)
 JOBS ?= auto
+# Tests that mostly wait, each process with an embedded broker of its own; and with a real one: a JVM each.
+WAITING_JOBS ?= 3
+KAFKA_JOBS ?= 2
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --custom-compile-command "make lock"
 
@@ -15,7 +18,7 @@ export UV_NO_CONFIG := 1
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs test test-core test-documents test-3.11 coverage lint format kafka bench simulate lock clean
+.PHONY: help demo docs test test-core test-documents test-3.11 wheel-test coverage lint format kafka bench simulate lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -27,13 +30,14 @@ docs: .venv/.synced ## Build the documents, with the reference made from the cod
 	@$(PYTHON) -m sphinx -W --keep-going --quiet --builder html docs build/docs
 	@echo "Open build/docs/index.html"
 
-test: .venv/.synced ## Run every test; unit, contract and simulation tests on Python 3.11 too
+test: .venv/.synced ## Run every test; unit, contract and simulation tests against the built wheel too
 	@$(MAKE) --no-print-directory test-core
-	$(PYTHON) -m pytest --cov --cov-append --cov-report= tests/integration tests/monitoring
+	$(PYTHON) -m pytest -n $(WAITING_JOBS) --dist loadgroup --cov --cov-append --cov-report= \
+		tests/integration tests/monitoring
 	@$(MAKE) --no-print-directory coverage
 	@$(MAKE) --no-print-directory test-documents
-	$(PYTHON) -m pytest tests/kafka
-	@$(MAKE) --no-print-directory test-3.11
+	$(PYTHON) -m pytest -n $(KAFKA_JOBS) --dist loadgroup tests/kafka
+	@$(MAKE) --no-print-directory wheel-test
 
 test-core: .venv/.synced ## Run unit, contract and simulation tests, in parallel (JOBS=2)
 	rm -f .coverage .coverage.*
@@ -52,6 +56,9 @@ test-3.11: .venv/.synced ## Run unit, contract and simulation tests on Python 3.
 	else \
 		echo "No Python 3.11 was found: the second run of unit, contract and simulation tests is left out."; \
 	fi
+
+wheel-test: .venv/.synced ## Build the wheel and test it: unit, contract, simulation; on Python 3.11 if one is found
+	@scripts/test-wheel $(UV) "$$(scripts/find-python 3.11 2>/dev/null || scripts/find-python)" $(JOBS)
 
 coverage: ## Report the last test run's coverage; the control plane must have every branch
 	@.venv/bin/coverage report

@@ -205,8 +205,9 @@ class PyrallelConsumer:
 
         Raises StateError before the consumer was started.
         """
+        snapshot = self.get_runtime_snapshot()
         poller = self._parts.poller.get_metrics()
-        return figures(self.get_runtime_snapshot(), poller) | poller
+        return figures(snapshot, poller) | poller
 
     @property
     def metrics_address(self) -> tuple[str, int] | None:

@@ -36,6 +36,7 @@ STOP_TIMEOUT_SECONDS = 20
 LOG_TAIL_LINES = 15
 # Below the range that Linux and others take outgoing connections from: a port stays free while the node restarts.
 PORTS = range(20_000, 30_000)
+PARTS = 8
 
 SETTINGS: dict[str, str] = {
     "process.roles": "broker,controller",
@@ -267,8 +268,10 @@ class KafkaNode:
 
 
 def _free_port() -> int:
+    # Tests that run side by side take ports of different parts: one's may be free only while its node restarts.
+    ports = PORTS[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % PARTS :: PARTS]
     while True:
-        port = random.SystemRandom().choice(PORTS)
+        port = random.SystemRandom().choice(ports)
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))

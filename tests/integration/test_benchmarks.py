@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("benchmarks")  # what all of them read is made once, in one process
+
 PROGRAM = Path(__file__).resolve().parents[2] / "benchmarks" / "overhead.py"
 CASES = ("noop", "metrics", "lanes", "many-lanes", "preludes", "idle", "waiting", "keys", "backlog", "memory", "large")
 

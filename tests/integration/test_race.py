@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("race")  # what most of them read is made once, in one process
+
 PROGRAM = Path(__file__).resolve().parents[2] / "benchmarks" / "run_parallel_benchmark.py"
 
 

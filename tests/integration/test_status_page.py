@@ -19,6 +19,8 @@ from tests.integration.conftest import Produce
 
 __all__ = ["browser"]
 
+pytestmark = pytest.mark.xdist_group("browser")  # one browser and one shop for all of them
+
 WIDE, NARROW = 1280, 390
 STATES = ("finished", "running", "queued", "failing")
 
