@@ -255,7 +255,7 @@ class ControlLoop:
         finished = self.channel.drain(CHUNK)
         manager = self.manager
         if self._stopwatch is not None:
-            self._stopwatch.succeeded(finished.successes, self._clock(), left=len(self.channel.successes))
+            self._stopwatch.succeeded(finished.successes, self._clock())
         manager.succeed(finished.successes)
         for failed in finished.failures:
             self._exhausted.take(failed)
@@ -323,15 +323,13 @@ class ControlLoop:
         self._exhausted.take_condemned()
         if not items:
             return False
-        submit, successes = self.engine.submit, self.channel.successes
-        reported = len(successes)
+        submit = self.engine.submit
         started_at = self._clock()
+        if self._stopwatch is not None:
+            self._stopwatch.submitted(items, started_at)
         for item in items:
             submit(item)
-        now = self._clock()
-        if self._stopwatch is not None:
-            self._stopwatch.submitted(items, started_at, now, successes[reported:])
-        if now - started_at > SLOW_CHUNK_SECONDS:
+        if self._clock() - started_at > SLOW_CHUNK_SECONDS:
             self._start_chunk = max(1, self._start_chunk // 2)
         else:
             self._start_chunk = min(CHUNK, self._start_chunk * 2)
