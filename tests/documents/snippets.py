@@ -51,7 +51,8 @@ class Snippet(NamedTuple):
 
 def documents() -> list[Path]:
     """Every document that is written by hand."""
-    return [ROOT / "README.md", ROOT / "README.ko.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    written = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+    return [page for page in written if "_generated" not in page.parts]
 
 
 def blocks(path: Path, language: str) -> list[Snippet]:
