@@ -74,10 +74,14 @@ class MetricsConfig(Settings):
     """Seconds without a poll, 1-86,400, after which ``/livez`` fails. Kafka puts a member out after 300 (default),
     ``max.poll.interval.ms``; below ``max_revoke_grace_ms`` a rebalance looks like death."""
 
-    partition_stuck_seconds: float = Field(120.0, ge=0.1, le=86_400, allow_inf_nan=False)
-    """Seconds, 0.1-86,400, after which ``/readyz`` fails for a partition whose blocking offset is older, or which is
-    paused with nothing finishing. Below the time that all attempts of a message may take (three of 30 s and the waits
-    between them unless told otherwise), slow messages look stuck."""
+    partition_stuck_seconds: float = Field(60.0, ge=0.1, le=86_400, allow_inf_nan=False)
+    """Seconds, 0.1-86,400, after which ``/readyz`` fails for a partition that is paused, whatever for, while none of
+    its messages has finished for so long. Below the time that one attempt takes, slow workers look stuck."""
+
+    partition_blocked_seconds: float = Field(120.0, ge=0.1, le=86_400, allow_inf_nan=False)
+    """Seconds, 0.1-86,400, after which ``/readyz`` fails for a partition whose blocking offset is older, though others
+    may go on. Below the time that all attempts of a message may take (three of 30 s and the waits between them unless
+    told otherwise), a message that fails looks like a stuck partition."""
 
     ready_without_partitions: bool = False
     """Whether ``/readyz`` passes while no partition is assigned. Off by default; on for members that stand by because
@@ -91,6 +95,7 @@ class MetricsConfig(Settings):
             loop_blocked_seconds=self.loop_blocked_seconds,
             poll_silent_seconds=self.poll_silent_seconds,
             partition_stuck_seconds=self.partition_stuck_seconds,
+            partition_blocked_seconds=self.partition_blocked_seconds,
             is_ready_without_partitions=self.ready_without_partitions,
         )
 

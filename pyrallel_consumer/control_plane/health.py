@@ -21,7 +21,8 @@ class HealthLimits:
 
     loop_blocked_seconds: float = 30.0
     poll_silent_seconds: float = 300.0
-    partition_stuck_seconds: float = 120.0
+    partition_stuck_seconds: float = 60.0
+    partition_blocked_seconds: float = 120.0
     is_ready_without_partitions: bool = False
 
 
@@ -78,14 +79,14 @@ def _unready(picture: RuntimeSnapshot, limits: HealthLimits) -> Iterator[Ailment
     if picture.is_circuit_open:
         yield Ailment("circuit_open", "too many messages failed for good; nothing is read until a probe succeeds")
     for partition in picture.partitions:
-        yield from _stuck(partition, is_held_back=picture.is_paused, limit_seconds=limits.partition_stuck_seconds)
+        yield from _stuck(partition, limits, is_held_back=picture.is_paused)
 
 
-def _stuck(partition: PartitionSnapshot, *, is_held_back: bool, limit_seconds: float) -> Iterator[Ailment]:
+def _stuck(partition: PartitionSnapshot, limits: HealthLimits, *, is_held_back: bool) -> Iterator[Ailment]:
     topic, number = partition.tp
-    if partition.blocking_seconds > limit_seconds:
+    if partition.blocking_seconds > limits.partition_blocked_seconds:
         detail = f"offset {partition.blocking_offset} has kept the commit back for {partition.blocking_seconds:.0f} s"
         yield Ailment("partition_blocked", detail, topic, number, partition.blocking_offset)
-    elif (is_held_back or partition.paused_for) and partition.stalled_seconds > limit_seconds:
+    elif (is_held_back or partition.paused_for) and partition.stalled_seconds > limits.partition_stuck_seconds:
         detail = f"paused, and nothing has finished for {partition.stalled_seconds:.0f} s"
         yield Ailment("partition_stuck", detail, topic, number, partition.blocking_offset)

@@ -305,7 +305,7 @@ async def test_one_partition_that_does_not_get_on_makes_the_consumer_unready_by_
         if item.tp == (topic, 1) and item.offset == 2:
             await let_go.wait()
 
-    config = kafka(embedded_broker.bootstrap_servers, group, metrics=metered(partition_stuck_seconds=0.2))
+    config = kafka(embedded_broker.bootstrap_servers, group, metrics=metered(partition_blocked_seconds=0.2))
     async with PyrallelConsumer(config, worker, topic, execution_config=execution()) as consumer:
         await until_reasons(consumer, ["partition_blocked"])
         _, document = await ask_json(consumer, "/readyz")
@@ -313,6 +313,25 @@ async def test_one_partition_that_does_not_get_on_makes_the_consumer_unready_by_
         assert (reason["topic"], reason["partition"], reason["offset"]) == (topic, 1, 2)
         assert await reasons(consumer, "/livez") == []
         let_go.set()
+        await until_reasons(consumer, [])
+
+
+async def test_a_partition_that_is_paused_with_nothing_finishing_is_stuck_until_it_is_resumed(
+    embedded_broker: EmbeddedBroker, new_topic: Callable[[int], str], produce: Produce
+) -> None:
+    topic, is_mended = new_topic(1), asyncio.Event()
+    produce(topic, 3)
+
+    async def worker(item: WorkItem) -> None:
+        if item.offset == 0 and not is_mended.is_set():
+            raise ValueError("invalid data")
+
+    config = kafka(embedded_broker.bootstrap_servers, new_group(), metrics=metered(partition_stuck_seconds=0.2))
+    pausing = execution(max_retries=1, on_exhausted="pause_partition")
+    async with PyrallelConsumer(config, worker, topic, execution_config=pausing) as consumer:
+        await until_reasons(consumer, ["partition_stuck"])
+        is_mended.set()
+        consumer.resume_partition((topic, 0))
         await until_reasons(consumer, [])
 
 

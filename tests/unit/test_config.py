@@ -52,7 +52,8 @@ SETTINGS: list[tuple[type[Settings], str, object, str, object]] = [
     (MetricsConfig, "host", "127.0.0.1", "0.0.0.0", "0.0.0.0"),  # noqa: S104 -- a value among others
     (MetricsConfig, "loop_blocked_seconds", 30.0, "2.5", 2.5),
     (MetricsConfig, "poll_silent_seconds", 300.0, "60", 60.0),
-    (MetricsConfig, "partition_stuck_seconds", 120.0, "0.5", 0.5),
+    (MetricsConfig, "partition_stuck_seconds", 60.0, "0.5", 0.5),
+    (MetricsConfig, "partition_blocked_seconds", 120.0, "0.5", 0.5),
     (MetricsConfig, "ready_without_partitions", False, "true", True),
     (ParallelConsumerConfig, "ordering_mode", OrderingMode.KEY_HASH, "Partition", OrderingMode.PARTITION),
     (ParallelConsumerConfig, "queue_max_messages", 5000, "17", 17),
@@ -98,6 +99,7 @@ RANGES: list[tuple[type[Settings], str, float, float]] = [
     (MetricsConfig, "loop_blocked_seconds", 0.1, 86_400),
     (MetricsConfig, "poll_silent_seconds", 1, 86_400),
     (MetricsConfig, "partition_stuck_seconds", 0.1, 86_400),
+    (MetricsConfig, "partition_blocked_seconds", 0.1, 86_400),
     (ParallelConsumerConfig, "queue_max_messages", 1, 10_000_000),
     (ParallelConsumerConfig, "queue_max_bytes", 1, 1 << 40),
     (ParallelConsumerConfig, "poll_batch_size", 1, 100_000),

@@ -8,7 +8,7 @@ from typing import Any
 from pyrallel_consumer.control_plane.health import HealthLimits, SignsOfLife
 from pyrallel_consumer.dto import PartitionSnapshot, RuntimeSnapshot, TopicPartition
 
-LIMITS = HealthLimits(loop_blocked_seconds=30, poll_silent_seconds=300, partition_stuck_seconds=120)
+LIMITS = HealthLimits(loop_blocked_seconds=30, poll_silent_seconds=300, partition_stuck_seconds=60)
 WELL = SignsOfLife(loop_age_seconds=0.05, poll_age_seconds=0.05, is_poll_thread_alive=True)
 
 

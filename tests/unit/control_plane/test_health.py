@@ -67,11 +67,11 @@ def test_dead_letters_that_are_refused_and_an_open_circuit_are_reasons() -> None
     [
         ({"blocking_seconds": 120.1}, False, ["partition_blocked"]),
         ({"blocking_seconds": 120.0}, False, []),
-        ({"blocking_seconds": 120.1, "stalled_seconds": 120.1}, True, ["partition_blocked"]),
-        ({"stalled_seconds": 120.1}, True, ["partition_stuck"]),
-        ({"stalled_seconds": 120.0}, True, []),
-        ({"stalled_seconds": 120.1, "paused_for": ("exhausted",)}, False, ["partition_stuck"]),
-        ({"stalled_seconds": 120.1}, False, []),
+        ({"blocking_seconds": 120.1, "stalled_seconds": 60.1}, True, ["partition_blocked"]),
+        ({"blocking_seconds": 90.0, "stalled_seconds": 60.1}, True, ["partition_stuck"]),
+        ({"stalled_seconds": 60.0}, True, []),
+        ({"stalled_seconds": 60.1, "paused_for": ("exhausted",)}, False, ["partition_stuck"]),
+        ({"stalled_seconds": 60.1}, False, []),
         ({"paused_for": ("user",)}, False, []),
     ],
 )
