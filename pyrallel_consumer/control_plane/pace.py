@@ -12,14 +12,20 @@ from typing import Final
 AT_EASE_SECONDS: Final = 2.0
 """A backlog that is worked off in so long is none."""
 AT_EASE_MESSAGES: Final = 100
+STILL_SECONDS: Final = 5.0
+"""From a shorter look nobody can say that nothing finishes."""
 NOTABLE_PART: Final = 0.05
 """A backlog that moved by less than this part of itself has not moved."""
 
 
 class Trend(StrEnum):
-    """``idle``: nothing came and nothing is left. ``steady``: there is a backlog, and it does not move."""
+    """``idle``: nothing came and nothing is left. ``stands_still``: something is left, and nothing finishes.
+
+    ``steady``: there is a backlog, and it does not move.
+    """
 
     IDLE = "idle"
+    STANDS_STILL = "stands_still"
     KEEPS_UP = "keeps_up"
     CATCHES_UP = "catches_up"
     STEADY = "steady"
@@ -37,6 +43,8 @@ class Pace:
 
 def pace(backlog: int, backlog_before: int, seconds: float, finished_per_second: float) -> Pace:
     """Judge a backlog that was ``backlog_before`` so many ``seconds`` ago, and the rate at which messages finish."""
+    if backlog and not finished_per_second and seconds >= STILL_SECONDS:
+        return Pace(Trend.STANDS_STILL)
     if backlog <= max(AT_EASE_MESSAGES, finished_per_second * AT_EASE_SECONDS):
         return Pace(Trend.KEEPS_UP if backlog or finished_per_second else Trend.IDLE)
     if seconds <= 0 or abs(backlog - backlog_before) <= NOTABLE_PART * backlog:

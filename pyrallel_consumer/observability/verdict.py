@@ -44,16 +44,18 @@ def verdict(
     """What an operator is to read first."""
     ill = [(Level.BAD, _sentence(each.detail, each.topic, each.partition)) for each in ailments(picture, signs, limits)]
     named = {(each.topic, each.partition) for each in ailments(picture, signs, limits)}
-    level, headline = _pace_of(moments)
-    notes = [(Level.LOOK, text) for text in _notes(picture, moments, now, named)]
+    age_seconds = now - picture.taken_at
+    if age_seconds > STALE_SECONDS and picture.state != "closed":
+        level, headline = Level.LOOK, f"Nobody knows: the event loop has not turned for {duration(age_seconds)}."
+    else:
+        level, headline = _pace_of(moments) if moments else (Level.OK, "Just started.")
+    notes = [(Level.LOOK, text) for text in _notes(picture, moments, named)]
     if ill:
         return Verdict(Level.BAD, f"Needs attention. {headline}", (*ill, *notes))
     return Verdict(Level.LOOK if notes else level, headline, tuple(notes))
 
 
 def _pace_of(moments: Sequence[Moment]) -> tuple[Level, str]:
-    if not moments:
-        return Level.OK, "Just started."
     last = moments[-1]
     before = next(each for each in moments if each.at >= last.at - TREND_SECONDS)
     recent = [each.finished_per_second for each in moments if each.at >= last.at - RATE_SECONDS]
@@ -62,6 +64,9 @@ def _pace_of(moments: Sequence[Moment]) -> tuple[Level, str]:
     match found.trend:
         case Trend.IDLE:
             return Level.OK, "Idle: nothing comes in, and nothing is left to do."
+        case Trend.STANDS_STILL:
+            left = _count(last.backlog, "message")
+            return Level.LOOK, f"Stands still: {left} left, and none has finished in the last {RATE_SECONDS:.0f} s."
         case Trend.KEEPS_UP:
             return Level.OK, "Keeps up."
         case Trend.CATCHES_UP:
@@ -73,10 +78,8 @@ def _pace_of(moments: Sequence[Moment]) -> tuple[Level, str]:
 
 
 def _notes(
-    picture: RuntimeSnapshot, moments: Sequence[Moment], now: float, named: set[tuple[str | None, int | None]]
+    picture: RuntimeSnapshot, moments: Sequence[Moment], named: set[tuple[str | None, int | None]]
 ) -> Iterator[str]:
-    if now - picture.taken_at > STALE_SECONDS and picture.state != "closed":
-        yield f"This picture is {duration(now - picture.taken_at)} old: the event loop has not turned since."
     yield from _blocked(picture, named)
     yield from _flow(picture, moments)
     yield from _failures(picture)

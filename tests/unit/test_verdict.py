@@ -33,6 +33,7 @@ def judged(
         ([], Level.OK, "Just started."),
         (moments(0, 0, rate=0.0), Level.OK, "Idle: nothing comes in, and nothing is left to do."),
         (moments(90, 80), Level.OK, "Keeps up."),
+        (moments(1, 1, rate=0.0), Level.LOOK, "Stands still: 1 message left, and none has finished in the last 10 s."),
         (moments(*[9000] * 20), Level.LOOK, "Keeps its distance: 9,000 messages behind, no more and no fewer."),
         (moments(9000, 8000, 7000), Level.OK, "Catches up: about 70 s to go."),
         (moments(7000, 8000, 9000), Level.LOOK, "Falls behind: what is left to do grows by 100 messages a second."),
@@ -103,10 +104,17 @@ def test_what_makes_the_consumer_unready_comes_first_and_is_said_once() -> None:
 
 
 def test_a_picture_that_is_old_says_so() -> None:
-    found = judged(picture(), now=40.0, signs=SignsOfLife(40.0, 0.0, is_poll_thread_alive=True))
-    assert found.reasons == (
-        (Level.BAD, "The event loop has not turned for 40.0 s."),
-        (Level.LOOK, "This picture is 40 s old: the event loop has not turned since."),
+    blocked = SignsOfLife(40.0, 0.0, is_poll_thread_alive=True)
+    assert judged(picture(), moments(0, 0), now=4.0) == Verdict(
+        Level.LOOK, "Nobody knows: the event loop has not turned for 4.0 s.", ()
+    )
+    assert judged(picture(), moments(0, 0), now=40.0, signs=blocked) == Verdict(
+        Level.BAD,
+        "Needs attention. Nobody knows: the event loop has not turned for 40 s.",
+        ((Level.BAD, "The event loop has not turned for 40.0 s."),),
+    )
+    assert judged(picture(state="closed"), moments(0, 0, rate=0.0), now=4.0).headline == (
+        "Needs attention. Idle: nothing comes in, and nothing is left to do."
     )
 
 

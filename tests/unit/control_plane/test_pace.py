@@ -12,7 +12,10 @@ from pyrallel_consumer.control_plane.pace import Pace, Trend, pace
     [
         (0, 0, 60.0, 0.0, Pace(Trend.IDLE)),
         (0, 500, 60.0, 10.0, Pace(Trend.KEEPS_UP)),
-        (100, 0, 60.0, 0.0, Pace(Trend.KEEPS_UP)),
+        (100, 0, 4.0, 0.0, Pace(Trend.KEEPS_UP)),
+        (1, 0, 5.0, 0.0, Pace(Trend.STANDS_STILL)),
+        (9_000, 1_000, 60.0, 0.0, Pace(Trend.STANDS_STILL)),
+        (100, 0, 60.0, 0.1, Pace(Trend.KEEPS_UP)),
         (20_000, 0, 60.0, 10_000.0, Pace(Trend.KEEPS_UP)),
         (20_001, 19_900, 60.0, 10_000.0, Pace(Trend.STEADY)),
         (5_000, 1_000, 0.0, 10.0, Pace(Trend.STEADY)),
