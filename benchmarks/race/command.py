@@ -110,6 +110,8 @@ def _cases(arguments: argparse.Namespace) -> list[Case]:
     cases = [CASES[name] for name in names]
     if arguments.quick:
         cases = [quick(case) for case in cases]
+    if arguments.skip_reset:  # what comes at a pace needs a new topic each time
+        cases = [case for case in cases if case.pace is None]
     return cases
 
 

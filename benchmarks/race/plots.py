@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,8 @@ from race.verdicts import RATE, of
 COLOURS: Final = {"ours": "#1f6fb4", "yardstick": "#9a9a9a", "peer": "#d98032"}
 PANEL_INCHES: Final = (5.6, 2.9)
 ROOM_FOR_LABELS: Final = 2.6
+TITLE_LETTERS: Final = 62
+LEGEND: Final = "blue: this library, grey: yardsticks, orange: others; median of the rounds, lowest to highest"
 
 
 def plot_rates(results: Results, cases: Sequence[str], title: str, file: Path) -> bool:
@@ -45,7 +48,7 @@ def _plot(
     drawing, panels = plt.subplots(
         rows, columns, figsize=(width * columns, height * rows), squeeze=False, layout="constrained"
     )
-    drawing.suptitle(title, fontsize=13)
+    drawing.suptitle(f"{title}\n{LEGEND}", fontsize=10)
     for number, panel in enumerate(panels.flat):
         if number < len(shown):
             _panel(results, shown[number], figure, unit=unit, panel=panel, digits=digits)
@@ -68,19 +71,14 @@ def _panel(results: Results, case: str, figure: str, *, unit: str, panel: Axes, 
         panel.axhline(place, color="#e4e4e4", linewidth=1, zorder=0)
         reach = [[found.median - found.lowest], [found.highest - found.median]]
         panel.errorbar(found.median, place, xerr=reach, fmt="o", color=colour, markersize=7, elinewidth=2, capsize=3)
-        panel.annotate(
-            f"{found.median:,.{digits}f}",
-            (found.highest, place),
-            xytext=(4, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8,
-        )
+        told, place_of_it = f"{found.median:,.{digits}f}", (found.highest, place)
+        panel.annotate(told, place_of_it, xytext=(8, 0), textcoords="offset points", va="center", fontsize=8)
     panel.set_xscale("log")
     panel.set_yticks(range(len(bars)), [title for title, _, _ in bars])
     panel.set_ylim(-0.6, len(bars) - 0.4)
     panel.set_xlim(min(medians) / ROOM_FOR_LABELS, max(found.highest for _, _, found in bars) * ROOM_FOR_LABELS * 2)
-    panel.set_title(f"{case}: {results.cases[case]['question']}", fontsize=9, loc="left")
+    question = textwrap.fill(f"{case}: {results.cases[case]['question']}", TITLE_LETTERS)
+    panel.set_title(question, fontsize=9, loc="left")
     panel.set_xlabel(unit, fontsize=8)
     panel.tick_params(labelsize=8)
     panel.spines[["top", "right"]].set_visible(False)

@@ -23,7 +23,7 @@ class Track:
 
     def __init__(self, broker: BenchmarkBroker, *, is_reset: bool, say: Callable[[str], None]) -> None:
         self.broker = broker
-        self._is_reset = is_reset
+        self.is_reset = is_reset
         self._say = say
         self._run = uuid.uuid4().hex[:8]
         self._filled: dict[str, str] = {}
@@ -54,12 +54,12 @@ class Track:
 
     def forget_group(self, group: str) -> None:
         """Delete a group that has ended its lap, where the broker can."""
-        if self._is_reset:
+        if self.is_reset:
             self.broker.forget_group(group)
 
     def forget_topic(self, topic: str) -> None:
         """Delete a topic that no lap needs any more."""
-        if self._is_reset and topic in self._used:
+        if self.is_reset and topic in self._used:
             self._used.remove(topic)
             self._filled = {name: there for name, there in self._filled.items() if there != topic}
             self.broker.forget(topic)
@@ -70,7 +70,7 @@ class Track:
 
     def _made(self, name: str, partitions: int) -> str:
         topic = f"{PREFIX}-{name}"
-        if self._is_reset:
+        if self.is_reset:
             self.broker.reset(topic, partitions)
             self._used.append(topic)
         return topic
