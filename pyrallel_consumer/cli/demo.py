@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 import signal
@@ -70,6 +69,8 @@ def _run(plan: DemoPlan, *, as_json: bool) -> int:
 
     try:
         _check_settings(plan.bootstrap_servers)
+        import asyncio
+
         from rich.console import Console
 
         from pyrallel_consumer.cli.demo_display import display_for

@@ -100,6 +100,19 @@ def test_errors_and_values_need_neither_the_client_nor_pydantic() -> None:
     assert loaded.isdisjoint(HEAVY_MODULES)
 
 
+def test_the_consumer_itself_needs_no_server_no_terminal_and_no_extra() -> None:
+    loaded = modules_after("from pyrallel_consumer import ExecutionConfig, KafkaConfig, PyrallelConsumer")
+
+    assert loaded.isdisjoint({"prometheus_client", "waitress", "rich", "typer", "click"})
+    assert loaded.isdisjoint({"opentelemetry", "uvloop", "watchfiles", "psutil", "matplotlib"})
+
+
+def test_the_command_line_answers_before_anything_heavy_is_loaded() -> None:
+    loaded = modules_after("from pyrallel_consumer.cli import main")
+
+    assert loaded.isdisjoint({"confluent_kafka", "pydantic", "pydantic_settings", "prometheus_client", "asyncio"})
+
+
 def test_star_import_brings_all_public_names() -> None:
     namespace: dict[str, object] = {}
     exec("from pyrallel_consumer import *", namespace)  # noqa: S102 -- what a user may write
