@@ -15,7 +15,7 @@ from pyrallel_consumer.dto import DlqPayloadMode, TopicPartition
 from pyrallel_consumer.errors import MessageExhaustedError
 from tests.simulation.group import Group
 from tests.simulation.letter_producer import POLICY, VirtualLetterProducer
-from tests.simulation.oracles import circuits, flow, rebalances
+from tests.simulation.oracles import circuits, figures, flow, rebalances
 from tests.simulation.poll_side import PollSide
 from tests.simulation.scene import Scene
 from tests.simulation.virtual_engine import VirtualEngine
@@ -38,6 +38,7 @@ class VirtualConsumer:
         self._scene = scene
         self._deadline = 0.0
         self._starved_ticks = 0
+        self._began_at = scene.clock.now
         self._is_open = False
         self._taken_before = 0
         self._hogging_ticks: dict[TopicPartition, int] = {}
@@ -166,6 +167,7 @@ class VirtualConsumer:
             rebalances.rule_7_waits_only_for_work_and_letters(self._control.is_rebalancing, unfinished)
 
     def _after_review(self, now: float) -> None:
+        self._judge_figures(now)
         taken = self.manager.taken
         is_open = self.manager.circuit.is_open
         is_starved = (
@@ -185,3 +187,11 @@ class VirtualConsumer:
             is_paused = "share" in self.manager.pause_reasons(tp)
             self._hogging_ticks[tp] = self._hogging_ticks.get(tp, 0) + 1 if is_hogging and not is_paused else 0
             flow.rule_20_one_partition_leaves_room(tp, self._hogging_ticks[tp])
+
+    def _judge_figures(self, now: float) -> None:
+        manager = self.manager
+        manager.observe_slowness(now, free_slots=self.engine.capacity())
+        for work in manager:
+            figures.a_moment_has_one_cause(work, now - self._began_at)
+            if manager.policy.poison is None:  # Messages of poisoned keys end untried.
+                figures.rule_14_what_ended_was_timed_once(work, manager.fenced_completions)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from pyrallel_consumer.control_plane.commit_encoder import encode
 from pyrallel_consumer.control_plane.events import Assigned, CommitSnapshot, OffsetWentBack, PositionAdvanced
+from pyrallel_consumer.control_plane.latency import Stopwatch
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import Message, OnExhausted, RebalanceStateStrategy, TopicPartition, WorkItem
 from tests.simulation.oracles import circuits, flow, offsets, rebalances, work
@@ -22,7 +23,7 @@ class WatchedManager(WorkManager):
     """``shadows`` by partition; what the broker said is told to ``answered`` and ``acknowledged``."""
 
     def __init__(self, scene: Scene, consumer: str) -> None:
-        super().__init__(scene.scenario.work)
+        super().__init__(scene.scenario.work, Stopwatch())
         self.shadows: dict[TopicPartition, Shadow] = {}
         self.answered: dict[int, CommitSnapshot] = {}
         self.open_items: dict[int, WorkItem] = {}

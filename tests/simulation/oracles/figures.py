@@ -1,0 +1,24 @@
+"""What operators see adds up: what ended was timed once, and a moment has one cause of slowness at most."""
+
+from __future__ import annotations
+
+from pyrallel_consumer.control_plane.partition_work import PartitionWork
+from tests.simulation.oracles.verdict import RuleBroken
+
+ROUNDING_SECONDS = 1e-6
+
+
+def rule_14_what_ended_was_timed_once(work: PartitionWork, fenced: int) -> None:
+    """What ended after its offset had come again (``fenced``, of all partitions) may be timed, and counts nowhere."""
+    assert work.latency is not None
+    timed = sum(work.latency.taken().counts)
+    ended = work.finished - work.settled + work.failed
+    if not ended <= timed <= ended + fenced:
+        raise RuleBroken("14", f"{ended} messages of {work.tp} ended, {timed} were timed, {fenced} were fenced off")
+
+
+def a_moment_has_one_cause(work: PartitionWork, elapsed_seconds: float) -> None:
+    """Of the three causes together there are no more seconds than have gone by since the consumer began."""
+    seconds = sum(work.slowness.seconds.values())
+    if seconds > elapsed_seconds + ROUNDING_SECONDS:
+        raise RuleBroken("slowness", f"{work.tp} was slow for {seconds} of {elapsed_seconds} s")
