@@ -1,4 +1,4 @@
-"""aiokafka: ``getmany``, and for each partition's run a task of its own.
+"""aiokafka: ``getmany``; where there is work, in a task of its own for each partition.
 
 Order is kept by partition. Offsets are committed by the client, every 5 s as it does by default.
 """
@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import importlib
 import sys
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeAlias
 
 from race.lap_plan import LapPlan, read_plan
 from race.loop_lap import on_loop
@@ -18,8 +18,13 @@ from race.workers import Reader, async_worker
 
 READER: Final = Reader(lambda record: record.partition, lambda record: record.value)
 WAIT_MS: Final = 50
+ASSIGNED_LOOK_SECONDS: Final = 0.02
+BATCH_OF_ONE: Final = 100
 BATCH: Final = 1000
 """As the others read; without a limit all that is there counts as one delivery."""
+
+
+Worker: TypeAlias = Callable[[Any], Awaitable[None]]
 
 
 async def run(plan: LapPlan) -> dict[str, float]:
@@ -34,36 +39,46 @@ async def run(plan: LapPlan) -> dict[str, float]:
         auto_offset_reset="earliest",
         **plan.settings["client"],
     )
-    is_noop = plan.work == "noop"
-
-    async def in_order(records: list[Any]) -> None:
-        for record in records:
-            await worker(record)
-            if not is_noop and watch.is_late():
-                return
-
     await client.start()
-    while not (watch.is_over or watch.is_late()):
-        by_partition = await client.getmany(timeout_ms=WAIT_MS, max_records=BATCH)
-        if by_partition:
-            _deliver(watch, by_partition.values(), plan.sample_mask)
-            if is_noop:
-                for records in by_partition.values():
-                    await in_order(records)
-            else:
-                await asyncio.gather(*map(in_order, by_partition.values()))
+    if plan.work == "noop":
+        await _all_in_turn(client, plan, watch, worker)
+    else:
+        while not (client.assignment() or watch.is_late()):
+            await asyncio.sleep(ASSIGNED_LOOK_SECONDS)
+        await asyncio.gather(*(_one_partition(client, place, plan, watch, worker) for place in client.assignment()))
     figures = watch.figures(finished())
     if watch.is_over:
         await client.stop()
     return figures
 
 
-def _deliver(watch: Stopwatch, runs: Iterable[list[Any]], mask: int) -> None:
-    watch.begin()
-    for records in runs:
+async def _all_in_turn(client: Any, plan: LapPlan, watch: Stopwatch, worker: Worker) -> None:
+    while not (watch.is_over or watch.is_late()):
+        by_partition = await client.getmany(timeout_ms=WAIT_MS, max_records=BATCH)
+        for records in by_partition.values():
+            _deliver(watch, records, plan.sample_mask)
+        for records in by_partition.values():
+            for record in records:
+                await worker(record)
+
+
+async def _one_partition(client: Any, place: Any, plan: LapPlan, watch: Stopwatch, worker: Worker) -> None:
+    while not (watch.is_over or watch.is_late()):
+        found = await client.getmany(place, timeout_ms=WAIT_MS, max_records=BATCH_OF_ONE)
+        records = found.get(place, [])
+        _deliver(watch, records, plan.sample_mask)
         for record in records:
-            if not record.offset & mask:
-                watch.deliver_place((record.partition, record.offset))
+            await worker(record)
+            if watch.is_late():
+                return
+
+
+def _deliver(watch: Stopwatch, records: list[Any], mask: int) -> None:
+    if records:
+        watch.begin()
+    for record in records:
+        if not record.offset & mask:
+            watch.deliver_place((record.partition, record.offset))
 
 
 def main() -> None:

@@ -108,7 +108,7 @@ def _plain(client: Settings, *, is_tuned: bool) -> Callable[[Case], Sequence[Var
 
 
 def _aiokafka(_: Case) -> Sequence[Variant]:
-    return [Variant("getmany, one task per partition's run, client's defaults", {"client": {}})]
+    return [Variant("getmany, one task per partition, client's defaults", {"client": {}})]
 
 
 def _pypi(case: Case) -> Sequence[Variant]:

@@ -19,7 +19,7 @@ HOW: Final = """## How it was measured
 - The plain loops: `poll` and the client's defaults, as most programs have it; and tuned with this library's own client
   settings, `consume(1000)`, nothing committed. The tuned one does no more than read: nobody can be faster with this
   client.
-- aiokafka: `getmany` and a task for each partition's run. It keeps order by partition.
+- aiokafka: `getmany`; where there is work, in a task of its own for each partition. It keeps order by partition.
 - PyPI's pyrallel-consumer 1.0.0 and Java's parallel consumer run in their best variant (below); the capacity of their
   tuning (threads, shards) goes up to the number of keys. Java has one virtual machine for all laps, warmed up by laps
   until one is no faster than those before. Its laps last longer (up to 6 s), and a long one is rated without its
