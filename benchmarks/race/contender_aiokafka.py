@@ -19,11 +19,9 @@ from race.workers import Reader, async_worker
 READER: Final = Reader(lambda record: record.partition, lambda record: record.value)
 WAIT_MS: Final = 50
 ASSIGNED_LOOK_SECONDS: Final = 0.02
-BATCH_OF_ONE: Final = 100
 BATCH: Final = 1000
 """As the others read; without a limit all that is there counts as one delivery."""
-
-
+BATCH_OF_ONE: Final = 100
 Worker: TypeAlias = Callable[[Any], Awaitable[None]]
 
 
@@ -43,7 +41,7 @@ async def run(plan: LapPlan) -> dict[str, float]:
     if plan.work == "noop":
         await _all_in_turn(client, plan, watch, worker)
     else:
-        while not (client.assignment() or watch.is_late()):
+        while not (client.assignment() or watch.is_late()):  # noqa: ASYNC110 -- the client tells nobody
             await asyncio.sleep(ASSIGNED_LOOK_SECONDS)
         await asyncio.gather(*(_one_partition(client, place, plan, watch, worker) for place in client.assignment()))
     figures = watch.figures(finished())
