@@ -6,16 +6,16 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Final, Self, TypeVar
 
 from pyrallel_consumer.config import KafkaConfig
 from pyrallel_consumer.consumer import PyrallelConsumer
 from pyrallel_consumer.control_plane.burst import Burst, BurstState
-from pyrallel_consumer.control_plane.subscription import parse_topic
+from pyrallel_consumer.control_plane.subscription import Subscription, parse_topic
 from pyrallel_consumer.dto import RuntimeSnapshot, TopicPartition
-from pyrallel_consumer.errors import BrokerError, StateError
+from pyrallel_consumer.errors import BrokerError, StateError, UnknownTopicError
 from pyrallel_consumer.ingress.group_reader import GroupReader
 
 T = TypeVar("T")
@@ -26,6 +26,8 @@ LOOK_SECONDS: Final = 0.1
 ASK_SECONDS: Final = 1.0
 """Between two questions to the broker about what others of the group have done."""
 TELL_SECONDS: Final = 10.0
+UNKNOWN_FOR_SECONDS: Final = 1.0
+"""A topic that was just created is unknown to some brokers for a moment."""
 
 
 class BurstWatch:
@@ -116,14 +118,27 @@ class BurstWatch:
 def _looked_at(config: KafkaConfig, topic: str | list[str]) -> Burst:
     subscription = parse_topic(topic, config.dlq_topic_suffix if config.dlq_enabled else None)
     with GroupReader(config, config.consumer_group) as reader:
-        known = reader.topics()
-        # A topic that does not exist is for the consumer to refuse.
-        wanted = [name for name in subscription.matching(known) if name in known]
+        known = _known(reader, subscription, ",".join(config.bootstrap_servers))
+        wanted = subscription.matching(known)
         tps = [TopicPartition(name, number) for name in wanted for number in range(known[name])]
         burst = Burst({tp: reader.ends(tp) for tp in tps})
         for tp in tuple(burst.left):
             burst.committed(tp, reader.noted(tp).offset or 0)
     return burst
+
+
+def _known(reader: GroupReader, subscription: Subscription, servers: str) -> Mapping[str, int]:
+    """The topics there are, once all are there that were named; raises UnknownTopicError where one stays away."""
+    deadline = time.monotonic() + UNKNOWN_FOR_SECONDS
+    while True:
+        known = reader.topics()
+        missing = next((name for name in subscription.names if name not in known), None)
+        if missing is None:
+            return known
+        if time.monotonic() >= deadline:
+            sentence = f"topic {missing!r} does not exist at {servers}: create it, or mend its name"
+            raise UnknownTopicError(sentence, code="UNKNOWN_TOPIC_OR_PART")
+        time.sleep(LOOK_SECONDS)
 
 
 def _asked(config: KafkaConfig, tps: tuple[TopicPartition, ...]) -> list[tuple[TopicPartition, tuple[int, int], int]]:

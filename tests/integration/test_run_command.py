@@ -347,8 +347,9 @@ class TestCheck:
         assert "--mode thread or --mode process" in done.stdout
 
 
-def test_a_topic_that_is_not_there_is_exit_code_1_and_one_sentence(runs: Runs) -> None:
-    done = runs.done("app:handle", "--topic", "nowhere")
+@pytest.mark.parametrize("burst", ["--burst", "--no-burst"])
+def test_a_topic_that_is_not_there_is_exit_code_1_and_one_sentence(runs: Runs, burst: str) -> None:
+    done = runs.done("app:handle", "--topic", "nowhere", burst)
 
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("Error: topic 'nowhere' does not exist")
