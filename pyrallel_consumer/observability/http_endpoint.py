@@ -133,8 +133,8 @@ def _cannot_bind(host: str, port: int, error: OSError) -> str:
     match error.errno:
         case errno.EADDRINUSE:
             return (
-                f"metrics.port {port} (METRICS_PORT) on {host} is taken by another program: choose another one, or 0 "
-                "for any that is free; consumers of one process share a port by themselves"
+                f"metrics.port {port} (METRICS_PORT) on {host} is taken: choose another one, or 0 for any that is "
+                "free; consumers of one process share a port by themselves where they name the same metrics.host"
             )
         case errno.EACCES:
             return f"metrics.port {port} (METRICS_PORT) on {host} needs privileges: choose one from 1024 on"

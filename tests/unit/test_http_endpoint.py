@@ -128,7 +128,7 @@ def refusing(number: int) -> Callable[..., None]:
 @pytest.mark.parametrize(
     ("number", "said"),
     [
-        (errno.EADDRINUSE, r"metrics\.port 9091 \(METRICS_PORT\) on 127\.0\.0\.1 is taken by another program"),
+        (errno.EADDRINUSE, r"metrics\.port 9091 \(METRICS_PORT\) on 127\.0\.0\.1 is taken: choose another one"),
         (errno.EACCES, r"metrics\.port 9091 \(METRICS_PORT\) on 127\.0\.0\.1 needs privileges"),
         (errno.EADDRNOTAVAIL, r"metrics\.host '127\.0\.0\.1' and metrics\.port 9091 .*: it says why"),
     ],
