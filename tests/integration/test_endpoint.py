@@ -177,10 +177,10 @@ async def test_what_is_scraped_is_what_get_metrics_says(broker: EmbeddedBroker) 
             consumer.get_metrics,
         )
         deadline = time.monotonic() + LONGEST_ANSWER_SECONDS
-        while True:  # Numbers move on: seconds that a partition starves are seldom the same twice.
+        while True:  # Numbers move on: the page is that of a picture before or after it.
             before = expected(consumer.get_metrics())
             page = scraped((await ask(consumer, "/metrics"))[1])
-            if before == page == expected(consumer.get_metrics()):
+            if page in (before, expected(consumer.get_metrics())):
                 break
             assert time.monotonic() < deadline, {key: (before.get(key), page.get(key)) for key in before | page}
         metrics = consumer.get_metrics()
