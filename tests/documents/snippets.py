@@ -94,7 +94,7 @@ def run_program(snippet: Snippet, folder: Path) -> int:
         ScratchTopic(config, "orders", 4).append(map(order, range(ORDERS)))
         ran = subprocess.run(
             [sys.executable, "-W", "error", path],
-            env=_environment(
+            env=environment_without_settings(
                 KAFKA_BOOTSTRAP_SERVERS=broker.bootstrap_servers,
                 KAFKA_LIBRDKAFKA='{"group.protocol": "consumer"}',
                 PYTHONPATH=str(ENDING),
@@ -110,7 +110,8 @@ def run_program(snippet: Snippet, folder: Path) -> int:
     return int(report.read_text("ascii")) if report.exists() else 0
 
 
-def _environment(**added: str) -> dict[str, str]:
+def environment_without_settings(**added: str) -> dict[str, str]:
+    """This process's environment less whatever configures the library, as a user's is at first."""
     ours = ("KAFKA_", "EXECUTION_", "PARALLEL_CONSUMER_", "METRICS_", "COV_")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | added
 

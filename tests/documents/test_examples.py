@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ast
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.documents.snippets import ROOT, environment_without_settings
+
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 MOST_SECONDS = 240  # a bound for hangs: each takes a few seconds on an idle machine
 
@@ -21,15 +21,9 @@ def test_there_are_examples() -> None:
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_the_example_runs_as_it_is_and_its_verdict_holds(example: Path, tmp_path: Path) -> None:
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("KAFKA_", "EXECUTION_", "PARALLEL_CONSUMER_", "METRICS_", "COV_"))
-    }
-
     ran = subprocess.run(
         [sys.executable, "-W", "error", example],
-        env=environment,
+        env=environment_without_settings(),
         cwd=tmp_path,
         capture_output=True,
         text=True,
