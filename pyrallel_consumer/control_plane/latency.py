@@ -81,6 +81,13 @@ class _Batch:
             else:
                 runs[0] = work, left - counted
 
+    def count_all(self, now: float) -> None:
+        """All items have ended, and none was counted before."""
+        seconds = now - self.at
+        for work, times in self.runs:
+            if work.latency is not None:
+                work.latency.add(seconds, times)
+
     def stamp(self) -> None:
         """Write on each item that is not counted when it was submitted."""
         at = self.done
@@ -113,6 +120,9 @@ class Stopwatch:
     def succeeded(self, items: list[WorkItem], now: float) -> None:
         """``items`` were taken in."""
         batches, at = self._batches, 0
+        if batches and items == batches[0].items and not batches[0].done:  # All of it: the way of most messages.
+            batches.popleft().count_all(now)
+            return
         while at < len(items) and batches:
             batch = batches[0]
             left = len(batch.items) - batch.done

@@ -163,6 +163,16 @@ def test_what_an_ended_assignment_still_ran_is_not_counted_and_the_next_one_coun
     assert manager.processed == 1
 
 
+def test_of_a_whole_batch_what_belongs_to_an_ended_assignment_is_not_counted() -> None:
+    manager, stopwatch = timed_manager()
+    items = manager.take(8)
+    stopwatch.submitted(items, 1.0)
+    manager.end([(TP, 1)], is_lost=True)
+    stopwatch.succeeded(list(items), 1.2)
+    manager.assign(assigned(TP, 3, start=4))
+    assert (seen(manager), seen(manager, OTHER)) == ([], [(0.25, 4)])
+
+
 def test_items_that_were_handed_out_and_not_submitted_do_not_shift_the_others() -> None:
     manager, stopwatch = timed_manager()
     items = manager.take(8)
