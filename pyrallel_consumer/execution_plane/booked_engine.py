@@ -69,7 +69,7 @@ class BookedEngine(ExecutionEngine):
 
     def withdraw(self, which: Callable[[WorkItem], bool]) -> None:
         for root, uncharged in self._attempts.withdraw(which):
-            self._channel.cancelled(root, uncharged.attempt)
+            self._report(root, uncharged)
 
     def cancel(self, which: Callable[[WorkItem], bool]) -> None:
         for attempt in self._attempts.cancel(which, self._now()):
@@ -152,8 +152,9 @@ class BookedEngine(ExecutionEngine):
 
     def _abandon(self) -> None:
         """Report what would not end as cancelled, and be deaf to it from now on."""
-        for root in list(self._attempts.running):
-            self._give_back(root)
+        running = self._attempts.running
+        while running:
+            self._give_back(next(iter(running)))
         self._channel = CompletionChannel(_nothing)
 
 

@@ -2,7 +2,8 @@
 
 Each frame is its length, its kind, its body. Engine to process: ``SETUP`` once, then ``ITEMS``. Process to engine:
 ``READY`` or ``REFUSED`` once, then of items, in the order of their numbers: ``PROGRESS`` (all up to this one returned,
-but for those that were told otherwise before), ``FAILED`` and ``SKIPPED``; and ``LOG`` at any time.
+but for those that were told otherwise before), ``FAILED`` and ``SKIPPED`` (recalled, or behind a failure in their run,
+before they began); and ``LOG`` at any time.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def parsed_progress(body: bytes) -> tuple[int, float]:
 
 
 def skipped(first: int, last: int) -> bytes:
-    """The body of ``SKIPPED``: these were recalled before they began, both ends included."""
+    """The body of ``SKIPPED``: these were given back before they began, both ends included."""
     return _RANGE.pack(first, last)
 
 
@@ -162,6 +163,10 @@ def unpacked_item(row: Row) -> WorkItem:
     return WorkItem(message, row[2], message, row[9])
 
 
-def packed_items(first: int, generation: int, rows: list[Row]) -> bytes:
-    """The body of ``ITEMS``: items with numbers from ``first`` on, all of one generation."""
-    return pickle.dumps((first, generation, rows), PICKLE_PROTOCOL)
+def packed_items(first: int, generation: int, failures_seen: int, runs: list[int], rows: list[Row]) -> bytes:
+    """The body of ``ITEMS``: items with numbers from ``first`` on, all of one generation.
+
+    ``runs`` has the number of each one's run, 0 for none; what is sent follows the first ``failures_seen`` failures
+    that the process told of, and those are over for it.
+    """
+    return pickle.dumps((first, generation, failures_seen, runs, rows), PICKLE_PROTOCOL)

@@ -1,9 +1,9 @@
 """The process engine: plain functions that compute, each process running one after another on a core of its own.
 
-Items wait in one queue here, and are sent to processes some milliseconds of work ahead. What was sent and has not
-begun can be recalled: when an item turns out slow while other processes idle, and when items are cancelled. A process
-that must not go on (a timeout, a cancelled item) is killed; the item that ran is charged, what was sent behind it is
-sent to another process and costs no attempt.
+Items wait in one backlog here, and are sent to processes some milliseconds of work ahead, the run of one key to one
+process: it works in order, and hands back what stands behind a failure. What was sent and has not begun can be
+recalled: when an item turns out slow while other processes idle, and when items are cancelled. A process that must not
+go on (a timeout, a cancelled item) is killed; the item that ran is charged, what was sent behind it costs no attempt.
 """
 
 from __future__ import annotations
@@ -13,27 +13,29 @@ import logging
 import os
 import pickle
 import random
-from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from pyrallel_consumer.errors import ExecutionError, ProcessDiedError, StateError
 from pyrallel_consumer.execution_plane import frames
+from pyrallel_consumer.execution_plane.attempts import RetryAt
+from pyrallel_consumer.execution_plane.backlog import Backlog
 from pyrallel_consumer.execution_plane.booked_engine import BookedEngine
 from pyrallel_consumer.execution_plane.lane import MAX_FRAME_BYTES
 from pyrallel_consumer.execution_plane.process_pool import Member, ProcessPool
 from pyrallel_consumer.execution_plane.progress_marker import STORES_ARE_SEEN_SECONDS
 from pyrallel_consumer.execution_plane.remote_error import PackedError, restored_error
+from pyrallel_consumer.execution_plane.runs import Runs
 from pyrallel_consumer.execution_plane.worker_process import is_loading
 from pyrallel_consumer.execution_plane.worker_setup import packed_setup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from pyrallel_consumer.control_plane.policies import RetryPolicy
     from pyrallel_consumer.dto import WorkItem
     from pyrallel_consumer.execution_plane.attempt_trace import AttemptTrace
-    from pyrallel_consumer.execution_plane.attempts import Attempt
+    from pyrallel_consumer.execution_plane.attempts import Attempt, Verdict
     from pyrallel_consumer.execution_plane.engine import CompletionChannel
 
 logger = logging.getLogger("pyrallel_consumer.execution_plane")
@@ -42,6 +44,9 @@ LOOK_SECONDS: Final = 0.01
 """How often the markers of busy processes are looked at: a slow item delays the word of those before it so long."""
 SLOW_SECONDS: Final = 0.01
 """An item that takes longer lets go of what was sent behind it, when another process has nothing to do."""
+LONGEST_RUN: Final = 256
+RUN_SECONDS: Final = 0.006
+"""A run holds about so much work: less, and a hot key's process waits for more of it; more, and it holds slots."""
 _SPREAD_OF_MAX_TASKS: Final = 0.2
 
 
@@ -57,6 +62,8 @@ class ProcessEngine(BookedEngine):
     ``"package.module:function"``. What it leaves in its context is what each attempt gets a copy of. A process is
     replaced after about ``max_tasks_per_child`` items (0 = never), not all of them at the same time.
     """
+
+    is_keeping_order = True
 
     def __init__(
         self,
@@ -79,7 +86,8 @@ class ProcessEngine(BookedEngine):
         self._timeout_seconds = policy.timeout_ms / 1000 if policy.timeout_ms else None
         self._max_tasks_per_child = max_tasks_per_child
         self._random = jitter
-        self._queue: deque[Attempt] = deque()
+        self._runs = Runs()
+        self._backlog = Backlog(self._runs)
         self._pool: ProcessPool | None = None
         self._members: list[Member] = []
         self._is_dispatch_due = False
@@ -96,11 +104,20 @@ class ProcessEngine(BookedEngine):
         pool = self._pool = ProcessPool(
             self._processes, packed_setup(self._worker, self._initializer), self, self._max_tasks
         )
-        self._members = pool.members
+        self._members = self._backlog.takers = pool.members
         await pool.open()
 
+    def run_length(self) -> int:
+        """As much as any process does in the time that word of it takes, and back."""
+        quickest = min((member.lane.seconds_each for member in self._members), default=RUN_SECONDS)
+        return max(1, min(LONGEST_RUN, int(RUN_SECONDS / quickest)))
+
     def submit(self, item: WorkItem) -> None:
-        self._queue.append(self._attempts.start(item, self._now()))
+        attempt = self._attempts.start(item, self._now())
+        if not self._runs.add(item):
+            self._give_back(item)
+            return
+        self._backlog.add(attempt)
         if not self._is_dispatch_due:
             self._dispatch_soon()
 
@@ -133,7 +150,7 @@ class ProcessEngine(BookedEngine):
 
     def _start_due(self, now: float) -> None:
         if due := self._attempts.due(now):
-            self._queue.extendleft(reversed(due))
+            self._backlog.add_retries(due)
             self._dispatch_soon()
 
     def _stop_attempt(self, attempt: Attempt) -> None:
@@ -164,7 +181,8 @@ class ProcessEngine(BookedEngine):
 
     def _dispatch(self) -> None:
         """Deal out what is queued to the processes with the least to do."""
-        queue = self._queue
+        queue = self._backlog.queue
+        self._send_bound()
         takers = [member for member in self._members if member.may_be_sent and member.lane.room > 0]
         while queue and takers:
             taker = min(takers, key=_seconds_ahead)
@@ -173,26 +191,40 @@ class ProcessEngine(BookedEngine):
             self._send_some(taker, min(share, lane.room, lane.frame_items))
             if not taker.may_be_sent or lane.room <= 0:
                 takers.remove(taker)
+        self._send_bound()
         self._tick_later()
+
+    def _send_bound(self) -> None:
+        """What may go to one process only; others have begun what comes before it."""
+        for member in list(self._members):
+            lane = member.lane
+            while member.bound and member.may_be_sent and lane.room > 0:
+                self._send_some(member, min(len(member.bound), lane.room, lane.frame_items))
 
     def _send_some(self, member: Member, count: int) -> None:
         attempts: list[Attempt] = []
-        size_bytes = 0
+        runs: list[int] = []
         sizes: list[int] = []
-        while self._queue and len(attempts) < count and size_bytes < MAX_FRAME_BYTES:
-            attempt = self._queue.popleft()
+        size_bytes = 0
+        while len(attempts) < count and size_bytes < MAX_FRAME_BYTES:
+            taken = self._backlog.take_for(member)
+            if taken is None:
+                break
+            attempt, run = taken
             attempts.append(attempt)
+            runs.append(run)
             sizes.append(len(attempt.item.message))
             size_bytes += sizes[-1]
+        if not attempts:
+            return
         lane = member.lane
         first = lane.sent_total + 1
         try:
-            body = frames.packed_items(
-                first, lane.generation, [self._packed_item(attempt.item) for attempt in attempts]
-            )
+            rows = [self._packed_item(attempt.item) for attempt in attempts]
+            body = frames.packed_items(first, lane.generation, member.failures_seen, runs, rows)
         except Exception as error:  # noqa: BLE001 -- a message of a third party's may hold anything
             logger.debug("a frame cannot be pickled: %s", error)
-            self._fail_unpicklable(attempts)
+            self._fail_unpicklable(member, attempts)
             return
         now = self._now()
         for attempt, size in zip(attempts, sizes, strict=True):
@@ -202,17 +234,22 @@ class ProcessEngine(BookedEngine):
         if member.max_tasks and lane.sent_total >= member.max_tasks and self._pool is not None:
             self._pool.retire(member)
 
-    def _fail_unpicklable(self, attempts: list[Attempt]) -> None:
-        """Find out whose fault it is; the others are sent one by one from here on."""
+    def _fail_unpicklable(self, member: Member, attempts: list[Attempt]) -> None:
+        """Find out whose fault it is; the others are sent in another frame."""
+        failures: list[tuple[WorkItem, ExecutionError]] = []
+        sound: list[Attempt] = []
         for attempt in attempts:
             try:
-                frames.packed_items(1, 0, [frames.packed_item(attempt.item)])
+                frames.packed_items(1, 0, 0, [0], [frames.packed_item(attempt.item)])
             except Exception as its_error:  # noqa: BLE001 -- as above
                 failure = ExecutionError(f"{attempt.root.id} cannot be sent to a worker process: {its_error}")
                 failure.__cause__ = its_error
-                self._end(attempt.root, failure)
+                failures.append((attempt.root, failure))
             else:
-                self._queue.append(attempt)
+                sound.append(attempt)
+        self._requeue(member, sound)
+        for root, failure in failures:
+            self._end(root, failure)
 
     def _max_tasks(self) -> int:
         limit = self._max_tasks_per_child
@@ -221,7 +258,7 @@ class ProcessEngine(BookedEngine):
     # From the processes: see process_pool.Crew
 
     def arrived(self) -> None:
-        if self._queue:
+        if self._backlog:
             self._dispatch_soon()
 
     def told(self, member: Member, kind: int, body: bytes) -> None:
@@ -231,6 +268,7 @@ class ProcessEngine(BookedEngine):
             lane.learn(seconds_each)
             self._end_to(member, done)
         elif kind == frames.FAILED:
+            member.failures_seen += 1
             number, packed = pickle.loads(body)  # noqa: S301 -- from our own process
             self._end_to(member, number - 1)
             if lane.head is not None and lane.head[0] == number:
@@ -243,8 +281,8 @@ class ProcessEngine(BookedEngine):
         elif kind == frames.SKIPPED:
             first, last = frames.parsed_skipped(body)
             self._end_to(member, first - 1)
-            self._requeue(lane.end_to(last, self._now()))
-        if self._queue and not self._is_dispatch_due:
+            self._requeue(member, lane.end_to(last, self._now()))
+        if not self._is_dispatch_due and self._backlog:
             self._dispatch()
 
     def died(self, member: Member) -> WorkItem | None:
@@ -255,7 +293,7 @@ class ProcessEngine(BookedEngine):
         victim: Attempt | None = None
         if lane.head is not None and lane.head[0] == running:
             [victim] = lane.end_to(running, self._now())
-        self._requeue(lane.reclaim(0))
+        self._requeue(member, lane.reclaim(0))
         if self._is_stopped:
             if victim is not None:
                 self._give_back(victim.root)
@@ -264,7 +302,7 @@ class ProcessEngine(BookedEngine):
         if victim is None:
             return None
         if victim.marked_at is None and member.child.is_killed:
-            self._requeue([victim])  # We killed it for the sake of one that ended just before.
+            self._requeue(member, [victim])  # We killed it for the sake of one that ended just before.
             return None
         how = member.child.how_it_ended
         if self._trace is not None:
@@ -278,7 +316,7 @@ class ProcessEngine(BookedEngine):
     def _end_to(self, member: Member, number: int) -> None:
         """All up to ``number`` returned."""
         now = self._now()
-        channel, attempts = self._channel, self._attempts
+        channel, attempts, succeeded = self._channel, self._attempts, self._runs.succeeded
         ended = member.lane.end_to(number, now)
         if not ended:
             return
@@ -287,6 +325,7 @@ class ProcessEngine(BookedEngine):
             if attempt.marked_at is None:
                 attempts.ended_ok(attempt.root, now)
                 channel.successes.append(attempt.root)
+                succeeded(attempt.root)
             else:
                 self._end(attempt.root, None)
         channel.notify()
@@ -295,25 +334,25 @@ class ProcessEngine(BookedEngine):
         if self._pool is not None:
             self._pool.note_progress()
 
-    def _requeue(self, attempts: Iterable[Attempt]) -> None:
-        """These never began: they go first, in their order; those that were cancelled meanwhile are over."""
-        back: list[Attempt] = []
-        for attempt in attempts:
-            attempt.handle = None
-            if attempt.is_cancelled:
-                self._give_back(attempt.root)
-            else:
-                back.append(attempt)
-        self._queue.extendleft(reversed(back))
+    def _report(self, root: WorkItem, verdict: Verdict | None) -> None:
+        super()._report(root, verdict)
+        if verdict is None:
+            self._runs.succeeded(root)
+        elif self._runs.broke(root, is_final=not isinstance(verdict, RetryAt)):
+            self._give_back_queued(self._is_over)
+
+    def _requeue(self, member: Member, attempts: list[Attempt]) -> None:
+        """These never began; those that were cancelled meanwhile, or stand behind a failure, are over."""
+        if attempts or member.bound:
+            self._backlog.put_back(member, attempts)
+            self._give_back_queued(self._is_over)
+
+    def _is_over(self, attempt: Attempt) -> bool:
+        return attempt.is_cancelled or self._runs.is_doomed(attempt.root)
 
     def _give_back_queued(self, which: Callable[[Attempt], bool]) -> None:
-        queued = list(self._queue)
-        self._queue.clear()
-        for attempt in queued:
-            if which(attempt):
-                self._give_back(attempt.root)
-            else:
-                self._queue.append(attempt)
+        for attempt in self._backlog.take_out(which):
+            self._give_back(attempt.root)
 
     # Looking at the markers
 
@@ -329,12 +368,12 @@ class ProcessEngine(BookedEngine):
                 if len(member.lane):
                     self._look(member)
                     self._settle(member, now)
-            if self._queue:
+            if self._backlog:
                 self._dispatch()
         except Exception as bug:  # noqa: BLE001 -- this is ours: it must reach the consumer, not the event loop
             self.broke(bug)
             return
-        if self._queue or any(len(member.lane) for member in self._members):
+        if self._backlog or any(len(member.lane) for member in self._members):
             self._tick_later()
 
     def _look(self, member: Member) -> None:
@@ -374,7 +413,7 @@ class ProcessEngine(BookedEngine):
     def _settle_recalled(self, member: Member) -> None:
         try:
             self._settle(member, self._now())
-            if self._queue:
+            if self._backlog:
                 self._dispatch()
         except Exception as bug:  # noqa: BLE001 -- as above
             self.broke(bug)
@@ -393,7 +432,7 @@ class ProcessEngine(BookedEngine):
         if child.has_ended():
             return
         self._end_to(member, done)
-        self._requeue(lane.reclaim(max(running, done)))
+        self._requeue(member, lane.reclaim(max(running, done)))
         if lane.head is None:
             lane.is_held = False
             if member.is_retired:
@@ -407,4 +446,5 @@ def _packing(trace: AttemptTrace) -> Callable[[WorkItem], frames.Row]:
 
 
 def _seconds_ahead(member: Member) -> float:
-    return member.lane.seconds_ahead
+    lane = member.lane
+    return lane.seconds_ahead + len(member.bound) * lane.seconds_each

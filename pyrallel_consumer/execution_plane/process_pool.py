@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import pickle
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyrallel_consumer.dto import WorkItem
+    from pyrallel_consumer.execution_plane.attempts import Attempt
 
 logger = logging.getLogger("pyrallel_consumer.execution_plane")
 
@@ -42,6 +44,9 @@ class Member:
     child: ChildProcess
     max_tasks: int
     lane: Lane = field(default_factory=Lane)
+    bound: deque[Attempt] = field(default_factory=deque)
+    """What waits for this process and may go to no other; see ``Backlog``."""
+    failures_seen: int = 0
     is_ready: bool = False
     is_retired: bool = False
     recalled_at: float | None = None

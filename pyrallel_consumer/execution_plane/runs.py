@@ -7,26 +7,36 @@ is what is still submitted of the origin, until nothing of the run is left.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pyrallel_consumer.dto import WorkItem
 
 
-class _Run:
-    __slots__ = ("doomed", "is_broken", "items")
+class Run:
+    """What is in flight of one origin, in the order of its submission; ``number`` is never given to another run.
 
-    def __init__(self, root: WorkItem) -> None:
+    ``place`` is for engines that must keep a run together: where those in ``placed`` are, None while there are none.
+    """
+
+    __slots__ = ("doomed", "is_broken", "items", "number", "place", "placed")
+
+    def __init__(self, root: WorkItem, number: int) -> None:
         self.items = [root]
+        self.number = number
         self.is_broken = False
         self.doomed: set[WorkItem] = set()
+        self.place: object = None
+        self.placed: set[WorkItem] = set()
 
 
 class Runs:
     """Of items whose origin is not ordered nothing is kept: each of them is a run of its own."""
 
     def __init__(self) -> None:
-        self._by_origin: dict[object, _Run] = {}
+        self._by_origin: dict[object, Run] = {}
+        self._numbers = itertools.count(1)
 
     def add(self, root: WorkItem) -> bool:
         """``root`` is submitted. False: it stands behind one that broke its run, and is doomed at once."""
@@ -35,12 +45,16 @@ class Runs:
             return True
         run = self._by_origin.get(origin)
         if run is None:
-            self._by_origin[origin] = _Run(root)
+            self._by_origin[origin] = Run(root, next(self._numbers))
             return True
         run.items.append(root)
         if run.is_broken:
             run.doomed.add(root)
         return not run.is_broken
+
+    def of(self, root: WorkItem) -> Run | None:
+        """The run of ``root``, None where it is not ordered."""
+        return self._by_origin.get(root.origin)
 
     def is_first(self, root: WorkItem) -> bool:
         """Whether nothing stands before ``root``."""
@@ -51,6 +65,12 @@ class Runs:
         """Whether ``root`` is to be given back as soon as it is in hand."""
         run = self._by_origin.get(root.origin)
         return run is not None and root in run.doomed
+
+    def unplaced(self, root: WorkItem) -> None:
+        """``root`` is no longer where its run is."""
+        run = self._by_origin.get(root.origin)
+        if run is not None:
+            _unplace(run, root)
 
     def succeeded(self, root: WorkItem) -> WorkItem | None:
         """``root`` is done; returns what may begin by that."""
@@ -69,11 +89,12 @@ class Runs:
         found = [item for item in behind if item not in run.doomed]
         run.is_broken = True
         run.doomed.update(found)
+        _unplace(run, root)
         if is_final:
             self._left(root)
         return found
 
-    def _left(self, root: WorkItem) -> _Run | None:
+    def _left(self, root: WorkItem) -> Run | None:
         """Returns the run, where something of it is left."""
         run = self._by_origin.get(root.origin)
         if run is None:
@@ -84,7 +105,14 @@ class Runs:
         else:
             items.remove(root)
         run.doomed.discard(root)
+        _unplace(run, root)
         if not items:
             del self._by_origin[root.origin]
             return None
         return run
+
+
+def _unplace(run: Run, root: WorkItem) -> None:
+    run.placed.discard(root)
+    if not run.placed:
+        run.place = None

@@ -82,6 +82,9 @@ class WorkerProcess:
         self._done = 0
         self._ended = 0
         self._busy_since = 0.0
+        self._failures = 0
+        self._broken: dict[int, int] = {}
+        """Runs of which an item failed, and which failure that was: the engine goes on with them when it knows."""
 
     def serve(self) -> None:
         """Read and obey to the end of the socket."""
@@ -117,9 +120,14 @@ class WorkerProcess:
 
     # Running items
 
-    def _run(self, first: int, generation: int, rows: list[frames.Row]) -> None:
-        marker, worker, context = self._marker, self._worker, self._context
-        for number, row in enumerate(rows, first):
+    def _run(self, first: int, generation: int, failures_seen: int, runs: list[int], rows: list[frames.Row]) -> None:
+        marker, worker, context, broken = self._marker, self._worker, self._context, self._broken
+        for run in [run for run, failure in broken.items() if failure <= failures_seen]:
+            del broken[run]
+        for number, (run, row) in enumerate(zip(runs, rows, strict=True), first):
+            if run in broken:
+                self.send(frames.SKIPPED, frames.skipped(number, number))
+                continue
             marker.begin(number, monotonic())
             if marker.generation > generation:
                 marker.begin_nothing()
@@ -133,6 +141,9 @@ class WorkerProcess:
                         "the worker returned a coroutine, which nobody awaits in a process: use ExecutionMode.ASYNC"
                     )
             except BaseException as error:  # noqa: BLE001 -- around the worker: whatever it raises is a failed attempt
+                self._failures += 1
+                if run:
+                    broken[run] = self._failures
                 self.send(frames.FAILED, pickle.dumps((number, tuple(packed_error(error)))))
             marker.end(number)
             self._done = number
