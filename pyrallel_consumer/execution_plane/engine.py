@@ -1,7 +1,7 @@
 """The contract between the control loop and whatever runs the user's worker; third parties may write engines to it.
 
 An engine knows items, attempts and slots, and nothing of offsets and commits. Finished work travels back through one
-``CompletionChannel``. The laws every engine keeps, and that ``tests/contract`` checks on each:
+``CompletionChannel``. The laws every engine keeps, and that ``testing.engine_contract`` checks on each:
 
 - Every submitted item yields exactly one final completion: succeeded, failed (out of attempts), or cancelled.
 - An attempt ends when its task, call or process ended, not when its timeout fired; until then it holds its slot.

@@ -6,8 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from pyrallel_consumer.execution_plane.driver_engine import DriverEngine
-from tests.contract.engine_contract import EngineContract
-from tests.contract.scripted_worker import async_worker
+from pyrallel_consumer.testing.engine_contract import EngineContract, async_worker
 
 if TYPE_CHECKING:
     from pyrallel_consumer.control_plane.policies import RetryPolicy

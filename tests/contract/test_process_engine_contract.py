@@ -6,17 +6,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pyrallel_consumer.execution_plane.process_engine import ProcessEngine
-from tests.contract.engine_contract import EngineContract
-from tests.contract.scripted_worker import plain_worker, set_setting
+from pyrallel_consumer.testing.engine_contract import EngineContract, OrderContract, plain_worker, set_setting
 
 if TYPE_CHECKING:
     from pyrallel_consumer.control_plane.policies import RetryPolicy
     from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 
-PROCESSES = 4
+PROCESSES = 3
 
 
-class TestProcessEngine(EngineContract):
+class TestProcessEngine(EngineContract, OrderContract):
     overdue_work_is_killed = True
 
     def make_engine(self, policy: RetryPolicy, slots: int) -> ExecutionEngine:

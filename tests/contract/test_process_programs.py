@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.contract.rig import PATIENCE_SECONDS
+from pyrallel_consumer.testing.engine_contract.rig import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pyrallel_consumer.execution_plane.thread_engine import ThreadEngine
-from tests.contract.engine_contract import EngineContract
-from tests.contract.scripted_worker import plain_worker
+from pyrallel_consumer.testing.engine_contract import EngineContract, plain_worker
 
 if TYPE_CHECKING:
     from pyrallel_consumer.control_plane.policies import RetryPolicy

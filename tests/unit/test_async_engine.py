@@ -16,8 +16,8 @@ from pyrallel_consumer.errors import InvariantViolation, TaskTimeoutError
 from pyrallel_consumer.execution_plane.async_engine import AsyncEngine
 from pyrallel_consumer.execution_plane.driver_engine import DriverEngine
 from pyrallel_consumer.execution_plane.engine import CompletionChannel
+from pyrallel_consumer.testing.engine_contract.rig import PATIENCE_SECONDS, Rig
 from pyrallel_consumer.testing.messages import work_item
-from tests.contract.rig import PATIENCE_SECONDS, Rig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator

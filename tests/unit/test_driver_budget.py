@@ -7,7 +7,7 @@ import asyncio
 from pyrallel_consumer.control_plane.policies import RetryPolicy
 from pyrallel_consumer.dto import WorkItem
 from pyrallel_consumer.execution_plane.driver_engine import DriverEngine
-from tests.contract.rig import PATIENCE_SECONDS, Rig
+from pyrallel_consumer.testing.engine_contract.rig import PATIENCE_SECONDS, Rig
 
 
 async def test_all_drivers_of_one_iteration_share_one_drive_s_time() -> None:

@@ -15,8 +15,8 @@ from pyrallel_consumer.control_plane.policies import RetryPolicy
 from pyrallel_consumer.errors import WorkerMismatchError
 from pyrallel_consumer.execution_plane.engine import CompletionChannel
 from pyrallel_consumer.execution_plane.thread_engine import ThreadEngine
+from pyrallel_consumer.testing.engine_contract.rig import PATIENCE_SECONDS, Rig
 from pyrallel_consumer.testing.messages import work_item
-from tests.contract.rig import PATIENCE_SECONDS, Rig
 
 if TYPE_CHECKING:
     from collections.abc import Callable

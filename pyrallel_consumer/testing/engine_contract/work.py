@@ -1,7 +1,7 @@
 """What every execution engine must do, whatever runs the worker: subclass, give ``make_engine``, and it is tested.
 
 The tests speak to the engine through its public contract only and tell the worker what to do through the message
-(``scripted_worker``), so they hold for tasks, threads and processes alike. None relies on a cancel to end a worker.
+(``worker``), so they hold for tasks, threads and processes alike. None relies on a cancel to end a worker.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyrallel_consumer.control_plane.policies import RetryPolicy
-from tests.contract.engine_rigs import SLOTS, EngineRigs
-from tests.contract.lifecycle_contract import LifecycleContract
-from tests.contract.rig import PATIENCE_SECONDS
-from tests.contract.scripted_worker import ERRORS
+from pyrallel_consumer.testing.engine_contract.lifecycle import LifecycleContract
+from pyrallel_consumer.testing.engine_contract.rig import PATIENCE_SECONDS
+from pyrallel_consumer.testing.engine_contract.rigs import SLOTS, EngineRigs
+from pyrallel_consumer.testing.engine_contract.worker import ERRORS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pyrallel_consumer.dto import WorkItem
-    from tests.contract.rig import Rig, Step
+    from pyrallel_consumer.testing.engine_contract.rig import Rig, Step
 
 
 class WorkContract(EngineRigs):
@@ -265,4 +265,4 @@ class WorkContract(EngineRigs):
 
 
 class EngineContract(WorkContract, LifecycleContract):
-    """The whole suite; ``make_engine`` gives a fresh engine that runs ``scripted_worker`` with that many slots."""
+    """The whole suite; ``make_engine`` gives a fresh engine that runs the suite's worker with that many slots."""

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from pyrallel_consumer.control_plane.policies import RetryPolicy
-from tests.contract.rig import Rig
+from pyrallel_consumer.testing.engine_contract.rig import Rig
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -80,6 +80,7 @@ def _steps(item: WorkItem) -> Iterator[tuple[str, Path]]:
 
 
 async def async_worker(item: WorkItem) -> None:
+    """For engines that await their workers."""
     _log(item, "+")
     try:
         for kind, path in _steps(item):
@@ -97,6 +98,7 @@ async def async_worker(item: WorkItem) -> None:
 
 
 def plain_worker(item: WorkItem) -> None:
+    """For engines that call their workers."""
     _log(item, "+")
     with contextlib.ExitStack() as stack:
         stack.callback(_log, item, "-")

@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
+from pyrallel_consumer.dto import WorkItem
 from pyrallel_consumer.execution_plane.engine import Cancelled, CompletionChannel, ExecutionEngine, Failed
 from pyrallel_consumer.testing.messages import work_item
 
@@ -13,12 +14,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from pyrallel_consumer.dto import WorkItem
-
 PATIENCE_SECONDS = 30
 """How long a condition may take to come true on a busy machine before the test fails."""
 
 Step = list[Any]
+
+
+class OneKey:
+    """An origin whose items are kept in order."""
+
+    epoch = 1
+    is_ordered = True
 
 
 class Rig:
@@ -47,11 +53,17 @@ class Rig:
     def item(
         self, *attempts: list[Step], key: bytes | None = None, log: Path | None = None, attempt: int = 1
     ) -> WorkItem:
-        """An item with a script, see ``scripted_worker``."""
+        """An item with a script, see ``worker``."""
         self._offset += 1
         headers = [] if log is None else [("log", str(log).encode())]
         value = json.dumps(attempts).encode()
         return work_item(value, key=key, offset=self._offset, headers=headers, attempt=attempt)
+
+    def run(self, *scripts: list[list[Step]], log: Path | None = None) -> list[WorkItem]:
+        """Items of one ordered origin, each with its script."""
+        origin = OneKey()
+        items = [self.item(*script, log=log) for script in scripts]
+        return [WorkItem(item.message, item.offset, origin) for item in items]
 
     def submit(self, *attempts: list[Step], log: Path | None = None) -> WorkItem:
         item = self.item(*attempts, log=log)

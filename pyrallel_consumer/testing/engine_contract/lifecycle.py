@@ -1,6 +1,6 @@
 """What every engine does with attempts that take too long, are given back, or meet the end; isolation and leaks.
 
-Subclass, give ``make_engine``, and it is tested; see ``engine_contract``.
+Subclass, give ``make_engine``, and it is tested; see ``work``.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from pyrallel_consumer.control_plane.policies import RetryPolicy
 from pyrallel_consumer.errors import TaskTimeoutError
-from tests.contract.engine_rigs import SLOTS, EngineRigs
-from tests.contract.rig import PATIENCE_SECONDS
-from tests.contract.scripted_worker import SETTING
+from pyrallel_consumer.testing.engine_contract.rig import PATIENCE_SECONDS
+from pyrallel_consumer.testing.engine_contract.rigs import SLOTS, EngineRigs
+from pyrallel_consumer.testing.engine_contract.worker import SETTING
 
 if TYPE_CHECKING:
-    from tests.contract.rig import Rig, Step
+    from pyrallel_consumer.testing.engine_contract.rig import Rig, Step
 
 
 def children() -> set[str]:
@@ -238,7 +238,7 @@ class LifecycleContract(EngineRigs):
         assert rig.engine.capacity() == 0
 
     async def test_ten_thousand_items_and_twenty_restarts_leave_no_task_thread_process_or_file_behind(
-        self, rigs: list[Rig], tmp_path: Path
+        self, tmp_path: Path
     ) -> None:
         opened = tmp_path / "opened"
         opened.touch()
