@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 import bare_lanes
+import consumer_engines
 import consumer_idle
 import consumer_memory
 import consumer_throughput
@@ -19,6 +20,8 @@ from job import Figures, Job, answer
 BLOCKING: Final[dict[str, Callable[[Job], Figures]]] = {
     "plain loop": plain_loop.throughput,
     "plain client idle": plain_loop.idle,
+    "bare threads": consumer_engines.bare_threads,
+    "sequential hashing": consumer_engines.sequential_hashing,
 }
 ON_LOOP: Final[dict[str, Callable[[Job], Awaitable[Figures]]]] = {
     "bare lanes": bare_lanes.lanes,
@@ -29,6 +32,9 @@ ON_LOOP: Final[dict[str, Callable[[Job], Awaitable[Figures]]]] = {
     "idle": consumer_idle.idle,
     "all waiting": consumer_idle.all_waiting,
     "blocked": consumer_memory.blocked,
+    "no-op process": consumer_engines.process_noop,
+    "hashing process": consumer_engines.process_hashing,
+    "waiting threads": consumer_engines.thread_waiting,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +33,11 @@ class Sizes:
     memory_messages: int = 1_000_000
     memory_seconds: float = 10.0
     large_messages: int = 6400
+    process_messages: int = 400_000
+    hashed_messages: int = 20_000
+    thread_messages: int = 100_000
+    threads: int = 200
+    payloads: tuple[tuple[int, int], ...] = ((4096, 100_000), (990_000, 1000))
 
 
 QUICK = Sizes(
@@ -50,6 +56,11 @@ QUICK = Sizes(
     memory_messages=10_000,
     memory_seconds=0.5,
     large_messages=200,
+    process_messages=2000,
+    hashed_messages=200,
+    thread_messages=2000,
+    threads=20,
+    payloads=((4096, 500), (990_000, 20)),
 )
 """Enough to see that every case runs; its figures mean nothing."""
 
@@ -83,9 +94,13 @@ class Workbench:
         partitions: int = PARTITIONS,
         value_bytes: int = 100,
         is_compressible: bool = True,
+        hot_share: float = 0.0,
     ) -> str:
-        """A topic with these messages; the same one whenever the same is asked for."""
-        wanted = (messages, keys, partitions, value_bytes, is_compressible)
+        """A topic with these messages; the same one whenever the same is asked for.
+
+        With ``hot_share`` keys are not dealt out in turn but by Zipf's law, the first with that share of the messages.
+        """
+        wanted = (messages, keys, partitions, value_bytes, is_compressible, hot_share)
         if wanted not in self._topics:
             topic = self._topics[wanted] = self.broker.new_topic(partitions)
             if messages:
@@ -98,6 +113,7 @@ class Workbench:
                     value_bytes=value_bytes,
                     is_compressible=is_compressible,
                     batch_bytes=self.batch_bytes,
+                    key_numbers=_zipf(messages, keys, hot_share) if hot_share else None,
                 )
         return self._topics[wanted]
 
@@ -105,3 +121,10 @@ class Workbench:
         """Forget the topics, where the broker goes on."""
         for topic in self._topics.values():
             self.broker.forget(topic)
+
+
+def _zipf(messages: int, keys: int, hot_share: float) -> list[int]:
+    """Key numbers: key 0 has ``hot_share`` of the messages, the others share the rest as 1, 1/2, 1/3 ..."""
+    rest = [1 / rank for rank in range(1, keys)]
+    weights = [hot_share / (1 - hot_share) * sum(rest), *rest]
+    return random.Random(7).choices(range(keys), weights, k=messages)
