@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("pyrallel_consumer.execution_plane")
 
+BUSY_CALLS = 8
+"""When so many calls have ended since the last look, the next look comes by time and not by call."""
+PAUSE_SECONDS = 0.0004
 FEWEST_FITTING_THREADS = 32
 FITTING_THREADS_PER_CORE = 4
 
@@ -49,15 +52,21 @@ def fitting_threads() -> int:
 
 
 class Call:
-    """An attempt on its way to a thread. Behind the engine's lock it is either begun or taken back, never both."""
+    """An attempt on its way to a thread. Who takes its one claim has it: a thread, or who takes it back."""
 
-    __slots__ = ("attempt", "context", "is_begun", "is_taken_back")
+    __slots__ = ("attempt", "claim", "context")
 
     def __init__(self, attempt: Attempt, context: contextvars.Context) -> None:
         self.attempt = attempt
         self.context = context
-        self.is_begun = False
-        self.is_taken_back = False
+        self.claim = [True]
+
+    def is_claimed_now(self) -> bool:
+        """True for one caller, whatever the threads; ``pop`` is one step with and without the interpreter's lock."""
+        try:
+            return self.claim.pop()
+        except IndexError:
+            return False
 
 
 class ThreadEngine(BookedEngine):
@@ -116,9 +125,7 @@ class ThreadEngine(BookedEngine):
     def _stop_attempt(self, attempt: Attempt) -> None:
         """What has not begun is given back; what has, ends when it ends."""
         call: Call = attempt.handle
-        with self._lock:
-            call.is_taken_back = not call.is_begun
-        if call.is_taken_back:
+        if call.is_claimed_now():
             self._give_back(attempt.root)
 
     async def _wait_ended(self, timeout_seconds: float) -> None:
@@ -156,14 +163,18 @@ class ThreadEngine(BookedEngine):
     # On the loop
 
     def _take_ended(self) -> None:
+        """Take in what ended. While much ends, come again by itself after a moment: a call for each costs too much."""
         with self._lock:
             ended, self._ended = self._ended, []
-            self._is_loop_called = False
+            is_busy = self._is_loop_called = len(ended) >= BUSY_CALLS
+        running = self._attempts.running
         for attempt, error in ended:
-            if self._attempts.running.get(attempt.root) is attempt:  # Else it was abandoned.
+            if running.get(attempt.root) is attempt:  # Else it was abandoned.
                 self._end(attempt.root, error)
-        if self._is_stopped and not self._attempts.running:
+        if self._is_stopped and not running:
             self._all_ended.set()
+        if is_busy:
+            self._loop.call_later(PAUSE_SECONDS, self._take_ended, context=self._base)
 
     # In the threads
 
@@ -177,10 +188,10 @@ class ThreadEngine(BookedEngine):
             del call  # An idle thread keeps no message alive.
 
     def _begin(self, call: Call) -> bool:
-        with self._lock:
-            call.is_begun = not call.is_taken_back
-            call.attempt.started_at = self._now()
-        return call.is_begun
+        if not call.is_claimed_now():
+            return False
+        call.attempt.started_at = self._now()
+        return True
 
     def _outcome(self, call: Call) -> BaseException | None:
         """Make the call: None = it returned."""
