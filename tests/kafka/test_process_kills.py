@@ -20,8 +20,9 @@ from tests.kafka.plain_log import read_log
 from tests.kafka.process_worker import pids, process_worker
 from tests.kafka_cluster import KafkaCluster
 
-KILLING_SECONDS = 20
-WORK_MS = 5
+KILLING_SECONDS = 60
+WORK_MS = 1
+"""So little that runs of a key are sent ahead."""
 
 
 async def test_killing_worker_processes_at_random_loses_nothing_and_repeats_only_what_was_running(
@@ -34,7 +35,7 @@ async def test_killing_worker_processes_at_random_loses_nothing_and_repeats_only
     )
     worker = partial(process_worker, tmp_path, WORK_MS)
     async with PyrallelConsumer(config, worker, topic, execution_config=settings) as consumer:
-        with Load(kafka, topic, keys=100, per_second=200) as load:
+        with Load(kafka, topic, keys=20, per_second=200) as load:
             killed = await kill_at_random(tmp_path)
         await until_asked(
             lambda: kafka.committed_offsets(group, topic) == kafka.end_offsets(topic), "the commits reach the end"
