@@ -1,0 +1,111 @@
+"""Runs of engines that keep order, and the backlog that keeps a run with one process."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from pyrallel_consumer.dto import WorkItem
+from pyrallel_consumer.execution_plane.attempts import Attempt
+from pyrallel_consumer.execution_plane.backlog import Backlog
+from pyrallel_consumer.execution_plane.runs import Runs
+from pyrallel_consumer.testing.engine_contract.rig import OneKey
+from pyrallel_consumer.testing.messages import PlainMessage, work_item
+
+
+class Process:
+    def __init__(self) -> None:
+        self.bound: deque[Attempt] = deque()
+
+
+def of_one_key(count: int) -> list[WorkItem]:
+    origin = OneKey()
+    return [WorkItem(PlainMessage(offset=offset), offset, origin) for offset in range(count)]
+
+
+def test_the_next_may_begin_when_the_one_before_it_succeeded() -> None:
+    runs, (first, second) = Runs(), of_one_key(2)
+    assert runs.add(first)
+    assert runs.add(second)
+    assert (runs.is_first(first), runs.is_first(second)) == (True, False)
+    assert runs.succeeded(first) is second
+    assert runs.succeeded(second) is None
+    assert runs.of(first) is None
+
+
+def test_behind_a_failure_all_is_doomed_until_the_last_of_it_is_gone() -> None:
+    runs, (first, second, third, fourth) = Runs(), of_one_key(4)
+    for item in (first, second, third):
+        runs.add(item)
+    assert runs.broke(first, is_final=True) == [second, third]
+    assert runs.broke(third, is_final=True) == []
+    assert not runs.add(fourth)
+    assert runs.is_doomed(second)
+    runs.broke(second, is_final=True)
+    runs.broke(fourth, is_final=True)
+    assert runs.add(fourth)
+    assert not runs.is_doomed(fourth)
+
+
+def test_what_waits_for_a_retry_stays_the_first() -> None:
+    runs, (first, second) = Runs(), of_one_key(2)
+    runs.add(first)
+    runs.broke(first, is_final=False)
+    assert not runs.add(second)
+    runs.broke(second, is_final=True)
+    assert runs.is_first(first)
+    assert runs.succeeded(first) is None
+
+
+def test_what_is_cancelled_in_the_middle_dooms_only_what_is_behind() -> None:
+    runs, (first, second, third) = Runs(), of_one_key(3)
+    for item in (first, second, third):
+        runs.add(item)
+    assert runs.broke(second, is_final=True) == [third]
+    assert runs.succeeded(first) is None
+
+
+def test_items_without_order_are_runs_of_their_own() -> None:
+    runs, item = Runs(), work_item()
+    assert runs.add(item)
+    assert runs.is_first(item)
+    assert runs.of(item) is None
+    assert runs.succeeded(item) is None
+    assert runs.broke(item, is_final=True) == []
+
+
+def test_the_rest_of_a_run_goes_where_its_first_went_and_elsewhere_when_that_is_done() -> None:
+    runs = Runs()
+    backlog, here, there = Backlog(runs), Process(), Process()
+    backlog.takers = (here, there)
+    items, other = of_one_key(3), work_item()
+    attempts = {item: Attempt(item, item, 0.0) for item in (*items, other)}
+    for item, attempt in attempts.items():
+        runs.add(item)
+        backlog.add(attempt)
+
+    taken = backlog.take_for(here)
+    assert taken is not None
+    assert taken[0].root is items[0]
+    assert backlog.take_for(there) == (attempts[other], 0)
+    assert [attempt.root for attempt in here.bound] == items[1:]
+    assert backlog.take_for(there) is None
+    assert bool(backlog)
+
+    backlog.put_back(here, [attempts[items[0]]])
+    taken = backlog.take_for(there)
+    assert taken is not None
+    assert taken[0].root is items[0]
+    assert backlog.take_for(here) is None
+    assert [attempt.root for attempt in there.bound] == items[1:]
+
+
+def test_what_matches_is_taken_out_wherever_it_waits() -> None:
+    runs = Runs()
+    backlog, here = Backlog(runs), Process()
+    backlog.takers = (here,)
+    first, second = (Attempt(item, item, 0.0) for item in (work_item(offset=1), work_item(offset=2)))
+    backlog.add(first)
+    here.bound.append(second)
+    assert backlog.take_out(lambda attempt: attempt is second) == [second]
+    assert backlog.take_out(lambda _: True) == [first]
+    assert not backlog
