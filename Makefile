@@ -8,7 +8,7 @@ SOURCES := pyrallel_consumer tests $(wildcard benchmarks examples docs)
 CORE_TESTS := $(wildcard tests/unit tests/contract tests/simulation)
 JOBS ?= auto
 # Tests that mostly wait, each process with an embedded broker of its own; and with a real one: a JVM each.
-WAITING_JOBS ?= 3
+WAITING_JOBS ?= 2
 KAFKA_JOBS ?= 2
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --custom-compile-command "make lock"

@@ -12,6 +12,9 @@ from typing import Any
 
 from tests.integration.consuming import PATIENCE_SECONDS
 
+LINE_SECONDS = 90.0
+"""For one line: a program that starts another, on a busy machine, is silent for long."""
+
 
 class Program:
     """A running program, its standard output read line by line as it comes."""
@@ -36,7 +39,7 @@ class Program:
     def until(self, holds: Callable[[str], object], what: str) -> None:
         """Wait for a line of which it holds; ``what`` says which one was missed."""
         while not self.said or not holds(self.said[-1]):
-            self.said.append(self._lines.get(timeout=PATIENCE_SECONDS))
+            self.said.append(self._lines.get(timeout=LINE_SECONDS))
             assert holds(self.said[-1]) or self.said[-1] != "(the end)", f"never said {what!r}, but: {self.said}"
 
     def until_logged(self, text: str) -> None:
