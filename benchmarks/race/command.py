@@ -199,7 +199,7 @@ def _parser() -> argparse.ArgumentParser:
     work.add_argument("--num-keys", type=int, default=200, metavar="N")
     work.add_argument("--num-partitions", type=int, default=8, metavar="N")
     work.add_argument("--key-distribution", choices=["uniform", "zipf"], default="uniform")
-    work.add_argument("--workload", nargs="+", choices=WORKLOADS, default=["sleep"], help="one or several")
+    work.add_argument("--workload", nargs="+", action="extend", choices=WORKLOADS, help="one or several (sleep)")
     work.add_argument("--worker-sleep-ms", type=float, default=1.0, metavar="MS")
     work.add_argument("--worker-io-sleep-ms", type=float, default=1.0, metavar="MS")
     work.add_argument("--worker-cpu-iterations", type=int, default=500, metavar="N", help="rounds of sha256")

@@ -36,5 +36,5 @@ def workload_cases(arguments: argparse.Namespace) -> list[Case]:
             partitions=arguments.num_partitions,
             cap_seconds=arguments.timeout_sec,
         )
-        for workload in dict.fromkeys(arguments.workload)
+        for workload in dict.fromkeys(arguments.workload or ["sleep"])
     ]
