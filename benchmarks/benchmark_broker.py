@@ -16,6 +16,8 @@ from confluent_kafka.cimpl import NewTopic
 from pyrallel_consumer.ingress.embedded import EmbeddedBroker
 
 TIMEOUT_SECONDS: Final = 30.0
+PATIENT: Final = {"broker.session.timeout.ms": "30000", "broker.heartbeat.interval.ms": "2000"}
+"""A node whose machine is fully busy is no dead node: the tests' own settings fence it after 2 s."""
 
 
 class BenchmarkBroker(ABC):
@@ -114,7 +116,7 @@ def open_broker(
     elif is_kafka:
         from tests.kafka_node import KafkaNode  # noqa: PLC0415 -- only who asks for it needs a JDK and the tests
 
-        with KafkaNode(report=report) as node:
+        with KafkaNode(PATIENT, report=report) as node:
             yield _Real(node.bootstrap_servers, "Apache Kafka 4.3, one KRaft node on this machine")
     else:
         with EmbeddedBroker() as broker:

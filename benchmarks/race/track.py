@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from benchmark_broker import BenchmarkBroker
+from confluent_kafka import KafkaException
 from consumer_setup import uncommitted
 from job import Job
 from produce import fill
@@ -62,7 +63,10 @@ class Track:
         if self.is_reset and topic in self._used:
             self._used.remove(topic)
             self._filled = {name: there for name, there in self._filled.items() if there != topic}
-            self.broker.forget(topic)
+            try:
+                self.broker.forget(topic)
+            except (RuntimeError, KafkaException) as error:
+                self._say(f"{topic} could not be deleted: {error}")
 
     def close(self) -> None:
         for topic in list(self._used):
