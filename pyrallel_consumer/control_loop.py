@@ -39,12 +39,15 @@ if TYPE_CHECKING:
 
     from pyrallel_consumer.control_plane.work_manager import WorkManager
     from pyrallel_consumer.dead_letters import DeadLetters
+    from pyrallel_consumer.dto import WorkItem
     from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 
 TURN_SECONDS = 0.002
 """How long one turn may keep the loop."""
 CHUNK = 128
-"""Facts' messages, completions, or starts that are taken before the clock is looked at."""
+"""Completions or starts that are taken before the clock is looked at."""
+FACTS_CHUNK = 1024
+"""Facts' messages, likewise: what is routed lets keys go on by themselves, and what waits to be routed cannot."""
 FIRST_START_CHUNK = 2
 SLOW_CHUNK_SECONDS = 0.001
 """A chunk of starts that took longer runs the workers' own code: the next one is half as large."""
@@ -60,6 +63,10 @@ class Ingress(Protocol):
     def commit(self, command: Commit) -> None: ...
     def pause(self, command: Pause) -> None: ...
     def resume(self, command: Resume) -> None: ...
+
+
+def _nothing_follows(_: WorkItem, __: float) -> WorkItem | None:
+    return None
 
 
 class ControlLoop:
@@ -85,6 +92,7 @@ class ControlLoop:
         self.commits = commits
         self.engine = engine
         self.channel = CompletionChannel(self.wake)
+        self.channel.go_on = manager.go_on
         self.ingress: Ingress | None = None
         self.has_poller_ended = False
         self.is_broken = False
@@ -152,6 +160,7 @@ class ControlLoop:
         """Turn and tick no more. What still arrives is ignored."""
         self._is_stopped = True
         self._is_scheduled = True
+        self.channel.go_on = _nothing_follows
         for timer in (self._ticker, self._alarm):
             if timer is not None:
                 timer.cancel()
@@ -264,7 +273,7 @@ class ControlLoop:
         return True
 
     def _take_facts(self) -> bool:
-        budget = CHUNK
+        budget = FACTS_CHUNK
         inbox = self._inbox
         while budget > 0 and inbox:
             fact = inbox[0]
@@ -316,19 +325,17 @@ class ControlLoop:
 
     def _start_items(self) -> bool:
         capacity = self.engine.capacity()
-        if capacity <= 0 or self.channel.has_setbacks:
+        if self.channel.has_setbacks:
             return False  # What failed changes what may start.
         self.manager.allow_runs(self.engine.run_length())
         items = self.manager.take(min(capacity, self._start_chunk), capacity)
         self._exhausted.take_condemned()
         if not items:
             return False
-        submit = self.engine.submit
         started_at = self._clock()
         if self._stopwatch is not None:
             self._stopwatch.submitted(items, started_at)
-        for item in items:
-            submit(item)
+        self.engine.submit_all(items)
         if self._clock() - started_at > SLOW_CHUNK_SECONDS:
             self._start_chunk = max(1, self._start_chunk // 2)
         else:

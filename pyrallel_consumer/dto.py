@@ -121,8 +121,9 @@ class WorkItem:
     """
 
     __slots__ = ("__weakref__", "_attempt", "_message", "_offset", "_origin", "_submitted")
-    _submitted: object
-    """Where metrics are on and the item did not end at once: when it was submitted. Unset else, which costs nothing."""
+    _origin: Any
+    _submitted: float | None
+    """Where metrics are on: when it was submitted. Unset else, which costs nothing."""
 
     def __init__(self, message: Message, offset: int, origin: Origin, attempt: int = 1) -> None:
         self._message = message
@@ -145,7 +146,7 @@ class WorkItem:
     @property
     def epoch(self) -> int:
         """Number of the assignment that read this message; grows with every assignment of the consumer."""
-        return self._origin.epoch
+        return self._origin.epoch  # type: ignore[no-any-return]  # Origin has it
 
     @property
     def key(self) -> bytes | None:

@@ -100,9 +100,12 @@ class OffsetTracker:
         return OffsetMap(base, top, tuple(unfinished))
 
     def gap_count(self) -> int:
-        """Runs of finished offsets above the committable one: what the commit cannot pass yet."""
-        offsets = list(self.unfinished)
+        """Runs of finished offsets above the committable one: what the commit cannot pass yet.
+
+        Of the lowest ``MOST_GAPS`` unfinished offsets, as in the map: its cost must not grow with the backlog.
+        """
+        offsets = list(islice(self.unfinished, MOST_GAPS + 1))
         if not offsets:
             return 0
         between = sum(1 for low, high in pairwise(offsets) if high - low > 1)
-        return between + (self.next_offset - offsets[-1] > 1)
+        return between + (len(offsets) <= MOST_GAPS and self.next_offset - offsets[-1] > 1)

@@ -35,13 +35,18 @@ WHOLE_PARTITION: Final = object()
 MESSAGE_OVERHEAD_BYTES = 512
 """What a message costs beside its key and value: the client's object, the item, its places in our books."""
 
+EXACT_MESSAGES = 256
+"""So many are counted whenever one is done."""
+MEASURE_PART = 2
+"""A larger number is counted when this part of it is done."""
+
 Lingering = dict[tuple["TopicPartition", object], VirtualPartition]
 
 
-def size_of(message: Message) -> int:
-    """Bytes that a read message counts as load."""
-    key = message.key()
-    return MESSAGE_OVERHEAD_BYTES + len(message) + (0 if key is None else len(key))
+def sum_of_sizes(messages: Sequence[Message]) -> int:
+    """Bytes that read messages count as load."""
+    keys = sum([len(key) for message in messages if (key := message.key()) is not None])
+    return MESSAGE_OVERHEAD_BYTES * len(messages) + sum(map(len, messages)) + keys
 
 
 class PartitionWork:
@@ -94,14 +99,24 @@ class PartitionWork:
 
     @property
     def load(self) -> Load:
-        """What is delivered and unfinished. The bytes are never too few, and exact right after ``measure``."""
+        """What is delivered and unfinished. The bytes are never too few, and about right after ``measure``."""
         return Load(len(self.tracker.unfinished), self.loaded_bytes, self.blocked)
 
     def measure(self) -> None:
-        """Count the bytes of what is unfinished; in between only what comes in is counted, not what is done."""
+        """Count the bytes of what is unfinished; in between only what comes in is counted, not what is done.
+
+        Not before a part of it is done that is worth the look: so each message pays for a few looks at most, however
+        many are unfinished. Of more than ``EXACT_MESSAGES`` up to a third is counted that is done already.
+        """
+        done, unfinished = self.finished - self._measured_at, len(self.tracker.unfinished)
+        if done and (unfinished <= EXACT_MESSAGES or done * MEASURE_PART >= unfinished):
+            self.count_bytes()
+
+    def count_bytes(self) -> None:
+        """Count the bytes of what is unfinished anew, unless nothing was done since the last time."""
         if self._measured_at != self.finished:
             self._measured_at = self.finished
-            self.loaded_bytes = sum(size_of(item.message) for item in self.tracker.unfinished.values())
+            self.loaded_bytes = sum_of_sizes([item._message for item in self.tracker.unfinished.values()])
 
     @property
     def queued(self) -> int:
@@ -110,7 +125,7 @@ class PartitionWork:
 
     def add(self, messages: Sequence[Message]) -> None:
         """Register a run of messages, at least one, ascending by offset and beyond all before, and route it."""
-        tracker, lanes, arrived = self.tracker, self._lanes, self.ready.arrived
+        tracker, lanes, ready = self.tracker, self._lanes, self.ready.delivered
         unfinished, unordered = tracker.unfinished, self._unordered
         is_restoring, is_by_key, is_ordered = tracker.is_restoring, self._is_by_key, self._is_ordered
         orders_null_keys, lane_type = self._orders_null_keys, self.lane_type
@@ -130,7 +145,7 @@ class PartitionWork:
                 key = WHOLE_PARTITION
             if not is_ordered or (key is None and not orders_null_keys):
                 unfinished[offset] = item = WorkItem(message, offset, unordered)
-                arrived.append(item)
+                ready.append(item)
                 continue
             lane = lanes.get(key)
             if lane is not None:
@@ -142,7 +157,7 @@ class PartitionWork:
             if self._lingering and self._waits_for_predecessor(lane):
                 lane.append(item)
             else:
-                arrived.append(item)
+                ready.append(item)
         last = messages[-1]
         tracker.next_offset = last.offset() + 1
         self.leader_epoch = last.leader_epoch()
@@ -152,7 +167,7 @@ class PartitionWork:
         """Start up to ``most`` ready items; the lowest offsets where there are more of them than free ``slots``."""
         items = self.ready.take(most, slots)
         for item in items:
-            lane = item.origin
+            lane = item._origin
             if lane.is_ordered:
                 lane.running = item
         self.in_flight += len(items)
@@ -180,11 +195,11 @@ class PartitionWork:
         Returns whether that made an item ready.
         """
         tracker = self.tracker
-        del tracker.unfinished[item.offset]
+        del tracker.unfinished[item._offset]
         tracker.version += 1
         self.in_flight -= 1
         self.finished += 1
-        lane = item.origin
+        lane = item._origin
         if not lane.is_ordered:
             return False
         lane.running = None
@@ -335,7 +350,7 @@ class PartitionWork:
                     self._lingering[self.tp, key] = lane
         self.in_flight -= len(forgotten) - idle
         self._measured_at = -1
-        self.measure()
+        self.count_bytes()
 
     def _forget_ready(self, forgotten: set[int], alive: set[int]) -> int:  # noqa: ARG002 -- for those with tickets
         """Take what is forgotten out of ``ready``, given ids of items and of lanes; returns how many items that was."""

@@ -1,10 +1,13 @@
 """The items of one partition that may start now, handed out lowest offset first when slots are short.
 
-While everything that is ready could start at once, nothing is sorted: items go out as they came.
+While everything that is ready could start at once, nothing is sorted: items go out as they came. What is delivered
+comes in ascending order already, so only what arrives out of turn is ever sorted, and the cost does not grow with what
+is delivered and waits.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
@@ -15,36 +18,36 @@ if TYPE_CHECKING:
 
 
 class ReadyQueue:
-    """Ready items. Those that became ready are appended to ``arrived`` directly: it is on the way of every message."""
+    """Ready items. Both ways in are appended to directly, for they are on the way of every message.
 
-    __slots__ = ("_heap", "arrived")
+    ``delivered`` takes items that are ready from their delivery on, so ascending by offset. ``arrived`` takes those
+    that became ready later, in any order.
+    """
+
+    __slots__ = ("_heap", "arrived", "delivered")
 
     def __init__(self) -> None:
+        self.delivered: deque[WorkItem] = deque()
         self.arrived: list[WorkItem] = []
         self._heap: list[tuple[int, WorkItem]] = []
 
     def __len__(self) -> int:
-        return len(self.arrived) + len(self._heap)
+        return len(self.delivered) + len(self.arrived) + len(self._heap)
 
     def take(self, most: int, slots: int) -> list[WorkItem]:
         """Remove and return up to ``most`` items; where not all could start in ``slots``, the lowest offsets."""
-        arrived, heap = self.arrived, self._heap
-        if not heap and len(arrived) <= slots:
-            taken = arrived[:most]
-            del arrived[:most]
-            return taken
-        if heap:
-            for item in arrived:
-                heappush(heap, (item.offset, item))
-        else:
-            heap.extend((item.offset, item) for item in arrived)
-            heapify(heap)
-        arrived.clear()
-        return [heappop(heap)[1] for _ in range(min(most, len(heap)))]
+        delivered, arrived, heap = self.delivered, self.arrived, self._heap
+        if heap or len(delivered) + len(arrived) > slots:
+            return self._take_lowest(most)
+        taken = [delivered.popleft() for _ in range(min(most, len(delivered)))]
+        more = most - len(taken)
+        taken += arrived[:more]
+        del arrived[:more]
+        return taken
 
     def take_after(self, offset: int) -> WorkItem:
         """Remove and return the lowest offset beyond ``offset``, or the lowest of all; there must be one."""
-        items = [*self.arrived, *(item for _, item in self._heap)]
+        items = self._items()
         beyond = [item for item in items if item.offset > offset]
         found = min(beyond or items, key=lambda item: item.offset)
         self.discard(lambda item: item is found)
@@ -52,7 +55,31 @@ class ReadyQueue:
 
     def discard(self, which: Callable[[WorkItem], bool]) -> int:
         """Remove the items that match; returns how many."""
-        before = [*self.arrived, *(item for _, item in self._heap)]
+        before = self._items()
+        kept = [item for item in before if not which(item)]
+        self.delivered.clear()
         self._heap.clear()
-        self.arrived[:] = [item for item in before if not which(item)]
-        return len(before) - len(self.arrived)
+        self.arrived[:] = kept
+        return len(before) - len(kept)
+
+    def _items(self) -> list[WorkItem]:
+        return [*self.delivered, *self.arrived, *(item for _, item in self._heap)]
+
+    def _take_lowest(self, most: int) -> list[WorkItem]:
+        delivered, arrived, heap = self.delivered, self.arrived, self._heap
+        if len(arrived) > len(heap):
+            heap.extend((item.offset, item) for item in arrived)
+            heapify(heap)
+        else:
+            for item in arrived:
+                heappush(heap, (item.offset, item))
+        arrived.clear()
+        taken: list[WorkItem] = []
+        while len(taken) < most:
+            if heap and not (delivered and delivered[0].offset < heap[0][0]):
+                taken.append(heappop(heap)[1])
+            elif delivered:
+                taken.append(delivered.popleft())
+            else:
+                break
+        return taken

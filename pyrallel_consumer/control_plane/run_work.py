@@ -8,6 +8,7 @@ until all of its run has come back, so that nothing overtakes what was given bac
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from pyrallel_consumer.control_plane.partition_work import PartitionWork
@@ -172,10 +173,10 @@ class RunWork(PartitionWork):
         self.length = length
 
     def add(self, messages: Sequence[Message]) -> None:
-        arrived = self.ready.arrived
-        before = len(arrived)
+        delivered = self.ready.delivered
+        before = len(delivered)
         super().add(messages)
-        for item in arrived[before:]:
+        for item in islice(delivered, before, None):
             lane = item.origin
             if lane.is_ordered and lane.is_new:
                 lane.begin(item)

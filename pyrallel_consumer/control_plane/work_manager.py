@@ -15,7 +15,7 @@ from pyrallel_consumer.control_plane.backpressure import Backpressure, FairShare
 from pyrallel_consumer.control_plane.events import Pause, Resume
 from pyrallel_consumer.control_plane.failure_circuit import FailureCircuit
 from pyrallel_consumer.control_plane.latency import Histogram
-from pyrallel_consumer.control_plane.partition_work import PartitionWork
+from pyrallel_consumer.control_plane.partition_work import EXACT_MESSAGES, PartitionWork
 from pyrallel_consumer.control_plane.pauses import Pauses
 from pyrallel_consumer.control_plane.poison_keys import PoisonKeys
 from pyrallel_consumer.control_plane.policies import FlowLimits, OrderingPolicy
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from pyrallel_consumer.control_plane.poison_keys import PoisonPolicy
     from pyrallel_consumer.control_plane.virtual_partition import VirtualPartition
     from pyrallel_consumer.dto import Message, TopicPartition, WorkItem
+
+COUNTED_PER_SECOND = 50_000
+"""Unfinished messages whose bytes are counted for the picture alone: less than a hundredth of the time."""
 
 TAKE_QUANTUM = 32
 """Items that one partition may start before the next one has its turn."""
@@ -67,6 +70,7 @@ class WorkManager:
         is_dlq = policy.on_exhausted is OnExhausted.DLQ
         self.circuit = FailureCircuit(policy.circuit if is_dlq or policy.on_exhausted is OnExhausted.SKIP else None)
         self.poison_keys = PoisonKeys(policy.poison if is_dlq else None)
+        self._goes_on = policy.circuit is None and policy.poison is None and not policy.is_sending_ahead
         self._condemned: list[WorkItem] = []
         self._with_map = policy.state_strategy is RebalanceStateStrategy.METADATA_SNAPSHOT
         self._shares = FairShares(policy.limits)
@@ -76,6 +80,8 @@ class WorkManager:
         self._pauses = Pauses()
         self._run_length = RunLength()
         self._is_dispatching = True
+        self._may_go_on = False
+        self._bytes_due_at = 0.0
         self._away: dict[TopicPartition, Tally] = {}
 
     def __iter__(self) -> Iterator[PartitionWork]:
@@ -109,7 +115,7 @@ class WorkManager:
 
     def stop_all_dispatching(self) -> None:
         """Start nothing more at all, whatever is assigned from now on: the consumer stops."""
-        self._is_dispatching = False
+        self._is_dispatching = self._may_go_on = False
 
     def end(self, partitions: Iterable[tuple[TopicPartition, int]], *, is_lost: bool) -> tuple[CommitSnapshot, ...]:
         """Snapshot and fence in one step; returns what is to be committed, nothing for lost partitions.
@@ -190,15 +196,37 @@ class WorkManager:
             if not work.is_dispatching:
                 work.is_listed = False
                 continue
-            before = len(started)
-            started += work.take(min(TAKE_QUANTUM, most - before), slots - before)
-            if self.stopwatch is not None:
-                self.stopwatch.runs.append((work, len(started) - before))
+            started += work.take(min(TAKE_QUANTUM, most - len(started)), slots - len(started))
             if work.ready:
                 listed.append(work)
             else:
                 work.is_listed = False
+        self._may_go_on = self._goes_on and self._is_dispatching and self.ready <= slots - len(started)
         return self._without_condemned(started) if self.poison_keys else started
+
+    def go_on(self, item: WorkItem, now: float) -> WorkItem | None:
+        """``item`` is processed; what follows it in its queue is started in its slot and returned.
+
+        None changes nothing: ``succeed`` is to be asked, for nothing follows, or others may come first. That is so
+        while more is ready than there are slots (``take`` sees that), and under circuits, which look at each start.
+        """
+        lane: VirtualPartition = item._origin
+        waiting = lane.waiting
+        if not waiting or not self._may_go_on:
+            return None
+        work, offset = lane.work, item._offset
+        tracker = work.tracker
+        unfinished = tracker.unfinished
+        if unfinished.get(offset) is not item or not work.is_dispatching:
+            return None
+        del unfinished[offset]
+        tracker.version += 1
+        work.finished += 1
+        lane.running = following = waiting.popleft()
+        if work.latency is not None and item._submitted is not None:
+            work.latency.pending.append(now - item._submitted)
+            following._submitted = now
+        return following
 
     def take_condemned(self) -> list[WorkItem]:
         """Items that were not started because their keys are poisoned: held, and to be dead-lettered untried."""
@@ -212,8 +240,8 @@ class WorkManager:
             for item in items:
                 self.poison_keys.succeeded(item)
         for item in items:
-            work: PartitionWork = item.origin.work
-            if work.tracker.unfinished.get(item.offset) is not item:
+            work: PartitionWork = item._origin.work
+            if work.tracker.unfinished.get(item._offset) is not item:
                 self._end_fenced(item)
             elif work.finish(item) and not work.is_listed:
                 self._list(work)
@@ -375,7 +403,13 @@ class WorkManager:
         self.poison_keys.observe(now)
         for work in self._works.values():
             work.observe(now)
-            work.measure()
+        messages = self._sum_of_loads().messages
+        if now >= self._bytes_due_at or messages <= EXACT_MESSAGES:
+            self._bytes_due_at = now + messages / COUNTED_PER_SECOND
+            for work in self._works.values():
+                work.count_bytes()
+        if self.stopwatch is not None:
+            self.stopwatch.settle(self._works.values())
 
     def observe_slowness(self, now: float, *, free_slots: int) -> None:
         """Note why each partition is not faster now; to be asked several times a second."""

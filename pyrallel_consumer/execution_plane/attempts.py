@@ -125,6 +125,10 @@ class Attempts:
         """The roots of all that wait for another attempt, due ones included; in no order."""
         return [waiting.root for waiting in (*self._waiting, *self._due)]
 
+    def is_retry_due(self, now: float) -> bool:
+        """Whether a retry's time has come: it goes before new work, also where no slot is held for it yet."""
+        return bool(self._due) or (bool(self._waiting) and self._waiting[0].due_at <= now)
+
     @property
     def due_count(self) -> int:
         return len(self._due)
@@ -151,6 +155,19 @@ class Attempts:
         if self._waiting:
             self._reserve(now)
         return verdict
+
+    def hand_on(self, attempt: Attempt, root: WorkItem, now: float) -> Attempt:
+        """A running, unmarked attempt returned, and the first one of ``root`` runs in its slot since ``now``.
+
+        Returns the attempt of ``root``: the same object, for this is on the way of every message.
+        """
+        del self.running[attempt.root]
+        if attempt.item is not attempt.root:
+            self._running_retries.discard(attempt.root)
+        attempt.root = attempt.item = root
+        attempt.started_at = now
+        self.running[root] = attempt
+        return attempt
 
     def ended_failed(self, root: WorkItem, error: BaseException, now: float) -> Verdict:
         """The worker raised ``error``, or its process died."""

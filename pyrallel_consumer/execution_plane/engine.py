@@ -97,12 +97,18 @@ class CompletionChannel:
     report names the very object that was given to ``submit``, whatever attempt ended.
     """
 
-    __slots__ = ("_cancellations", "_crash", "_failures", "_wake", "is_notified", "successes")
+    __slots__ = ("_cancellations", "_crash", "_failures", "_wake", "go_on", "is_notified", "successes")
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self.successes: list[WorkItem] = []
         """Engines may append here themselves, and must then call ``notify`` unless ``is_notified`` is set."""
         self.is_notified = False
+        self.go_on: Callable[[WorkItem, float], WorkItem | None] = _nothing_follows
+        """For engines on the loop's thread: what follows an item that succeeded now, to be run in its slot at once.
+
+        Where there is something, the success is taken note of, and the engine starts what it was given. None: nothing
+        has happened, and the success is to be reported as ever. Either way the engine must see to ``notify``.
+        """
         self._failures: list[Failed] = []
         self._cancellations: list[Cancelled] = []
         self._crash: BaseException | None = None
@@ -153,6 +159,10 @@ class CompletionChannel:
         return Finished(_take(self.successes, limit - len(failures) - len(cancellations)), failures, cancellations)
 
 
+def _nothing_follows(_: WorkItem, __: float) -> WorkItem | None:
+    return None
+
+
 def _take(items: list[_T], limit: int) -> list[_T]:
     taken = items[:limit]
     del items[: len(taken)]
@@ -188,6 +198,11 @@ class ExecutionEngine(ABC):
 
         Never blocks and never raises for what the worker does. The worker may have run to its end on return.
         """
+
+    def submit_all(self, items: Sequence[WorkItem]) -> None:
+        """``submit`` each of ``items``, in this order; there is capacity for all of them."""
+        for item in items:
+            self.submit(item)
 
     @abstractmethod
     def sweep(self, now: float) -> None:

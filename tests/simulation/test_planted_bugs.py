@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.simulation import planted_in_figures, planted_in_offsets, planted_in_reading, planted_in_work
+from tests.simulation import (
+    planted_in_figures,
+    planted_in_offsets,
+    planted_in_reading,
+    planted_in_slots,
+    planted_in_work,
+)
 from tests.simulation.planting import PLANTED
 from tests.simulation.runner import SeedFailed, run_seed
 
@@ -22,7 +28,7 @@ def test_a_planted_bug_is_found(name: str) -> None:
 def test_bugs_are_planted_in_every_part() -> None:
     parts = {plant.__module__ for plant in PLANTED.values()}
 
-    modules = (planted_in_figures, planted_in_offsets, planted_in_reading, planted_in_work)
+    modules = (planted_in_figures, planted_in_offsets, planted_in_reading, planted_in_slots, planted_in_work)
     assert parts == {module.__name__ for module in modules}
     assert len(PLANTED) >= 30
 

@@ -29,6 +29,7 @@ class WatchedManager(WorkManager):
         self.open_items: dict[int, WorkItem] = {}
         self.acknowledged: list[WorkItem] = []
         self.taken = 0
+        self._waiting_for_slots = 0
         self._allowed = 1
         self._scene = scene
         self._consumer = consumer
@@ -115,6 +116,7 @@ class WatchedManager(WorkManager):
     def take(self, most: int, slots: int | None = None) -> list[WorkItem]:
         was_open = self.circuit.is_open
         items = super().take(most, slots)
+        self._waiting_for_slots = self.ready - ((most if slots is None else slots) - len(items))
         if was_open:
             circuits.one_probe_at_a_time(items, self._probe)
             self._probe = items[0] if items else self._probe
@@ -130,6 +132,24 @@ class WatchedManager(WorkManager):
         for tp in {item.tp: None for item in items}:
             self._compare(tp)
         return items
+
+    def go_on(self, item: WorkItem, now: float) -> WorkItem | None:
+        following = super().go_on(item, now)
+        if following is None:
+            return None
+        work.nothing_goes_on_while_others_wait_for_slots(following, self._waiting_for_slots)
+        self._failures_in_a_row.pop((item.tp, item.key), None)
+        shadow = self._completed(item)
+        if shadow is None:
+            raise RuleBroken("8", f"{following} goes on after {item}, which is not ours")
+        shadow.finish(item.offset)
+        rebalances.rule_7_nothing_starts_while_revoking(shadow, following)
+        work.rule_13_heads_start_first(shadow, following, self._allowed)
+        work.rule_14_submitted_once(following, self.open_items.values())
+        self.open_items[id(following)] = following
+        shadow.in_flight[following.offset] = following
+        self._compare(item.tp)
+        return following
 
     def take_condemned(self) -> list[WorkItem]:
         condemned, self._seen_condemned = self._seen_condemned, []

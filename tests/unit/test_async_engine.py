@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
 
     from pyrallel_consumer.dto import WorkItem
-    from pyrallel_consumer.execution_plane.task_engine import TaskEngine
 
     Worker = Callable[[WorkItem], Any]
 
@@ -33,13 +32,13 @@ VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("VARIABLE", defau
 
 
 @pytest.fixture(params=FORMS, ids=lambda form: form.__name__)
-def form(request: pytest.FixtureRequest) -> type[TaskEngine]:
-    chosen: type[TaskEngine] = request.param
+def form(request: pytest.FixtureRequest) -> type[DriverEngine]:
+    chosen: type[DriverEngine] = request.param
     return chosen
 
 
 async def run(
-    form: type[TaskEngine], worker: Worker, count: int = 20, policy: RetryPolicy = ONCE, **settings: Any
+    form: type[DriverEngine], worker: Worker, count: int = 20, policy: RetryPolicy = ONCE, **settings: Any
 ) -> Rig:
     """Run ``count`` items through ``worker``, all submitted at once, and wait for all of them."""
     rig = await Rig(form(worker, policy, count, **settings)).start()
@@ -70,7 +69,7 @@ def current() -> asyncio.Task[Any]:
 # The worker's task
 
 
-async def test_a_worker_runs_in_a_real_task_from_its_first_step_on(form: type[TaskEngine]) -> None:
+async def test_a_worker_runs_in_a_real_task_from_its_first_step_on(form: type[DriverEngine]) -> None:
     async def worker(item: WorkItem) -> None:
         first = current()
         assert first in asyncio.all_tasks()
@@ -82,7 +81,7 @@ async def test_a_worker_runs_in_a_real_task_from_its_first_step_on(form: type[Ta
     assert len((await run(form, worker)).successes) == 20
 
 
-async def test_messages_that_wait_at_the_same_time_have_different_tasks(form: type[TaskEngine]) -> None:
+async def test_messages_that_wait_at_the_same_time_have_different_tasks(form: type[DriverEngine]) -> None:
     tasks = []
 
     async def worker(item: WorkItem) -> None:
@@ -93,7 +92,7 @@ async def test_messages_that_wait_at_the_same_time_have_different_tasks(form: ty
     assert len(set(tasks)) == 20
 
 
-async def test_timeouts_groups_and_waits_inside_the_worker_work(form: type[TaskEngine]) -> None:
+async def test_timeouts_groups_and_waits_inside_the_worker_work(form: type[DriverEngine]) -> None:
     outcomes: dict[int, str] = {}
 
     async def child(number: int) -> int:
@@ -131,7 +130,7 @@ async def test_timeouts_groups_and_waits_inside_the_worker_work(form: type[TaskE
     assert sorted(outcomes) == offsets(rig.successes)
 
 
-async def test_an_expired_timeout_of_the_worker_s_own_is_an_ordinary_failure(form: type[TaskEngine]) -> None:
+async def test_an_expired_timeout_of_the_worker_s_own_is_an_ordinary_failure(form: type[DriverEngine]) -> None:
     async def worker(item: WorkItem) -> None:
         async with asyncio.timeout(0):
             await asyncio.Event().wait()
@@ -140,7 +139,7 @@ async def test_an_expired_timeout_of_the_worker_s_own_is_an_ordinary_failure(for
     assert [type(failed.error) for failed in rig.failures] == [TimeoutError] * 3
 
 
-async def test_a_future_that_fails_with_generator_exit_fails_the_attempt(form: type[TaskEngine]) -> None:
+async def test_a_future_that_fails_with_generator_exit_fails_the_attempt(form: type[DriverEngine]) -> None:
     async def worker(item: WorkItem) -> None:
         future = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().call_soon(future.set_exception, GeneratorExit())
@@ -150,7 +149,7 @@ async def test_a_future_that_fails_with_generator_exit_fails_the_attempt(form: t
     assert [type(failed.error) for failed in rig.failures] == [GeneratorExit] * 2
 
 
-async def test_a_cancel_that_nobody_here_asked_for_is_a_failed_attempt(form: type[TaskEngine]) -> None:
+async def test_a_cancel_that_nobody_here_asked_for_is_a_failed_attempt(form: type[DriverEngine]) -> None:
     async def worker(item: WorkItem) -> None:
         if item.offset == 2:
             current().cancel()
@@ -163,7 +162,7 @@ async def test_a_cancel_that_nobody_here_asked_for_is_a_failed_attempt(form: typ
 
 @pytest.mark.parametrize("taken_back", [False, True])
 async def test_a_worker_that_cancels_its_task_and_returns_harms_no_other_message(
-    form: type[TaskEngine], taken_back: bool
+    form: type[DriverEngine], taken_back: bool
 ) -> None:
     async def worker(item: WorkItem) -> None:
         assert current().cancelling() == 0
@@ -177,7 +176,7 @@ async def test_a_worker_that_cancels_its_task_and_returns_harms_no_other_message
     assert len((await run(form, worker)).successes) == 20
 
 
-async def test_a_cancel_of_a_kept_task_after_its_message_ended_harms_no_other_message(form: type[TaskEngine]) -> None:
+async def test_a_cancel_of_a_kept_task_after_its_message_ended_harms_no_other_message(form: type[DriverEngine]) -> None:
     kept: list[asyncio.Task[Any]] = []
 
     async def worker(item: WorkItem) -> None:
@@ -191,7 +190,7 @@ async def test_a_cancel_of_a_kept_task_after_its_message_ended_harms_no_other_me
     assert len((await run(form, worker)).successes) == 20
 
 
-async def test_what_cancels_a_kept_task_from_a_timer_harms_no_other_message(form: type[TaskEngine]) -> None:
+async def test_what_cancels_a_kept_task_from_a_timer_harms_no_other_message(form: type[DriverEngine]) -> None:
     async def worker(item: WorkItem) -> None:
         if item.offset % 2:
             asyncio.get_running_loop().call_soon(current().cancel)
@@ -212,7 +211,7 @@ async def test_messages_that_never_wait_share_a_task_only_where_tasks_are_not_ea
     assert len(tasks) < 5
 
 
-async def test_the_loop_s_task_factory_stays_the_user_s(form: type[TaskEngine]) -> None:
+async def test_the_loop_s_task_factory_stays_the_user_s(form: type[DriverEngine]) -> None:
     made = []
 
     def factory(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **more: Any) -> asyncio.Task[Any]:
@@ -228,10 +227,157 @@ async def test_the_loop_s_task_factory_stays_the_user_s(form: type[TaskEngine]) 
     assert made == []
 
 
+# What goes on in a slot
+
+
+async def run_one_key(form: type[DriverEngine], worker: Worker, count: int = 12, **settings: Any) -> Rig:
+    """Run ``count`` items one after the other in one slot, as those of one key; each goes on where the engine asks."""
+    rig = await Rig(form(worker, settings.pop("policy", ONCE), 1, **settings)).start()
+    items = [rig.item() for _ in range(count)]
+    left = iter(items)
+    went_on: list[WorkItem] = []
+
+    def go_on(item: WorkItem, now: float) -> WorkItem | None:
+        following = next(left, None)
+        if following is not None:
+            went_on.append(item)
+        return following
+
+    rig.channel.go_on = go_on
+    reported = -1
+    while len(went_on) + rig.finished < count:
+        if rig.finished > reported:  # The key's next one: what did not go on is submitted.
+            reported = rig.finished
+            rig.engine.submit(next(left))
+        await rig.until(lambda known=reported: len(went_on) + rig.finished >= count or rig.finished > known)  # type: ignore[misc]
+    rig.successes += went_on
+    assert rig.engine.running() == 0
+    assert rig.engine.capacity() == 1
+    await rig.engine.stop(PATIENCE_SECONDS)
+    return rig
+
+
+async def test_messages_of_one_slot_that_leave_nothing_behind_share_a_task_whether_they_wait_or_not(
+    form: type[DriverEngine],
+) -> None:
+    tasks = []
+
+    async def worker(item: WorkItem) -> None:
+        tasks.append(id(current()))
+        if item.offset % 3:
+            await suspend()
+
+    rig = await run_one_key(form, worker)
+    assert offsets(rig.successes) == list(range(1, 13))
+    assert len(set(tasks)) == 1
+
+
+async def test_a_message_whose_task_was_kept_while_it_waited_is_the_last_of_its_task(form: type[DriverEngine]) -> None:
+    kept: list[asyncio.Task[Any]] = []
+
+    async def worker(item: WorkItem) -> None:
+        for task in kept:
+            assert task is not current()
+            task.cancel()
+        await suspend()
+        kept.append(current())
+        await suspend()
+
+    rig = await run_one_key(form, worker)
+    assert len(rig.successes) == 12
+    assert len(set(kept)) == 12
+
+
+async def test_a_message_that_cancelled_its_task_or_changed_its_context_harms_none_that_goes_on(
+    form: type[DriverEngine],
+) -> None:
+    async def worker(item: WorkItem) -> None:
+        assert VARIABLE.get() == "none"
+        assert current().cancelling() == 0
+        await suspend()
+        if item.offset % 4 == 0:
+            VARIABLE.set("changed")
+        elif item.offset % 4 == 1:
+            current().cancel()
+            current().uncancel()
+        elif item.offset % 4 == 2:
+            token = VARIABLE.set("for a while")
+            await suspend()
+            VARIABLE.reset(token)
+
+    assert len((await run_one_key(form, worker)).successes) == 12
+
+
+async def test_a_value_of_the_context_that_cannot_be_compared_ends_the_task_and_nothing_else(
+    form: type[DriverEngine],
+) -> None:
+    class Incomparable:
+        def __eq__(self, other: object) -> bool:
+            raise ValueError
+
+        __hash__ = object.__hash__
+
+    base = contextvars.copy_context()
+    anything: contextvars.ContextVar[object] = contextvars.ContextVar("anything")
+    base.run(anything.set, Incomparable())
+
+    async def worker(item: WorkItem) -> None:
+        anything.set(Incomparable())
+        await suspend()
+
+    assert len((await run_one_key(form, worker, base_context=base)).successes) == 12
+
+
+async def test_failures_and_timeouts_between_them_neither_lose_nor_repeat_what_goes_on(
+    form: type[DriverEngine],
+) -> None:
+    begun: list[int] = []
+
+    async def worker(item: WorkItem) -> None:
+        begun.append(item.offset)
+        await suspend()
+        if item.offset % 3 == 0:
+            raise ValueError
+        if item.offset % 3 == 1:
+            await asyncio.Event().wait()
+
+    rig = await run_one_key(form, worker, policy=RetryPolicy(max_attempts=1, timeout_ms=5))
+    assert begun == list(range(1, 13))
+    assert [type(failed.error) for failed in rig.failures].count(TaskTimeoutError) == 4
+    assert offsets(rig.successes) == [2, 5, 8, 11]
+
+
+async def test_the_traceback_of_a_failure_begins_in_the_worker(form: type[DriverEngine]) -> None:
+    async def worker(item: WorkItem) -> None:
+        await suspend()
+        raise ValueError
+
+    [failed] = (await run(form, worker, count=1)).failures
+    assert failed.error.__traceback__ is not None
+    assert failed.error.__traceback__.tb_frame.f_code.co_name == "worker"
+
+
+async def test_slow_first_steps_do_not_go_on_for_long_without_the_loop(form: type[DriverEngine]) -> None:
+    clock = iter(range(10**9))
+    engine = form(lambda item: suspend_never(), ONCE, 1)
+    rig = Rig(engine)
+    await engine.start(rig.channel, lambda: next(clock) / 1000)
+    left = iter([rig.item() for _ in range(1000)])
+    rig.channel.go_on = lambda item, now: next(left, None)
+    rig.engine.submit(next(left))
+    await rig.until_finished(1)
+    assert len(list(left)) > 900
+    await engine.stop(1)
+
+
+async def suspend_never() -> None:
+    """Ends in its first step."""
+
+
 # What workers may be
 
 
-async def test_any_awaitable_will_do(form: type[TaskEngine]) -> None:
+async def test_any_awaitable_will_do(form: type[DriverEngine]) -> None:
     class Answer:
         def __await__(self) -> Generator[Any, None, None]:
             yield from suspend().__await__()
@@ -239,12 +385,12 @@ async def test_any_awaitable_will_do(form: type[TaskEngine]) -> None:
     assert len((await run(form, lambda _: Answer())).successes) == 20
 
 
-async def test_a_worker_that_returns_nothing_to_await_fails_its_attempt(form: type[TaskEngine]) -> None:
+async def test_a_worker_that_returns_nothing_to_await_fails_its_attempt(form: type[DriverEngine]) -> None:
     rig = await run(form, lambda _: None, count=2)
     assert [type(failed.error) for failed in rig.failures] == [TypeError] * 2
 
 
-async def test_a_worker_that_raises_when_it_is_called_fails_its_attempt(form: type[TaskEngine]) -> None:
+async def test_a_worker_that_raises_when_it_is_called_fails_its_attempt(form: type[DriverEngine]) -> None:
     def worker(item: WorkItem) -> Any:
         raise SystemExit
 
@@ -255,7 +401,7 @@ async def test_a_worker_that_raises_when_it_is_called_fails_its_attempt(form: ty
 # Contexts
 
 
-async def test_what_a_worker_starts_inherits_its_context(form: type[TaskEngine]) -> None:
+async def test_what_a_worker_starts_inherits_its_context(form: type[DriverEngine]) -> None:
     seen: dict[int, list[str]] = {}
 
     async def child(item: WorkItem) -> None:
@@ -278,7 +424,7 @@ async def test_what_a_worker_starts_inherits_its_context(form: type[TaskEngine])
     assert seen == {offset: ["none", f"of {offset}", f"of {offset}"] for offset in range(1, 21)}
 
 
-async def test_the_given_base_context_is_every_attempt_s_beginning_and_stays_as_it_is(form: type[TaskEngine]) -> None:
+async def test_the_given_base_context_is_every_attempt_s_beginning_and_stays_as_it_is(form: type[DriverEngine]) -> None:
     base = contextvars.Context()
     base.run(VARIABLE.set, "base")
 
@@ -297,7 +443,7 @@ async def test_the_given_base_context_is_every_attempt_s_beginning_and_stays_as_
 # Timeouts and cancels of ours
 
 
-async def test_a_timeout_cancels_the_worker_once_and_its_cleanup_runs(form: type[TaskEngine]) -> None:
+async def test_a_timeout_cancels_the_worker_once_and_its_cleanup_runs(form: type[DriverEngine]) -> None:
     cleaned = []
 
     async def worker(item: WorkItem) -> None:
@@ -314,7 +460,7 @@ async def test_a_timeout_cancels_the_worker_once_and_its_cleanup_runs(form: type
     assert [type(failed.error) for failed in rig.failures] == [TaskTimeoutError] * 3
 
 
-async def test_a_worker_that_swallows_its_timeout_and_returns_has_failed(form: type[TaskEngine]) -> None:
+async def test_a_worker_that_swallows_its_timeout_and_returns_has_failed(form: type[DriverEngine]) -> None:
     async def worker(item: WorkItem) -> None:
         try:
             await asyncio.Event().wait()
@@ -326,7 +472,7 @@ async def test_a_worker_that_swallows_its_timeout_and_returns_has_failed(form: t
     assert rig.engine.status().timeouts_total == 2
 
 
-async def test_a_cancelled_worker_is_given_back_whether_it_stops_or_swallows(form: type[TaskEngine]) -> None:
+async def test_a_cancelled_worker_is_given_back_whether_it_stops_or_swallows(form: type[DriverEngine]) -> None:
     async def worker(item: WorkItem) -> None:
         try:
             await asyncio.Event().wait()
@@ -344,7 +490,7 @@ async def test_a_cancelled_worker_is_given_back_whether_it_stops_or_swallows(for
     await rig.engine.stop(1)
 
 
-async def test_running_work_that_nobody_else_refers_to_is_not_collected(form: type[TaskEngine]) -> None:
+async def test_running_work_that_nobody_else_refers_to_is_not_collected(form: type[DriverEngine]) -> None:
     futures: list[weakref.ref[asyncio.Future[None]]] = []
 
     async def worker(item: WorkItem) -> None:
@@ -369,7 +515,7 @@ async def test_running_work_that_nobody_else_refers_to_is_not_collected(form: ty
 # The program's end
 
 
-def test_tasks_that_asyncio_run_cancels_are_given_back_when_that_is_a_shutdown(form: type[TaskEngine]) -> None:
+def test_tasks_that_asyncio_run_cancels_are_given_back_when_that_is_a_shutdown(form: type[DriverEngine]) -> None:
     rigs: list[Rig] = []
 
     async def worker(item: WorkItem) -> None:
@@ -396,7 +542,7 @@ def test_tasks_that_asyncio_run_cancels_are_given_back_when_that_is_a_shutdown(f
 
 
 async def test_tasks_that_somebody_else_cancels_are_failed_attempts_and_the_others_go_on(
-    form: type[TaskEngine],
+    form: type[DriverEngine],
 ) -> None:
     async def worker(item: WorkItem) -> None:
         await suspend()
@@ -414,7 +560,7 @@ async def test_tasks_that_somebody_else_cancels_are_failed_attempts_and_the_othe
     await rig.engine.stop(1)
 
 
-def test_a_loop_that_is_closed_over_unfinished_work_brings_no_further_trouble(form: type[TaskEngine]) -> None:
+def test_a_loop_that_is_closed_over_unfinished_work_brings_no_further_trouble(form: type[DriverEngine]) -> None:
     complaints: list[str] = []
     unraisable: list[Any] = []
     channel = CompletionChannel(lambda: None)
@@ -468,7 +614,7 @@ async def test_first_steps_give_way_to_the_loop_s_other_callbacks() -> None:
     await engine.stop(1)
 
 
-async def test_due_retries_give_way_to_the_loop_s_other_callbacks(form: type[TaskEngine]) -> None:
+async def test_due_retries_give_way_to_the_loop_s_other_callbacks(form: type[DriverEngine]) -> None:
     clock = iter(range(10**9))
     started = []
 
@@ -494,7 +640,7 @@ async def test_due_retries_give_way_to_the_loop_s_other_callbacks(form: type[Tas
 
 
 async def test_an_attempt_that_times_out_before_its_first_step_is_cancelled_in_its_first_wait(
-    form: type[TaskEngine],
+    form: type[DriverEngine],
 ) -> None:
     async def worker(item: WorkItem) -> None:
         if item.attempt == 1:
@@ -515,7 +661,7 @@ async def test_an_attempt_that_times_out_before_its_first_step_is_cancelled_in_i
     await engine.stop(1)
 
 
-async def test_a_failure_of_the_books_themselves_reaches_the_loop(form: type[TaskEngine]) -> None:
+async def test_a_failure_of_the_books_themselves_reaches_the_loop(form: type[DriverEngine]) -> None:
     async def worker(item: WorkItem) -> None:
         raise ValueError
 
@@ -526,7 +672,7 @@ async def test_a_failure_of_the_books_themselves_reaches_the_loop(form: type[Tas
         await run(form, worker, policy=RetryPolicy(), jitter=broken_jitter)
 
 
-async def test_a_bug_of_ours_reaches_the_loop_and_not_only_a_task(form: type[TaskEngine]) -> None:
+async def test_a_bug_of_ours_reaches_the_loop_and_not_only_a_task(form: type[DriverEngine]) -> None:
     async def worker(item: WorkItem) -> None:
         await suspend()
 
@@ -566,7 +712,7 @@ async def test_the_channel_takes_reports_from_any_thread_and_hands_them_out_in_b
     assert 1 <= len(woken) <= 4
 
 
-def test_both_forms_run_on_uvloop(form: type[TaskEngine]) -> None:
+def test_both_forms_run_on_uvloop(form: type[DriverEngine]) -> None:
     uvloop = pytest.importorskip("uvloop", reason="the uvloop extra is not installed")
 
     async def worker(item: WorkItem) -> None:

@@ -414,3 +414,37 @@ class AttemptsAgainstAModel(RuleBasedStateMachine):
 
 TestAttemptsAgainstAModel = AttemptsAgainstAModel.TestCase
 TestAttemptsAgainstAModel.settings = settings(max_examples=150, stateful_step_count=40)
+
+
+def test_a_slot_is_handed_on_from_one_attempt_to_the_next() -> None:
+    attempts = books(1, RetryPolicy(timeout_ms=1000))
+    first, second = work_item(offset=1), work_item(offset=2)
+    attempt = attempts.start(first, 0.0)
+    assert attempts.hand_on(attempt, second, 0.5) is attempt
+    assert (list(attempts.running), attempt.root, attempt.number, attempts.capacity) == ([second], second, 1, 0)
+    assert attempts.next_due_at() == 1.5
+    assert attempts.ended_ok(second, 0.6) is None
+    assert attempts.capacity == 1
+
+
+def test_the_slot_of_a_retry_is_handed_on_as_one_for_new_work() -> None:
+    attempts = books(1, RetryPolicy(max_attempts=2, backoff_ms=0, jitter_ms=0))
+    first, second = work_item(offset=1), work_item(offset=2)
+    attempts.start(first, 0.0)
+    attempts.ended_failed(first, ValueError(), 1.0)
+    assert attempts.is_retry_due(1.0)
+    [retry] = attempts.due(1.0)
+    assert not attempts.is_retry_due(1.0)
+    attempts.hand_on(retry, second, 2.0)
+    assert isinstance(attempts.ended_failed(second, ValueError(), 3.0), RetryAt)
+    assert [attempt.root for attempt in attempts.due(3.0)] == [second]
+
+
+def test_a_retry_is_due_from_its_time_on_even_where_no_slot_is_free_for_it() -> None:
+    attempts = books(1, RetryPolicy(backoff_ms=1000, jitter_ms=0))
+    first, second = work_item(offset=1), work_item(offset=2)
+    attempts.start(first, 0.0)
+    attempts.ended_failed(first, ValueError(), 1.0)
+    attempts.start(second, 1.0)
+    assert not attempts.is_retry_due(1.5)
+    assert attempts.is_retry_due(2.0)

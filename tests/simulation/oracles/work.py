@@ -48,6 +48,12 @@ def rule_13_marked_attempts_fail(run: Run, is_success: bool) -> None:
         raise RuleBroken("13", f"{run} counts as a success though its time was over")
 
 
+def nothing_goes_on_while_others_wait_for_slots(item: WorkItem, waiting: int) -> None:
+    """Whose turn a slot is, the lowest offset or the next partition, is decided where all that is ready is seen."""
+    if waiting > 0:
+        raise RuleBroken("order", f"{item} took a slot that {waiting} others waited for")
+
+
 def rule_14_submitted_once(item: WorkItem, open_items: Iterable[WorkItem]) -> None:
     if any(item is other for other in open_items):
         raise RuleBroken("14", f"{item} was submitted twice")

@@ -12,6 +12,7 @@ from pyrallel_consumer.testing import work_item
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("arrive"), st.lists(st.integers(0, 1000), max_size=8), st.just(0)),
+        st.tuples(st.just("deliver"), st.lists(st.integers(1, 50), max_size=8), st.just(0)),
         st.tuples(st.just("take"), st.integers(0, 6), st.integers(0, 10)),
         st.tuples(st.just("discard"), st.integers(0, 1000), st.just(0)),
     ),
@@ -22,6 +23,12 @@ STEPS = st.lists(
 def queue_of(*offsets: int) -> ReadyQueue:
     queue = ReadyQueue()
     queue.arrived.extend(work_item(offset=offset) for offset in offsets)
+    return queue
+
+
+def delivered(*offsets: int) -> ReadyQueue:
+    queue = ReadyQueue()
+    queue.delivered.extend(work_item(offset=offset) for offset in offsets)
     return queue
 
 
@@ -45,6 +52,22 @@ def test_the_lowest_offsets_go_out_first_when_slots_are_short() -> None:
     assert offsets_of(queue.take(5, slots=5)) == [0, 3]
 
 
+def test_what_is_delivered_and_what_arrives_out_of_turn_go_out_in_one_order() -> None:
+    queue = delivered(2, 4, 6)
+    queue.arrived.extend(work_item(offset=offset) for offset in (5, 3, 9))
+
+    assert offsets_of(queue.take(3, slots=3)) == [2, 3, 4]
+    assert offsets_of(queue.take(9, slots=9)) == [5, 6, 9]
+
+
+def test_what_is_delivered_goes_out_before_what_arrived_while_all_could_start() -> None:
+    queue = delivered(2, 4)
+    queue.arrived.append(work_item(offset=1))
+
+    assert offsets_of(queue.take(1, slots=3)) == [2]
+    assert offsets_of(queue.take(2, slots=2)) == [4, 1]
+
+
 def test_discarded_items_are_gone_and_counted_sorted_or_not() -> None:
     queue = queue_of(5, 4, 3, 2, 1)
     queue.take(1, slots=1)
@@ -60,8 +83,14 @@ def test_every_item_comes_out_once_and_never_behind_a_higher_one_when_slots_are_
 ) -> None:
     queue = ReadyQueue()
     inside: set[WorkItem] = set()
+    top = 1000
     for step, what, slots in steps:
-        if isinstance(what, list):
+        if step == "deliver" and isinstance(what, list):
+            for distance in what:
+                top += distance
+                queue.delivered.append(work_item(offset=top))
+                inside.add(queue.delivered[-1])
+        elif isinstance(what, list):
             items = [work_item(offset=offset) for offset in set(what) - {item.offset for item in inside}]
             queue.arrived.extend(items)
             inside.update(items)

@@ -7,8 +7,10 @@ from pyrallel_consumer.control_plane.events import (
     Pause,
     Resume,
 )
+from pyrallel_consumer.control_plane.offset_tracker import MOST_GAPS
+from pyrallel_consumer.control_plane.partition_work import EXACT_MESSAGES, MESSAGE_OVERHEAD_BYTES
 from pyrallel_consumer.control_plane.policies import FlowLimits
-from pyrallel_consumer.control_plane.work_manager import WorkPolicy
+from pyrallel_consumer.control_plane.work_manager import COUNTED_PER_SECOND, WorkPolicy
 from tests.unit.control_plane.builders import (
     OTHER,
     TP,
@@ -129,3 +131,26 @@ def test_totals_go_on_counting_across_assignments() -> None:
     manager.assign(assigned(TP, epoch=2))
 
     assert (manager.processed, manager.failed) == (1, 1)
+
+
+def test_the_bytes_of_many_messages_are_counted_anew_when_a_part_of_them_is_done_or_now_and_then() -> None:
+    count = 4 * EXACT_MESSAGES
+    limits = FlowLimits(max_messages=2 * count, max_bytes=1 << 40)
+    manager = manager_of(policy=WorkPolicy(limits=limits))
+    manager.add(TP, 1, run_of(dict.fromkeys(range(count))))
+    items = manager.take(count)
+    manager.succeed(items[:1])
+    manager.observe(0.0)
+    assert manager.load.size_bytes == (count - 1) * MESSAGE_OVERHEAD_BYTES
+
+    manager.succeed(items[1:2])
+    manager.observe(0.001)
+    assert manager.load.size_bytes == (count - 1) * MESSAGE_OVERHEAD_BYTES
+    manager.observe(count / COUNTED_PER_SECOND)
+    assert manager.load.size_bytes == (count - 2) * MESSAGE_OVERHEAD_BYTES
+
+
+def test_gaps_beyond_what_a_map_tells_of_are_not_counted() -> None:
+    manager = manager_of()
+    manager.add(TP, 1, run_of(dict.fromkeys(range(0, 4 * MOST_GAPS, 2))))
+    assert picture_of(manager).gap_count == MOST_GAPS

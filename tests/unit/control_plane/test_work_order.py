@@ -20,6 +20,7 @@ from tests.unit.control_plane.builders import (
     keyed,
     manager_of,
     offsets_of,
+    only,
     picture_of,
     run_of,
 )
@@ -204,3 +205,51 @@ def test_a_partition_that_is_resumed_after_its_exhausted_messages_runs_them_agai
     assert manager.take(5) == [a, b]
     manager.succeed([a])
     assert offsets_of(manager.take(5)) == [1]
+
+
+def test_a_key_goes_on_in_its_slot_and_everything_else_stays_as_it_would_be() -> None:
+    manager = manager_of()
+    manager.add(TP, 1, run_of(keyed(0, "aab")))
+    first, other = manager.take(5)
+    assert manager.go_on(other, 0.0) is None
+    second = manager.go_on(first, 0.0)
+    assert second is not None
+    assert second.offset == 1
+    assert manager.in_flight == 2
+    assert manager.go_on(second, 0.0) is None
+    manager.succeed([second])
+    assert (manager.in_flight, manager.processed) == (1, 2)
+    assert only(manager.snapshots()).offset == 2
+
+
+def test_nothing_goes_on_while_more_is_ready_than_there_are_slots() -> None:
+    manager = manager_of()
+    manager.add(TP, 1, run_of(keyed(0, "aabc")))
+    [first] = manager.take(1, slots=1)
+    assert manager.go_on(first, 0.0) is None
+    manager.take(0, slots=2)
+    assert manager.go_on(first, 0.0) is not None
+
+
+@pytest.mark.parametrize("how", ["revoked", "lost", "stopped"])
+def test_nothing_goes_on_once_a_revoke_began_the_assignment_ended_or_the_consumer_stops(how: str) -> None:
+    manager = manager_of()
+    manager.add(TP, 1, run_of(keyed(0, "aa")))
+    [first] = manager.take(1)
+    if how == "revoked":
+        manager.stop_dispatching([TP])
+    elif how == "lost":
+        manager.end([(TP, 1)], is_lost=True)
+    else:
+        manager.stop_all_dispatching()
+    assert manager.go_on(first, 0.0) is None
+
+
+def test_what_went_back_under_a_running_message_does_not_go_on() -> None:
+    manager = manager_of()
+    manager.add(TP, 1, run_of(keyed(0, "aa")))
+    [first] = manager.take(1)
+    first.origin.append(first)
+    manager.end([(TP, 1)], is_lost=False)
+    first.origin.waiting.append(first)
+    assert manager.go_on(first, 0.0) is None
