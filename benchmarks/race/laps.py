@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import IO, Any, Final
 
@@ -82,8 +82,8 @@ class Runner:
             self.kill()
 
     def kill(self) -> None:
-        """Kill -9 for the process and all that it started."""
-        if self._process.poll() is None:
+        """Kill -9 for the process and all that it started, also where it has left them behind."""
+        with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def close(self) -> None:
