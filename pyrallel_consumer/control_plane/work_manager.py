@@ -81,6 +81,7 @@ class WorkManager:
         self._run_length = RunLength()
         self._is_dispatching = True
         self._may_go_on = False
+        self._is_short = False
         self._bytes_due_at = 0.0
         self._away: dict[TopicPartition, Tally] = {}
 
@@ -201,31 +202,53 @@ class WorkManager:
                 listed.append(work)
             else:
                 work.is_listed = False
-        self._may_go_on = self._goes_on and self._is_dispatching and self.ready <= slots - len(started)
+        self._may_go_on = self._goes_on and self._is_dispatching
+        self._is_short = self.ready > slots - len(started)
         return self._without_condemned(started) if self.poison_keys else started
 
     def go_on(self, item: WorkItem, now: float) -> WorkItem | None:
-        """``item`` is processed; what follows it in its queue is started in its slot and returned.
+        """``item`` is processed; what starts in its slot is returned: what follows it, or what is ready elsewhere.
 
-        None changes nothing: ``succeed`` is to be asked, for nothing follows, or others may come first. That is so
-        while more is ready than there are slots (``take`` sees that), and under circuits, which look at each start.
+        None changes nothing: ``succeed`` is to be asked, for there is nothing to start, or it is not ours any more, or
+        circuits look at each start. Whose turn it is where more is ready than there are slots is as with ``take``.
         """
         lane: VirtualPartition = item._origin
-        waiting = lane.waiting
-        if not waiting or not self._may_go_on:
-            return None
         work, offset = lane.work, item._offset
         tracker = work.tracker
         unfinished = tracker.unfinished
-        if unfinished.get(offset) is not item or not work.is_dispatching:
+        if not self._may_go_on or unfinished.get(offset) is not item:
             return None
-        del unfinished[offset]
-        tracker.version += 1
-        work.finished += 1
-        lane.running = following = waiting.popleft()
+        waiting = lane.waiting
+        if waiting and not self._is_short and work.is_dispatching:
+            del unfinished[offset]
+            tracker.version += 1
+            work.finished += 1
+            lane.running = following = waiting.popleft()
+        else:
+            elsewhere = self._start_instead(work, item)
+            if elsewhere is None:
+                return None
+            following = elsewhere
         if work.latency is not None and item._submitted is not None:
             work.latency.pending.append(now - item._submitted)
             following._submitted = now
+        return following
+
+    def _start_instead(self, work: PartitionWork, item: WorkItem) -> WorkItem | None:
+        """Complete ``item``, of ``work``, and start what is ready; None changes nothing, for nothing can start."""
+        listed = self._listed
+        while listed and not (listed[0].is_dispatching and listed[0].ready):
+            listed.popleft().is_listed = False
+        if not listed and not (item._origin.waiting and work.is_dispatching):
+            return None
+        if work.finish(item) and not work.is_listed:
+            self._list(work)
+        chosen = listed.popleft()
+        [following] = chosen.take(1, 0 if self._is_short else len(chosen.ready))
+        if chosen.ready:
+            listed.append(chosen)
+        else:
+            chosen.is_listed = False
         return following
 
     def take_condemned(self) -> list[WorkItem]:

@@ -12,10 +12,10 @@ from tests.simulation.planting import around, planted
 
 
 @planted
-def a_key_goes_on_while_others_wait_for_slots(patch: pytest.MonkeyPatch) -> None:
+def a_key_goes_on_while_a_lower_offset_waits_for_the_slot(patch: pytest.MonkeyPatch) -> None:
     def take(original: Callable[..., Any], manager: WorkManager, *args: Any) -> Any:
         items = original(manager, *args)
-        manager._may_go_on = manager._is_dispatching and manager._goes_on  # noqa: SLF001 -- the bug to plant
+        manager._is_short = False  # noqa: SLF001 -- the bug to plant
         return items
 
     around(patch, WorkManager, "take", take)

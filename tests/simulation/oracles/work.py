@@ -48,10 +48,11 @@ def rule_13_marked_attempts_fail(run: Run, is_success: bool) -> None:
         raise RuleBroken("13", f"{run} counts as a success though its time was over")
 
 
-def nothing_goes_on_while_others_wait_for_slots(item: WorkItem, waiting: int) -> None:
-    """Whose turn a slot is, the lowest offset or the next partition, is decided where all that is ready is seen."""
-    if waiting > 0:
-        raise RuleBroken("order", f"{item} took a slot that {waiting} others waited for")
+def the_lowest_offset_goes_first(item: WorkItem, ready: Iterable[WorkItem]) -> None:
+    """Where more is ready than there are slots: what holds the commit back is to run next."""
+    lower = [other for other in ready if other.offset < item.offset]
+    if lower:
+        raise RuleBroken("order", f"{item} took the slot that {lower} waited for")
 
 
 def rule_14_submitted_once(item: WorkItem, open_items: Iterable[WorkItem]) -> None:

@@ -8,11 +8,12 @@ from pyrallel_consumer.control_plane.events import (
     Pause,
 )
 from pyrallel_consumer.control_plane.policies import OrderingPolicy
-from pyrallel_consumer.control_plane.work_manager import TAKE_QUANTUM, WorkPolicy
+from pyrallel_consumer.control_plane.work_manager import TAKE_QUANTUM, WorkManager, WorkPolicy
 from pyrallel_consumer.dto import (
     NullKeyOrdering,
     OnExhausted,
     OrderingMode,
+    WorkItem,
 )
 from tests.unit.control_plane.builders import (
     OTHER,
@@ -222,13 +223,46 @@ def test_a_key_goes_on_in_its_slot_and_everything_else_stays_as_it_would_be() ->
     assert only(manager.snapshots()).offset == 2
 
 
-def test_nothing_goes_on_while_more_is_ready_than_there_are_slots() -> None:
+def test_the_slot_goes_to_the_lowest_offset_when_more_is_ready_than_there_are_slots() -> None:
     manager = manager_of()
-    manager.add(TP, 1, run_of(keyed(0, "aabc")))
+    manager.add(TP, 1, run_of(keyed(0, "abca")))
     [first] = manager.take(1, slots=1)
-    assert manager.go_on(first, 0.0) is None
-    manager.take(0, slots=2)
-    assert manager.go_on(first, 0.0) is not None
+    following = []
+    item: WorkItem | None = first
+    while item is not None and (item := manager.go_on(item, 0.0)) is not None:
+        following.append(item.offset)
+    assert following == [1, 2, 3]
+    assert manager.in_flight == 1
+
+
+def test_the_slot_of_a_key_that_is_done_goes_to_what_is_ready_elsewhere_in_turn() -> None:
+    manager = manager_of(TP, OTHER)
+    [first] = start_first(manager, keyed(0, "a"))
+    manager.add(OTHER, 2, run_of(keyed(0, "ab"), OTHER))
+    manager.add(TP, 1, run_of(keyed(1, "b")))
+    places = []
+    item: WorkItem | None = first
+    while item is not None and (item := manager.go_on(item, 0.0)) is not None:
+        places.append((item.tp, item.offset))
+    assert places == [(OTHER, 0), (TP, 1), (OTHER, 1)]
+
+
+def test_a_slot_is_not_handed_to_partitions_that_are_revoked_and_kept_by_those_that_stay() -> None:
+    manager = manager_of(TP, OTHER)
+    [first] = start_first(manager, keyed(0, "aa"))
+    manager.add(OTHER, 2, run_of(keyed(0, "a"), OTHER))
+    manager.stop_dispatching([OTHER])
+    following = manager.go_on(first, 0.0)
+    assert following is not None
+    assert (following.tp, following.offset) == (TP, 1)
+    manager.stop_dispatching([TP])
+    assert manager.go_on(following, 0.0) is None
+
+
+def start_first(manager: WorkManager, keys: dict[int, bytes | None]) -> list[WorkItem]:
+    """Messages of ``TP``, and the first of them in flight."""
+    manager.add(TP, 1, run_of(keys))
+    return manager.take(1, slots=9)
 
 
 @pytest.mark.parametrize("how", ["revoked", "lost", "stopped"])
