@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from pyrallel_consumer.execution_plane.attempts import Attempt
-    from pyrallel_consumer.execution_plane.runs import Runs
+    from pyrallel_consumer.execution_plane.runs import Run, Runs
 
 
 class Taker(Protocol):
@@ -65,13 +65,32 @@ class Backlog:
         return None
 
     def put_back(self, taker: Taker, attempts: Iterable[Attempt]) -> None:
-        """These never began, and go first, in their order; and behind them, for order's sake, what is bound there."""
+        """These never began, and go first, in their order; and behind them, for order's sake, what is bound there.
+
+        A process hands back frame by frame, so what stands before them in their runs may be back already: then they
+        go behind that.
+        """
         back = [*attempts, *taker.bound]
         taker.bound.clear()
         for attempt in back:
             attempt.handle = None
             self._runs.unplaced(attempt.root)
         self.queue.extendleft(reversed(back))
+        self._restore_order({id(run): run for attempt in back if (run := self._runs.of(attempt.root)) is not None})
+
+    def _restore_order(self, runs: dict[int, Run]) -> None:
+        """Have what is queued of each of ``runs`` stand in the order of its submission, in the places it has."""
+        queue, of = self.queue, self._runs.of
+        places: dict[int, list[int]] = {}
+        for place, attempt in enumerate(queue):
+            key = id(of(attempt.root))
+            if key in runs:
+                places.setdefault(key, []).append(place)
+        for key, taken in places.items():
+            nth = {root: number for number, root in enumerate(runs[key].items)}
+            in_order = sorted((queue[place] for place in taken), key=lambda attempt: nth[attempt.root])
+            for place, attempt in zip(taken, in_order, strict=True):
+                queue[place] = attempt
 
     def take_out(self, which: Callable[[Attempt], bool]) -> list[Attempt]:
         """Remove and return what matches."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
+import pytest
+
 from pyrallel_consumer.dto import WorkItem
 from pyrallel_consumer.execution_plane.attempts import Attempt
 from pyrallel_consumer.execution_plane.backlog import Backlog
@@ -109,3 +111,22 @@ def test_what_matches_is_taken_out_wherever_it_waits() -> None:
     assert backlog.take_out(lambda attempt: attempt is second) == [second]
     assert backlog.take_out(lambda _: True) == [first]
     assert not backlog
+
+
+@pytest.mark.parametrize("is_bound_meanwhile", [False, True])
+def test_what_a_process_hands_back_piece_by_piece_keeps_its_order(is_bound_meanwhile: bool) -> None:
+    runs, items, stranger = Runs(), of_one_key(4), work_item()
+    backlog, here, there = Backlog(runs), Process(), Process()
+    backlog.takers = (here, there)
+    attempts = {item: Attempt(item, item, 0.0) for item in (*items, stranger)}
+    for item in (*items, stranger):
+        runs.add(item)
+        backlog.add(attempts[item])
+    assert [taken[0].root for _ in items if (taken := backlog.take_for(here)) is not None] == items
+
+    backlog.put_back(here, [attempts[items[1]]])
+    if is_bound_meanwhile:
+        assert backlog.take_for(there) == (attempts[stranger], 0)
+        assert [attempt.root for attempt in here.bound] == items[1:2]
+    backlog.put_back(here, [attempts[items[2]], attempts[items[3]]])
+    assert [attempt.root for attempt in backlog.queue if attempt.root is not stranger] == items[1:]
