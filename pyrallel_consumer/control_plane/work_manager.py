@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from pyrallel_consumer.control_plane.virtual_partition import VirtualPartition
     from pyrallel_consumer.dto import Message, TopicPartition, WorkItem
 
+MOST_IN_A_ROW = 8
+"""Messages that go on with their own keys while others are ready: those have slots, but not the loop."""
+
 COUNTED_PER_SECOND = 50_000
 """Unfinished messages whose bytes are counted for the picture alone: less than a hundredth of the time."""
 
@@ -82,6 +85,7 @@ class WorkManager:
         self._is_dispatching = True
         self._may_go_on = False
         self._is_short = False
+        self._in_a_row = 0
         self._bytes_due_at = 0.0
         self._away: dict[TopicPartition, Tally] = {}
 
@@ -219,7 +223,8 @@ class WorkManager:
         if not self._may_go_on or unfinished.get(offset) is not item:
             return None
         waiting = lane.waiting
-        if waiting and not self._is_short and work.is_dispatching:
+        self._in_a_row = self._in_a_row + 1 if self._listed else 0
+        if waiting and not self._is_short and work.is_dispatching and self._in_a_row < MOST_IN_A_ROW:
             del unfinished[offset]
             tracker.version += 1
             work.finished += 1
@@ -236,6 +241,7 @@ class WorkManager:
 
     def _start_instead(self, work: PartitionWork, item: WorkItem) -> WorkItem | None:
         """Complete ``item``, of ``work``, and start what is ready; None changes nothing, for nothing can start."""
+        self._in_a_row = 0
         listed = self._listed
         while listed and not (listed[0].is_dispatching and listed[0].ready):
             listed.popleft().is_listed = False

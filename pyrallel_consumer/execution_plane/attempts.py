@@ -125,9 +125,14 @@ class Attempts:
         """The roots of all that wait for another attempt, due ones included; in no order."""
         return [waiting.root for waiting in (*self._waiting, *self._due)]
 
-    def is_retry_due(self, now: float) -> bool:
-        """Whether a retry's time has come: it goes before new work, also where no slot is held for it yet."""
-        return bool(self._due) or (bool(self._waiting) and self._waiting[0].due_at <= now)
+    def is_retry_due(self, now: float, ending: Attempt | None = None) -> bool:
+        """Whether a retry takes the slot that ``ending`` gives back now; before new work, where its share allows."""
+        if self._due:
+            return True
+        if not self._waiting or self._waiting[0].due_at > now:
+            return False
+        is_itself_one = ending is not None and ending.item is not ending.root
+        return len(self._running_retries) - is_itself_one < self._retry_slots
 
     @property
     def due_count(self) -> int:

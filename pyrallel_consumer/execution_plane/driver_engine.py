@@ -5,10 +5,11 @@ its first step costs no task. The first one that suspends keeps the driver: from
 and other drivers go on with the rest. When such a message has ended well, its driver goes on with what may follow in
 its slot (``CompletionChannel.go_on``), so a key with many messages costs one task and not one for each.
 
-A task serves a further message only while nothing of the last one can reach it. Where that one changed the context,
-cancelled the task, or left a reference to it somewhere, the driver retires: each message begins in the context given at
-the start, and what is done to a kept ``asyncio.current_task()`` after its message has ended meets no other message. Not
-undone between them: a new name of the task, done callbacks added to it.
+A task serves a further message only while nothing of the last one is left at it. Where that one changed the context,
+cancelled the task, added a done callback, or left a reference to it, a weak one included, the driver retires: each
+message begins in the context given at the start, and what is done to a kept ``asyncio.current_task()`` after its message
+has ended meets no other message. Not noticed: a new name of the task, attributes set on it, and its very context given to
+another task, which then outlives the message.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from collections.abc import Coroutine, Generator
 from sys import getrefcount
 from types import CoroutineType, coroutine
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from weakref import getweakrefcount
 
 from pyrallel_consumer.execution_plane.booked_engine import BookedEngine, any_item
 
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
 _START_SECONDS = 0.002
 """How long first steps of queued messages may take, together, before the loop's other callbacks have a turn."""
 
-_GO_ON_SECONDS = 0.02
+_GO_ON_SECONDS = 0.005
 """From so many seconds of first steps on, in one iteration of the loop, a driver does not go on with what follows."""
 
 _SLOW_STEP_SECONDS = 0.0002
@@ -84,7 +86,7 @@ class DriverEngine(BookedEngine):
         self._given_context = base_context
         self._base = contextvars.Context()
         self._is_shutting_down = is_shutting_down
-        self._resumed_references = 0
+        self._resumed_references = 0, 0
         self._abandoned: list[Task[None]] = []
         self._fresh = self._attempts.queued
         self._fresh_retries: deque[Attempt] = deque()
@@ -228,7 +230,7 @@ class DriverEngine(BookedEngine):
         assert task is not None
         now, worker = self._now, self._worker
         attempts, fresh, retries = self._attempts, self._fresh, self._fresh_retries
-        references = getrefcount(task)
+        references, weak_references = getrefcount(task), getweakrefcount(task)
         began_at = now()
         following: WorkItem | None = None
         attempt: Attempt | None = None
@@ -241,7 +243,9 @@ class DriverEngine(BookedEngine):
                 except CancelledError:
                     self._driver_ended_by_cancel(task)
                     return
-                references, began_at = self._resumed_references, now()
+                references, weak_references = self._resumed_references
+                references += task in self._drivers
+                began_at = now()
                 continue
             elif retries:
                 attempt = retries.popleft()
@@ -295,7 +299,7 @@ class DriverEngine(BookedEngine):
                         error = raised
                     if root not in attempts.running:
                         return  # It was given back at the deadline of the stop, whatever becomes of it.
-                    references = self._resumed_references
+                    references, weak_references = self._resumed_references
             ended_at = now()
             if not has_waited:
                 took = ended_at - began_at
@@ -305,17 +309,17 @@ class DriverEngine(BookedEngine):
             began_at = ended_at
             if error is not None or (attempt is not None and attempt.marked_at is not None):
                 self._conclude(root, error)
-                is_over = isinstance(error, GeneratorExit) or not self._is_untouched(task, context)
+                is_over = isinstance(error, GeneratorExit) or not self._is_untouched(task, context, weak_references)
                 error = attempt = following = None
                 if is_over or getrefcount(task) != references:
                     break  # The next one is made by whoever called this driver, or below.
                 continue
             ending, attempt = attempt, None
-            is_over = not self._is_untouched(task, context) or getrefcount(task) != references + (
+            is_over = not self._is_untouched(task, context, weak_references) or getrefcount(task) != references + (
                 ending is not None and ending.handle is not None
             )
             channel = self._channel
-            if is_over or self._spent_seconds >= _GO_ON_SECONDS or attempts.is_retry_due(ended_at):
+            if is_over or self._spent_seconds >= _GO_ON_SECONDS or attempts.is_retry_due(ended_at, ending):
                 following = None
             else:
                 following = channel.go_on(root, ended_at)
@@ -334,12 +338,20 @@ class DriverEngine(BookedEngine):
             self._drivers.discard(task)
             self._call_drivers()
 
-    def _is_untouched(self, task: Task[None], context: contextvars.Context) -> bool:
+    def _is_untouched(self, task: Task[None], context: contextvars.Context, weak_references: int) -> bool:
         """Whether the last message did nothing to its task and its context that another one could notice."""
         try:
             # ``_must_cancel`` is private, but the C and the Python task of every release have it. Until 3.13 nothing
-            # else tells that the next wait ends in CancelledError though ``uncancel`` took all back.
-            return not (task.cancelling() or task._must_cancel or context != self._base)  # type: ignore[attr-defined]  # noqa: SLF001
+            # else tells that the next wait ends in CancelledError though ``uncancel`` took all back. ``_callbacks``
+            # likewise: those of the user's are to be called when this message has ended.
+            callbacks = task._callbacks  # noqa: SLF001
+            return not (
+                task.cancelling()
+                or task._must_cancel  # type: ignore[attr-defined]  # noqa: SLF001
+                or getweakrefcount(task) != weak_references
+                or (callbacks and len(callbacks) > (not self.is_eager))
+                or context != self._base
+            )
         except Exception:  # noqa: BLE001 -- values of the context that cannot be compared are other values
             return False
 
@@ -366,19 +378,20 @@ async def _awaited(awaitable: Awaitable[object]) -> object:
     return await awaitable
 
 
-async def _references_of_a_resumed_task(loop: asyncio.AbstractEventLoop) -> int:
-    """How many references there are to a task that nobody has kept, in a step that the loop calls.
+async def _references_of_a_resumed_task(loop: asyncio.AbstractEventLoop) -> tuple[int, int]:
+    """How many references, and weak ones, there are to a task that nobody has kept, in a step that the loop calls.
 
     Loops differ in what they hold while they call. Measured as the drivers look at themselves: by a local name.
     """
-    counted: asyncio.Future[int] = loop.create_future()
+    counted: asyncio.Future[tuple[int, int]] = loop.create_future()
 
     async def look() -> None:
         task = current_task()
+        assert task is not None
         resumed = loop.create_future()
         loop.call_soon(resumed.set_result, None)
         await resumed
-        counted.set_result(getrefcount(task))
+        counted.set_result((getrefcount(task), getweakrefcount(task)))
 
     looking: Coroutine[Any, Any, None] = look()
     Task(looking, loop=loop)  # What it waits for holds it, and one more reference would be counted.

@@ -2,7 +2,7 @@
 
 The worker is wrapped once, when the consumer is built: untraced consumers have nothing to ask for each message. A span
 is the child of the producer's, whose context the global propagator finds in the message's headers, and is current while
-the worker runs. Each attempt runs in a context of its own, which ends with it: so what is attached is never detached.
+the worker runs. What is attached is detached after a success only: a failed attempt has its context to itself.
 
 In worker processes the span is made where the worker runs, so that what the worker records hangs below it. To be
 recorded there, the SDK must be set up there (``ExecutionConfig.initializer``). Processes that are killed or die tell
@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from contextvars import Token
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -83,19 +84,20 @@ class Spans:
 
     def _async_call(self, worker: Callable[[WorkItem], Awaitable[object]]) -> Callable[[WorkItem], Awaitable[None]]:
         async def traced(item: WorkItem) -> None:
-            span, parent = self._begin(item)
+            span, parent, token = self._begin(item)
             try:
                 await worker(item)
             except BaseException as error:
                 self.failed(item, end_failed(span, parent, error))
                 raise
             span.end()
+            otel_context.detach(token)  # A task goes on with other messages only where its context is as it was.
 
         return traced
 
     def _call(self, worker: Callable[[WorkItem], object]) -> Callable[[WorkItem], object]:
         def traced(item: WorkItem) -> object:
-            span, parent = self._begin(item)
+            span, parent, _ = self._begin(item)
             try:
                 result = worker(item)
             except BaseException as error:
@@ -106,10 +108,9 @@ class Spans:
 
         return traced
 
-    def _begin(self, item: WorkItem) -> tuple[Span, Context]:
+    def _begin(self, item: WorkItem) -> tuple[Span, Context, Token[Context]]:
         span, parent = self._maker.begin(item, self._take(item) if item.attempt > 1 else None)
-        otel_context.attach(trace.set_span_in_context(span, parent))
-        return span, parent
+        return span, parent, otel_context.attach(trace.set_span_in_context(span, parent))
 
     def _take(self, item: WorkItem) -> Carrier | None:
         with self._lock:

@@ -14,10 +14,13 @@ import pytest
 pytestmark = pytest.mark.xdist_group("benchmarks")  # what all of them read is made once, in one process
 
 PROGRAM = Path(__file__).resolve().parents[2] / "benchmarks" / "overhead.py"
-CASES = ("noop", "metrics", "lanes", "many-lanes", "preludes", "idle", "waiting", "keys", "backlog", "memory", "large")
+LOOP_CASES = ("noop", "metrics", "lanes", "many-lanes", "preludes", "idle", "waiting", "keys", "backlog")
+MEMORY_CASES = ("memory", "large")
+POOL_CASES = ("process-noop", "process-zipf", "process-cpu", "process-payload", "thread-wait")
+CASES = LOOP_CASES + MEMORY_CASES + POOL_CASES
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The JSON of one quick run of everything."""
     folder = tmp_path_factory.mktemp("results")

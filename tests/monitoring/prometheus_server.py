@@ -20,6 +20,7 @@ from tests.monitoring.dashboard import MONITORING
 START_SECONDS: Final = 60.0
 ANSWER_SECONDS: Final = 30.0
 _LISTENING: Final = re.compile(r'msg="Listening on" address=(\S+)')
+_READY: Final = "Server is ready to receive web requests"
 
 
 class PrometheusServer:
@@ -38,7 +39,7 @@ class PrometheusServer:
         self._folder = folder
         self._said: deque[str] = deque(maxlen=50)
         self._address = ""
-        self._is_listening = threading.Event()
+        self._is_ready = threading.Event()
 
     def __enter__(self) -> Self:
         command = ["prometheus", "--web.listen-address=127.0.0.1:0", "--log.level=info"]
@@ -46,9 +47,9 @@ class PrometheusServer:
         self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        if not self._is_listening.wait(START_SECONDS) or not self._address:
+        if not self._is_ready.wait(START_SECONDS) or not self._address:
             self._end()
-            raise AssertionError("Prometheus does not listen; it says:\n" + "".join(self._said))
+            raise AssertionError("Prometheus does not get ready; it says:\n" + "".join(self._said))
         return self
 
     def __exit__(
@@ -73,8 +74,9 @@ class PrometheusServer:
             found = _LISTENING.search(line)
             if found and not self._address:
                 self._address = found[1].strip('"')
-                self._is_listening.set()
-        self._is_listening.set()
+            if _READY in line:  # Before that it listens, and answers 503.
+                self._is_ready.set()
+        self._is_ready.set()
 
     def _end(self) -> None:
         self._process.kill()  # What it has stored is thrown away: there is nothing to end in order.

@@ -16,6 +16,42 @@ from tests.simulation.runner import SeedFailed, run_seed
 
 SEEDS_ENOUGH = 300
 
+# Where to begin looking, for bugs that few seeds find: only to save time, every other seed is tried, too. To make it
+# anew, empty it and note the seeds that the tests find.
+SEEDS_THAT_FOUND = {
+    "a_dead_letter_settles_before_its_acknowledgement": 3,
+    "a_failed_message_does_not_hold_its_key": 4,
+    "a_key_forgets_its_old_attempt": 6,
+    "a_key_goes_on_while_a_lower_offset_waits_for_the_slot": 43,
+    "a_key_is_released_when_the_timeout_fires": 4,
+    "a_key_is_sent_ahead_of_a_message_that_failed_for_good": 9,
+    "a_key_is_sent_ahead_while_its_run_comes_back": 193,
+    "a_late_answer_is_taken_for_the_next_commit": 4,
+    "a_letter_of_an_ended_assignment_settles_the_message_of_the_next": 107,
+    "a_message_of_a_poisoned_key_is_dropped": 3,
+    "a_paused_partition_stays_paused": 13,
+    "a_probe_that_was_cancelled_is_waited_for": 73,
+    "a_refused_commit_counts": 3,
+    "a_refused_letter_counts_as_sent": 4,
+    "a_refused_letter_is_forgotten": 66,
+    "a_refused_map_never_shrinks": 3,
+    "a_resumed_partition_is_passed_over": 13,
+    "a_run_is_longer_than_the_engine_takes": 27,
+    "a_waiting_retry_does_not_hold_its_key": 6,
+    "an_open_circuit_lets_a_crowd_of_probes_through": 73,
+    "an_open_circuit_with_nothing_to_probe_reads_nothing": 225,
+    "going_back_keeps_the_old_map": 43,
+    "one_partition_may_fill_the_buffer": 9,
+    "the_circuit_never_closes": 73,
+    "the_message_behind_the_next_goes_on": 18,
+    "the_position_counts_as_finished": 3,
+    "trailing_markers_stall_the_commit": 3,
+    "what_is_given_back_is_overtaken": 6,
+    "what_stands_behind_a_failed_message_never_comes_back": 24,
+    "what_was_read_ahead_is_lost_when_an_offset_comes_again": 74,
+    "while_the_circuit_is_open_messages_are_let_go": 4,
+}
+
 
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_bug_is_found(name: str) -> None:
@@ -34,7 +70,8 @@ def test_bugs_are_planted_in_every_part() -> None:
 
 
 def _first_seed_that_finds(name: str) -> int | None:
-    for seed in range(SEEDS_ENOUGH):
+    first = SEEDS_THAT_FOUND.get(name, 0)
+    for seed in (first, *range(SEEDS_ENOUGH)):
         with pytest.MonkeyPatch.context() as patch:
             PLANTED[name](patch)
             try:

@@ -177,7 +177,7 @@ class VirtualEngine(ExecutionEngine):
         scene, attempts = self._scene, self._attempts
         attempt = attempts.running[item]
         is_asked = not self.is_keeping_order and scene.random.random() < GO_ON_SHARE
-        if not is_asked or attempt.marked_at is not None or attempts.is_retry_due(scene.clock.now):
+        if not is_asked or attempt.marked_at is not None or attempts.is_retry_due(scene.clock.now, attempt):
             return False
         self._manager.note_done(item)
         following = self.channel.go_on(item, scene.clock.now)

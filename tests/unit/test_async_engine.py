@@ -288,6 +288,25 @@ async def test_a_message_whose_task_was_kept_while_it_waited_is_the_last_of_its_
     assert len(set(kept)) == 12
 
 
+@pytest.mark.parametrize("how", ["weakly", "by a callback"])
+async def test_a_message_whose_task_is_known_weakly_or_has_a_callback_is_the_last_of_its_task(
+    form: type[DriverEngine], how: str
+) -> None:
+    state: weakref.WeakKeyDictionary[asyncio.Task[Any], int] = weakref.WeakKeyDictionary()
+    called: list[int] = []
+
+    async def worker(item: WorkItem) -> None:
+        assert called == ([] if how == "weakly" else list(range(1, item.offset)))
+        assert current() not in state
+        await suspend()
+        if how == "weakly":
+            state[current()] = item.offset
+        else:
+            current().add_done_callback(lambda _: called.append(item.offset))
+
+    assert len((await run_one_key(form, worker)).successes) == 12
+
+
 async def test_a_message_that_cancelled_its_task_or_changed_its_context_harms_none_that_goes_on(
     form: type[DriverEngine],
 ) -> None:

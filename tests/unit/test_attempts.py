@@ -448,3 +448,14 @@ def test_a_retry_is_due_from_its_time_on_even_where_no_slot_is_free_for_it() -> 
     attempts.start(second, 1.0)
     assert not attempts.is_retry_due(1.5)
     assert attempts.is_retry_due(2.0)
+
+
+def test_a_retry_beyond_the_retries_share_takes_no_slot_from_new_work_unless_a_retry_gives_it_back() -> None:
+    attempts = books(4, RetryPolicy(max_attempts=9, backoff_ms=0, jitter_ms=0))
+    for _ in range(4):
+        failed_once(attempts)
+    retries = attempts.due(0.0)
+    assert len(retries) == 3
+    new = attempts.start(work_item(), 0.0)
+    assert not attempts.is_retry_due(0.0, new)
+    assert attempts.is_retry_due(0.0, retries[0])

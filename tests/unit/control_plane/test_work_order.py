@@ -8,7 +8,7 @@ from pyrallel_consumer.control_plane.events import (
     Pause,
 )
 from pyrallel_consumer.control_plane.policies import OrderingPolicy
-from pyrallel_consumer.control_plane.work_manager import TAKE_QUANTUM, WorkManager, WorkPolicy
+from pyrallel_consumer.control_plane.work_manager import MOST_IN_A_ROW, TAKE_QUANTUM, WorkManager, WorkPolicy
 from pyrallel_consumer.dto import (
     NullKeyOrdering,
     OnExhausted,
@@ -287,3 +287,15 @@ def test_what_went_back_under_a_running_message_does_not_go_on() -> None:
     manager.end([(TP, 1)], is_lost=False)
     first.origin.waiting.append(first)
     assert manager.go_on(first, 0.0) is None
+
+
+def test_a_key_goes_on_only_so_often_while_others_are_ready_though_slots_are_free() -> None:
+    manager = manager_of()
+    manager.add(TP, 1, run_of(keyed(0, "a" * 50 + "b")))
+    [item] = manager.take(1, slots=9)
+    begun = []
+    following: WorkItem | None = item
+    while following is not None and (following := manager.go_on(following, 0.0)) is not None:
+        begun.append(following.offset)
+    assert begun.index(50) < MOST_IN_A_ROW
+    assert len(begun) == 50
