@@ -6,10 +6,10 @@ and other drivers go on with the rest. When such a message has ended well, its d
 its slot (``CompletionChannel.go_on``), so a key with many messages costs one task and not one for each.
 
 A task serves a further message only while nothing of the last one is left at it. Where that one changed the context,
-cancelled the task, added a done callback, or left a reference to it, a weak one included, the driver retires: each
-message begins in the context given at the start, and what is done to a kept ``asyncio.current_task()`` after its message
-has ended meets no other message. Not noticed: a new name of the task, attributes set on it, and its very context given to
-another task, which then outlives the message.
+cancelled the task, added a done callback, or left a reference to it, a weak one included, the driver retires. So each
+message begins in the context given at the start, and what is done to a kept ``asyncio.current_task()`` after its
+message has ended meets no other. Not noticed: a new name of the task, attributes set on it, and its very context given
+to another task, which then outlives the message.
 """
 
 from __future__ import annotations
