@@ -70,8 +70,8 @@ def test_bugs_are_planted_in_every_part() -> None:
 
 
 def _first_seed_that_finds(name: str) -> int | None:
-    first = SEEDS_THAT_FOUND.get(name, 0)
-    for seed in (first, *range(SEEDS_ENOUGH)):
+    seeds: list[int] = [SEEDS_THAT_FOUND.get(name, 0), *range(SEEDS_ENOUGH)]
+    for seed in seeds:
         with pytest.MonkeyPatch.context() as patch:
             PLANTED[name](patch)
             try:
