@@ -46,7 +46,7 @@ TURN_SECONDS = 0.002
 """How long one turn may keep the loop."""
 CHUNK = 128
 """Completions or starts that are taken before the clock is looked at."""
-FACTS_CHUNK = 1024
+FACTS_CHUNK = 256
 """Facts' messages, likewise: what is routed lets keys go on by themselves, and what waits to be routed cannot."""
 FIRST_START_CHUNK = 2
 SLOW_CHUNK_SECONDS = 0.001
