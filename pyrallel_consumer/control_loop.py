@@ -29,7 +29,7 @@ from pyrallel_consumer.control_plane.events import (
     RevokeAsked,
 )
 from pyrallel_consumer.errors import BrokerError, StateError
-from pyrallel_consumer.execution_plane.engine import CompletionChannel
+from pyrallel_consumer.execution_plane.engine import CompletionChannel, nothing_follows
 from pyrallel_consumer.exhausted import ExhaustedMessages
 from pyrallel_consumer.revocation import Revocation
 
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
     from pyrallel_consumer.control_plane.work_manager import WorkManager
     from pyrallel_consumer.dead_letters import DeadLetters
-    from pyrallel_consumer.dto import WorkItem
     from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 
 TURN_SECONDS = 0.002
@@ -63,10 +62,6 @@ class Ingress(Protocol):
     def commit(self, command: Commit) -> None: ...
     def pause(self, command: Pause) -> None: ...
     def resume(self, command: Resume) -> None: ...
-
-
-def _nothing_follows(_: WorkItem, __: float) -> WorkItem | None:
-    return None
 
 
 class ControlLoop:
@@ -160,7 +155,7 @@ class ControlLoop:
         """Turn and tick no more. What still arrives is ignored."""
         self._is_stopped = True
         self._is_scheduled = True
-        self.channel.go_on = _nothing_follows
+        self.channel.go_on = nothing_follows
         for timer in (self._ticker, self._alarm):
             if timer is not None:
                 timer.cancel()

@@ -184,10 +184,12 @@ class DriverEngine(BookedEngine):
 
     def _driver_ended(self, task: Task[None]) -> None:
         """A driver without a message ended: it found nothing, or somebody who cancels all tasks cancelled it."""
-        if task not in self._drivers:
-            return
+        if task in self._drivers:
+            self._dismissed(task, is_cancelled=task.cancelled())
+
+    def _dismissed(self, task: Task[None], *, is_cancelled: bool) -> None:
         self._drivers.discard(task)
-        if task.cancelled() and self._is_shutting_down():
+        if is_cancelled and self._is_shutting_down():
             self._cancel_queued(any_item)
         self._call_drivers()
 
@@ -241,7 +243,7 @@ class DriverEngine(BookedEngine):
                 try:
                     yield None
                 except CancelledError:
-                    self._driver_ended_by_cancel(task)
+                    self._dismissed(task, is_cancelled=True)
                     return
                 references, weak_references = self._resumed_references
                 references += task in self._drivers
@@ -335,8 +337,7 @@ class DriverEngine(BookedEngine):
             if is_over:
                 break
         if not self.is_eager:  # Else whoever made this driver makes the next one.
-            self._drivers.discard(task)
-            self._call_drivers()
+            self._dismissed(task, is_cancelled=False)
 
     def _is_untouched(self, task: Task[None], context: contextvars.Context, weak_references: int) -> bool:
         """Whether the last message did nothing to its task and its context that another one could notice."""
@@ -354,12 +355,6 @@ class DriverEngine(BookedEngine):
             )
         except Exception:  # noqa: BLE001 -- values of the context that cannot be compared are other values
             return False
-
-    def _driver_ended_by_cancel(self, task: Task[None]) -> None:
-        self._drivers.discard(task)
-        if self._is_shutting_down():
-            self._cancel_queued(any_item)
-        self._call_drivers()
 
     def _conclude(self, root: WorkItem, error: BaseException | None) -> None:
         if isinstance(error, GeneratorExit) and not self._loop.is_running():

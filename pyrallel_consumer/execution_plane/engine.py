@@ -103,7 +103,7 @@ class CompletionChannel:
         self.successes: list[WorkItem] = []
         """Engines may append here themselves, and must then call ``notify`` unless ``is_notified`` is set."""
         self.is_notified = False
-        self.go_on: Callable[[WorkItem, float], WorkItem | None] = _nothing_follows
+        self.go_on: Callable[[WorkItem, float], WorkItem | None] = nothing_follows
         """For engines on the loop's thread: what follows an item that succeeded now, to be run in its slot at once.
 
         Where there is something, the success is taken note of, and the engine starts what it was given. None: nothing
@@ -159,7 +159,8 @@ class CompletionChannel:
         return Finished(_take(self.successes, limit - len(failures) - len(cancellations)), failures, cancellations)
 
 
-def _nothing_follows(_: WorkItem, __: float) -> WorkItem | None:
+def nothing_follows(_: WorkItem, __: float) -> WorkItem | None:
+    """The ``go_on`` of a channel whose loop starts nothing more."""
     return None
 
 
