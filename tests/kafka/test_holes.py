@@ -20,14 +20,18 @@ Settings = Callable[..., KafkaConfig]
 async def assert_all_that_is_left_runs_once_and_commits_reach_the_end(
     kafka: KafkaCluster, config: KafkaConfig, journal: Journal, topic: str
 ) -> None:
-    group, log = config.consumer_group, await asyncio.to_thread(read_log, kafka, topic)
+    """A log may shrink while it is consumed (the broker compacts when it likes): what it held before and still holds
+    afterwards must run, what it held only before may.
+    """
+    group, before = config.consumer_group, await asyncio.to_thread(read_log, kafka, topic)
     async with PyrallelConsumer(config, journaling_worker(journal, work_ms=1), topic):
-        await until(lambda: journal.finished >= len(log), "all messages were worked on")
         await until_asked(
             lambda: kafka.committed_offsets(group, topic) == kafka.end_offsets(topic), "the commits reach the end"
         )
+    after = await asyncio.to_thread(read_log, kafka, topic)
     history = journal.history()
-    assert {run.place: (run.key, run.value) for run in history} == log
+    done = {run.place: (run.key, run.value) for run in history}
+    assert after.items() <= done.items() <= before.items()
     assert not history.run_twice, shown(history.run_twice)
     assert history.order_violations() == []
 
