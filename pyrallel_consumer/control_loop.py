@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pyrallel_consumer.control_plane.commit_sequence import FATAL, CommitSequence
@@ -67,8 +68,9 @@ class Ingress(Protocol):
 class ControlLoop:
     """Moves facts, completions and items between the poll thread, the work manager and the engine.
 
-    ``fail`` is called with the error that ends the consumer. All methods but ``deliver`` belong to the loop. ``clock``
-    must tell parts of a millisecond apart, as ``time.monotonic`` does: uvloop's own time counts whole ones.
+    Made on the loop's thread, and all methods but ``deliver`` belong to it; what engines report through ``channel`` may
+    come from any. ``fail`` is called with the error that ends the consumer. ``clock`` must tell parts of a millisecond
+    apart, as ``time.monotonic`` does: uvloop's own time counts whole ones.
     """
 
     def __init__(
@@ -86,7 +88,7 @@ class ControlLoop:
         self.manager = manager
         self.commits = commits
         self.engine = engine
-        self.channel = CompletionChannel(self.wake)
+        self.channel = CompletionChannel(self._wake_for_report)
         self.channel.go_on = manager.go_on
         self.ingress: Ingress | None = None
         self.has_poller_ended = False
@@ -96,6 +98,7 @@ class ControlLoop:
         self.heartbeat = self._clock()
         self._revoke_grace_seconds = revoke_grace_seconds
         self._loop = loop
+        self._thread = get_ident()
         self._base = base
         self._fail = fail
         self._stopwatch = manager.stopwatch
@@ -142,6 +145,12 @@ class ControlLoop:
         """The loop's end of ``deliver``; the flag falls before the inbox is looked at, so nothing goes unheard."""
         self._is_announced = False
         self.wake()
+
+    def _wake_for_report(self) -> None:
+        if get_ident() == self._thread:
+            self.wake()
+        elif not self._is_stopped:
+            self._loop.call_soon_threadsafe(self.wake, context=self._base)
 
     # Life
 

@@ -65,14 +65,18 @@ class Pump:
     """A control loop with everything around it, and the answers and failures that it gave."""
 
     def __init__(
-        self, worker: Callable[[WorkItem], Awaitable[object]], retry: RetryPolicy, grace_seconds: float
+        self,
+        worker: Callable[[WorkItem], Awaitable[object]],
+        retry: RetryPolicy,
+        grace_seconds: float,
+        engine: Callable[..., Any] = AsyncEngine,
     ) -> None:
         self.notes = Notes()
         self.failures: list[BaseException] = []
         self.answers: list[dict[TopicPartition, int]] = []
         self.processed_when_answered = 0
         self.manager = WorkManager(WorkPolicy(limits=FlowLimits(100_000), on_exhausted=OnExhausted.SKIP))
-        self.engine = AsyncEngine(worker, retry, 1000, contextvars.copy_context())
+        self.engine = engine(worker, retry, 1000, contextvars.copy_context())
         self.control = ControlLoop(
             manager=self.manager,
             commits=CommitSequence(self.manager, 0.01),
@@ -108,8 +112,9 @@ async def pump(
     *,
     retry: RetryPolicy = AT_ONCE,
     grace_seconds: float = PATIENCE_SECONDS,
+    engine: Callable[..., Any] = AsyncEngine,
 ) -> AsyncIterator[Pump]:
-    running = Pump(worker, retry, grace_seconds)
+    running = Pump(worker, retry, grace_seconds, engine)
     await running.engine.start(running.control.channel, time.monotonic)
     running.control.start(running.notes)
     try:
@@ -355,3 +360,27 @@ def test_a_closed_loop_takes_no_facts() -> None:
 
     with pytest.raises(RuntimeError, match="closed"):
         running.control.deliver(PollerClosed())
+
+
+class RunsElsewhere(AsyncEngine):  # type: ignore[valid-type, misc]  # the form that fits this Python
+    """Keeps what it is given: somebody else reports it."""
+
+    given: list[WorkItem]
+
+    def submit_all(self, items: Sequence[WorkItem]) -> None:
+        self.given = [*items]
+
+
+async def test_engines_may_report_from_threads_of_their_own() -> None:
+    loop = asyncio.get_running_loop()
+    async with pump(done_at_once, engine=RunsElsewhere) as running:
+        running.assign(FIRST)
+        running.deliver(FIRST, [0])
+        await until(lambda: hasattr(running.engine, "given"))
+        loop.set_debug(True)  # Now the loop refuses calls from other threads that it would not wake up for.
+        await asyncio.to_thread(running.control.channel.succeeded, running.engine.given[0])
+        await until(lambda: running.manager.processed == 1)
+        running.control.stop()
+        await asyncio.to_thread(running.control.channel.notify)
+
+    assert running.failures == []
