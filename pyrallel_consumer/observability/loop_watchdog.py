@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
 from typing import Final
+
+from pyrallel_consumer.observability.thread_stacks import thread_stacks
 
 logger = logging.getLogger("pyrallel_consumer.observability")
 
@@ -124,19 +125,20 @@ class LoopWatchdog:
         )
 
     def _stack(self) -> str:
-        frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001 -- the documented way to another thread's stack
-        return "".join(traceback.format_stack(frame)) if frame is not None else "(the loop's thread is gone)"
+        stack = thread_stacks().get(self._loop_thread)
+        return "".join(traceback.format_list([*stack()])) if stack is not None else "(the loop's thread was not seen)"
 
     def _other_stacks(self) -> str:
         """The ends of what other threads do: the loop may wait for one of them."""
-        frames = sys._current_frames()  # noqa: SLF001 -- as above
+        stacks = thread_stacks()
         parts: list[str] = []
         for thread in threading.enumerate():
-            if thread.ident == self._loop_thread or thread.ident not in frames or thread.name.startswith(OUR_THREADS):
+            stack = None if thread.ident is None else stacks.get(thread.ident)
+            if stack is None or thread.ident == self._loop_thread or thread.name.startswith(OUR_THREADS):
                 continue
             if len(parts) == MOST_OTHER_THREADS:
                 parts.append("More threads are left out.\n")
                 break
-            ends = traceback.format_list(traceback.extract_stack(frames[thread.ident])[-OTHERS_FRAMES:])
+            ends = traceback.format_list([*stack()][-OTHERS_FRAMES:])
             parts.append(f"Thread {thread.name}, most recent call last:\n{''.join(ends)}")
         return "".join(parts).rstrip()
