@@ -105,6 +105,18 @@ class WorkModel:
         entry = None if partition is None else partition.entries.get(running.offset)
         return entry if entry is running.entry else None
 
+    def states(self, partition: Partition) -> dict[int, State]:
+        """What is known of each unfinished offset."""
+        return {offset: entry.state for offset, entry in partition.entries.items()}
+
+    def next_of_place(self, running: Running) -> int | None:
+        """The offset that may start when ``running``, which still counts, has ended well; None without any."""
+        partition = self.partitions[running.tp]
+        if running.place is None or partition.is_stopped:
+            return None
+        behind = [entry for entry in partition.entries.values() if self.place_of(entry.key) == running.place]
+        return min((entry.offset for entry in behind if entry is not running.entry), default=None)
+
     def ready_offsets(self, partition: Partition) -> list[int]:
         """What may start: nothing of its place is unfinished before it, and no attempt of its place runs anywhere."""
         if partition.is_stopped:
@@ -134,11 +146,34 @@ class WorkModel:
         entry.state = State.RUNNING
         self.running[id(item)] = Running(item, item.tp, item.offset, self.place_of(entry.key), entry)
 
+    def end_attempt(self, running: Running) -> bool:
+        """An attempt ended, however. Returns whether it still counts; then what became of its message is to follow."""
+        del self.running[id(running.item)]
+        return self.entry_of(running) is not None
+
     def finish(self, running: Running) -> None:
         partition = self.partitions[running.tp]
         del partition.entries[running.offset]
         partition.finished += 1
         partition.moves += 1
+
+    def fail(self, running: Running) -> None:
+        """The last attempt of a message failed: it is held until it is settled."""
+        self.partitions[running.tp].failed += 1
+        running.entry.state = State.HELD
+        self.held[id(running.item)] = running
+
+    def settle(self, held: Running) -> bool:
+        """A held message is done with; returns whether it still counted."""
+        del self.held[id(held.item)]
+        if self.entry_of(held) is None:
+            return False
+        self.finish(held)
+        return True
+
+    def put_back(self, running: Running) -> None:
+        """A message is to run again."""
+        running.entry.state = State.QUEUED
 
     def go_back(self, partition: Partition, epoch: int, offset: int) -> None:
         partition.entries = {known: entry for known, entry in partition.entries.items() if known < offset}

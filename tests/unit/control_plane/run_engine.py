@@ -1,0 +1,98 @@
+"""An engine that keeps the order of a key itself, as slow and as unlucky as the machine that plays it wants it to be.
+
+Of each key, only the first of what was sent is begun; when it has ended well, so is the next. Behind any other end all
+that was sent, and all that is still sent before the rest of it has come back, is doomed: given back unbegun, any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tests.unit.control_plane.work_model import Running
+
+
+@dataclass(eq=False)
+class SentRun:
+    """What was sent of one virtual partition and has not ended, in this order. ``doomed`` is the end of it."""
+
+    sent: list[Running] = field(default_factory=list)
+    doomed: list[Running] = field(default_factory=list)
+    is_broken: bool = False
+
+    @property
+    def begun(self) -> Running | None:
+        """The one that runs, or waits to be tried again."""
+        return self.sent[0] if self.sent and self.sent[0] not in self.doomed else None
+
+
+class RunEngine:
+    """``on_begin`` is called with each attempt that begins. Reports wait in the three lists until they are taken."""
+
+    def __init__(self, on_begin: Callable[[Running], None]) -> None:
+        self.runs: dict[object, SentRun] = {}
+        self.succeeded: list[Running] = []
+        self.failed: list[Running] = []
+        self.cancelled: list[Running] = []
+        self._on_begin = on_begin
+
+    @property
+    def has_setbacks(self) -> bool:
+        return bool(self.failed or self.cancelled)
+
+    @property
+    def begun(self) -> list[Running]:
+        return [run.begun for run in self.runs.values() if run.begun is not None]
+
+    @property
+    def doomed(self) -> list[Running]:
+        return [running for run in self.runs.values() for running in run.doomed]
+
+    def submit(self, running: Running) -> None:
+        run = self.runs.setdefault(_run_of(running), SentRun())
+        run.sent.append(running)
+        if run.is_broken:
+            run.doomed.append(running)
+        elif run.begun is running:
+            self._on_begin(running)
+
+    def end_well(self, running: Running) -> Running | None:
+        """One that is begun. Returns the next one of its run, if that is begun by this."""
+        run = self._take_out(running)
+        self.succeeded.append(running)
+        if run.begun is not None:
+            self._on_begin(run.begun)
+        return run.begun
+
+    def fail(self, running: Running, *, is_tried_again: bool) -> None:
+        """One that is begun."""
+        self._break(running)
+        if not is_tried_again:
+            self._take_out(running)
+            self.failed.append(running)
+
+    def give_back(self, running: Running) -> None:
+        """Any one: it is doomed, or cancelled, begun or not."""
+        self._break(running)
+        run = self._take_out(running)
+        if running in run.doomed:
+            run.doomed.remove(running)
+        self.cancelled.append(running)
+
+    def _break(self, running: Running) -> None:
+        run = self.runs[_run_of(running)]
+        run.is_broken = True
+        behind = run.sent[run.sent.index(running) + 1 :]
+        run.doomed += [sent for sent in behind if sent not in run.doomed]
+
+    def _take_out(self, running: Running) -> SentRun:
+        run = self.runs[_run_of(running)]
+        run.sent.remove(running)
+        if not run.sent:
+            del self.runs[_run_of(running)]
+        return run
+
+
+def _run_of(running: Running) -> object:
+    origin = running.item.origin
+    return origin if origin.is_ordered else running.item

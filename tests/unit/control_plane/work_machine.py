@@ -1,0 +1,410 @@
+"""The work manager beside the naive model: any history of assignments, messages and completions.
+
+The engine here is an adversary: attempts end in any order and any way, also long after their assignment ended. Other
+machines are built on this one; each has its own ``steps``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from pyrallel_consumer.control_plane.close_up import UnderWay, close_up
+from pyrallel_consumer.control_plane.commit_encoder import decode
+from pyrallel_consumer.control_plane.events import Assigned, CommitSnapshot, OffsetWentBack, PositionAdvanced
+from pyrallel_consumer.control_plane.gap_window import OffsetState
+from pyrallel_consumer.control_plane.latency import Stopwatch
+from pyrallel_consumer.control_plane.offset_map import OffsetMap
+from pyrallel_consumer.control_plane.policies import OrderingPolicy
+from pyrallel_consumer.control_plane.read_times import ReadTimes
+from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
+from pyrallel_consumer.dto import OnExhausted, RebalanceStateStrategy, TopicPartition, WorkItem
+from pyrallel_consumer.testing import PlainMessage
+from tests.unit.control_plane.builders import OTHER, TP
+from tests.unit.control_plane.work_model import Partition, Running, State, WorkModel
+
+TPS = [TP, OTHER]
+Draw = Callable[[st.SearchStrategy[Any]], Any]
+Step = tuple[str, int, Callable[[Any], object]]
+"""A method of the machine, its weight by hand, and whether it is possible now."""
+KEYS = st.sampled_from([b"a", b"bb", b"a", None])
+VALUES = st.sampled_from([b"xyz", None, b""])
+FAR_TOO_MANY = 10_000
+
+FACTS: list[Step] = [
+    ("add", 6, lambda machine: machine.model.partitions),
+    ("assign", 6, lambda machine: len(machine.model.partitions) < len(TPS)),
+    ("end_some", 2, lambda machine: machine.model.partitions),
+    ("go_back", 2, lambda machine: machine.model.partitions),
+    ("advance", 1, lambda machine: machine.model.partitions),
+    ("settle", 2, lambda machine: machine.model.held),
+    ("resume_after_exhausted", 1, lambda machine: machine.model.partitions and machine.model.held),
+    ("commit", 2, lambda machine: machine.model.partitions),
+    ("confirm", 3, lambda machine: machine.in_commit),
+    ("stop_dispatching", 1, lambda machine: machine.model.partitions),
+    ("end_an_epoch_that_is_over", 1, lambda machine: machine.model.partitions),
+    ("add_of_an_epoch_that_is_over", 1, lambda machine: machine.model.partitions),
+    ("report_an_item_a_second_time", 1, lambda machine: machine.ended_items),
+]
+ATTEMPTS: list[Step] = [
+    ("take_some", 6, lambda machine: machine.model.partitions),
+    ("succeed_some", 3, lambda machine: machine.model.running),
+    ("exhaust", 1, lambda machine: machine.model.running),
+    ("cancel", 1, lambda machine: machine.model.running),
+]
+
+
+class WorkManagerMachine(RuleBasedStateMachine):
+    """The manager beside the model; one is built per ordering and policy."""
+
+    steps: ClassVar = [*FACTS, *ATTEMPTS]
+    ordering = OrderingPolicy()
+    strategy = RebalanceStateStrategy.METADATA_SNAPSHOT
+    on_exhausted = OnExhausted.DLQ
+    is_sending_ahead = False
+    stopwatch: Stopwatch | None = None
+    model: WorkModel
+
+    @initialize()
+    def begin(self) -> None:
+        policy = WorkPolicy(
+            self.ordering,
+            state_strategy=self.strategy,
+            on_exhausted=self.on_exhausted,
+            is_sending_ahead=self.is_sending_ahead,
+        )
+        self.with_map = self.strategy is RebalanceStateStrategy.METADATA_SNAPSHOT
+        self.begin_with(policy)
+        self.epochs = 0
+        self.fenced = 0
+        self.resume_at: dict[TopicPartition, tuple[int, str]] = dict.fromkeys(TPS, (0, ""))
+        self.ended_items: list[WorkItem] = []
+        self.in_commit: list[CommitSnapshot] = []
+
+    def begin_with(self, policy: WorkPolicy) -> None:
+        self.manager = WorkManager(policy, self.stopwatch)
+        self.model = WorkModel(self.ordering)
+
+    @rule(data=st.data())
+    def step(self, data: st.DataObject) -> None:
+        """One step of those that are possible now. Weighted by hand: what matters needs many reads and starts."""
+        possible = [name for name, weight, is_possible in self.steps for _ in range(weight) if is_possible(self)]
+        getattr(self, data.draw(st.sampled_from(possible)))(data.draw)
+
+    # Assignments
+
+    def assign(self, draw: Draw) -> None:
+        tp = draw(st.sampled_from([tp for tp in TPS if tp not in self.model.partitions]))
+        start, metadata = self.resume_at[tp]
+        if draw(st.booleans()):
+            restored = decode(metadata, tp, start)
+        else:
+            done = draw(st.sets(st.integers(start, start + 8), max_size=4))
+            top = max(done, default=start - 1) + 1
+            restored = OffsetMap(start, top, tuple(offset for offset in range(start, top) if offset not in done))
+        is_committed = draw(st.booleans())
+        self.epochs += 1
+        self.manager.assign(Assigned(tp, self.epochs, start, restored, is_committed))
+        done = set(range(start, restored.top)) - set(restored.unfinished)
+        partition = Partition(tp, self.epochs, start, done, restored.top)
+        partition.confirmed = (start, 0) if is_committed else None
+        self.model.partitions[tp] = partition
+
+    def end_some(self, draw: Draw) -> None:
+        tps = draw(st.lists(st.sampled_from(TPS), min_size=1, unique=True))
+        if draw(st.booleans()):
+            self.manager.stop_dispatching(tps)
+        is_lost = draw(st.booleans())
+        named = [(tp, self.model.partitions[tp].epoch if tp in self.model.partitions else 1) for tp in tps]
+        ending = [self.model.partitions[tp] for tp in tps if tp in self.model.partitions]
+        snapshots = self.manager.end(named, is_lost=is_lost)
+        moved = [] if is_lost else [partition for partition in ending if self.has_moved(partition)]
+        assert [snapshot.tp for snapshot in snapshots] == [partition.tp for partition in moved]
+        for snapshot in snapshots:
+            self.check_snapshot(snapshot)
+            self.resume_at[snapshot.tp] = (snapshot.offset, snapshot.metadata)
+        for partition in ending:
+            self.model.end(partition.tp)
+
+    def end_an_epoch_that_is_over(self, draw: Draw) -> None:
+        partition = self.draw_partition(draw)
+        assert self.manager.end([(partition.tp, partition.epoch - 1)], is_lost=False) == ()
+
+    def stop_dispatching(self, draw: Draw) -> None:
+        partition = self.draw_partition(draw)
+        self.manager.stop_dispatching([partition.tp])
+        partition.is_stopped = True
+
+    def draw_partition(self, draw: Draw) -> Partition:
+        return self.model.partitions[draw(st.sampled_from(sorted(self.model.partitions)))]
+
+    # Messages
+
+    def add(self, draw: Draw) -> None:
+        self.deliver(draw, is_current=True)
+
+    def add_of_an_epoch_that_is_over(self, draw: Draw) -> None:
+        self.deliver(draw, is_current=False)
+
+    def deliver(self, draw: Draw, *, is_current: bool) -> None:
+        partition = self.draw_partition(draw)
+        rows = draw(st.lists(st.tuples(st.integers(0, 2), KEYS, VALUES), max_size=10))
+        self.add_rows(partition, rows, is_current=is_current)
+
+    def add_rows(
+        self, partition: Partition, rows: list[tuple[int, bytes | None, bytes | None]], *, is_current: bool = True
+    ) -> None:
+        """Each row is a message: the offsets that are missing before it, key, value."""
+        messages, offset = [], partition.next_offset
+        for hole, key, value in rows:
+            message = PlainMessage(partition.tp.topic, partition.tp.partition, offset + hole, key, value)
+            messages.append(message)
+            offset += hole + 1
+            if is_current:
+                size_bytes = 512 + len(value or b"") + len(key or b"")
+                self.model.deliver(partition, message.offset(), key, size_bytes)
+        self.manager.add(partition.tp, partition.epoch if is_current else partition.epoch - 1, messages)
+
+    def advance(self, draw: Draw) -> None:
+        partition = self.draw_partition(draw)
+        position = partition.next_offset + draw(st.integers(-1, 3))
+        is_current = draw(st.booleans())
+        self.manager.advance(PositionAdvanced(partition.tp, partition.epoch if is_current else 0, position))
+        if is_current:
+            partition.next_offset = max(partition.next_offset, position)
+
+    def go_back(self, draw: Draw) -> None:
+        partition = self.draw_partition(draw)
+        offset = max(0, draw(st.sampled_from(self.where_to_go_back(partition))))
+        is_current = draw(st.integers(0, 3)) > 0
+        self.epochs += 1
+        old_epoch = partition.epoch if is_current else partition.epoch - 1
+        self.manager.go_back(OffsetWentBack(partition.tp, old_epoch, self.epochs, offset))
+        if is_current:
+            self.model.go_back(partition, self.epochs, offset)
+
+    def where_to_go_back(self, partition: Partition) -> list[int]:
+        return [*partition.entries, *range(partition.next_offset - 8, partition.next_offset)]
+
+    # Work
+
+    def take_some(self, draw: Draw) -> None:
+        most = draw(st.sampled_from([40, 5, 3, 2, 1, 0]))
+        self.take(most, most + draw(st.sampled_from([0, 0, 3, 50])))
+
+    def take(self, most: int, slots: int) -> list[WorkItem]:
+        ready = {tp: self.model.ready_offsets(partition) for tp, partition in self.model.partitions.items()}
+        assert self.manager.ready >= sum(len(offsets) for offsets in ready.values())
+        items = self.manager.take(most, slots)
+        assert len(items) == min(most, sum(len(offsets) for offsets in ready.values()))
+        for tp, offsets in ready.items():
+            taken = [item.offset for item in items if item.tp == tp]
+            assert set(taken) <= set(offsets)
+            assert len(set(taken)) == len(taken)
+            if len(offsets) > slots:
+                assert taken == offsets[: len(taken)]
+        for item in items:
+            assert self.manager.is_current(item)
+            assert item.epoch == self.model.partitions[item.tp].epoch
+            self.model.start(item)
+        return items
+
+    def draw_running(self, draw: Draw) -> Running:
+        running: Running = draw(st.sampled_from(list(self.model.running.values())))
+        return running
+
+    def succeed_some(self, draw: Draw) -> None:
+        attempts = st.sampled_from(list(self.model.running.values()))
+        ended: list[Running] = draw(st.lists(attempts, min_size=1, unique_by=id))
+        self.report_success(ended)
+
+    def report_success(self, ended: list[Running]) -> None:
+        self.manager.succeed([running.item for running in ended])
+        for running in ended:
+            self.ended_items.append(running.item)
+            if self.end_attempt(running):
+                self.model.finish(running)
+
+    def exhaust(self, draw: Draw) -> None:
+        self.report_failure(self.draw_running(draw))
+
+    def report_failure(self, running: Running) -> OnExhausted | None:
+        outcome = self.manager.exhaust(running.item)
+        if not self.end_attempt(running):
+            assert outcome is None
+            self.ended_items.append(running.item)
+            return None
+        assert outcome is self.on_exhausted
+        self.model.fail(running)
+        if outcome is OnExhausted.SKIP:
+            self.model.settle(running)
+            self.ended_items.append(running.item)
+        return outcome
+
+    def settle(self, draw: Draw) -> None:
+        held = self.model.held[draw(st.sampled_from(list(self.model.held)))]
+        self.manager.settle(held.item)
+        if self.model.settle(held):
+            self.ended_items.append(held.item)
+
+    def resume_after_exhausted(self, draw: Draw) -> None:
+        partition = self.draw_partition(draw)
+        is_paused = "exhausted" in self.manager.pause_reasons(partition.tp)
+        self.manager.resume(partition.tp, "exhausted")
+        for held in [held for held in self.model.held.values() if is_paused and held.tp == partition.tp]:
+            if self.model.entry_of(held) is not None:
+                del self.model.held[id(held.item)]
+                self.model.put_back(held)
+
+    def cancel(self, draw: Draw) -> None:
+        self.report_cancelled(self.draw_running(draw))
+
+    def report_cancelled(self, running: Running) -> None:
+        self.manager.cancel(running.item)
+        if self.end_attempt(running):
+            self.model.put_back(running)
+
+    def report_an_item_a_second_time(self, draw: Draw) -> None:
+        item = draw(st.sampled_from(self.ended_items))
+        match draw(st.sampled_from(["succeed", "exhaust", "cancel"])):
+            case "succeed":
+                self.manager.succeed([item])
+            case "exhaust":
+                assert self.manager.exhaust(item) is None
+            case _:
+                self.manager.cancel(item)
+        self.fenced += 1
+
+    def end_attempt(self, running: Running) -> bool:
+        """Take the attempt off the model; returns whether it still counted."""
+        is_current = self.model.end_attempt(running)
+        self.fenced += not is_current
+        return is_current
+
+    # Commits
+
+    def commit(self, draw: Draw) -> None:
+        snapshots = self.manager.snapshots()
+        moved = [tp for tp, partition in self.model.partitions.items() if self.has_moved(partition)]
+        assert [snapshot.tp for snapshot in snapshots] == moved
+        for snapshot in snapshots:
+            self.check_snapshot(snapshot)
+        self.in_commit = list(snapshots)
+
+    def confirm(self, draw: Draw) -> None:
+        for snapshot in self.in_commit:
+            self.manager.confirm(snapshot)
+            partition = self.model.partitions.get(snapshot.tp)
+            if partition is not None and partition.epoch == snapshot.epoch:
+                partition.confirmed = (snapshot.offset, snapshot.version)
+                self.resume_at[snapshot.tp] = (snapshot.offset, snapshot.metadata)
+        self.in_commit = []
+
+    def has_moved(self, partition: Partition) -> bool:
+        version = partition.moves if self.with_map else 0
+        return partition.confirmed != (partition.committable_offset, version)
+
+    def check_snapshot(self, snapshot: CommitSnapshot) -> None:
+        partition = self.model.partitions[snapshot.tp]
+        assert snapshot.epoch == partition.epoch
+        assert snapshot.offset == partition.committable_offset
+        assert snapshot.offset >= partition.highest_snapshot
+        partition.highest_snapshot = snapshot.offset
+        expected = partition.expected_map()
+        if not self.with_map or expected.is_empty:
+            assert snapshot.metadata == ""
+            return
+        restored = decode(snapshot.metadata, snapshot.tp, snapshot.offset)
+        for offset in range(expected.base, expected.top):
+            is_done = offset < restored.top and offset not in restored.unfinished
+            assert is_done == (offset not in expected.unfinished)
+
+    # Invariants
+
+    @invariant()
+    def totals_are_what_one_counts_by_hand(self) -> None:
+        partitions = self.model.partitions.values()
+        assert self.manager.load.size_bytes >= sum(partition.size_bytes for partition in partitions)
+        self.manager.observe(0.0)
+        assert self.manager.in_flight == sum(partition.count(State.RUNNING) for partition in partitions)
+        assert self.manager.load.messages == sum(len(partition.entries) for partition in partitions)
+        assert self.manager.load.size_bytes == sum(partition.size_bytes for partition in partitions)
+        ended = self.model.ended.values()
+        assert self.manager.processed == sum(e["finished"] for e in ended) + sum(p.finished for p in partitions)
+        assert self.manager.failed == sum(e["failed"] for e in ended) + sum(p.failed for p in partitions)
+        assert self.manager.fenced_completions == self.fenced
+        assert self.manager.has_uncommitted == any(self.has_moved(partition) for partition in partitions)
+        assert len(self.manager) == len(self.model.partitions)
+
+    @invariant()
+    def every_unfinished_message_is_in_exactly_one_place(self) -> None:
+        self.manager.observe(0.0)
+        for work in self.manager:
+            picture, partition = work.picture(0.0, ()), self.model.partitions[work.tp]
+            assert picture.epoch == partition.epoch
+            assert picture.fetched_offset == partition.next_offset
+            assert picture.committable_offset == partition.committable_offset
+            assert picture.blocking_offset == min(partition.entries, default=None)
+            assert (picture.queued, picture.in_flight, picture.held) == (
+                partition.count(State.QUEUED),
+                partition.count(State.RUNNING),
+                partition.count(State.HELD),
+            )
+            assert picture.load_bytes == partition.size_bytes
+            before = self.model.ended[work.tp]
+            assert (picture.finished, picture.failed, picture.skipped) == (
+                before["finished"] + partition.finished,
+                before["failed"] + partition.failed,
+                before["skipped"] + partition.skipped,
+            )
+
+    @invariant()
+    def what_counts_and_what_is_fenced_off_can_be_told_apart(self) -> None:
+        for running in [*self.model.running.values(), *self.model.held.values()]:
+            assert self.manager.is_current(running.item) == (self.model.entry_of(running) is not None)
+
+    @invariant()
+    def a_close_up_shows_every_unfinished_offset_in_its_state(self) -> None:
+        items = [running.item for running in self.model.running.values()]
+        failing = {item for item in items if item.offset % 3 == 1}
+        stuck = {item for item in items if item.offset % 3 == 2}
+        under_way = UnderWay(dict.fromkeys(items, (1, None)), failing, stuck)
+        for work in self.manager:
+            expected = {
+                offset: [OffsetState.RUNNING, OffsetState.FAILING, OffsetState.STUCK][offset % 3]
+                if state is State.RUNNING
+                else OffsetState(state.value)
+                for offset, state in self.model.states(self.model.partitions[work.tp]).items()
+            }
+            window = close_up(work, under_way, ReadTimes(), 0.0, FAR_TOO_MANY).window
+            assert (window.top, window.width, window.unseen) == (self.model.partitions[work.tp].next_offset, 1, 0)
+            shown = {
+                window.base + at: state
+                for state, counts in window.counts.items()
+                for at, count in enumerate(counts)
+                if count
+            }
+            assert shown == expected
+
+    def teardown(self) -> None:
+        """When every attempt has ended, all that is left starts and ends in order, and then nothing is left."""
+        if not hasattr(self, "model"):
+            return
+        started = None
+        while started != []:
+            self.end_all()
+            for held in list(self.model.held.values()):
+                self.manager.settle(held.item)
+                self.model.settle(held)
+            started = self.take(FAR_TOO_MANY, FAR_TOO_MANY)
+        self.totals_are_what_one_counts_by_hand()
+        self.every_unfinished_message_is_in_exactly_one_place()
+        assert all(partition.is_stopped or not partition.entries for partition in self.model.partitions.values())
+
+    def end_all(self) -> None:
+        """Whatever runs ends well."""
+        for running in list(self.model.running.values()):
+            self.report_success([running])
