@@ -18,7 +18,7 @@ export UV_NO_CONFIG := 1
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs test test-core test-documents test-3.11 wheel-test coverage lint format kafka bench simulate lock clean
+.PHONY: help demo docs test test-core test-documents test-3.11 test-nogil wheel-test coverage lint format kafka bench simulate lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -55,6 +55,14 @@ test-3.11: .venv/.synced ## Run unit, contract and simulation tests on Python 3.
 		.venv-3.11/bin/python -m pytest -n $(JOBS) $(CORE_TESTS); \
 	else \
 		echo "No Python 3.11 was found: the second run of unit, contract and simulation tests is left out."; \
+	fi
+
+test-nogil: ## Run unit, contract and simulation tests without the GIL, if a free-threaded Python is found
+	@if scripts/find-python --nogil >/dev/null 2>&1; then \
+		$(MAKE) --no-print-directory .venv-nogil/.synced && \
+		PYTHON_GIL=0 .venv-nogil/bin/python -m pytest -n $(JOBS) $(CORE_TESTS); \
+	else \
+		echo "No free-threaded Python was found: the tests without the GIL are left out."; \
 	fi
 
 wheel-test: .venv/.synced ## Build the wheel and test it: unit, contract, simulation; on Python 3.11 if one is found
@@ -94,7 +102,7 @@ lock: $(FETCHED_UV) ## Pin anew what pyproject.toml asks for, with hashes (ARGS=
 		benchmarks/peers/pypi-requirements.in
 
 clean: ## Remove everything that was fetched or built here
-	rm -rf .venv .venv-3.11 .tools .cache .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \
+	rm -rf .venv .venv-3.11 .venv-nogil .tools .cache .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \
 		.pytest_cache .ruff_cache build dist htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -110,6 +118,15 @@ clean: ## Remove everything that was fetched or built here
 
 .venv-3.11/.synced: dev-requirements.txt pyproject.toml | $(FETCHED_UV)
 	@$(call synchronise,.venv-3.11,3.11)
+
+# Not from the lock: some of its versions have no wheel for free-threaded builds, and any that has one will do.
+.venv-nogil/.synced: pyproject.toml | $(FETCHED_UV)
+	@python=$$(scripts/find-python --nogil) && echo "Preparing .venv-nogil with $$python ..." && \
+	$(UV) venv --quiet --clear --python "$$python" .venv-nogil && \
+	$(UV) pip install --quiet --python .venv-nogil/bin/python --only-binary :all: --requirements pyproject.toml \
+		--group core-tests && \
+	$(UV) pip install --quiet --python .venv-nogil/bin/python --no-deps --no-build-isolation --no-index --editable . && \
+	touch $@
 
 # The project itself is linked (editable), built by the pinned backend, so nothing beyond the lock file is fetched.
 define synchronise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,11 @@ def test_help_names_every_flag_and_its_variable_in_full() -> None:
         (("run", "json:dumps", "--topic", "orders"), "--mode thread or --mode process"),
         (("run", "json:dumps", "--topic", "orders", "--metrics-port", "99999"), "METRICS_PORT"),
         (("run", "json:dumps", "--topic", "orders", "--reload", "--burst"), "--reload and --burst"),
-        (("run", "json:dumps", "--topic", "orders", "--reload", "--reload-dir", "none"), "--reload-dir none"),
+        pytest.param(
+            ("run", "json:dumps", "--topic", "orders", "--reload", "--reload-dir", "none"),
+            "--reload-dir none",
+            marks=pytest.mark.skipif(find_spec("watchfiles") is None, reason="the extra `reload` is not installed"),
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_with_2_and_a_sentence_that_says_what_to_do(
