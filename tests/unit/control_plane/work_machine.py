@@ -10,21 +10,19 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import initialize, rule
 
-from pyrallel_consumer.control_plane.close_up import UnderWay, close_up
 from pyrallel_consumer.control_plane.commit_encoder import decode
 from pyrallel_consumer.control_plane.events import Assigned, CommitSnapshot, OffsetWentBack, PositionAdvanced
-from pyrallel_consumer.control_plane.gap_window import OffsetState
 from pyrallel_consumer.control_plane.latency import Stopwatch
 from pyrallel_consumer.control_plane.offset_map import OffsetMap
 from pyrallel_consumer.control_plane.policies import OrderingPolicy
-from pyrallel_consumer.control_plane.read_times import ReadTimes
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
 from pyrallel_consumer.dto import OnExhausted, RebalanceStateStrategy, TopicPartition, WorkItem
 from pyrallel_consumer.testing import PlainMessage
 from tests.unit.control_plane.builders import OTHER, TP
-from tests.unit.control_plane.work_model import Partition, Running, State, WorkModel
+from tests.unit.control_plane.judged_manager import FAR_TOO_MANY, JudgedManager
+from tests.unit.control_plane.work_model import Partition, Running, WorkModel
 
 TPS = [TP, OTHER]
 Draw = Callable[[st.SearchStrategy[Any]], Any]
@@ -32,13 +30,13 @@ Step = tuple[str, int, Callable[[Any], object]]
 """A method of the machine, its weight by hand, and whether it is possible now."""
 KEYS = st.sampled_from([b"a", b"bb", b"a", None])
 VALUES = st.sampled_from([b"xyz", None, b""])
-FAR_TOO_MANY = 10_000
 
 FACTS: list[Step] = [
     ("add", 6, lambda machine: machine.model.partitions),
     ("assign", 6, lambda machine: len(machine.model.partitions) < len(TPS)),
     ("end_some", 2, lambda machine: machine.model.partitions),
     ("go_back", 2, lambda machine: machine.model.partitions),
+    ("read_again", 2, lambda machine: machine.model.partitions),
     ("advance", 1, lambda machine: machine.model.partitions),
     ("settle", 2, lambda machine: machine.model.held),
     ("resume_after_exhausted", 1, lambda machine: machine.model.partitions and machine.model.held),
@@ -57,7 +55,7 @@ ATTEMPTS: list[Step] = [
 ]
 
 
-class WorkManagerMachine(RuleBasedStateMachine):
+class WorkManagerMachine(JudgedManager):
     """The manager beside the model; one is built per ordering and policy."""
 
     steps: ClassVar = [*FACTS, *ATTEMPTS]
@@ -66,7 +64,6 @@ class WorkManagerMachine(RuleBasedStateMachine):
     on_exhausted = OnExhausted.DLQ
     is_sending_ahead = False
     stopwatch: Stopwatch | None = None
-    model: WorkModel
 
     @initialize()
     def begin(self) -> None:
@@ -179,7 +176,18 @@ class WorkManagerMachine(RuleBasedStateMachine):
     def go_back(self, draw: Draw) -> None:
         partition = self.draw_partition(draw)
         offset = max(0, draw(st.sampled_from(self.where_to_go_back(partition))))
-        is_current = draw(st.integers(0, 3)) > 0
+        self.go_back_to(partition, offset, is_current=draw(st.integers(0, 3)) > 0)
+
+    def read_again(self, draw: Draw) -> None:
+        """What is unfinished comes a second time, at once."""
+        partition = self.draw_partition(draw)
+        offset = max(0, draw(st.sampled_from(self.where_to_go_back(partition))))
+        again = [(known, entry.key) for known, entry in sorted(partition.entries.items()) if known >= offset]
+        self.go_back_to(partition, offset)
+        ends = [offset, *(known + 1 for known, _ in again)]
+        self.add_rows(partition, [(known - end, key, b"") for end, (known, key) in zip(ends, again, strict=False)])
+
+    def go_back_to(self, partition: Partition, offset: int, *, is_current: bool = True) -> None:
         self.epochs += 1
         old_epoch = partition.epoch if is_current else partition.epoch - 1
         self.manager.go_back(OffsetWentBack(partition.tp, old_epoch, self.epochs, offset))
@@ -302,92 +310,6 @@ class WorkManagerMachine(RuleBasedStateMachine):
                 partition.confirmed = (snapshot.offset, snapshot.version)
                 self.resume_at[snapshot.tp] = (snapshot.offset, snapshot.metadata)
         self.in_commit = []
-
-    def has_moved(self, partition: Partition) -> bool:
-        version = partition.moves if self.with_map else 0
-        return partition.confirmed != (partition.committable_offset, version)
-
-    def check_snapshot(self, snapshot: CommitSnapshot) -> None:
-        partition = self.model.partitions[snapshot.tp]
-        assert snapshot.epoch == partition.epoch
-        assert snapshot.offset == partition.committable_offset
-        assert snapshot.offset >= partition.highest_snapshot
-        partition.highest_snapshot = snapshot.offset
-        expected = partition.expected_map()
-        if not self.with_map or expected.is_empty:
-            assert snapshot.metadata == ""
-            return
-        restored = decode(snapshot.metadata, snapshot.tp, snapshot.offset)
-        for offset in range(expected.base, expected.top):
-            is_done = offset < restored.top and offset not in restored.unfinished
-            assert is_done == (offset not in expected.unfinished)
-
-    # Invariants
-
-    @invariant()
-    def totals_are_what_one_counts_by_hand(self) -> None:
-        partitions = self.model.partitions.values()
-        assert self.manager.load.size_bytes >= sum(partition.size_bytes for partition in partitions)
-        self.manager.observe(0.0)
-        assert self.manager.in_flight == sum(partition.count(State.RUNNING) for partition in partitions)
-        assert self.manager.load.messages == sum(len(partition.entries) for partition in partitions)
-        assert self.manager.load.size_bytes == sum(partition.size_bytes for partition in partitions)
-        ended = self.model.ended.values()
-        assert self.manager.processed == sum(e["finished"] for e in ended) + sum(p.finished for p in partitions)
-        assert self.manager.failed == sum(e["failed"] for e in ended) + sum(p.failed for p in partitions)
-        assert self.manager.fenced_completions == self.fenced
-        assert self.manager.has_uncommitted == any(self.has_moved(partition) for partition in partitions)
-        assert len(self.manager) == len(self.model.partitions)
-
-    @invariant()
-    def every_unfinished_message_is_in_exactly_one_place(self) -> None:
-        self.manager.observe(0.0)
-        for work in self.manager:
-            picture, partition = work.picture(0.0, ()), self.model.partitions[work.tp]
-            assert picture.epoch == partition.epoch
-            assert picture.fetched_offset == partition.next_offset
-            assert picture.committable_offset == partition.committable_offset
-            assert picture.blocking_offset == min(partition.entries, default=None)
-            assert (picture.queued, picture.in_flight, picture.held) == (
-                partition.count(State.QUEUED),
-                partition.count(State.RUNNING),
-                partition.count(State.HELD),
-            )
-            assert picture.load_bytes == partition.size_bytes
-            before = self.model.ended[work.tp]
-            assert (picture.finished, picture.failed, picture.skipped) == (
-                before["finished"] + partition.finished,
-                before["failed"] + partition.failed,
-                before["skipped"] + partition.skipped,
-            )
-
-    @invariant()
-    def what_counts_and_what_is_fenced_off_can_be_told_apart(self) -> None:
-        for running in [*self.model.running.values(), *self.model.held.values()]:
-            assert self.manager.is_current(running.item) == (self.model.entry_of(running) is not None)
-
-    @invariant()
-    def a_close_up_shows_every_unfinished_offset_in_its_state(self) -> None:
-        items = [running.item for running in self.model.running.values()]
-        failing = {item for item in items if item.offset % 3 == 1}
-        stuck = {item for item in items if item.offset % 3 == 2}
-        under_way = UnderWay(dict.fromkeys(items, (1, None)), failing, stuck)
-        for work in self.manager:
-            expected = {
-                offset: [OffsetState.RUNNING, OffsetState.FAILING, OffsetState.STUCK][offset % 3]
-                if state is State.RUNNING
-                else OffsetState(state.value)
-                for offset, state in self.model.states(self.model.partitions[work.tp]).items()
-            }
-            window = close_up(work, under_way, ReadTimes(), 0.0, FAR_TOO_MANY).window
-            assert (window.top, window.width, window.unseen) == (self.model.partitions[work.tp].next_offset, 1, 0)
-            shown = {
-                window.base + at: state
-                for state, counts in window.counts.items()
-                for at, count in enumerate(counts)
-                if count
-            }
-            assert shown == expected
 
     def teardown(self) -> None:
         """When every attempt has ended, all that is left starts and ends in order, and then nothing is left."""
