@@ -86,8 +86,9 @@ class RunMachine(WorkManagerMachine):
         return items
 
     def inside_of_runs(self, tp: TopicPartition) -> list[int]:
-        """Offsets that are out behind others of their keys."""
+        """Offsets that are out or held behind others of their keys."""
         behind = [running for run in self.engine.runs.values() for running in run.sent[1:]]
+        behind += [held for held in self.model.held.values() if self.model.out(held.tp, held.place)]
         return [running.offset for running in behind if running.tp == tp and self.model.entry_of(running)]
 
     def where_to_go_back(self, partition: Partition) -> list[int]:
@@ -134,10 +135,14 @@ class RunMachine(WorkManagerMachine):
             running = None if running is None else self.engine.end_well(running)
 
     def fail(self, draw: Draw) -> None:
-        """Where there is one that others stand behind, one of those."""
+        """In the middle of a run, where there is one."""
         runs = [run for run in self.engine.runs.values() if run.begun is not None]
-        failing = draw(st.sampled_from([run for run in runs if len(run.sent) > 1] or runs)).sent[0]
-        self.engine.fail(failing, is_tried_again=draw(st.booleans()))
+        run = draw(st.sampled_from([run for run in runs if len(run.sent) > 1] or runs))
+        for begun in run.sent[: draw(st.sampled_from([0, 1, 2]))]:
+            if begun is run.begun and len(run.sent) > 1:
+                self.engine.end_well(begun)
+        if run.begun is not None:
+            self.engine.fail(run.begun, is_tried_again=draw(st.booleans()))
 
     def cancel(self, draw: Draw) -> None:
         """Out of the middle, too: what of a run was forgotten is the end of it."""
