@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any, Final
 import psutil
 from confluent_kafka import Consumer
 from consumer_setup import GIVE_UP_SECONDS, kafka_config, uncommitted
-from engine_workers import do_nothing, hash_often, hashed
+from engine_workers import add_often, do_nothing, hash_often, hashed
 from job import Figures, Job
 
 from pyrallel_consumer.config import ExecutionConfig
@@ -102,6 +103,22 @@ async def thread_waiting(job: Job) -> Figures:
     slots = job.keys + job.keys // 2
     engine = _ClockedThreads(worker, ExecutionConfig().retry_policy(), slots, threads=job.keys)
     return await _consume(job, engine)
+
+
+async def thread_hashing(job: Job) -> Figures:
+    """Half a thousand rounds of sha256 for each message in as many threads as there are processes above."""
+    return await _through_two_threads(job, hash_often)
+
+
+async def thread_adding(job: Job) -> Figures:
+    """The same with as much work in bytecode."""
+    return await _through_two_threads(job, add_often)
+
+
+async def _through_two_threads(job: Job, worker: Callable[[Any], object]) -> Figures:
+    slots = PROCESSES + PROCESSES // 2
+    engine = _ClockedThreads(worker, ExecutionConfig().retry_policy(), slots, threads=PROCESSES)
+    return await _consume(job, engine) | {"is_gil_on": getattr(sys, "_is_gil_enabled", lambda: True)()}
 
 
 async def _consume(job: Job, engine: _ClockedProcesses | _ClockedThreads) -> Figures:

@@ -30,7 +30,7 @@ class MeasurementFailedError(Exception):
 class Job:
     """What one process measures; ``subject`` names the function of ``measured.py``, the rest is for that function.
 
-    ``is_metered`` turns metrics on, and has them scraped once a second.
+    ``is_metered`` turns metrics on, and has them scraped once a second. ``environment`` is added to the process's own.
     """
 
     subject: str
@@ -47,12 +47,13 @@ class Job:
     is_uvloop: bool = False
     is_metered: bool = False
     client_settings: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def run(job: Job, python: str, timeout_seconds: float) -> Figures:
     """Do ``job`` in a new process of the interpreter ``python``; raises MeasurementFailedError."""
     # PYTHONPATH: an interpreter other than ours has the requirements, and not necessarily the library itself.
-    environment = os.environ | {"PYTHONPATH": str(HERE.parent)}
+    environment = os.environ | {"PYTHONPATH": str(HERE.parent), **job.environment}
     command = [python, str(MEASURED), json.dumps(asdict(job))]
     try:
         done = subprocess.run(

@@ -35,6 +35,8 @@ ON_LOOP: Final[dict[str, Callable[[Job], Awaitable[Figures]]]] = {
     "no-op process": consumer_engines.process_noop,
     "hashing process": consumer_engines.process_hashing,
     "waiting threads": consumer_engines.thread_waiting,
+    "hashing threads": consumer_engines.thread_hashing,
+    "adding threads": consumer_engines.thread_adding,
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from job import Job
 from reading import Reading, Round, plain, ratio
@@ -242,6 +242,34 @@ def _thread_wait_readings(_: Version) -> Sequence[Reading]:
     ]
 
 
+def _thread_cpu(bench: Workbench) -> Mapping[str, Job]:
+    messages = bench.sizes.hashed_messages
+    topic = bench.topic(messages, 200)
+
+    def job(subject: str, **settings: Any) -> Job:
+        return bench.job(subject, topic=topic, messages=messages, **settings)
+
+    with_gil = {"PYTHON_GIL": "1"}
+    return {
+        "sequential hashing": job("sequential hashing"),
+        "hashing threads": job("hashing threads"),
+        "hashing threads, GIL on": job("hashing threads", environment=with_gil),
+        "adding threads": job("adding threads"),
+        "adding threads, GIL on": job("adding threads", environment=with_gil),
+    }
+
+
+def _thread_cpu_readings(_: Version) -> Sequence[Reading]:
+    return [
+        Reading("the GIL of this Python is on", plain("is_gil_on", "hashing threads"), "(1 yes, 0 no)"),
+        Reading("sha256 x 500 in 2 threads / sequential loop", ratio(RATE, "hashing threads", "sequential hashing")),
+        Reading(
+            "sha256 x 500 in 2 threads / with the GIL on", ratio(RATE, "hashing threads", "hashing threads, GIL on")
+        ),
+        Reading("bytecode in 2 threads / with the GIL on", ratio(RATE, "adding threads", "adding threads, GIL on")),
+    ]
+
+
 def _process_payload(bench: Workbench) -> Mapping[str, Job]:
     return {
         f"{size:,} bytes": bench.job(
@@ -293,5 +321,11 @@ CASES: Final = (
         "process-cpu", "sha256 x 500 in 2 processes against the loop on one core", _process_cpu, _process_cpu_readings
     ),
     Case("process-payload", "no-op in 2 processes, large values", _process_payload, _process_payload_readings),
+    Case(
+        "thread-cpu",
+        "sha256 x 500 in 2 threads, as this Python is and with its GIL on",
+        _thread_cpu,
+        _thread_cpu_readings,
+    ),
     Case("thread-wait", "5 ms blocked in 200 threads, 2,000 keys", _thread_wait, _thread_wait_readings),
 )

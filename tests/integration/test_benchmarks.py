@@ -16,7 +16,7 @@ pytestmark = pytest.mark.xdist_group("benchmarks")  # what all of them read is m
 PROGRAM = Path(__file__).resolve().parents[2] / "benchmarks" / "overhead.py"
 LOOP_CASES = ("noop", "metrics", "lanes", "many-lanes", "preludes", "idle", "waiting", "keys", "backlog")
 MEMORY_CASES = ("memory", "large")
-POOL_CASES = ("process-noop", "process-zipf", "process-cpu", "process-payload", "thread-wait")
+POOL_CASES = ("process-noop", "process-zipf", "process-cpu", "process-payload", "thread-cpu", "thread-wait")
 CASES = LOOP_CASES + MEMORY_CASES + POOL_CASES
 
 
