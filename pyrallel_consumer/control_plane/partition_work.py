@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pyrallel_consumer.control_plane.events import Assigned
-    from pyrallel_consumer.control_plane.latency import Histogram
+    from pyrallel_consumer.control_plane.latency import Latencies
     from pyrallel_consumer.control_plane.policies import OrderingPolicy
     from pyrallel_consumer.dto import Message, TopicPartition
 
@@ -52,6 +52,41 @@ def sum_of_sizes(messages: Sequence[Message]) -> int:
 class PartitionWork:
     """The work of one assigned partition."""
 
+    # More attributes than an instance's own dictionary shares with its class: without slots each access is a lookup.
+    __slots__ = (
+        "_blocking_offset",
+        "_blocking_since",
+        "_is_by_key",
+        "_is_ordered",
+        "_lanes",
+        "_lingering",
+        "_measured_at",
+        "_orders_null_keys",
+        "_probed_offset",
+        "_unordered",
+        "blocked",
+        "committed_offset",
+        "confirmed",
+        "epoch",
+        "failed",
+        "finished",
+        "held",
+        "in_flight",
+        "is_dispatching",
+        "is_listed",
+        "latency",
+        "leader_epoch",
+        "loaded_bytes",
+        "metadata_bytes",
+        "metadata_limit_bytes",
+        "ready",
+        "settled",
+        "skipped",
+        "slowness",
+        "tp",
+        "tracker",
+    )
+
     lane_type: Callable[[Any, object], VirtualPartition] = VirtualPartition
 
     def __init__(self, assigned: Assigned, ordering: OrderingPolicy, lingering: Lingering) -> None:
@@ -67,7 +102,7 @@ class PartitionWork:
         self.skipped = 0
         self.settled = 0
         self.slowness = Slowness()
-        self.latency: Histogram | None = None
+        self.latency: Latencies | None = None
         self.metadata_bytes = 0
         self.held: dict[int, WorkItem] = {}
         self.blocked = 0
@@ -328,7 +363,7 @@ class PartitionWork:
             paused_seconds=self.slowness.seconds[Cause.PAUSED],
             blocked_seconds=self.slowness.seconds[Cause.BLOCKED],
             metadata_bytes=self.metadata_bytes,
-            latency=None if self.latency is None else self.latency.taken(),
+            latency=None if self.latency is None else self.latency.taken_of(self.finished - self.settled),
         )
 
     def _forget(self, from_offset: int) -> None:

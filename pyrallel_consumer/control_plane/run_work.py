@@ -89,16 +89,20 @@ class RunLane(VirtualPartition):
         self._is_offered = False
         if not self._may_start():
             return None
-        item = self.waiting.popleft()
-        self._fly(item)
-        self.offer()
+        waiting, flying = self.waiting, self.flying
+        item = waiting.popleft()
+        flying.append(item)
+        self.running = flying[0]
+        if waiting and self._may_start():
+            self._is_offered = True
+            self.work.ready.arrived.append(waiting[0])
         return item
 
     def succeeded(self, item: WorkItem) -> bool:
         """``item`` is done. Returns whether the lane got a ticket by that."""
         self._land(item)
         self._reach += 1
-        return self.offer()
+        return bool(self.waiting) and self.offer()
 
     def hold(self, item: WorkItem) -> None:
         """``item`` failed for good: nothing starts until it is released."""
@@ -146,16 +150,20 @@ class RunLane(VirtualPartition):
         if not self.waiting or self.held or self.is_following:
             return False
         flying = len(self.flying)
-        return not flying or (not self._is_stopped and flying < min(self._reach, self.length.most))
+        return not flying or (not self._is_stopped and flying < self._reach and flying < self.length.most)
 
     def _fly(self, item: WorkItem) -> None:
         self.flying.append(item)
         self.running = self.flying[0]
 
     def _land(self, item: WorkItem) -> None:
-        self.flying.remove(item)
-        self.running = self.flying[0] if self.flying else None
-        self._is_stopped = self._is_stopped and bool(self.flying)
+        flying = self.flying
+        flying.remove(item)
+        if flying:
+            self.running = flying[0]
+        else:
+            self.running = None
+            self._is_stopped = False
 
     def _stop(self, item: WorkItem) -> None:
         self._land(item)
@@ -165,6 +173,8 @@ class RunLane(VirtualPartition):
 
 class RunWork(PartitionWork):
     """The work of one assigned partition, in runs of up to ``length.most``."""
+
+    __slots__ = ("length",)
 
     lane_type = RunLane
 
@@ -211,7 +221,8 @@ class RunWork(PartitionWork):
         if not lane.is_ordered:
             return False
         is_ready: bool = lane.succeeded(item)
-        self.drop(lane)
+        if not (lane.flying or lane.waiting):
+            self.drop(lane)
         return is_ready
 
     def drop(self, lane: RunLane) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pyrallel_consumer.control_plane.slowness import Slowness
 
 if TYPE_CHECKING:
-    from pyrallel_consumer.control_plane.latency import Histogram
+    from pyrallel_consumer.control_plane.latency import Latencies
 
 
 class Tally(NamedTuple):
@@ -21,4 +21,4 @@ class Tally(NamedTuple):
     skipped: int = 0
     settled: int = 0
     slowness: Slowness | None = None
-    latency: Histogram | None = None
+    latency: Latencies | None = None

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyrallel_consumer.control_plane.backpressure import Backpressure, FairShares, Load
 from pyrallel_consumer.control_plane.events import Pause, Resume
 from pyrallel_consumer.control_plane.failure_circuit import FailureCircuit
-from pyrallel_consumer.control_plane.latency import Histogram
+from pyrallel_consumer.control_plane.latency import QUICK_SECONDS, Latencies
 from pyrallel_consumer.control_plane.partition_work import EXACT_MESSAGES, PartitionWork
 from pyrallel_consumer.control_plane.pauses import Pauses
 from pyrallel_consumer.control_plane.poison_keys import PoisonKeys
@@ -110,7 +110,7 @@ class WorkManager:
         self._works[assigned.tp] = work
         work.carry_on(self._away.pop(assigned.tp, Tally()))
         if self.stopwatch is not None:
-            work.latency = work.latency or Histogram()
+            work.latency = work.latency or Latencies()
 
     def stop_dispatching(self, tps: Iterable[TopicPartition]) -> None:
         """Start nothing more of these partitions: they are about to be revoked."""
@@ -234,8 +234,14 @@ class WorkManager:
             if elsewhere is None:
                 return None
             following = elsewhere
-        if work.latency is not None and item._submitted is not None:
-            work.latency.pending.append(now - item._submitted)
+        latency = work.latency
+        if latency is not None:
+            started_at: Any = item._submitted  # with a stopwatch whatever runs has been stamped
+            took = now - started_at
+            if took > QUICK_SECONDS:
+                latency.pending.append(took)
+            else:
+                latency.quick_seconds += took
             following._submitted = now
         return following
 

@@ -47,9 +47,9 @@ def test_items_that_end_later_are_counted_when_they_are_taken_in() -> None:
     items = manager.take(8)
     stopwatch.submitted(items, 10.0)
     assert seen(manager, TP) == seen(manager, OTHER) == []
-    stopwatch.succeeded(items[:2], 10.004)
-    stopwatch.succeeded(items[2:6], 10.04)
-    stopwatch.succeeded(items[6:], 12.0)
+    for ended, at in ((items[:2], 10.004), (items[2:6], 10.04), (items[6:], 12.0)):
+        stopwatch.succeeded(ended, at)
+        manager.succeed(ended)
     assert seen(manager, TP) == [(0.005, 2), (0.05, 2)]
     assert seen(manager, OTHER) == [(0.05, 2), (2.5, 2)]
 
@@ -58,16 +58,20 @@ def test_what_goes_on_in_a_slot_begins_where_the_one_before_it_ended() -> None:
     stopwatch = Stopwatch()
     manager = WorkManager(WorkPolicy(), stopwatch)
     manager.assign(assigned())
-    manager.add(TP, 1, run_of(keyed(0, "aaa")))
-    [first] = manager.take(1, slots=5)
-    stopwatch.submitted([first], 1.0)
-    second = manager.go_on(first, 1.004)
-    assert second is not None
-    third = manager.go_on(second, 1.034)
-    assert third is not None
-    assert manager.go_on(third, 2.0) is None
-    stopwatch.succeeded([third], 3.0)
-    assert seen(manager) == [(0.005, 1), (0.05, 1), (2.5, 1)]
+    manager.add(TP, 1, run_of(keyed(0, "aaaaa")))
+    [item] = manager.take(1, slots=5)
+    stopwatch.submitted([item], 1.0)
+    for now in (1.004, 1.034, 1.0345, 1.0346):
+        following = manager.go_on(item, now)
+        assert following is not None
+        item = following
+    assert manager.go_on(item, 2.0) is None
+    stopwatch.succeeded([item], 3.0)
+    manager.succeed([item])
+    assert seen(manager) == [(0.0005, 2), (0.005, 1), (0.05, 1), (2.5, 1)]
+    found = durations(manager)
+    assert found is not None
+    assert found.total_seconds == pytest.approx(2.0)
 
 
 def test_what_is_pending_is_kept_within_bounds_and_lands_in_the_same_buckets() -> None:
@@ -79,6 +83,7 @@ def test_what_is_pending_is_kept_within_bounds_and_lands_in_the_same_buckets() -
     assert len(work.latency.pending) == MOST_PENDING
     work.latency.pending.extend([400.0, 0.0005])
     manager.observe(2.0)
+    work.finished = MOST_PENDING + 2
     assert work.latency.pending == []
     assert seen(manager) == [(0.0005, 1), (0.005, MOST_PENDING), (float("inf"), 1)]
 
@@ -95,6 +100,7 @@ def test_a_failure_counts_with_all_its_attempts_and_begins_anew_when_it_is_run_a
     assert item in items
     stopwatch.submitted(items, 20.0)
     stopwatch.succeeded(items, 20.0001)
+    manager.succeed(items)
     assert seen(manager) == [(0.0005, 4), (10.0, 1)]
 
 
@@ -103,8 +109,11 @@ def test_what_was_given_back_begins_anew() -> None:
     [item] = manager.take(1)
     stopwatch.submitted([item], 1.0)
     manager.cancel(item)
+    assert item in manager.take(8)
+    stopwatch.submitted([item], 8.996)
     stopwatch.succeeded([item], 9.0)
-    assert seen(manager) == []
+    manager.succeed([item])
+    assert seen(manager) == [(0.005, 1)]
 
 
 def test_a_failure_that_was_never_timed_is_not_counted() -> None:
