@@ -20,7 +20,7 @@ from pyrallel_consumer.errors import InvariantViolation, TaskTimeoutError
 from pyrallel_consumer.execution_plane.retry import next_wait_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from pyrallel_consumer.control_plane.policies import RetryPolicy
     from pyrallel_consumer.dto import WorkItem
@@ -160,6 +160,17 @@ class Attempts:
         if self._waiting:
             self._reserve(now)
         return verdict
+
+    def all_ended_ok(self, attempts: Sequence[Attempt], now: float) -> None:
+        """Running attempts, none of them marked, returned: each a success."""
+        running, retries = self.running, self._running_retries
+        for attempt in attempts:
+            root = attempt.root
+            del running[root]
+            if attempt.item is not root:
+                retries.discard(root)
+        if self._waiting:
+            self._reserve(now)
 
     def hand_on(self, attempt: Attempt, root: WorkItem, now: float) -> Attempt:
         """A running, unmarked attempt returned, and the first one of ``root`` runs in its slot since ``now``.

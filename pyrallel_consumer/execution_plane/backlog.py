@@ -7,7 +7,7 @@ other may begin it. Bound attempts are earlier in their runs than those in the q
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -46,22 +46,25 @@ class Backlog:
 
         What comes up meanwhile and is bound to another is put there.
         """
-        queue, of = self.queue, self._runs.of
+        queue, by_origin = self.queue, self._runs.by_origin
         if taker.bound:
             attempt = taker.bound.popleft()
-            run = of(attempt.root)
+            run = by_origin.get(attempt.root.origin)
             return attempt, 0 if run is None else run.number
         while queue:
             attempt = queue.popleft()
-            run = of(attempt.root)
+            root = attempt.root
+            run = by_origin.get(root.origin)
             if run is None:
                 return attempt, 0
-            if run.place is None:
-                run.place = taker
-            run.placed.add(attempt.root)
-            if run.place is taker:
+            run.placed.add(root)
+            place: Any = run.place
+            if place is taker:
                 return attempt, run.number
-            run.place.bound.append(attempt)  # type: ignore[attr-defined]  # all places are takers
+            if place is None:
+                run.place = taker
+                return attempt, run.number
+            place.bound.append(attempt)
         return None
 
     def put_back(self, taker: Taker, attempts: Iterable[Attempt]) -> None:

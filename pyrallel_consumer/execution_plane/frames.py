@@ -151,7 +151,7 @@ def packed_item(item: WorkItem, carrier: dict[str, str] | None = None) -> Row:
         message.headers(),
         message.timestamp(),
         message.leader_epoch(),
-        item.epoch,
+        item.origin.epoch,
         item.attempt,
         carrier,
     )

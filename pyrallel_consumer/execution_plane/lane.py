@@ -7,9 +7,12 @@ waits for the engine, and not more, so that little waits behind an item that tur
 from __future__ import annotations
 
 from collections import deque
+from itertools import count
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pyrallel_consumer.execution_plane.attempts import Attempt
 
 AHEAD_SECONDS: Final = 0.004
@@ -61,14 +64,15 @@ class Lane:
         """How long it has to do, as far as can be guessed."""
         return len(self._sent) * self.seconds_each
 
-    def add(self, attempt: Attempt, size_bytes: int, now: float) -> int:
-        """Note what is sent; returns its number."""
+    def add(self, attempts: Sequence[Attempt], sizes: Sequence[int], now: float) -> int:
+        """Note what is sent, and of how many bytes each is; returns the first one's number."""
         if not self._sent:
             self.head_since = now
-        self.sent_total += 1
-        self._sent.append((self.sent_total, attempt, size_bytes))
-        self._sent_bytes += size_bytes
-        return self.sent_total
+        first = self.sent_total + 1
+        self._sent.extend(zip(count(first), attempts, sizes))
+        self.sent_total += len(attempts)
+        self._sent_bytes += sum(sizes)
+        return first
 
     def learn(self, seconds_each: float) -> None:
         """How long one item took of late."""
@@ -77,11 +81,12 @@ class Lane:
     def end_to(self, number: int, now: float) -> list[Attempt]:
         """All up to ``number`` have ended."""
         ended: list[Attempt] = []
-        sent = self._sent
+        sent, size_bytes = self._sent, 0
         while sent and sent[0][0] <= number:
-            _, attempt, size_bytes = sent.popleft()
-            self._sent_bytes -= size_bytes
+            _, attempt, size = sent.popleft()
+            size_bytes += size
             ended.append(attempt)
+        self._sent_bytes -= size_bytes
         if ended:
             self.head_since = now
             self.is_held = False

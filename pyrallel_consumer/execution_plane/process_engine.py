@@ -30,7 +30,7 @@ from pyrallel_consumer.execution_plane.worker_process import is_loading
 from pyrallel_consumer.execution_plane.worker_setup import packed_setup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pyrallel_consumer.control_plane.policies import RetryPolicy
     from pyrallel_consumer.dto import WorkItem
@@ -113,11 +113,16 @@ class ProcessEngine(BookedEngine):
         return max(1, min(LONGEST_RUN, int(RUN_SECONDS / quickest)))
 
     def submit(self, item: WorkItem) -> None:
-        attempt = self._attempts.start(item, self._now())
-        if not self._runs.add(item):
-            self._give_back(item)
-            return
-        self._backlog.add(attempt)
+        self.submit_all((item,))
+
+    def submit_all(self, items: Sequence[WorkItem]) -> None:
+        now, start, add_to_run, queue = self._now(), self._attempts.start, self._runs.add, self._backlog.add
+        for item in items:
+            attempt = start(item, now)
+            if add_to_run(item):
+                queue(attempt)
+            else:
+                self._give_back(item)
         if not self._is_dispatch_due:
             self._dispatch_soon()
 
@@ -206,30 +211,31 @@ class ProcessEngine(BookedEngine):
         runs: list[int] = []
         sizes: list[int] = []
         size_bytes = 0
+        take_for = self._backlog.take_for
         while len(attempts) < count and size_bytes < MAX_FRAME_BYTES:
-            taken = self._backlog.take_for(member)
+            taken = take_for(member)
             if taken is None:
                 break
             attempt, run = taken
             attempts.append(attempt)
             runs.append(run)
-            sizes.append(len(attempt.item.message))
-            size_bytes += sizes[-1]
+            size = len(attempt.item.message)
+            sizes.append(size)
+            size_bytes += size
         if not attempts:
             return
-        lane = member.lane
+        lane, packed_item = member.lane, self._packed_item
         first = lane.sent_total + 1
         try:
-            rows = [self._packed_item(attempt.item) for attempt in attempts]
+            rows = [packed_item(attempt.item) for attempt in attempts]
             body = frames.packed_items(first, lane.generation, member.failures_seen, runs, rows)
         except Exception as error:  # noqa: BLE001 -- a message of a third party's may hold anything
             logger.debug("a frame cannot be pickled: %s", error)
             self._fail_unpicklable(member, attempts)
             return
-        now = self._now()
-        for attempt, size in zip(attempts, sizes, strict=True):
+        for attempt in attempts:
             attempt.handle = member
-            lane.add(attempt, size, now)
+        lane.add(attempts, sizes, self._now())
         member.child.send(frames.ITEMS, body)
         if member.max_tasks and lane.sent_total >= member.max_tasks and self._pool is not None:
             self._pool.retire(member)
@@ -316,19 +322,21 @@ class ProcessEngine(BookedEngine):
     def _end_to(self, member: Member, number: int) -> None:
         """All up to ``number`` returned."""
         now = self._now()
-        channel, attempts, succeeded = self._channel, self._attempts, self._runs.succeeded
         ended = member.lane.end_to(number, now)
         if not ended:
             return
         self._note_progress()
-        for attempt in ended:
-            if attempt.marked_at is None:
-                attempts.ended_ok(attempt.root, now)
-                channel.successes.append(attempt.root)
-                succeeded(attempt.root)
-            else:
+        if any(attempt.marked_at is not None for attempt in ended):
+            for attempt in ended:
                 self._end(attempt.root, None)
-        channel.notify()
+            return
+        self._attempts.all_ended_ok(ended, now)
+        successes, succeeded = self._channel.successes, self._runs.succeeded
+        for attempt in ended:
+            root = attempt.root
+            successes.append(root)
+            succeeded(root)
+        self._channel.notify()
 
     def _note_progress(self) -> None:
         if self._pool is not None:

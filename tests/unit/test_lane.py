@@ -15,7 +15,7 @@ def attempt() -> Attempt:
 def filled(count: int, size_bytes: int = 1) -> tuple[Lane, list[Attempt]]:
     lane = Lane()
     attempts = [attempt() for _ in range(count)]
-    assert [lane.add(each, size_bytes, 10.0) for each in attempts] == list(range(1, count + 1))
+    assert lane.add(attempts, [size_bytes] * count, 10.0) == 1
     return lane, attempts
 
 
@@ -33,7 +33,7 @@ def test_what_is_reclaimed_comes_back_in_order_and_numbers_go_on() -> None:
     lane, attempts = filled(5)
     assert lane.reclaim(above=2) == attempts[2:]
     assert len(lane) == 2
-    assert lane.add(attempts[2], 1, 0.0) == 6
+    assert lane.add([attempts[2]], [1], 0.0) == 6
     assert lane.end_to(6, 0.0) == [*attempts[:2], attempts[2]]
 
 
@@ -45,7 +45,7 @@ def test_quick_items_are_sent_in_bulk_and_slow_ones_one_by_one() -> None:
     for _ in range(50):
         lane.learn(1.0)
     assert (lane.room, lane.frame_items) == (1, 1)
-    lane.add(attempt(), 1, 0.0)
+    lane.add([attempt()], [1], 0.0)
     assert lane.room == 0
 
 

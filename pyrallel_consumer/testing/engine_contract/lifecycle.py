@@ -60,7 +60,7 @@ class LifecycleContract(EngineRigs):
     async def test_the_next_attempt_begins_only_after_the_timed_out_one_ended(
         self, rigs: list[Rig], tmp_path: Path, gate: Path
     ) -> None:
-        rig = await self.rig(rigs, RetryPolicy(max_attempts=2, backoff_ms=0, jitter_ms=0, timeout_ms=300))
+        rig = await self.rig(rigs, RetryPolicy(max_attempts=2, backoff_ms=0, jitter_ms=0, timeout_ms=1000))
         log = tmp_path / "log"
         item = rig.submit([["stubborn", str(gate)]], [], log=log)
         await rig.until(lambda: rig.has_stuck)
