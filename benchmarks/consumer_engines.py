@@ -6,7 +6,7 @@ import asyncio
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Any, Final
 
@@ -40,10 +40,10 @@ class _Clock:
         self._process = psutil.Process()
         self._started_at = self._cpu_at = 0.0
 
-    def submit(self) -> None:
+    def submit(self, messages: int = 1) -> None:
         if not self.submitted:
             self._started_at, self._cpu_at = time.perf_counter(), time.process_time()
-        self.submitted += 1
+        self.submitted += messages
 
     async def figures(self, engine: ExecutionEngine) -> Figures:
         async with asyncio.timeout(GIVE_UP_SECONDS):
@@ -64,9 +64,9 @@ class _Clock:
 class _ClockedProcesses(ProcessEngine):
     clock: _Clock
 
-    def submit(self, item: WorkItem) -> None:
-        self.clock.submit()
-        super().submit(item)
+    def submit_all(self, items: Sequence[WorkItem]) -> None:
+        self.clock.submit(len(items))
+        super().submit_all(items)
 
 
 class _ClockedThreads(ThreadEngine):
