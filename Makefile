@@ -18,7 +18,7 @@ export UV_NO_CONFIG := 1
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs test test-core test-documents test-3.11 test-nogil wheel-test coverage lint format kafka bench simulate lock clean
+.PHONY: help demo docs test test-core test-documents test-3.11 test-nogil wheel-test coverage lint format kafka bench hot-spots simulate lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -88,6 +88,9 @@ kafka: .venv/.synced ## Start a real Apache Kafka in the foreground; Ctrl-C stop
 
 bench: .venv/.synced ## Measure the library's overhead against the plain loop (ARGS="--kafka")
 	@$(PYTHON) benchmarks/overhead.py $(ARGS)
+
+hot-spots: .venv/.synced ## See where the time of a case of `make bench` goes (ARGS="many-lanes --kafka")
+	@$(PYTHON) benchmarks/hot_spots.py $(or $(ARGS),noop)
 
 simulate: .venv/.synced ## Run the control plane's simulator (SEED=7 replays one, SEEDS=1000 tries many)
 	@$(PYTHON) -m tests.simulation $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import subprocess
@@ -62,3 +63,20 @@ def test_an_unknown_case_is_refused_before_anything_runs() -> None:
     )
     assert done.returncode == 2
     assert "noop" in done.stderr
+
+
+def test_hot_spots_are_the_leaves_below_the_loop_and_the_poll_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(PROGRAM.parent))
+    counted = importlib.import_module("hot_spots").counted
+    loop = "<module> (measured.py:59);run (asyncio/runners.py:195);Runner.run (asyncio/runners.py:118)"
+    go_on = "WorkManager.go_on (/x/pyrallel_consumer/control/work.py"
+    stacks = [
+        f"{loop};Handle._run (/lib/python3/asyncio/events.py:89);{go_on}:220) 7",
+        f"{loop};{go_on}:231) 2",
+        "Thread.run (threading.py:1);PollThread._turn (/x/pyrallel_consumer/poll.py:9);Reader.read (reader.py:3) 4",
+        "<module> (measured.py:3);<module> (json/__init__.py:1) 50",
+    ]
+    assert counted(stacks) == {
+        ("loop", "WorkManager.go_on (pyrallel_consumer/control/work.py)"): 9,
+        ("poll thread", "Reader.read (reader.py)"): 4,
+    }
