@@ -173,7 +173,9 @@ def _progress(console: Console, steps: int) -> Iterator[tuple[Callable[[str], No
 
 
 def _about(arguments: argparse.Namespace, started: str) -> dict[str, Any]:
-    given = [word for word in sys.argv[1:] if not word.startswith("/")]
+    words = sys.argv[1:]
+    elsewhere = {at for at, word in enumerate(words) if word == "--output"}
+    given = [word for at, word in enumerate(words) if not {at, at - 1} & elsewhere]
     return {
         "started": started,
         "command": f"python benchmarks/run_parallel_benchmark.py {shlex.join(given)}",
