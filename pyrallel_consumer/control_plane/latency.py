@@ -63,7 +63,7 @@ class Histogram:
 
 
 class Latencies(Histogram):
-    """Durations of one partition's messages. ``pending`` is for successes alone, ``add`` for what failed for good.
+    """Durations of one partition's messages. ``pending`` is for what is finished, ``add`` for what is not (any more).
 
     ``quick_seconds`` is the sum of the successes that took no longer than ``QUICK_SECONDS`` and were not appended; it
     is written where they end, for a call would cost more than all the rest.
@@ -81,7 +81,7 @@ class Latencies(Histogram):
         super().settle()
 
     def taken_of(self, successes: int) -> Durations:
-        """The distribution as it is now, of so many ``successes`` and what failed."""
+        """The distribution as it is now, of so many ``successes`` and of all that was added."""
         first, *others = self.taken().counts
         quick = successes - self._appended
         return Durations((first + quick, *others), self._total_seconds + self.quick_seconds)
@@ -96,12 +96,16 @@ class Stopwatch:
             item._submitted = now  # noqa: SLF001 -- a place that items keep for this class
 
     def succeeded(self, items: Iterable[WorkItem], now: float) -> None:
-        """``items`` were taken out of the channel and are about to count; what was fenced off does not."""
+        """``items`` were taken out of the channel, and those that are still current are about to be finished."""
         for item in items:
             work: PartitionWork = item.origin.work
             started_at = item._submitted  # noqa: SLF001 -- as above
-            if work.latency is not None and started_at is not None and work.is_current(item):
+            if work.latency is None or started_at is None:
+                continue
+            if work.is_current(item):
                 work.latency.pending.append(now - started_at)
+            else:
+                work.latency.add(now - started_at)
 
     def failed(self, item: WorkItem, now: float) -> None:
         """The last attempt of ``item`` failed."""

@@ -9,7 +9,7 @@ ROUNDING_SECONDS = 1e-6
 
 
 def rule_14_what_ended_was_timed_once(work: PartitionWork, fenced: int) -> None:
-    """What failed after its offset had come again (``fenced``, of all partitions) may be timed, and counts nowhere."""
+    """What ended after its offset had come again (``fenced``, of all partitions) may be timed, and counts nowhere."""
     assert work.latency is not None
     counts = work.latency.taken_of(work.finished - work.settled).counts
     timed = sum(counts)

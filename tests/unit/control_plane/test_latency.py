@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pyrallel_consumer.control_plane.events import OffsetWentBack
 from pyrallel_consumer.control_plane.latency import MOST_PENDING, Histogram, Stopwatch
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
 from pyrallel_consumer.dto import DURATION_BOUNDS_SECONDS, Durations, OnExhausted, TopicPartition, WorkItem
@@ -136,6 +137,18 @@ def test_what_an_ended_assignment_still_ran_is_not_counted_and_the_next_one_coun
     manager.assign(assigned(TP, 3, start=4))
     assert seen(manager) == [(0.1, 1)]
     assert manager.processed == 1
+
+
+def test_what_ran_when_its_offset_came_again_is_counted_for_its_worker_took_that_long() -> None:
+    manager, stopwatch = timed_manager()
+    ours = [item for item in manager.take(8) if item.tp == TP]
+    stopwatch.submitted(ours, 1.0)
+    manager.go_back(OffsetWentBack(TP, 1, 3, 2))
+    stopwatch.succeeded(ours, 1.09)
+    manager.succeed(ours)
+    assert [item.offset for item in ours if not manager.is_current(item)] == [0, 1, 2, 3]
+    assert seen(manager) == [(0.1, 4)]
+    assert manager.processed == 2
 
 
 def test_without_a_stopwatch_nothing_is_timed() -> None:
