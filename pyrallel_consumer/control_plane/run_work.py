@@ -89,20 +89,16 @@ class RunLane(VirtualPartition):
         self._is_offered = False
         if not self._may_start():
             return None
-        waiting, flying = self.waiting, self.flying
-        item = waiting.popleft()
-        flying.append(item)
-        self.running = flying[0]
-        if waiting and self._may_start():
-            self._is_offered = True
-            self.work.ready.arrived.append(waiting[0])
+        item = self.waiting.popleft()
+        self._fly(item)
+        self.offer()
         return item
 
     def succeeded(self, item: WorkItem) -> bool:
         """``item`` is done. Returns whether the lane got a ticket by that."""
         self._land(item)
         self._reach += 1
-        return bool(self.waiting) and self.offer()
+        return self.offer()
 
     def hold(self, item: WorkItem) -> None:
         """``item`` failed for good: nothing starts until it is released."""
@@ -221,8 +217,7 @@ class RunWork(PartitionWork):
         if not lane.is_ordered:
             return False
         is_ready: bool = lane.succeeded(item)
-        if not (lane.flying or lane.waiting):
-            self.drop(lane)
+        self.drop(lane)
         return is_ready
 
     def drop(self, lane: RunLane) -> None:

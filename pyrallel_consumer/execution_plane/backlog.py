@@ -7,7 +7,7 @@ other may begin it. Bound attempts are earlier in their runs than those in the q
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -46,25 +46,22 @@ class Backlog:
 
         What comes up meanwhile and is bound to another is put there.
         """
-        queue, by_origin = self.queue, self._runs.by_origin
+        queue, of = self.queue, self._runs.of
         if taker.bound:
             attempt = taker.bound.popleft()
-            run = by_origin.get(attempt.root.origin)
+            run = of(attempt.root)
             return attempt, 0 if run is None else run.number
         while queue:
             attempt = queue.popleft()
-            root = attempt.root
-            run = by_origin.get(root.origin)
+            run = of(attempt.root)
             if run is None:
                 return attempt, 0
-            run.placed.add(root)
-            place: Any = run.place
-            if place is taker:
-                return attempt, run.number
-            if place is None:
+            if run.place is None:
                 run.place = taker
+            run.placed.add(attempt.root)
+            if run.place is taker:
                 return attempt, run.number
-            place.bound.append(attempt)
+            run.place.bound.append(attempt)  # type: ignore[attr-defined]  # all places are takers
         return None
 
     def put_back(self, taker: Taker, attempts: Iterable[Attempt]) -> None:

@@ -35,8 +35,7 @@ class Runs:
     """Of items whose origin is not ordered nothing is kept: each of them is a run of its own."""
 
     def __init__(self) -> None:
-        self.by_origin: dict[object, Run] = {}
-        """What has not ended, by the origin it shares. Only to be read."""
+        self._by_origin: dict[object, Run] = {}
         self._numbers = itertools.count(1)
 
     def add(self, root: WorkItem) -> bool:
@@ -44,9 +43,9 @@ class Runs:
         origin = root.origin
         if not origin.is_ordered:
             return True
-        run = self.by_origin.get(origin)
+        run = self._by_origin.get(origin)
         if run is None:
-            self.by_origin[origin] = Run(root, next(self._numbers))
+            self._by_origin[origin] = Run(root, next(self._numbers))
             return True
         run.items.append(root)
         if run.is_broken:
@@ -55,38 +54,35 @@ class Runs:
 
     def of(self, root: WorkItem) -> Run | None:
         """The run of ``root``, None where it is not ordered."""
-        return self.by_origin.get(root.origin)
+        return self._by_origin.get(root.origin)
 
     def is_first(self, root: WorkItem) -> bool:
         """Whether nothing stands before ``root``."""
-        run = self.by_origin.get(root.origin)
+        run = self._by_origin.get(root.origin)
         return run is None or run.items[0] is root
 
     def is_doomed(self, root: WorkItem) -> bool:
         """Whether ``root`` is to be given back as soon as it is in hand."""
-        run = self.by_origin.get(root.origin)
+        run = self._by_origin.get(root.origin)
         return run is not None and root in run.doomed
 
     def unplaced(self, root: WorkItem) -> None:
         """``root`` is no longer where its run is."""
-        run = self.by_origin.get(root.origin)
+        run = self._by_origin.get(root.origin)
         if run is not None:
             _unplace(run, root)
 
     def succeeded(self, root: WorkItem) -> WorkItem | None:
         """``root`` is done; returns what may begin by that."""
         run = self._left(root)
-        if run is None:
-            return None
-        first = run.items[0]
-        return None if first in run.doomed else first
+        return None if run is None or run.items[0] in run.doomed else run.items[0]
 
     def broke(self, root: WorkItem, *, is_final: bool) -> list[WorkItem]:
         """An attempt of ``root`` did not succeed. Returns what is doomed by that, in order.
 
         ``is_final``: ``root`` has its completion, and there is no further attempt.
         """
-        run = self.by_origin.get(root.origin)
+        run = self._by_origin.get(root.origin)
         if run is None:
             return []
         behind = run.items[run.items.index(root) + 1 :]
@@ -100,21 +96,18 @@ class Runs:
 
     def _left(self, root: WorkItem) -> Run | None:
         """Returns the run, where something of it is left."""
-        origin = root.origin
-        run = self.by_origin.get(origin)
+        run = self._by_origin.get(root.origin)
         if run is None:
             return None
-        items, placed = run.items, run.placed
+        items = run.items
         if items[0] is root:
             del items[0]
         else:
             items.remove(root)
         run.doomed.discard(root)
-        placed.discard(root)
-        if not placed:
-            run.place = None
+        _unplace(run, root)
         if not items:
-            del self.by_origin[origin]
+            del self._by_origin[root.origin]
             return None
         return run
 
