@@ -8,26 +8,24 @@ loop and on the poll thread; not what the process does before and after.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import uuid
 from collections import Counter
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from benchmark_broker import open_broker
-from job import HERE, MEASURED, Job
+from job import Job, ended
+from measured import BLOCKING
 from overhead_cases import CASES
 from produce import BATCH_BYTES
 from workbench import QUICK, Sizes, Workbench
 
-YARDSTICKS: Final = ("plain loop", "plain client idle", "bare threads", "sequential hashing")
 LOOP, POLL_THREAD = "loop", "poll thread"
 MARKS: Final = {"Runner.run": LOOP, "PollThread._turn": POLL_THREAD}
 """The functions below which samples count; of the loop's, whatever runs in it."""
@@ -46,7 +44,7 @@ def main() -> int:
     with open_broker(None, is_kafka=arguments.kafka, report=_say) as broker:
         sizes = QUICK if arguments.quick else Sizes()
         bench = Workbench(broker, sizes, arguments.uvloop, BATCH_BYTES, _say)
-        subjects = {name: job for name, job in case.jobs(bench).items() if job.subject not in YARDSTICKS}
+        subjects = {name: job for name, job in case.jobs(bench).items() if job.subject not in BLOCKING}
         name, job = list(subjects.items())[-1]
         print(f"{case.name}: {name}, on the {broker.kind}", flush=True)
         spots = _profiled(profiler, arguments.rate, replace(job, group=f"hot-spots-{uuid.uuid4().hex[:12]}"))
@@ -71,12 +69,8 @@ def _profiled(profiler: str, rate: int, job: Job) -> Counter[tuple[str, str]]:
     """Samples by thread and function."""
     with tempfile.TemporaryDirectory() as folder:
         stacks = Path(folder) / "stacks"
-        command = [profiler, "record", "--rate", str(rate), "--format", "raw", "--gil", "--output", str(stacks)]
-        command += ["--", sys.executable, str(MEASURED), json.dumps(asdict(job))]
-        environment = os.environ | {"PYTHONPATH": str(HERE.parent)}
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
-        )
+        looking = [profiler, "record", "--rate", str(rate), "--format", "raw", "--gil", "--output", str(stacks), "--"]
+        done = ended(job, sys.executable, TIMEOUT_SECONDS, below=looking)
         if not stacks.exists():
             raise SystemExit(f"py-spy gave nothing (it must be allowed to trace its child):\n{done.stderr[-2000:]}")
         return counted(stacks.read_text().splitlines())

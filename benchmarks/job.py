@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -52,13 +52,8 @@ class Job:
 
 def run(job: Job, python: str, timeout_seconds: float) -> Figures:
     """Do ``job`` in a new process of the interpreter ``python``; raises MeasurementFailedError."""
-    # PYTHONPATH: an interpreter other than ours has the requirements, and not necessarily the library itself.
-    environment = os.environ | {"PYTHONPATH": str(HERE.parent), **job.environment}
-    command = [python, str(MEASURED), json.dumps(asdict(job))]
     try:
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=timeout_seconds, check=False
-        )
+        done = ended(job, python, timeout_seconds)
     except subprocess.TimeoutExpired as error:
         raise MeasurementFailedError(f"{job.subject} gave no figures within {timeout_seconds:.0f} s") from error
     for line in reversed(done.stdout.splitlines()):
@@ -66,6 +61,16 @@ def run(job: Job, python: str, timeout_seconds: float) -> Figures:
             return {name: float(value) for name, value in json.loads(line.removeprefix(MARK)).items()}
     tail = "\n".join((done.stdout + done.stderr).splitlines()[-TAIL_LINES:])
     raise MeasurementFailedError(f"{job.subject} ended with code {done.returncode}:\n{tail}")
+
+
+def ended(job: Job, python: str, timeout_seconds: float, below: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+    """Run the measured process to its end, as the child of the command ``below`` if there is one."""
+    # PYTHONPATH: an interpreter other than ours has the requirements, and not necessarily the library itself.
+    environment = os.environ | {"PYTHONPATH": str(HERE.parent), **job.environment}
+    command = [*below, python, str(MEASURED), json.dumps(asdict(job))]
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=timeout_seconds, check=False
+    )
 
 
 def answer(figures: Figures) -> str:
