@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,9 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pyrallel_consumer import control_loop
-from pyrallel_consumer.control_loop import ControlLoop
-from pyrallel_consumer.control_plane.commit_sequence import CommitSequence
-from pyrallel_consumer.control_plane.events import Assigned, Commit, Delivered, Pause, Resume
+from pyrallel_consumer.control_plane.events import Assigned, Delivered
 from pyrallel_consumer.control_plane.offset_map import OffsetMap
 from pyrallel_consumer.control_plane.policies import RetryPolicy
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
@@ -23,17 +20,11 @@ from pyrallel_consumer.execution_plane.booked_engine import BookedEngine
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 from pyrallel_consumer.execution_plane.thread_engine import ThreadEngine
 from pyrallel_consumer.testing.messages import PlainMessage
+from tests.unit.silent_pump import Silent, silent_pump
 
 PATIENCE_SECONDS = 30.0
 ROUNDS = 300
 SIDES = (TopicPartition("orders", 0), TopicPartition("orders", 1), TopicPartition("orders", 2))
-
-
-class Silent:
-    def grant(self, total: int) -> None: ...
-    def commit(self, command: Commit) -> None: ...
-    def pause(self, command: Pause) -> None: ...
-    def resume(self, command: Resume) -> None: ...
 
 
 class ReportingEngine(BookedEngine):
@@ -74,18 +65,9 @@ async def test_nothing_is_left_unheard_in_any_interleaving(
     made_engine: Callable[[], ExecutionEngine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(control_loop, "TICK_SECONDS", 10 * PATIENCE_SECONDS)
-    loop, failures = asyncio.get_running_loop(), list[BaseException]()
+    failures: list[BaseException] = []
     manager, engine = NotingManager(), made_engine()
-    control = ControlLoop(
-        manager=manager,
-        commits=CommitSequence(manager, 1.0),
-        engine=engine,
-        revoke_grace_seconds=0.1,
-        loop=loop,
-        base=contextvars.copy_context(),
-        fail=failures.append,
-    )
-    await engine.start(control.channel, loop.time)
+    control = await silent_pump(manager, engine, failures)
     control.start(Silent())
 
     def one_side(tp: TopicPartition) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 
-from pyrallel_consumer.control_loop import TICK_SECONDS, ControlLoop
-from pyrallel_consumer.control_plane.commit_sequence import CommitSequence
+from pyrallel_consumer.control_loop import TICK_SECONDS
 from pyrallel_consumer.control_plane.events import Assigned, Delivered
 from pyrallel_consumer.control_plane.offset_map import OffsetMap
 from pyrallel_consumer.control_plane.policies import RetryPolicy
@@ -14,6 +12,7 @@ from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
 from pyrallel_consumer.dto import TopicPartition, WorkItem
 from pyrallel_consumer.execution_plane.async_engine import AsyncEngine
 from pyrallel_consumer.testing.messages import PlainMessage
+from tests.unit.silent_pump import Silent, silent_pump
 
 TP = TopicPartition("orders", 0)
 
@@ -38,23 +37,8 @@ async def test_ticks_and_deliveries_during_steady_work_never_add_up_to_several_t
 
     manager = WorkManager(WorkPolicy())
     engine = CountedTurns(worker, RetryPolicy(), 100)
-    control = ControlLoop(
-        manager=manager,
-        commits=CommitSequence(manager, 1.0),
-        engine=engine,
-        revoke_grace_seconds=0.1,
-        loop=loop,
-        base=contextvars.copy_context(),
-        fail=failures.append,
-    )
-    await engine.start(control.channel, loop.time)
+    control = await silent_pump(manager, engine, failures)
     control.deliver(Assigned(TP, 1, 0, OffsetMap(0, 0)))
-
-    class Silent:
-        def grant(self, total: int) -> None: ...
-        def commit(self, command: object) -> None: ...
-        def pause(self, command: object) -> None: ...
-        def resume(self, command: object) -> None: ...
 
     control.start(Silent())
     most, offset, end_at = 0, 0, loop.time() + 20 * TICK_SECONDS
