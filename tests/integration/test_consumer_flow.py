@@ -344,16 +344,17 @@ async def test_of_two_consumers_in_one_process_one_may_leave_and_nothing_is_lost
             by_name[name] += 1
             book.end(item)
 
-        return PyrallelConsumer(
-            kafka(embedded_broker.bootstrap_servers, group), worker, topic, execution_config=execution(max_in_flight=40)
-        )
+        # Under the classic protocol the embedded broker refuses a follower's sync that comes after the leader's, and the
+        # last commit before a revoke while that follower rejoins; tests/kafka holds this under every protocol.
+        config = kafka(embedded_broker.bootstrap_servers, group)
+        config.librdkafka = {"group.protocol": "consumer"}
+        return PyrallelConsumer(config, worker, topic, execution_config=execution(max_in_flight=40))
 
     async with consumer("stays") as stays:
         produce(topic, 1000, key_of=lambda i: b"key-%d" % (i % 100))
         await until(lambda: by_name["stays"] > 20)
         async with consumer("leaves") as leaves:
-            await until(lambda: len(leaves.get_runtime_snapshot().partitions) == 2)
-            assert len(stays.get_runtime_snapshot().partitions) == 2
+            await until(lambda: [len(each.get_runtime_snapshot().partitions) for each in (stays, leaves)] == [2, 2])
             assert stays.get_runtime_snapshot().rebalances > 1
             produce(topic, 2000, key_of=lambda i: b"key-%d" % (i % 100))
             await until(lambda: by_name["leaves"] > 20, lambda: by_name)
