@@ -98,14 +98,17 @@ class Stopwatch:
     def succeeded(self, items: Iterable[WorkItem], now: float) -> None:
         """``items`` were taken out of the channel, and those that are still current are about to be finished."""
         for item in items:
-            work: PartitionWork = item.origin.work
-            started_at = item._submitted  # noqa: SLF001 -- as above
-            if work.latency is None or started_at is None:
+            work: PartitionWork = item._origin.work  # noqa: SLF001 -- the way of many messages: names without a call
+            latency, started_at = work.latency, item._submitted  # noqa: SLF001 -- as above
+            if latency is None or started_at is None:
                 continue
-            if work.is_current(item):
-                work.latency.pending.append(now - started_at)
+            took = now - started_at
+            if work.tracker.unfinished.get(item._offset) is not item:  # noqa: SLF001 -- as above
+                latency.add(took)
+            elif took > QUICK_SECONDS:
+                latency.pending.append(took)
             else:
-                work.latency.add(now - started_at)
+                latency.quick_seconds += took
 
     def failed(self, item: WorkItem, now: float) -> None:
         """The last attempt of ``item`` failed."""
