@@ -61,10 +61,11 @@ class BrokerPoller:
         return self._started
 
     def grant(self, total: int) -> None:
-        """Allow ``total`` messages to be delivered, counted from the beginning."""
+        """Allow ``total`` messages to be delivered, counted from the beginning. The thread is woken only for more."""
         inner = self._inner
+        is_more = total > inner.granted
         inner.granted = total
-        if inner.is_held:
+        if is_more and inner.is_held:
             inner.commands.put(_wake)
 
     def commit(self, command: Commit) -> None:
