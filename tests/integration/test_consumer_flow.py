@@ -344,8 +344,8 @@ async def test_of_two_consumers_in_one_process_one_may_leave_and_nothing_is_lost
             by_name[name] += 1
             book.end(item)
 
-        # Under the classic protocol the embedded broker refuses a follower's sync that comes after the leader's, and the
-        # last commit before a revoke while that follower rejoins; tests/kafka holds this under every protocol.
+        # Under the classic protocol the embedded broker refuses a follower's sync that comes after the leader's, and
+        # the last commit before a revoke while that follower rejoins; tests/kafka holds this under every protocol.
         config = kafka(embedded_broker.bootstrap_servers, group)
         config.librdkafka = {"group.protocol": "consumer"}
         return PyrallelConsumer(config, worker, topic, execution_config=execution(max_in_flight=40))
