@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
-import urllib.request
-from typing import Final
 
 from consumer_setup import GIVE_UP_SECONDS, Worker, build, uncommitted, until_pictured
 from job import Figures, Job
-
-SCRAPE_EVERY_SECONDS: Final = 1.0
+from race.scraper import scrape
 
 
 class _Clock:
@@ -98,15 +94,6 @@ async def backlog(job: Job) -> Figures:
 async def _consume(job: Job, worker: Worker, clock: _Clock) -> Figures:
     async with build(job, worker) as consumer, asyncio.timeout(GIVE_UP_SECONDS):
         if consumer.metrics_address is not None:
-            threading.Thread(target=_scrape, args=(consumer.metrics_address, clock.is_done), daemon=True).start()
+            scrape(consumer.metrics_address)
         await clock.is_done.wait()
     return clock.figures() | {"uncommitted": await asyncio.to_thread(uncommitted, job)}
-
-
-def _scrape(address: tuple[str, int], is_done: asyncio.Event) -> None:
-    """What Prometheus does, only much more often; the whole of it is counted as a cost of this process."""
-    host, port = address
-    while not is_done.is_set():
-        with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=GIVE_UP_SECONDS) as page:
-            page.read()
-        time.sleep(SCRAPE_EVERY_SECONDS)
