@@ -182,6 +182,7 @@ class PyrallelConsumer:
         if all(work.tp != tp for work in manager):
             raise StateError(f"{tp} is not assigned to this consumer: only what it has can be paused")
         manager.pause(tp, "user")
+        self._parts.control.hurry()
 
     def resume_partition(self, tp: TopicPartition | tuple[str, int]) -> None:
         """Take back ``pause_partition`` and the pause after an exhausted message, which is tried again then."""
@@ -189,6 +190,7 @@ class PyrallelConsumer:
         manager = self._running_manager()
         manager.resume(tp, "user")
         manager.resume(tp, "exhausted")
+        self._parts.control.hurry()
         self._parts.control.wake()
 
     def get_runtime_snapshot(self) -> RuntimeSnapshot:

@@ -52,6 +52,10 @@ FIRST_START_CHUNK = 2
 SLOW_CHUNK_SECONDS = 0.001
 """A chunk of starts that took longer runs the workers' own code: the next one is half as large."""
 TICK_SECONDS = 0.05
+STILL_TICK_SECONDS = 0.125
+"""The ticker's pace while nothing moves: twice for every picture, and well below what the watchdog calls late."""
+STILL_SECONDS = 2.0
+"""Nothing has moved for so long: longer than a commit is usually waited for."""
 MIN_ALARM_SECONDS = 0.001
 """No two alarms come closer than this, however close the times they are set for."""
 
@@ -113,6 +117,7 @@ class ControlLoop:
         self._revocation: Revocation | None = None
         self._ticker: asyncio.TimerHandle | None = None
         self._tick_at = 0.0
+        self._moved_at = self.heartbeat
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = 0.0
         self._changed = asyncio.Event()
@@ -176,8 +181,10 @@ class ControlLoop:
         Returns soon after ``stop``, too, and when the pump has broken.
         """
         while not holds():
-            if self._is_stopped or self._clock() >= deadline:
+            now = self._clock()
+            if self._is_stopped or now >= deadline:
                 return False
+            self._note_movement(now)
             self._changed.clear()
             await self._changed.wait()  # Every tick sets it: no wait is longer than that.
         return True
@@ -207,8 +214,10 @@ class ControlLoop:
             sweep_at = self.engine.next_sweep_at()
             if sweep_at is not None and sweep_at <= started_at:
                 self.engine.sweep(started_at)
-            while self._step() and self._clock() - started_at < TURN_SECONDS:
-                pass
+            if self._step():
+                self._note_movement(started_at)
+                while self._clock() - started_at < TURN_SECONDS and self._step():
+                    pass
             if self._revocation is not None:
                 self._step_revocation(self._revocation)
             self._exhausted.pump()
@@ -390,12 +399,29 @@ class ControlLoop:
                 self._fail(BrokerError(message, code=code))
                 return
 
+    def hurry(self) -> None:
+        """Something is to be commanded: tick soon, though nothing moves."""
+        self._note_movement(self._clock())
+
+    def _note_movement(self, now: float) -> None:
+        """From now on tick at the usual pace for a while."""
+        self._moved_at = now
+        if self._ticker is not None and self._tick_at > now + TICK_SECONDS:
+            self._ticker.cancel()
+            self._tick_in(TICK_SECONDS, now)
+
+    def _tick_in(self, seconds: float, now: float) -> None:
+        self._tick_at = now + seconds
+        self._ticker = self._call_in(seconds, self._tick)
+
     def _tick(self) -> None:
         if self._is_stopped:
             return
         try:
             now = self._clock()
-            self._tick_at = now + TICK_SECONDS
+            self._ticker = None
+            is_still = now - self._moved_at > STILL_SECONDS and self._revocation is None
+            self._tick_at = now + (STILL_TICK_SECONDS if is_still else TICK_SECONDS)
             self.manager.note_failing(self.engine.waiting())
             self.manager.observe(now)
             self.manager.review_shares()
@@ -403,7 +429,7 @@ class ControlLoop:
             self._send_commands(now)
             for call in self.on_tick:
                 call(now)
-            self._ticker = self._call_in(TICK_SECONDS, self._tick)
+            self._tick_in(self._tick_at - now, now)
         except BaseException as error:
             self._break(error)
             if not isinstance(error, Exception):

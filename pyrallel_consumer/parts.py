@@ -40,7 +40,10 @@ _NOT_STARTED = EngineStatus(running=0, waiting_retries=0, due=0, retries_total=0
 
 
 class Parts:
-    """``fail`` is called with the error that ends the consumer, ``on_tick`` about twenty times a second."""
+    """``fail`` is called with the error that ends the consumer, ``on_tick`` about twenty times a second.
+
+    While nothing moves it is called eight times a second.
+    """
 
     def __init__(
         self,

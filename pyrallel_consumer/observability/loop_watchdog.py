@@ -22,7 +22,7 @@ logger = logging.getLogger("pyrallel_consumer.observability")
 
 LOOKS_PER_LIMIT: Final = 4
 LATE_SECONDS: Final = 0.2
-"""A sign of life is given every 50 ms; one that is so old was held up by something."""
+"""A sign of life is given every 50 ms, or 125 while nothing moves; one that is so old was held up by something."""
 LOOKS_TOGETHER: Final = 16
 MOST_LATE_SHARE: Final = 0.5
 LONGEST_LOOK_SECONDS: Final = 0.5
