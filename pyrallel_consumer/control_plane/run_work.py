@@ -68,7 +68,8 @@ class RunLane(VirtualPartition):
 
     def append(self, item: WorkItem) -> None:
         self.waiting.append(item)
-        self.offer()
+        if not self._is_offered:
+            self.offer()
 
     def begin(self, item: WorkItem) -> None:
         """The first item, whose ticket is drawn already."""
@@ -89,8 +90,9 @@ class RunLane(VirtualPartition):
         self._is_offered = False
         if not self._may_start():
             return None
-        item = self.waiting.popleft()
-        self._fly(item)
+        item, flying = self.waiting.popleft(), self.flying
+        flying.append(item)
+        self.running = flying[0]
         self.offer()
         return item
 
@@ -98,7 +100,7 @@ class RunLane(VirtualPartition):
         """``item`` is done. Returns whether the lane got a ticket by that."""
         self._land(item)
         self._reach += 1
-        return self.offer()
+        return not self._is_offered and self.offer()
 
     def hold(self, item: WorkItem) -> None:
         """``item`` failed for good: nothing starts until it is released."""
@@ -154,7 +156,10 @@ class RunLane(VirtualPartition):
 
     def _land(self, item: WorkItem) -> None:
         flying = self.flying
-        flying.remove(item)
+        if flying[0] is item:
+            del flying[0]
+        else:
+            flying.remove(item)
         if flying:
             self.running = flying[0]
         else:
@@ -192,7 +197,8 @@ class RunWork(PartitionWork):
         started: list[WorkItem] = []
         while self.ready and len(started) < most:
             for ticket in self.ready.take(most - len(started), slots - len(started)):
-                item = _drawn(ticket)
+                lane = ticket.origin
+                item: WorkItem | None = lane.next() if lane.is_ordered else ticket
                 if item is not None:
                     started.append(item)
         self.in_flight += len(started)
@@ -200,7 +206,8 @@ class RunWork(PartitionWork):
 
     def take_probe(self) -> WorkItem | None:
         while self.ready:
-            item = _drawn(self.ready.take_after(self._probed_offset))
+            ticket = self.ready.take_after(self._probed_offset)
+            item: WorkItem | None = ticket.origin.next() if ticket.origin.is_ordered else ticket
             if item is not None:
                 self._probed_offset = item.offset
                 self.in_flight += 1
@@ -217,7 +224,8 @@ class RunWork(PartitionWork):
         if not lane.is_ordered:
             return False
         is_ready: bool = lane.succeeded(item)
-        self.drop(lane)
+        if not (lane.flying or lane.waiting):
+            self.drop(lane)
         return is_ready
 
     def drop(self, lane: RunLane) -> None:
@@ -281,10 +289,3 @@ class RunWork(PartitionWork):
         if is_waiting:
             lane.wait_for_predecessor()
         return is_waiting
-
-
-def _drawn(ticket: WorkItem) -> WorkItem | None:
-    """What is started with this ticket."""
-    lane = ticket.origin
-    item: WorkItem | None = lane.next() if lane.is_ordered else ticket
-    return item

@@ -153,6 +153,19 @@ class Attempts:
         attempt = self.running[root] = Attempt(root, root, now, handle)
         return attempt
 
+    def start_all(self, roots: Sequence[WorkItem], now: float) -> list[Attempt]:
+        """``start`` each of ``roots``, in this order; there is capacity for all of them."""
+        running = self.running
+        before = len(running)
+        free = self._slots - len(self.queued) - before - len(roots)
+        started = [Attempt(root, root, now) for root in roots]
+        running.update(zip(roots, started, strict=True))
+        if free < 0 or len(running) < before + len(roots):
+            raise InvariantViolation(f"of {roots!r} some were submitted twice or without capacity")
+        while len(self._due) > free:
+            heapq.heappush(self._waiting, self._due.pop())
+        return started
+
     def ended_ok(self, root: WorkItem, now: float) -> Verdict | None:
         """The worker returned. None = success; an attempt that was marked before has not succeeded all the same."""
         attempt = self._end(root)

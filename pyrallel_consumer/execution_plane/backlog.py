@@ -23,7 +23,10 @@ class Taker(Protocol):
 
 
 class Backlog:
-    """One queue for all processes, and behind it what is bound to one. ``takers`` are those that are alive."""
+    """One queue for all processes, and behind it what is bound to one. ``takers`` are those that are alive.
+
+    What is new is appended to ``queue``.
+    """
 
     def __init__(self, runs: Runs) -> None:
         self.queue: deque[Attempt] = deque()
@@ -33,36 +36,43 @@ class Backlog:
     def __bool__(self) -> bool:
         return bool(self.queue) or any(taker.bound for taker in self.takers)
 
-    def add(self, attempt: Attempt) -> None:
-        """The last of all."""
-        self.queue.append(attempt)
-
     def add_retries(self, attempts: Iterable[Attempt]) -> None:
         """Before all others: they are the first of their runs."""
         self.queue.extendleft(reversed(list(attempts)))
 
-    def take_for(self, taker: Taker) -> tuple[Attempt, int] | None:
-        """The next attempt that ``taker`` may be sent, and the number of its run, 0 for none.
+    def take_for(self, taker: Taker, most: int, most_bytes: int) -> tuple[list[Attempt], list[int], list[int]]:
+        """The next attempts that ``taker`` may be sent, the number of each one's run, 0 for none, and its bytes.
 
-        What comes up meanwhile and is bound to another is put there.
+        At most ``most``, and none behind the one that brings their bytes to ``most_bytes``. What comes up meanwhile
+        and is bound to another is put there.
         """
-        queue, of = self.queue, self._runs.of
-        if taker.bound:
-            attempt = taker.bound.popleft()
-            run = of(attempt.root)
-            return attempt, 0 if run is None else run.number
-        while queue:
-            attempt = queue.popleft()
-            run = of(attempt.root)
-            if run is None:
-                return attempt, 0
-            if run.place is None:
-                run.place = taker
-            run.placed.add(attempt.root)
-            if run.place is taker:
-                return attempt, run.number
-            run.place.bound.append(attempt)  # type: ignore[attr-defined]  # all places are takers
-        return None
+        queue, bound, of = self.queue, taker.bound, self._runs.of
+        taken: list[Attempt] = []
+        runs: list[int] = []
+        sizes: list[int] = []
+        size_bytes = 0
+        while len(taken) < most and size_bytes < most_bytes:
+            if bound:
+                attempt = bound.popleft()
+                run = of(attempt.root)
+            elif queue:
+                attempt = queue.popleft()
+                run = of(attempt.root)
+                if run is not None:
+                    if run.place is None:
+                        run.place = taker
+                    run.placed.add(attempt.root)
+                    if run.place is not taker:
+                        run.place.bound.append(attempt)  # type: ignore[attr-defined]  # all places are takers
+                        continue
+            else:
+                break
+            taken.append(attempt)
+            runs.append(0 if run is None else run.number)
+            size = len(attempt.item.message)
+            sizes.append(size)
+            size_bytes += size
+        return taken, runs, sizes
 
     def put_back(self, taker: Taker, attempts: Iterable[Attempt]) -> None:
         """These never began, and go first, in their order; and behind them, for order's sake, what is bound there.

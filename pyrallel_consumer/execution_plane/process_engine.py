@@ -116,11 +116,10 @@ class ProcessEngine(BookedEngine):
         self.submit_all((item,))
 
     def submit_all(self, items: Sequence[WorkItem]) -> None:
-        now, start, add_to_run, queue = self._now(), self._attempts.start, self._runs.add, self._backlog.add
-        for item in items:
-            attempt = start(item, now)
+        add_to_run, queue = self._runs.add, self._backlog.queue
+        for item, attempt in zip(items, self._attempts.start_all(items, self._now()), strict=True):
             if add_to_run(item):
-                queue(attempt)
+                queue.append(attempt)
             else:
                 self._give_back(item)
         if not self._is_dispatch_due:
@@ -207,21 +206,7 @@ class ProcessEngine(BookedEngine):
                 self._send_some(member, min(len(member.bound), lane.room, lane.frame_items))
 
     def _send_some(self, member: Member, count: int) -> None:
-        attempts: list[Attempt] = []
-        runs: list[int] = []
-        sizes: list[int] = []
-        size_bytes = 0
-        take_for = self._backlog.take_for
-        while len(attempts) < count and size_bytes < MAX_FRAME_BYTES:
-            taken = take_for(member)
-            if taken is None:
-                break
-            attempt, run = taken
-            attempts.append(attempt)
-            runs.append(run)
-            size = len(attempt.item.message)
-            sizes.append(size)
-            size_bytes += size
+        attempts, runs, sizes = self._backlog.take_for(member, count, MAX_FRAME_BYTES)
         if not attempts:
             return
         lane, packed_item = member.lane, self._packed_item

@@ -104,8 +104,12 @@ class Runs:
             del items[0]
         else:
             items.remove(root)
-        run.doomed.discard(root)
-        _unplace(run, root)
+        if run.doomed:
+            run.doomed.discard(root)
+        placed = run.placed
+        placed.discard(root)
+        if not placed:
+            run.place = None
         if not items:
             del self._by_origin[root.origin]
             return None

@@ -229,6 +229,8 @@ def test_starting_without_capacity_or_twice_and_ending_what_does_not_run_are_our
     attempts.start(work_item(), 0)
     with pytest.raises(InvariantViolation, match="twice or without capacity"):
         attempts.start(work_item(), 0)
+    with pytest.raises(InvariantViolation, match="twice or without capacity"):
+        attempts.start_all([work_item()], 0)
     with pytest.raises(InvariantViolation, match="does not run"):
         attempts.ended_ok(work_item(), 0)
 
@@ -305,11 +307,21 @@ class AttemptsAgainstAModel(RuleBasedStateMachine):
     @precondition(lambda self: len(self.of("running")) < self.slots)
     @rule()
     def an_item_starts(self) -> None:
+        self.attempts.start(self.new_record().root, self.now)
+
+    @rule(most=st.integers(0, 3))
+    def several_items_start(self, most: int) -> None:
+        free = self.slots - len(self.of("running"))
+        roots = [self.new_record().root for _ in range(min(most, free))]
+        assert [attempt.root for attempt in self.attempts.start_all(roots, self.now)] == roots
+
+    def new_record(self) -> Record:
+        """One that runs; with all slots taken the last of the due retries steps back for it."""
         if len(self.of("running", "due")) == self.slots:
             max(self.of("due"), key=lambda record: (record.due_at, record.waits_since)).state = "waiting"
         record = Record(work_item(), "running", started_at=self.now)
         self.records.append(record)
-        self.attempts.start(record.root, self.now)
+        return record
 
     @precondition(lambda self: self.of("running"))
     @rule(data=st.data(), error=st.sampled_from([None, ValueError()]))

@@ -19,6 +19,14 @@ class Process:
         self.bound: deque[Attempt] = deque()
 
 
+MUCH = 1_000_000
+
+
+def taken_for(process: Process, backlog: Backlog, most: int = 1) -> list[WorkItem]:
+    attempts, _, _ = backlog.take_for(process, most, MUCH)
+    return [attempt.root for attempt in attempts]
+
+
 def of_one_key(count: int) -> list[WorkItem]:
     origin = OneKey()
     return [WorkItem(PlainMessage(offset=offset), offset, origin) for offset in range(count)]
@@ -83,22 +91,30 @@ def test_the_rest_of_a_run_goes_where_its_first_went_and_elsewhere_when_that_is_
     attempts = {item: Attempt(item, item, 0.0) for item in (*items, other)}
     for item, attempt in attempts.items():
         runs.add(item)
-        backlog.add(attempt)
+        backlog.queue.append(attempt)
 
-    taken = backlog.take_for(here)
-    assert taken is not None
-    assert taken[0].root is items[0]
-    assert backlog.take_for(there) == (attempts[other], 0)
+    assert taken_for(here, backlog) == [items[0]]
+    assert backlog.take_for(there, 1, MUCH) == ([attempts[other]], [0], [len(other.message)])
     assert [attempt.root for attempt in here.bound] == items[1:]
-    assert backlog.take_for(there) is None
+    assert taken_for(there, backlog) == []
     assert bool(backlog)
 
     backlog.put_back(here, [attempts[items[0]]])
-    taken = backlog.take_for(there)
-    assert taken is not None
-    assert taken[0].root is items[0]
-    assert backlog.take_for(here) is None
+    assert taken_for(there, backlog) == [items[0]]
+    assert taken_for(here, backlog) == []
     assert [attempt.root for attempt in there.bound] == items[1:]
+
+
+def test_a_process_is_given_no_more_than_so_many_items_and_bytes() -> None:
+    runs = Runs()
+    backlog, here = Backlog(runs), Process()
+    items = [work_item(b"x" * 10) for _ in range(6)]
+    backlog.queue.extend(Attempt(item, item, 0.0) for item in items[1:])
+    here.bound.append(Attempt(items[0], items[0], 0.0))
+    found = [backlog.take_for(here, most, most_bytes) for most, most_bytes in ((2, 1000), (9, 21), (9, 0), (9, 10))]
+    roots = [[attempt.root for attempt in attempts] for attempts, _, _ in found]
+    assert roots == [items[:2], items[2:5], [], items[5:]]
+    assert [sizes for _, _, sizes in found] == [[10, 10], [10, 10, 10], [], [10]]
 
 
 def test_what_matches_is_taken_out_wherever_it_waits() -> None:
@@ -106,7 +122,7 @@ def test_what_matches_is_taken_out_wherever_it_waits() -> None:
     backlog, here = Backlog(runs), Process()
     backlog.takers = (here,)
     first, second = (Attempt(item, item, 0.0) for item in (work_item(offset=1), work_item(offset=2)))
-    backlog.add(first)
+    backlog.queue.append(first)
     here.bound.append(second)
     assert backlog.take_out(lambda attempt: attempt is second) == [second]
     assert backlog.take_out(lambda _: True) == [first]
@@ -121,12 +137,12 @@ def test_what_a_process_hands_back_piece_by_piece_keeps_its_order(is_bound_meanw
     attempts = {item: Attempt(item, item, 0.0) for item in (*items, stranger)}
     for item in (*items, stranger):
         runs.add(item)
-        backlog.add(attempts[item])
-    assert [taken[0].root for _ in items if (taken := backlog.take_for(here)) is not None] == items
+        backlog.queue.append(attempts[item])
+    assert taken_for(here, backlog, len(items)) == items
 
     backlog.put_back(here, [attempts[items[1]]])
     if is_bound_meanwhile:
-        assert backlog.take_for(there) == (attempts[stranger], 0)
+        assert taken_for(there, backlog) == [stranger]
         assert [attempt.root for attempt in here.bound] == items[1:2]
     backlog.put_back(here, [attempts[items[2]], attempts[items[3]]])
     assert [attempt.root for attempt in backlog.queue if attempt.root is not stranger] == items[1:]
