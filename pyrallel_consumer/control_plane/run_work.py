@@ -138,10 +138,15 @@ class RunLane(VirtualPartition):
 
     def offer(self) -> bool:
         """Get a ticket if one more may start and there is none; returns whether it got one."""
-        if self._is_offered or not self._may_start():
+        if self._is_offered:
+            return False
+        waiting, flying = self.waiting, self.flying
+        if not waiting or self.held or self.is_following:
+            return False
+        if flying and (self._is_stopped or (reach := len(flying)) >= self._reach or reach >= self.length.most):
             return False
         self._is_offered = True
-        self.work.ready.arrived.append(self.waiting[0])
+        self.work.ready.arrived.append(waiting[0])
         return True
 
     def _may_start(self) -> bool:

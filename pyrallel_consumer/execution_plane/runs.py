@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 class Run:
     """What is in flight of one origin, in the order of its submission; ``number`` is never given to another run.
 
+    ``doomed`` are those that are to be given back unbegun; None: the run is not broken.
     ``place`` is for engines that must keep a run together: where those in ``placed`` are, None while there are none.
     """
 
-    __slots__ = ("doomed", "is_broken", "items", "number", "place", "placed")
+    __slots__ = ("doomed", "items", "number", "place", "placed")
 
     def __init__(self, root: WorkItem, number: int) -> None:
         self.items = [root]
         self.number = number
-        self.is_broken = False
-        self.doomed: set[WorkItem] = set()
+        self.doomed: set[WorkItem] | None = None
         self.place: object = None
         self.placed: set[WorkItem] = set()
 
@@ -48,9 +48,10 @@ class Runs:
             self._by_origin[origin] = Run(root, next(self._numbers))
             return True
         run.items.append(root)
-        if run.is_broken:
-            run.doomed.add(root)
-        return not run.is_broken
+        if run.doomed is None:
+            return True
+        run.doomed.add(root)
+        return False
 
     def of(self, root: WorkItem) -> Run | None:
         """The run of ``root``, None where it is not ordered."""
@@ -64,7 +65,7 @@ class Runs:
     def is_doomed(self, root: WorkItem) -> bool:
         """Whether ``root`` is to be given back as soon as it is in hand."""
         run = self._by_origin.get(root.origin)
-        return run is not None and root in run.doomed
+        return run is not None and run.doomed is not None and root in run.doomed
 
     def unplaced(self, root: WorkItem) -> None:
         """``root`` is no longer where its run is."""
@@ -75,7 +76,10 @@ class Runs:
     def succeeded(self, root: WorkItem) -> WorkItem | None:
         """``root`` is done; returns what may begin by that."""
         run = self._left(root)
-        return None if run is None or run.items[0] in run.doomed else run.items[0]
+        if run is None:
+            return None
+        following = run.items[0]
+        return None if run.doomed is not None and following in run.doomed else following
 
     def broke(self, root: WorkItem, *, is_final: bool) -> list[WorkItem]:
         """An attempt of ``root`` did not succeed. Returns what is doomed by that, in order.
@@ -86,9 +90,9 @@ class Runs:
         if run is None:
             return []
         behind = run.items[run.items.index(root) + 1 :]
-        found = [item for item in behind if item not in run.doomed]
-        run.is_broken = True
-        run.doomed.update(found)
+        doomed = run.doomed = run.doomed or set()
+        found = [item for item in behind if item not in doomed]
+        doomed.update(found)
         _unplace(run, root)
         if is_final:
             self._left(root)
@@ -104,7 +108,7 @@ class Runs:
             del items[0]
         else:
             items.remove(root)
-        if run.doomed:
+        if run.doomed is not None:
             run.doomed.discard(root)
         placed = run.placed
         placed.discard(root)
