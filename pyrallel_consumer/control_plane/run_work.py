@@ -98,7 +98,12 @@ class RunLane(VirtualPartition):
 
     def succeeded(self, item: WorkItem) -> bool:
         """``item`` is done. Returns whether the lane got a ticket by that."""
-        self._land(item)
+        flying = self.flying
+        if len(flying) > 1 and flying[0] is item:
+            del flying[0]
+            self.running = flying[0]
+        else:
+            self._land(item)
         self._reach += 1
         return not self._is_offered and self.offer()
 
@@ -161,10 +166,7 @@ class RunLane(VirtualPartition):
 
     def _land(self, item: WorkItem) -> None:
         flying = self.flying
-        if flying[0] is item:
-            del flying[0]
-        else:
-            flying.remove(item)
+        flying.remove(item)
         if flying:
             self.running = flying[0]
         else:
@@ -193,7 +195,7 @@ class RunWork(PartitionWork):
         before = len(delivered)
         super().add(messages)
         for item in islice(delivered, before, None):
-            lane = item.origin
+            lane = item._origin
             if lane.is_ordered and lane.is_new:
                 lane.begin(item)
 
@@ -202,7 +204,7 @@ class RunWork(PartitionWork):
         started: list[WorkItem] = []
         while self.ready and len(started) < most:
             for ticket in self.ready.take(most - len(started), slots - len(started)):
-                lane = ticket.origin
+                lane = ticket._origin
                 item: WorkItem | None = lane.next() if lane.is_ordered else ticket
                 if item is not None:
                     started.append(item)
@@ -221,11 +223,11 @@ class RunWork(PartitionWork):
 
     def finish(self, item: WorkItem) -> bool:
         tracker = self.tracker
-        del tracker.unfinished[item.offset]
+        del tracker.unfinished[item._offset]
         tracker.version += 1
         self.in_flight -= 1
         self.finished += 1
-        lane = item.origin
+        lane = item._origin
         if not lane.is_ordered:
             return False
         is_ready: bool = lane.succeeded(item)

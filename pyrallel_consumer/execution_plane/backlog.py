@@ -46,7 +46,7 @@ class Backlog:
         At most ``most``, and none behind the one that brings their bytes to ``most_bytes``. What comes up meanwhile
         and is bound to another is put there.
         """
-        queue, bound, of = self.queue, taker.bound, self._runs.of
+        queue, bound, by_origin = self.queue, taker.bound, self._runs.by_origin
         taken: list[Attempt] = []
         runs: list[int] = []
         sizes: list[int] = []
@@ -54,10 +54,10 @@ class Backlog:
         while len(taken) < most and size_bytes < most_bytes:
             if bound:
                 attempt = bound.popleft()
-                run = of(attempt.root)
+                run = by_origin.get(attempt.root.origin)
             elif queue:
                 attempt = queue.popleft()
-                run = of(attempt.root)
+                run = by_origin.get(attempt.root.origin)
                 if run is not None:
                     if run.place is None:
                         run.place = taker

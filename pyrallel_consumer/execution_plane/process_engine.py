@@ -316,11 +316,11 @@ class ProcessEngine(BookedEngine):
                 self._end(attempt.root, None)
             return
         self._attempts.all_ended_ok(ended, now)
-        successes, succeeded = self._channel.successes, self._runs.succeeded
-        for attempt in ended:
-            root = attempt.root
-            successes.append(root)
-            succeeded(root)
+        left = self._runs.left
+        roots = [attempt.root for attempt in ended]
+        for root in roots:
+            left(root)
+        self._channel.successes += roots
         self._channel.notify()
 
     def _note_progress(self) -> None:

@@ -35,7 +35,8 @@ class Runs:
     """Of items whose origin is not ordered nothing is kept: each of them is a run of its own."""
 
     def __init__(self) -> None:
-        self._by_origin: dict[object, Run] = {}
+        self.by_origin: dict[object, Run] = {}
+        """Only to be read."""
         self._numbers = itertools.count(1)
 
     def add(self, root: WorkItem) -> bool:
@@ -43,9 +44,9 @@ class Runs:
         origin = root.origin
         if not origin.is_ordered:
             return True
-        run = self._by_origin.get(origin)
+        run = self.by_origin.get(origin)
         if run is None:
-            self._by_origin[origin] = Run(root, next(self._numbers))
+            self.by_origin[origin] = Run(root, next(self._numbers))
             return True
         run.items.append(root)
         if run.doomed is None:
@@ -55,27 +56,27 @@ class Runs:
 
     def of(self, root: WorkItem) -> Run | None:
         """The run of ``root``, None where it is not ordered."""
-        return self._by_origin.get(root.origin)
+        return self.by_origin.get(root.origin)
 
     def is_first(self, root: WorkItem) -> bool:
         """Whether nothing stands before ``root``."""
-        run = self._by_origin.get(root.origin)
+        run = self.by_origin.get(root.origin)
         return run is None or run.items[0] is root
 
     def is_doomed(self, root: WorkItem) -> bool:
         """Whether ``root`` is to be given back as soon as it is in hand."""
-        run = self._by_origin.get(root.origin)
+        run = self.by_origin.get(root.origin)
         return run is not None and run.doomed is not None and root in run.doomed
 
     def unplaced(self, root: WorkItem) -> None:
         """``root`` is no longer where its run is."""
-        run = self._by_origin.get(root.origin)
+        run = self.by_origin.get(root.origin)
         if run is not None:
             _unplace(run, root)
 
     def succeeded(self, root: WorkItem) -> WorkItem | None:
         """``root`` is done; returns what may begin by that."""
-        run = self._left(root)
+        run = self.left(root)
         if run is None:
             return None
         following = run.items[0]
@@ -86,7 +87,7 @@ class Runs:
 
         ``is_final``: ``root`` has its completion, and there is no further attempt.
         """
-        run = self._by_origin.get(root.origin)
+        run = self.by_origin.get(root.origin)
         if run is None:
             return []
         behind = run.items[run.items.index(root) + 1 :]
@@ -95,12 +96,12 @@ class Runs:
         doomed.update(found)
         _unplace(run, root)
         if is_final:
-            self._left(root)
+            self.left(root)
         return found
 
-    def _left(self, root: WorkItem) -> Run | None:
-        """Returns the run, where something of it is left."""
-        run = self._by_origin.get(root.origin)
+    def left(self, root: WorkItem) -> Run | None:
+        """``root`` is done, one way or the other; returns its run, where something of that is left."""
+        run = self.by_origin.get(root.origin)
         if run is None:
             return None
         items = run.items
@@ -115,7 +116,7 @@ class Runs:
         if not placed:
             run.place = None
         if not items:
-            del self._by_origin[root.origin]
+            del self.by_origin[root.origin]
             return None
         return run
 

@@ -176,7 +176,7 @@ def a_key_is_sent_ahead_of_a_message_that_failed_for_good(patch: pytest.MonkeyPa
 def what_stands_behind_a_failed_message_never_comes_back(patch: pytest.MonkeyPatch) -> None:
     def broke(original: Callable[..., Any], runs: Any, root: Any, *, is_final: bool) -> Any:
         if is_final:
-            runs._left(root)  # noqa: SLF001 -- the bug to plant
+            runs.left(root)
         return []
 
     around(patch, Runs, "broke", broke)
