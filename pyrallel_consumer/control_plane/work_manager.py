@@ -192,7 +192,7 @@ class WorkManager:
         all that starts. Items of poisoned keys are left out: ``take_condemned`` has them.
         """
         if self.circuit.is_open:
-            return self._take_probe()
+            return self._take_probe() if most > 0 else []
         slots = most if slots is None else slots
         started: list[WorkItem] = []
         listed = self._listed

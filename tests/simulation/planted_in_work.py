@@ -282,6 +282,14 @@ def an_open_circuit_lets_a_crowd_of_probes_through(patch: pytest.MonkeyPatch) ->
 
 
 @planted
+def a_probe_starts_though_no_slot_is_free(patch: pytest.MonkeyPatch) -> None:
+    def take(original: Callable[..., Any], manager: WorkManager, most: int, slots: int | None = None) -> Any:
+        return original(manager, max(most, manager.circuit.is_open), slots)
+
+    around(patch, WorkManager, "take", take)
+
+
+@planted
 def an_open_circuit_with_nothing_to_probe_reads_nothing(patch: pytest.MonkeyPatch) -> None:
     room = WorkManager.room
     patch.setattr(

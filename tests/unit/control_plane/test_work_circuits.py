@@ -65,6 +65,7 @@ def test_while_it_is_open_nothing_is_read_and_one_probe_at_a_time_is_started() -
 
     manager.observe(105.0)
     assert manager.ready == 1
+    assert manager.take(0) == []  # others have all the slots
     [probe] = manager.take(9)
     assert (manager.take(9), manager.ready, manager.room) == ([], 0, 0)
     assert manager.exhaust(probe) is None
