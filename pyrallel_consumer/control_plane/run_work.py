@@ -145,6 +145,7 @@ class RunLane(VirtualPartition):
         """Get a ticket if one more may start and there is none; returns whether it got one."""
         if self._is_offered:
             return False
+        # ``_may_start``, written out: this is asked three times for each message.
         waiting, flying = self.waiting, self.flying
         if not waiting or self.held or self.is_following:
             return False
