@@ -420,8 +420,6 @@ class ControlLoop:
         try:
             now = self._clock()
             self._ticker = None
-            is_still = now - self._moved_at > STILL_SECONDS and self._revocation is None
-            self._tick_at = now + (STILL_TICK_SECONDS if is_still else TICK_SECONDS)
             self.manager.note_failing(self.engine.waiting())
             self.manager.observe(now)
             self.manager.review_shares()
@@ -429,7 +427,8 @@ class ControlLoop:
             self._send_commands(now)
             for call in self.on_tick:
                 call(now)
-            self._tick_in(self._tick_at - now, now)
+            is_still = now - self._moved_at > STILL_SECONDS and self._revocation is None
+            self._tick_in(STILL_TICK_SECONDS if is_still else TICK_SECONDS, now)
         except BaseException as error:
             self._break(error)
             if not isinstance(error, Exception):

@@ -37,6 +37,9 @@ class RunLane(VirtualPartition):
 
     While it may start one more it has a *ticket* in the partition's ready queue: any of its items, that stands for the
     lane. Tickets that came to be wrong are found out when they are drawn.
+
+    ``next``, ``succeeded`` and ``offer`` are on the way of every message, and have ``_fly``, ``_land`` and
+    ``_may_start`` written out: calls of the first two, and in ``Runs.left``, cost a process engine's parent 5 % of CPU.
     """
 
     __slots__ = ("_is_offered", "_is_stopped", "_reach", "flying", "held", "is_following", "is_new", "length")
@@ -145,7 +148,6 @@ class RunLane(VirtualPartition):
         """Get a ticket if one more may start and there is none; returns whether it got one."""
         if self._is_offered:
             return False
-        # ``_may_start``, written out: this is asked three times for each message.
         waiting, flying = self.waiting, self.flying
         if not waiting or self.held or self.is_following:
             return False

@@ -111,7 +111,7 @@ class Runs:
             items.remove(root)
         if run.doomed is not None:
             run.doomed.discard(root)
-        placed = run.placed
+        placed = run.placed  # ``_unplace``, written out for the way of every message: see ``RunLane``
         placed.discard(root)
         if not placed:
             run.place = None
