@@ -51,6 +51,7 @@ def look_at_running(url: str) -> Report:
         with urlopen(address, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 -- the option takes http and https alone
             return report_of_running(json.load(answer))
     except HTTPError as error:
+        error.close()  # It is the answer, too, with its connection.
         raise UnreachableConsumerError(
             f"{address} answers {error.code} {error.reason}: is that the metrics endpoint of a consumer?"
         ) from error
