@@ -45,6 +45,10 @@ _START_SECONDS = 0.002
 _GO_ON_SECONDS = 0.005
 """From so many seconds of first steps on, in one iteration of the loop, a driver does not go on with what follows."""
 
+_RESUMED_GO_ON_SECONDS = 0.02
+"""The same for a driver whose message has waited. Any task goes on when its wait ends, however many others do; and one
+that does not, where thousands wait, means a new one a moment later, and a wave of them for the garbage collector."""
+
 _SLOW_STEP_SECONDS = 0.0002
 """A first step that took longer is the worker's own computing: fewer drivers are to follow it at once."""
 
@@ -323,7 +327,8 @@ class DriverEngine(BookedEngine):
                 ending is not None and ending.handle is not None
             )
             channel = self._channel
-            if is_over or self._spent_seconds >= _GO_ON_SECONDS or attempts.is_retry_due(ended_at, ending):
+            most_seconds = _RESUMED_GO_ON_SECONDS if has_waited else _GO_ON_SECONDS
+            if is_over or self._spent_seconds >= most_seconds or attempts.is_retry_due(ended_at, ending):
                 following = None
             else:
                 following = channel.go_on(root, ended_at)

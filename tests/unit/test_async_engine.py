@@ -15,7 +15,7 @@ from pyrallel_consumer.control_plane.policies import RetryPolicy
 from pyrallel_consumer.errors import InvariantViolation, TaskTimeoutError
 from pyrallel_consumer.execution_plane.async_engine import AsyncEngine
 from pyrallel_consumer.execution_plane.driver_engine import DriverEngine
-from pyrallel_consumer.execution_plane.engine import CompletionChannel
+from pyrallel_consumer.execution_plane.engine import CompletionChannel, nothing_follows
 from pyrallel_consumer.testing.engine_contract.rig import PATIENCE_SECONDS, Rig
 from pyrallel_consumer.testing.messages import work_item
 
@@ -387,6 +387,37 @@ async def test_slow_first_steps_do_not_go_on_for_long_without_the_loop(form: typ
     await rig.until_finished(1)
     assert len(list(left)) > 900
     await engine.stop(1)
+
+
+async def test_of_many_that_are_resumed_at_once_most_go_on_and_not_all(form: type[DriverEngine]) -> None:
+    clock = iter(range(10**9))
+    gates = [asyncio.get_running_loop().create_future() for _ in range(2)]
+    begun = went_on = 0
+
+    def go_on(item: WorkItem, now: float) -> WorkItem | None:
+        nonlocal went_on
+        went_on += 1
+        return rig.item()
+
+    async def worker(item: WorkItem) -> None:
+        nonlocal begun
+        begun += 1
+        await gates[item.offset > 300]
+
+    rig = Rig(form(worker, ONCE, 300))
+    await rig.engine.start(rig.channel, lambda: next(clock) / 10_000)
+    rig.channel.go_on = go_on
+    for _ in range(300):
+        rig.submit()
+    await rig.until(lambda: begun == 300)
+    gates[0].set_result(None)
+    await rig.until(lambda: went_on + rig.finished == 300)
+    assert 150 < went_on < 250  # Each first step is 0.1 ms of this clock, and 20 ms are for all of an iteration.
+
+    rig.channel.go_on = nothing_follows
+    gates[1].set_result(None)
+    await rig.until_finished(300)
+    await rig.engine.stop(1)
 
 
 async def suspend_never() -> None:
