@@ -21,7 +21,7 @@ from pyrallel_consumer.consumer import PyrallelConsumer
 from pyrallel_consumer.dto import WorkItem
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 from pyrallel_consumer.execution_plane.process_engine import ProcessEngine
-from pyrallel_consumer.execution_plane.thread_engine import ThreadEngine
+from pyrallel_consumer.execution_plane.thread_engine import SLOTS_PER_THREAD, ThreadEngine
 from pyrallel_consumer.ingress.client import consumer_configuration
 
 PROCESSES: Final = 2
@@ -72,9 +72,9 @@ class _ClockedProcesses(ProcessEngine):
 class _ClockedThreads(ThreadEngine):
     clock: _Clock
 
-    def submit(self, item: WorkItem) -> None:
-        self.clock.submit()
-        super().submit(item)
+    def submit_all(self, items: Sequence[WorkItem]) -> None:
+        self.clock.submit(len(items))
+        super().submit_all(items)
 
 
 async def process_noop(job: Job) -> Figures:
@@ -100,7 +100,7 @@ async def thread_waiting(job: Job) -> Figures:
     def worker(_: WorkItem) -> None:
         time.sleep(seconds_each)
 
-    slots = job.keys + job.keys // 2
+    slots = job.keys * SLOTS_PER_THREAD
     engine = _ClockedThreads(worker, ExecutionConfig().retry_policy(), slots, threads=job.keys)
     return await _consume(job, engine)
 
@@ -116,7 +116,7 @@ async def thread_adding(job: Job) -> Figures:
 
 
 async def _through_two_threads(job: Job, worker: Callable[[Any], object]) -> Figures:
-    slots = PROCESSES + PROCESSES // 2
+    slots = PROCESSES * SLOTS_PER_THREAD
     engine = _ClockedThreads(worker, ExecutionConfig().retry_policy(), slots, threads=PROCESSES)
     return await _consume(job, engine) | {"is_gil_on": getattr(sys, "_is_gil_enabled", lambda: True)()}
 

@@ -358,8 +358,8 @@ class ControlLoop:
     def _grant(self) -> None:
         if self.ingress is not None:
             # How large messages are is known from the first one on; until then room in bytes is no number of messages.
-            room = self.manager.room if self._messages_taken else 1
-            self.ingress.grant(self._messages_taken + room)
+            taken = self._messages_taken
+            self.ingress.grant(self.manager.allowed(taken, free_slots=self.engine.capacity()) if taken else 1)
 
     # Revocation
 

@@ -11,6 +11,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pyrallel_consumer.control_plane.allowance import Allowance
 from pyrallel_consumer.control_plane.backpressure import Backpressure, FairShares, Load
 from pyrallel_consumer.control_plane.events import Pause, Resume
 from pyrallel_consumer.control_plane.failure_circuit import FailureCircuit
@@ -77,6 +78,7 @@ class WorkManager:
         self._condemned: list[WorkItem] = []
         self._with_map = policy.state_strategy is RebalanceStateStrategy.METADATA_SNAPSHOT
         self._shares = FairShares(policy.limits)
+        self._allowance = Allowance()
         self._works: dict[TopicPartition, PartitionWork] = {}
         self._lingering: Lingering = {}
         self._listed: deque[PartitionWork] = deque()
@@ -379,6 +381,12 @@ class WorkManager:
             return min(room, anybodys)
         return min(room, self._shares.room(self._loads(), self._full_partitions(), self.backpressure.message_bytes))
 
+    def allowed(self, taken: int, *, free_slots: int) -> int:
+        """How many messages may be handed on in all, of which ``taken`` have come; the engine has ``free_slots``."""
+        waiting = self._sum_of_loads().messages - self.in_flight
+        is_idle = free_slots > 0 and not self.ready
+        return self._allowance.allow(taken + self.room, waiting=waiting, is_idle=is_idle)
+
     @property
     def in_flight(self) -> int:
         """Items started and not finished, those of ended assignments left out."""
@@ -433,7 +441,7 @@ class WorkManager:
         ]
 
     def observe(self, now: float) -> None:
-        """Note what time it is, since when each partition's blocking offset blocks, and what is loaded."""
+        """A tick: note the time, since when each blocking offset blocks, what is loaded, and how much is done."""
         self.circuit.observe(now)
         self.poison_keys.observe(now)
         for work in self._works.values():
@@ -443,6 +451,7 @@ class WorkManager:
             self._bytes_due_at = now + messages / COUNTED_PER_SECOND
             for work in self._works.values():
                 work.count_bytes()
+        self._allowance.tick(self.processed)
         if self.stopwatch is not None:
             self.stopwatch.settle(self._works.values())
 

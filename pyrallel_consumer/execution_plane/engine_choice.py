@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pyrallel_consumer.dto import ExecutionMode
 from pyrallel_consumer.execution_plane.async_engine import AsyncEngine
 from pyrallel_consumer.execution_plane.process_engine import ProcessEngine, fitting_processes
-from pyrallel_consumer.execution_plane.thread_engine import ThreadEngine, fitting_threads
+from pyrallel_consumer.execution_plane.thread_engine import SLOTS_PER_THREAD, ThreadEngine, fitting_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ def made_engine(
             return AsyncEngine(worker, policy, slots, base, is_shutting_down=is_shutting_down)
         case ExecutionMode.THREAD:
             threads = min(slots, execution.worker_pool_size or fitting_threads())
-            return ThreadEngine(worker, policy, min(slots, threads + threads // 2), base, threads=threads)
+            return ThreadEngine(worker, policy, min(slots, threads * SLOTS_PER_THREAD), base, threads=threads)
         case ExecutionMode.PROCESS:
             processes = min(slots, execution.worker_pool_size or fitting_processes())
             return ProcessEngine(

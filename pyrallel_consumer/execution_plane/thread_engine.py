@@ -5,7 +5,7 @@ than there are threads may wait here, so that a thread goes from one to the next
 their beginning, and handed back when they are not to begin. A thread cannot be killed: a call that timed out or was
 cancelled is reported as stuck, and holds its slot and its key until it returns.
 
-Threads and loop share two things: a queue of calls to make, and, behind a lock, the list of calls that ended.
+Threads and loop share two things, a queue of calls to make and a list of calls that ended, and no lock of ours.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ import os
 import random
 import threading
 from contextlib import suppress
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeAlias
 
 from pyrallel_consumer.errors import ExecutionError, WorkerMismatchError
 from pyrallel_consumer.execution_plane.booked_engine import BookedEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pyrallel_consumer.control_plane.policies import RetryPolicy
     from pyrallel_consumer.dto import WorkItem
@@ -41,7 +41,10 @@ logger = logging.getLogger("pyrallel_consumer.execution_plane")
 
 BUSY_CALLS = 8
 """When so many calls have ended since the last look, the next look comes by time and not by call."""
-PAUSE_SECONDS = 0.0004
+SHORT_PAUSE_SECONDS, LONG_PAUSE_SECONDS = 0.0004, 0.004
+"""Bounds of that time. Each look makes threads wait that would go on, so few long ones are better than many short."""
+SLOTS_PER_THREAD = 3
+"""For each call that a thread makes two more may wait: a thread goes on without the loop, and the loop looks rarely."""
 FEWEST_FITTING_THREADS = 32
 FITTING_THREADS_PER_CORE = 4
 
@@ -51,22 +54,9 @@ def fitting_threads() -> int:
     return max(FEWEST_FITTING_THREADS, FITTING_THREADS_PER_CORE * (os.cpu_count() or 1))
 
 
-class Call:
-    """An attempt on its way to a thread. Who takes its one claim has it: a thread, or who takes it back."""
-
-    __slots__ = ("attempt", "claim", "context")
-
-    def __init__(self, attempt: Attempt, context: contextvars.Context) -> None:
-        self.attempt = attempt
-        self.context = context
-        self.claim = [True]
-
-    def is_claimed_now(self) -> bool:
-        """True for one caller, whatever the threads; ``pop`` is one step with and without the interpreter's lock."""
-        try:
-            return self.claim.pop()
-        except IndexError:
-            return False
+def pause_seconds(seconds: float, count: int, can_wait: int) -> float:
+    """Until half of ``can_wait`` calls will have begun, at the pace of ``count`` that ended in so many ``seconds``."""
+    return max(SHORT_PAUSE_SECONDS, min(seconds * can_wait / 2 / count, LONG_PAUSE_SECONDS))
 
 
 class ThreadEngine(BookedEngine):
@@ -87,17 +77,19 @@ class ThreadEngine(BookedEngine):
         jitter: Callable[[], float] = random.random,
     ) -> None:
         super().__init__(policy, slots, jitter=jitter)
+        self._slots = slots
         self._max_threads = slots if threads is None else threads
         self._worker = worker
         self._given_context = base_context
         self._base = contextvars.Context()
-        self._calls: SimpleQueue[Call | None] = SimpleQueue()
+        self._calls: SimpleQueue[Attempt | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._numbers = itertools.count(1)
         self._all_ended = asyncio.Event()
-        self._lock = threading.Lock()
         self._ended: list[Ended] = []
-        self._is_loop_called = False
+        self._look_calls = [True]  # One while the next thread is to call: who takes it, calls.
+        self._looked_at = 0.0
+        self._is_short_of_threads = False
 
     async def start(self, channel: CompletionChannel, now: Callable[[], float]) -> None:
         await super().start(channel, now)
@@ -105,7 +97,10 @@ class ThreadEngine(BookedEngine):
         self._base = contextvars.copy_context() if self._given_context is None else self._given_context
 
     def submit(self, item: WorkItem) -> None:
-        self._call(self._attempts.start(item, self._now()))
+        self.submit_all((item,))
+
+    def submit_all(self, items: Sequence[WorkItem]) -> None:
+        self._call(self._attempts.start_all(items, math.inf))
 
     def next_sweep_at(self) -> float | None:
         at = super().next_sweep_at()
@@ -113,20 +108,29 @@ class ThreadEngine(BookedEngine):
 
     def withdraw(self, which: Callable[[WorkItem], bool]) -> None:
         super().withdraw(which)
-        if len(self._attempts.running) > len(self._threads):
-            for attempt in list(self._attempts.running.values()):
-                if which(attempt.root):
-                    self._stop_attempt(attempt)
+        self._take_back(which)
+
+    def cancel(self, which: Callable[[WorkItem], bool]) -> None:
+        self._take_back(which)
+        super().cancel(which)
+
+    def _take_back(self, which: Callable[[WorkItem], bool]) -> None:
+        """Give back what no thread has begun; the rest waits on in its order."""
+        waiting = []
+        with suppress(Empty):
+            while True:
+                waiting.append(self._calls.get_nowait())
+        for attempt in waiting:
+            if attempt is not None and which(attempt.root):
+                self._give_back(attempt.root)
+            else:
+                self._calls.put(attempt)
 
     def _start_due(self, now: float) -> None:
-        for attempt in self._attempts.due(now):
-            self._call(attempt)
+        self._call(self._attempts.due(now))
 
     def _stop_attempt(self, attempt: Attempt) -> None:
-        """What has not begun is given back; what has, ends when it ends."""
-        call: Call = attempt.handle
-        if call.is_claimed_now():
-            self._give_back(attempt.root)
+        """What has begun ends when it ends."""
 
     async def _wait_ended(self, timeout_seconds: float) -> None:
         try:
@@ -138,14 +142,15 @@ class ThreadEngine(BookedEngine):
             for _ in self._threads:
                 self._calls.put(None)
 
-    def _call(self, attempt: Attempt) -> None:
-        attempt.started_at = math.inf
-        attempt.handle = Call(attempt, self._base.copy())
-        self._calls.put(attempt.handle)
-        if len(self._threads) < min(self._max_threads, len(self._attempts.running)):
-            self._add_thread()
+    def _call(self, attempts: Sequence[Attempt]) -> None:
+        for attempt in attempts:
+            attempt.started_at = math.inf
+            self._calls.put(attempt)
+        while len(self._threads) < min(self._max_threads, len(self._attempts.running)):
+            if not self._add_thread():
+                break
 
-    def _add_thread(self) -> None:
+    def _add_thread(self) -> bool:
         name = f"pyrallel-worker-{next(self._numbers)}"
         thread = threading.Thread(target=self._serve, name=name, daemon=True)
         try:
@@ -155,61 +160,72 @@ class ThreadEngine(BookedEngine):
                 failure = ExecutionError("no thread could be started to run workers")
                 failure.__cause__ = error
                 self._channel.crashed(failure)
-            elif len(self._attempts.running) == len(self._threads) + 1:
+            elif not self._is_short_of_threads:
+                self._is_short_of_threads = True
                 logger.warning("the machine gives no more than %d threads for workers: %s", len(self._threads), error)
-        else:
-            self._threads.append(thread)
+            return False
+        self._threads.append(thread)
+        self._is_short_of_threads = False
+        return True
 
     # On the loop
 
     def _take_ended(self) -> None:
         """Take in what ended. While much ends, come again by itself after a moment: a call for each costs too much."""
-        with self._lock:
-            ended, self._ended = self._ended, []
-            is_busy = self._is_loop_called = len(ended) >= BUSY_CALLS
+        ended = self._ended
+        is_busy = len(ended) >= BUSY_CALLS
+        if not is_busy:
+            self._look_calls.append(True)  # Before the list is taken: so nothing is left behind unannounced.
+        count = len(ended)
+        taken = ended[:count]
+        del ended[:count]
+        self._take(taken)
+        now = self._now()
+        if is_busy:
+            can_wait = 0 if self._calls.empty() else self._slots - self._max_threads
+            pause = pause_seconds(now - self._looked_at, count, can_wait)
+            self._loop.call_later(pause, self._take_ended, context=self._base)
+        self._looked_at = now
+
+    def _take(self, ended: Sequence[Ended]) -> None:
         running = self._attempts.running
+        returned = []
         for attempt, error in ended:
-            if running.get(attempt.root) is attempt:  # Else it was abandoned.
+            if running.get(attempt.root) is not attempt:
+                continue  # It was abandoned.
+            if error is None and attempt.marked_at is None:
+                returned.append(attempt)
+            else:
                 self._end(attempt.root, error)
+        if returned:
+            self._attempts.all_ended_ok(returned, self._now())
+            self._channel.successes.extend([attempt.root for attempt in returned])
+            self._channel.notify()
         if self._is_stopped and not running:
             self._all_ended.set()
-        if is_busy:
-            self._loop.call_later(PAUSE_SECONDS, self._take_ended, context=self._base)
 
     # In the threads
 
     def _serve(self) -> None:
-        while (call := self._calls.get()) is not None:
+        calls, now, ended, worker, base = self._calls, self._now, self._ended, self._worker, self._base
+        while (attempt := calls.get()) is not None:
+            attempt.started_at = now()
+            error: BaseException | None = None
             try:
-                if self._begin(call):
-                    self._hand_back((call.attempt, self._outcome(call)))
+                result = base.copy().run(worker, attempt.item)
+                if result is not None and inspect.iscoroutine(result):
+                    result.close()
+                    raise WorkerMismatchError(
+                        "the worker returned a coroutine, which nobody awaits in a thread: use ExecutionMode.ASYNC"
+                    )
+            except BaseException as raised:  # noqa: BLE001 -- around the worker: whatever it raises is a failed attempt
+                error = raised
+            ended.append((attempt, error))
+            try:
+                if self._look_calls and self._look_calls.pop():
+                    self._loop.call_soon_threadsafe(self._take_ended, context=base)
+            except IndexError:
+                pass  # Another thread calls, for both.
             except RuntimeError:
                 return  # The loop is closed: nobody waits for calls any more.
-            del call  # An idle thread keeps no message alive.
-
-    def _begin(self, call: Call) -> bool:
-        if not call.is_claimed_now():
-            return False
-        call.attempt.started_at = self._now()
-        return True
-
-    def _outcome(self, call: Call) -> BaseException | None:
-        """Make the call: None = it returned."""
-        try:
-            result = call.context.run(self._worker, call.attempt.item)
-            if inspect.iscoroutine(result):
-                result.close()
-                raise WorkerMismatchError(
-                    "the worker returned a coroutine, which nobody awaits in a thread: use ExecutionMode.ASYNC"
-                )
-        except BaseException as error:  # noqa: BLE001 -- around the worker: whatever it raises is a failed attempt
-            return error
-        return None
-
-    def _hand_back(self, ended: Ended) -> None:
-        with self._lock:
-            self._ended.append(ended)
-            if self._is_loop_called:
-                return
-            self._is_loop_called = True
-        self._loop.call_soon_threadsafe(self._take_ended, context=self._base)
+            attempt = result = error = None  # An idle thread keeps no message alive.

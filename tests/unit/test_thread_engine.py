@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pyrallel_consumer.control_plane.policies import RetryPolicy
-from pyrallel_consumer.errors import WorkerMismatchError
+from pyrallel_consumer.errors import ExecutionError, WorkerMismatchError
 from pyrallel_consumer.execution_plane.engine import CompletionChannel
-from pyrallel_consumer.execution_plane.thread_engine import ThreadEngine
+from pyrallel_consumer.execution_plane.thread_engine import ThreadEngine, pause_seconds
 from pyrallel_consumer.testing.engine_contract.rig import PATIENCE_SECONDS, Rig
 from pyrallel_consumer.testing.messages import work_item
 
@@ -184,3 +184,49 @@ async def test_calls_that_wait_behind_one_that_hangs_are_given_back_unbegun() ->
     assert rig.successes == items[6:]
     assert begun == [items[0], *items[6:]]
     await rig.engine.stop(1)
+
+
+def machine_that_gives(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+
+    def start_if_there_are_more(thread: threading.Thread) -> None:
+        if len(worker_threads()) >= threads:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_if_there_are_more)
+
+
+async def test_where_the_machine_gives_no_more_threads_those_that_are_there_do_all_the_work(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    machine_that_gives(2, monkeypatch)
+    rig = await started(lambda _: None, slots=8)
+    for _ in range(2):
+        await rig.submit_all([rig.item() for _ in range(20)])
+    await rig.until_finished(40)
+    assert len(rig.successes) == 40
+    assert len(worker_threads()) == 2
+    assert [record.getMessage() for record in caplog.records] == [
+        "the machine gives no more than 2 threads for workers: can't start new thread"
+    ]
+    await rig.engine.stop(1)
+
+
+async def test_without_a_single_thread_the_consumer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine_that_gives(0, monkeypatch)
+    rig = await started(lambda _: None)
+    rig.submit()
+    with pytest.raises(ExecutionError, match="no thread could be started"):
+        rig.look()
+    await rig.engine.stop(0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "count", "waiting", "pause"),
+    [(0.001, 40, 200, 0.0025), (0.001, 10, 200, 0.004), (10.0, 8, 200, 0.004), (0.001, 40, 0, 0.0004)],
+)
+def test_the_loop_looks_again_when_half_of_the_calls_that_can_wait_have_begun_within_bounds(
+    seconds: float, count: int, waiting: int, pause: float
+) -> None:
+    assert pause_seconds(seconds, count, waiting) == pytest.approx(pause)

@@ -74,8 +74,7 @@ class Rig:
         """Submit as the loop does: as many as there is capacity for, the rest when there is more."""
         left = list(reversed(items))
         while left:
-            for _ in range(min(self.engine.capacity(), len(left))):
-                self.engine.submit(left.pop())
+            self.engine.submit_all([left.pop() for _ in range(min(self.engine.capacity(), len(left)))])
             if left:
                 await self._turn()
 

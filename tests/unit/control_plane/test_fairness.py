@@ -28,13 +28,16 @@ class GreedyReader:
     read: dict[TopicPartition, int] = field(default_factory=lambda: dict.fromkeys(PARTITIONS, 0))
     paused: set[TopicPartition] = field(default_factory=set)
     value: bytes = b""
+    free_slots: int = 1
 
     def obey_pauses(self) -> None:
         for command in self.manager.take_pause_changes():
             (self.paused.add if isinstance(command, Pause) else self.paused.discard)(command.tp)
 
     def read_from(self, tp: TopicPartition, most: int = BATCH) -> int:
-        count = 0 if tp in self.paused else min(most, self.manager.room)
+        taken = sum(self.read.values())
+        credit = self.manager.allowed(taken, free_slots=self.free_slots) - taken
+        count = 0 if tp in self.paused else max(0, min(most, credit))
         first = self.read[tp]
         keys: dict[int, bytes | None] = {offset: b"%d" % offset for offset in range(first, first + count)}
         self.manager.add(tp, PARTITIONS.index(tp) + 1, run_of(keys, tp, value=self.value))
@@ -67,11 +70,12 @@ def tick(manager: WorkManager, failing: list[WorkItem], reader: GreedyReader) ->
 )
 @pytest.mark.parametrize("poisoned", [1, 2, 3])
 @pytest.mark.parametrize("says_blocked", [True, False])
+@pytest.mark.parametrize("free_slots", [0, 1])
 def test_partitions_that_never_finish_anything_do_not_starve_the_one_that_does(
-    limits: FlowLimits, value: bytes, poisoned: int, says_blocked: bool
+    limits: FlowLimits, value: bytes, poisoned: int, says_blocked: bool, free_slots: int
 ) -> None:
     manager = manager_with(limits)
-    reader = GreedyReader(manager, value=value)
+    reader = GreedyReader(manager, value=value, free_slots=free_slots)
     stuck: list[WorkItem] = []
     progress = []
     for _ in range(60):
@@ -94,12 +98,13 @@ def test_partitions_that_never_finish_anything_do_not_starve_the_one_that_does(
         st.tuples(st.sampled_from(["read", "finish", "tick"]), st.sampled_from(PARTITIONS), st.integers(1, 80)),
         max_size=40,
     ),
+    free_slots=st.integers(0, 1),
 )
 def test_who_obeys_the_grants_never_loads_more_messages_than_the_limit_nor_far_more_bytes(
-    limits: FlowLimits, steps: list[tuple[str, TopicPartition, int]]
+    limits: FlowLimits, steps: list[tuple[str, TopicPartition, int]], free_slots: int
 ) -> None:
     manager = manager_with(limits)
-    reader = GreedyReader(manager, value=b"x" * 500)
+    reader = GreedyReader(manager, value=b"x" * 500, free_slots=free_slots)
     running: list[WorkItem] = []
     for step, tp, count in steps:
         before = manager.load.size_bytes
@@ -120,12 +125,13 @@ def test_who_obeys_the_grants_never_loads_more_messages_than_the_limit_nor_far_m
     limits=st.builds(FlowLimits, max_messages=st.integers(1, 60), max_bytes=st.integers(1, 60_000)),
     order=st.permutations(PARTITIONS),
     reads=st.lists(st.tuples(st.sampled_from(PARTITIONS), st.integers(1, 80)), max_size=20),
+    free_slots=st.integers(0, 1),
 )
 def test_once_everything_is_finished_every_partition_may_be_read_again(
-    limits: FlowLimits, order: list[TopicPartition], reads: list[tuple[TopicPartition, int]]
+    limits: FlowLimits, order: list[TopicPartition], reads: list[tuple[TopicPartition, int]], free_slots: int
 ) -> None:
     manager = manager_with(limits)
-    reader = GreedyReader(manager)
+    reader = GreedyReader(manager, free_slots=free_slots)
     for tp, count in reads:
         reader.read_from(tp, count)
         tick(manager, [], reader)
