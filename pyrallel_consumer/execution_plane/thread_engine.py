@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from pyrallel_consumer.execution_plane.engine import CompletionChannel
 
     PlainWorker: TypeAlias = Callable[[WorkItem], object]
-    Ended: TypeAlias = tuple[Attempt, BaseException | None]
 
 logger = logging.getLogger("pyrallel_consumer.execution_plane")
 
@@ -86,7 +85,7 @@ class ThreadEngine(BookedEngine):
         self._threads: list[threading.Thread] = []
         self._numbers = itertools.count(1)
         self._all_ended = asyncio.Event()
-        self._ended: list[Ended] = []
+        self._ended: list[Attempt] = []  # with what the call raised as handle
         self._look_calls = [True]  # One while the next thread is to call: who takes it, calls.
         self._looked_at = 0.0
         self._is_short_of_threads = False
@@ -187,10 +186,11 @@ class ThreadEngine(BookedEngine):
             self._loop.call_later(pause, self._take_ended, context=self._base)
         self._looked_at = now
 
-    def _take(self, ended: Sequence[Ended]) -> None:
+    def _take(self, ended: Sequence[Attempt]) -> None:
         running = self._attempts.running
         returned = []
-        for attempt, error in ended:
+        for attempt in ended:
+            error, attempt.handle = attempt.handle, None
             if running.get(attempt.root) is not attempt:
                 continue  # It was abandoned.
             if error is None and attempt.marked_at is None:
@@ -210,7 +210,6 @@ class ThreadEngine(BookedEngine):
         calls, now, ended, worker, base = self._calls, self._now, self._ended, self._worker, self._base
         while (attempt := calls.get()) is not None:
             attempt.started_at = now()
-            error: BaseException | None = None
             try:
                 result = base.copy().run(worker, attempt.item)
                 if result is not None and inspect.iscoroutine(result):
@@ -219,8 +218,8 @@ class ThreadEngine(BookedEngine):
                         "the worker returned a coroutine, which nobody awaits in a thread: use ExecutionMode.ASYNC"
                     )
             except BaseException as raised:  # noqa: BLE001 -- around the worker: whatever it raises is a failed attempt
-                error = raised
-            ended.append((attempt, error))
+                attempt.handle = raised
+            ended.append(attempt)
             try:
                 if self._look_calls and self._look_calls.pop():
                     self._loop.call_soon_threadsafe(self._take_ended, context=base)
@@ -228,4 +227,4 @@ class ThreadEngine(BookedEngine):
                 pass  # Another thread calls, for both.
             except RuntimeError:
                 return  # The loop is closed: nobody waits for calls any more.
-            attempt = result = error = None  # An idle thread keeps no message alive.
+            attempt = result = None  # An idle thread keeps no message alive.
