@@ -61,7 +61,17 @@ class HttpEndpoint:
 
     def close(self) -> Future[None]:
         """Listen no more; the future is done when the port is free again."""
-        self._server.trigger.pull_trigger(lambda: close_all(self._sockets))
+        is_pulled = threading.Event()
+
+        def close_sockets() -> None:
+            # Whatever else has just woken the server may bring it here before the trigger, one of them, is pulled.
+            is_pulled.wait()
+            close_all(self._sockets)
+
+        try:
+            self._server.trigger.pull_trigger(close_sockets)
+        finally:
+            is_pulled.set()
         return self.closed
 
     def _serve(self) -> None:

@@ -7,6 +7,7 @@ import http.client
 import json
 import socket
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import wait
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -142,3 +143,18 @@ def test_an_address_that_cannot_be_had_is_named_with_its_settings(
     monkeypatch.setattr(socket, "socket", Refusing)
     with pytest.raises(ConfigurationError, match=said):
         HttpEndpoint("127.0.0.1", 9091, ROUTES)
+
+
+def test_a_server_that_something_else_has_just_woken_is_closed_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    served = HttpEndpoint("127.0.0.1", 0, ROUTES)
+    trigger = served._server.trigger  # noqa: SLF001 -- the race is inside of it
+    pull = trigger._physical_pull  # noqa: SLF001 -- as above
+
+    def pull_late() -> None:
+        pull()  # as an answer that ends does
+        wait([served.closed], timeout=0.1)
+        pull()
+
+    monkeypatch.setattr(trigger, "_physical_pull", pull_late)
+    served.start()
+    served.close().result(LONGEST_ANSWER_SECONDS)
