@@ -68,11 +68,11 @@ def test_members_join_and_leave_under_load_and_each_message_runs_once_in_order(
     assert_each_message_ran_once_and_in_order(kafka, topic, group, tmp_path)
 
 
-@pytest.mark.parametrize("protocol", ["cooperative-sticky", "group.protocol=consumer"])
+@each_protocol
 def test_two_members_that_stop_together_lose_nothing_and_leave_nothing_to_run_twice(
-    kafka: KafkaCluster, start_member: StartMember, tmp_path: Path, protocol: str
+    kafka: KafkaCluster, start_member: StartMember, tmp_path: Path, librdkafka: dict[str, Any]
 ) -> None:
-    topic, group, librdkafka = kafka.new_topic(partitions=PARTITIONS), kafka.new_group(), PROTOCOLS[protocol]
+    topic, group = kafka.new_topic(partitions=PARTITIONS), kafka.new_group()
     kafka.produce_numbered(topic, messages=6_000, keys=120)
     # Work for half a minute: on a busy machine the second needs many seconds before it begins.
     slow = {"kafka": {"librdkafka": librdkafka}, "work_ms": 20, "execution": {"max_in_flight": 4}}
