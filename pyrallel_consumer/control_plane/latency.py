@@ -2,7 +2,8 @@
 
 The way of every message, so almost nothing is done per item: it carries its start, and a duration is put on a list. The
 list is sorted into the buckets when somebody looks, or when it has become long. Of what was quick only the sum is kept
-on the way: its number is that of the successes which were not put on the list. Pure: time is passed in.
+on the way: its number is that of the successes which were not put on the list. What took next to nothing hands its
+start on to what follows in its slot, so that many of them are summed at once. Pure: time is passed in.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 QUICK_SECONDS: Final = DURATION_BOUNDS_SECONDS[0]
 """What took no longer belongs into the first bucket."""
+INSTANT_SECONDS: Final = 0.00005
+"""What took no longer is counted, its time added to that of what follows in its slot: so right are durations."""
 MOST_PENDING: Final = 10_000
 """Durations that are kept unsorted; looked at once for every tick."""
 

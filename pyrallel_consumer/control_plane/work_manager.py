@@ -15,7 +15,7 @@ from pyrallel_consumer.control_plane.allowance import Allowance
 from pyrallel_consumer.control_plane.backpressure import Backpressure, FairShares, Load
 from pyrallel_consumer.control_plane.events import Pause, Resume
 from pyrallel_consumer.control_plane.failure_circuit import FailureCircuit
-from pyrallel_consumer.control_plane.latency import QUICK_SECONDS, Latencies
+from pyrallel_consumer.control_plane.latency import INSTANT_SECONDS, QUICK_SECONDS, Latencies
 from pyrallel_consumer.control_plane.partition_work import EXACT_MESSAGES, PartitionWork
 from pyrallel_consumer.control_plane.pauses import Pauses
 from pyrallel_consumer.control_plane.poison_keys import PoisonKeys
@@ -240,11 +240,13 @@ class WorkManager:
         if latency is not None:
             started_at: Any = item._submitted  # with a stopwatch whatever runs has been stamped
             took = now - started_at
-            if took > QUICK_SECONDS:
-                latency.pending.append(took)
-            else:
-                latency.quick_seconds += took
-            following._submitted = now
+            if took > INSTANT_SECONDS:
+                if took > QUICK_SECONDS:
+                    latency.pending.append(took)
+                else:
+                    latency.quick_seconds += took
+                started_at = now
+            following._submitted = started_at
         return following
 
     def _start_instead(self, work: PartitionWork, item: WorkItem) -> WorkItem | None:

@@ -9,7 +9,7 @@ from typing import ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant
 
-from pyrallel_consumer.control_plane.latency import Stopwatch
+from pyrallel_consumer.control_plane.latency import INSTANT_SECONDS, Stopwatch
 from pyrallel_consumer.control_plane.work_manager import MOST_IN_A_ROW, WorkPolicy
 from pyrallel_consumer.dto import DURATION_BOUNDS_SECONDS, Durations, OnExhausted, TopicPartition, WorkItem
 from tests.unit.control_plane.work_machine import TPS, Draw, Step, WorkManagerMachine
@@ -108,7 +108,7 @@ class TimedMachine(GoingOnMachine):
         self.durations: dict[TopicPartition, list[float]] = defaultdict(list)
 
     def let_time_pass(self, draw: Draw) -> None:
-        self.now += draw(st.sampled_from([2**-10, 2**-6, 0.25, 4.0, 512.0]))
+        self.now += draw(st.sampled_from([2**-16, 2**-15, 2**-12, 2**-10, 2**-6, 0.25, 4.0, 512.0]))
 
     def take(self, most: int, slots: int) -> list[WorkItem]:
         items = super().take(most, slots)
@@ -118,8 +118,13 @@ class TimedMachine(GoingOnMachine):
         return items
 
     def went_on(self, running: Running, started: Running) -> None:
-        self.note_end(running)
-        self.started[started.item] = self.now, self.model.partitions[started.tp]
+        started_at, _ = self.started[running.item]
+        if self.now - started_at <= INSTANT_SECONDS:
+            self.durations[running.tp].append(0.0)
+        else:
+            self.note_end(running)
+            started_at = self.now
+        self.started[started.item] = started_at, self.model.partitions[started.tp]
 
     def report_success(self, ended: list[Running]) -> None:
         self.stopwatch.succeeded([running.item for running in ended], self.now)

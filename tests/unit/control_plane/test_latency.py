@@ -75,6 +75,26 @@ def test_what_goes_on_in_a_slot_begins_where_the_one_before_it_ended() -> None:
     assert found.total_seconds == pytest.approx(2.0)
 
 
+def test_instants_in_one_slot_are_counted_each_and_summed_by_the_next_that_is_more() -> None:
+    stopwatch = Stopwatch()
+    manager = WorkManager(WorkPolicy(), stopwatch)
+    manager.assign(assigned())
+    manager.add(TP, 1, run_of(keyed(0, "aaaaa")))
+    [item] = manager.take(1, slots=5)
+    stopwatch.submitted([item], 1.0)
+    for now in (1.00004, 1.00008, 1.00009, 1.00013):
+        following = manager.go_on(item, now)
+        assert following is not None
+        item = following
+    assert seen(manager) == [(0.0005, 4)]
+    stopwatch.succeeded([item], 1.0013)
+    manager.succeed([item])
+    assert seen(manager) == [(0.0005, 4), (0.0025, 1)]
+    found = durations(manager)
+    assert found is not None
+    assert found.total_seconds == pytest.approx(0.0013)
+
+
 def test_what_is_pending_is_kept_within_bounds_and_lands_in_the_same_buckets() -> None:
     manager, _ = timed_manager()
     work = next(work for work in manager if work.tp == TP)
