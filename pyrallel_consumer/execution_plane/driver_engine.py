@@ -55,8 +55,9 @@ _SLOW_STEP_SECONDS = 0.0002
 _SLOW_WEIGHT = 10.0
 """Seconds of slow steps count so much: those of quick ones are the price of having many messages."""
 
-_MAX_DRIVERS = 4096
-"""Drivers that are called at once, at most; those that find nothing to do end again."""
+_MAX_DRIVERS = 256
+"""Drivers that are there for the queue, at most: more than can begin something within ``_START_SECONDS`` come in vain
+in every iteration of the loop."""
 
 
 def _never() -> bool:
@@ -208,6 +209,16 @@ class DriverEngine(BookedEngine):
         self._drivers.discard(task)
         self._call_drivers()
 
+    def _stays_with_the_queue(self, task: Task[None]) -> bool:
+        """Whether a driver that may begin nothing now is to try again in the next iteration: only as many are wanted.
+
+        Without a bound all whose messages have waited would come back, thousands, in each iteration for a few starts.
+        """
+        if task not in self._drivers and len(self._drivers) >= self._drivers_wanted:
+            return False
+        self._drivers.add(task)
+        return True
+
     def _count_anew(self) -> None:
         """What first steps take is counted for each iteration of the loop."""
         self._loop.call_soon(self._begin_iteration, context=self._base)
@@ -246,6 +257,8 @@ class DriverEngine(BookedEngine):
             if following is not None:
                 root = item = following
             elif (fresh or retries) and not self.is_eager and self._spent_seconds >= _START_SECONDS:
+                if not self._stays_with_the_queue(task):
+                    break
                 try:
                     yield None
                 except CancelledError:

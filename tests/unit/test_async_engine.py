@@ -420,6 +420,35 @@ async def test_of_many_that_are_resumed_at_once_most_go_on_and_not_all(form: typ
     await rig.engine.stop(1)
 
 
+async def test_of_many_that_have_waited_few_stay_for_what_is_queued() -> None:
+    clock = iter(range(10**9))
+    gates = [asyncio.get_running_loop().create_future() for _ in range(2)]
+    begun = 0
+
+    async def worker(item: WorkItem) -> None:
+        nonlocal begun
+        begun += 1
+        await gates[item.offset > 1000]
+
+    rig = Rig(DriverEngine(worker, ONCE, 2000))
+    await rig.engine.start(rig.channel, lambda: next(clock) / 10_000)
+    for _ in range(1000):
+        rig.submit()
+    await rig.until(lambda: begun == 1000)
+    before = len(asyncio.all_tasks()) - 1000
+    gates[0].set_result(None)
+    for _ in range(1000):
+        rig.submit()
+    await rig.until(lambda: rig.finished == 1000)
+    await asyncio.sleep(0)  # Those that do not stay have ended by then.
+    assert begun < 1500
+    assert len(asyncio.all_tasks()) - (begun - 1000) <= before + 256
+
+    gates[1].set_result(None)
+    await rig.until_finished(2000)
+    await rig.engine.stop(1)
+
+
 async def suspend_never() -> None:
     """Ends in its first step."""
 
