@@ -105,7 +105,7 @@ class ControlLoop:
         self._thread = get_ident()
         self._base = base
         self._fail = fail
-        self._stopwatch = manager.stopwatch
+        self._is_timed = manager.policy.is_timed
         self._exhausted = ExhaustedMessages(manager, fail, self._clock)
         self._inbox: deque[Any] = deque()
         self._inbox_at = 0
@@ -276,9 +276,7 @@ class ControlLoop:
     def _take_completions(self) -> bool:
         finished = self.channel.drain(CHUNK)
         manager = self.manager
-        if self._stopwatch is not None:
-            self._stopwatch.succeeded(finished.successes, self._clock())
-        manager.succeed(finished.successes)
+        manager.succeed(finished.successes, self._clock() if self._is_timed else None)
         for failed in finished.failures:
             self._exhausted.take(failed)
         for cancelled in finished.cancellations:
@@ -341,13 +339,12 @@ class ControlLoop:
         if self.channel.has_setbacks:
             return False  # What failed changes what may start.
         self.manager.allow_runs(self.engine.run_length())
-        items = self.manager.take(min(capacity, self._start_chunk), capacity)
+        now = self._clock() if self._is_timed else None
+        items = self.manager.take(min(capacity, self._start_chunk), capacity, now)
         self._exhausted.take_condemned()
         if not items:
             return False
         started_at = self._clock()
-        if self._stopwatch is not None:
-            self._stopwatch.submitted(items, started_at)
         self.engine.submit_all(items)
         if self._clock() - started_at > SLOW_CHUNK_SECONDS:
             self._start_chunk = max(1, self._start_chunk // 2)

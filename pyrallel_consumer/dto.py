@@ -123,7 +123,7 @@ class WorkItem:
     __slots__ = ("__weakref__", "_attempt", "_message", "_offset", "_origin", "_submitted")
     _origin: Any
     _submitted: float | None
-    """Where metrics are on: when it was submitted. Unset else, which costs nothing."""
+    """When it was submitted, where metrics are on and its origin does not carry that. Unset else, at no cost."""
 
     def __init__(self, message: Message, offset: int, origin: Origin, attempt: int = 1) -> None:
         self._message = message

@@ -55,11 +55,10 @@ class ExhaustedMessages:
     def take(self, failed: Failed) -> None:
         """The last attempt of a message failed."""
         self._last_error = error_reason(failed.error, LONGEST_ERROR_SHOWN)
-        outcome = self._manager.exhaust(failed.item)
+        manager = self._manager
+        outcome = manager.exhaust(failed.item, self._clock() if manager.policy.is_timed else None)
         if outcome is None:
             return
-        if self._manager.stopwatch is not None:
-            self._manager.stopwatch.failed(failed.item, self._clock())
         if outcome is OnExhausted.STOP:
             message = (
                 f"{_what(failed)}; on_exhausted is stop, so the consumer stops: the offset stays uncommitted, and the "

@@ -18,7 +18,6 @@ from pyrallel_consumer.control_loop import ControlLoop
 from pyrallel_consumer.control_plane.close_up import UnderWay
 from pyrallel_consumer.control_plane.commit_sequence import CommitSequence
 from pyrallel_consumer.control_plane.health import SignsOfLife
-from pyrallel_consumer.control_plane.latency import Stopwatch
 from pyrallel_consumer.control_plane.subscription import Subscription
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
 from pyrallel_consumer.dead_letters import DeadLetters
@@ -70,8 +69,8 @@ class Parts:
                 circuit=execution.circuit_policy(),
                 poison=execution.poison_policy(),
                 is_sending_ahead=engine.is_keeping_order,
-            ),
-            Stopwatch() if config.metrics.enabled else None,
+                is_timed=config.metrics.enabled,
+            )
         )
         self.commits = CommitSequence(self.manager, parallel.commit_interval_ms / 1000)
         self.engine = engine

@@ -1,28 +1,24 @@
 """How long items took from submission to completion, by partition, as counts by bucket: a histogram of Prometheus.
 
-The way of every message, so almost nothing is done per item: it carries its start, and a duration is put on a list. The
-list is sorted into the buckets when somebody looks, or when it has become long. Of what was quick only the sum is kept
-on the way: its number is that of the successes which were not put on the list. What took next to nothing hands its
-start on to what follows in its slot, so that many of them are summed at once. Pure: time is passed in.
+The way of every message, so almost nothing is done per item: a queue of which one item runs at a time carries its
+start, any other item its own, and a duration is put on a list. The list is sorted into the buckets when somebody looks,
+or when it has become long. Of what was quick only the sum is kept on the way: its number is that of the successes which
+were not put on the list. What took next to nothing hands its start on to what follows in its queue, so that many of
+them are summed at once and cost one comparison each. Pure: time is passed in.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from pyrallel_consumer.dto import DURATION_BOUNDS_SECONDS, Durations
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from pyrallel_consumer.control_plane.partition_work import PartitionWork
-    from pyrallel_consumer.dto import WorkItem
-
 QUICK_SECONDS: Final = DURATION_BOUNDS_SECONDS[0]
 """What took no longer belongs into the first bucket."""
-INSTANT_SECONDS: Final = 0.00005
-"""What took no longer is counted, its time added to that of what follows in its slot: so right are durations."""
+INSTANT_SECONDS: Final = 2**-14
+"""What took no longer is counted, its time added to that of what follows in its slot: so right are durations. 61 us;
+a power of two, so that adding it and taking it off again is exact wherever time is."""
 MOST_PENDING: Final = 10_000
 """Durations that are kept unsorted; looked at once for every tick."""
 
@@ -68,8 +64,8 @@ class Histogram:
 class Latencies(Histogram):
     """Durations of one partition's messages. ``pending`` is for what is finished, ``add`` for what is not (any more).
 
-    ``quick_seconds`` is the sum of the successes that took no longer than ``QUICK_SECONDS`` and were not appended; it
-    is written where they end, for a call would cost more than all the rest.
+    ``quick_seconds`` is the sum of the successes that took no longer than ``QUICK_SECONDS`` and were not appended. On
+    the way of every message it is written where they end, as ``succeeded`` does: a call would cost more than the rest.
     """
 
     __slots__ = ("_appended", "quick_seconds")
@@ -78,6 +74,13 @@ class Latencies(Histogram):
         super().__init__()
         self.quick_seconds = 0.0
         self._appended = 0
+
+    def succeeded(self, took: float) -> None:
+        """A message that took so many seconds is finished."""
+        if took > QUICK_SECONDS:
+            self.pending.append(took)
+        else:
+            self.quick_seconds += took
 
     def settle(self) -> None:
         self._appended += len(self.pending)
@@ -88,44 +91,3 @@ class Latencies(Histogram):
         first, *others = self.taken().counts
         quick = successes - self._appended
         return Durations((first + quick, *others), self._total_seconds + self.quick_seconds)
-
-
-class Stopwatch:
-    """Times what the control loop submits. All times are seconds of one clock."""
-
-    def submitted(self, items: Iterable[WorkItem], now: float) -> None:
-        """``items`` are about to be submitted."""
-        for item in items:
-            item._submitted = now  # noqa: SLF001 -- a place that items keep for this class
-
-    def succeeded(self, items: Iterable[WorkItem], now: float) -> None:
-        """``items`` were taken out of the channel, and those that are still current are about to be finished."""
-        for item in items:
-            work: PartitionWork = item._origin.work  # noqa: SLF001 -- the way of many messages: names without a call
-            latency, started_at = work.latency, item._submitted  # noqa: SLF001 -- as above
-            if latency is None or started_at is None:
-                continue
-            took = now - started_at
-            if work.tracker.unfinished.get(item._offset) is not item:  # noqa: SLF001 -- as above
-                latency.add(took)
-            elif took > QUICK_SECONDS:
-                latency.pending.append(took)
-            else:
-                latency.quick_seconds += took
-
-    def failed(self, item: WorkItem, now: float) -> None:
-        """The last attempt of ``item`` failed."""
-        latency, started_at = item.origin.work.latency, getattr(item, "_submitted", None)
-        if latency is not None and started_at is not None:
-            latency.add(now - started_at)
-            self.forget(item)
-
-    def forget(self, item: WorkItem) -> None:
-        """``item`` was given back unfinished, and begins anew when it is submitted again."""
-        item._submitted = None  # noqa: SLF001 -- as above
-
-    def settle(self, works: Iterable[PartitionWork]) -> None:
-        """Keep what is pending within bounds."""
-        for work in works:
-            if work.latency is not None and len(work.latency.pending) > MOST_PENDING:
-                work.latency.settle()

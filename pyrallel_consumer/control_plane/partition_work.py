@@ -8,11 +8,13 @@ Every unfinished item is in exactly one place: ready, waiting behind a head, in 
 from __future__ import annotations
 
 from collections import deque
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from pyrallel_consumer.control_plane.backpressure import Load
 from pyrallel_consumer.control_plane.commit_encoder import METADATA_LIMIT_BYTES, encode
 from pyrallel_consumer.control_plane.events import CommitSnapshot
+from pyrallel_consumer.control_plane.latency import INSTANT_SECONDS, QUICK_SECONDS
 from pyrallel_consumer.control_plane.offset_tracker import OffsetTracker
 from pyrallel_consumer.control_plane.ready_queue import ReadyQueue
 from pyrallel_consumer.control_plane.slowness import Cause, Slowness, cause_of
@@ -198,25 +200,36 @@ class PartitionWork:
         self.leader_epoch = last.leader_epoch()
         self.loaded_bytes += size
 
-    def take(self, most: int, slots: int) -> list[WorkItem]:
-        """Start up to ``most`` ready items; the lowest offsets where there are more of them than free ``slots``."""
+    def take(self, most: int, slots: int, now: float | None = None) -> list[WorkItem]:
+        """Start up to ``most`` ready items; the lowest offsets where there are more of them than free ``slots``.
+
+        ``now`` is the time, in seconds, where items are timed.
+        """
         items = self.ready.take(most, slots)
+        instant_until = inf if now is None else now + INSTANT_SECONDS
         for item in items:
             lane = item._origin
             if lane.is_ordered:
                 lane.running = item
+                lane.instant_until = instant_until
+            else:
+                item._submitted = now
         self.in_flight += len(items)
         return items
 
-    def take_probe(self) -> WorkItem | None:
+    def take_probe(self, now: float | None = None) -> WorkItem | None:
         """Start one ready item: the one after the last probe, by offset, in turns. None where none may start after all.
 
         There must be something in ``ready``.
         """
         item = self.ready.take_after(self._probed_offset)
         self._probed_offset = item.offset
-        if item.origin.is_ordered:
-            item.origin.running = item
+        lane = item.origin
+        if lane.is_ordered:
+            lane.running = item
+            lane.instant_until = inf if now is None else now + INSTANT_SECONDS
+        else:
+            item._submitted = now
         self.in_flight += 1
         return item
 
@@ -224,10 +237,10 @@ class PartitionWork:
         """Whether ``item`` is an unfinished one of this assignment; False once the partition was fenced."""
         return self.tracker.unfinished.get(item.offset) is item
 
-    def finish(self, item: WorkItem) -> bool:
+    def finish(self, item: WorkItem, now: float | None = None) -> bool:
         """A current item that was in flight is done: its offset completes, its key goes on.
 
-        Returns whether that made an item ready.
+        ``now`` is the time where its success counts with what it took. Returns whether that made an item ready.
         """
         tracker = self.tracker
         del tracker.unfinished[item._offset]
@@ -236,13 +249,27 @@ class PartitionWork:
         self.finished += 1
         lane = item._origin
         if not lane.is_ordered:
+            if now is not None:
+                self.latency.succeeded(now - item._submitted)  # type: ignore[union-attr,operator]  # else it is not timed
             return False
+        if now is not None:
+            took = now - lane.instant_until + INSTANT_SECONDS
+            latency: Any = self.latency
+            if took > QUICK_SECONDS:
+                latency.pending.append(took)
+            else:
+                latency.quick_seconds += took
         lane.running = None
         if lane.waiting:
             self.ready.arrived.append(lane.waiting.popleft())
             return True
         del self._lanes[lane.key]
         return False
+
+    def time(self, item: WorkItem, now: float) -> None:
+        """``item`` ended and is not finished by that: it failed for good, or was forgotten. None after fencing."""
+        if self.latency is not None:
+            self.latency.add(now - self._started_at(item))
 
     def hold(self, item: WorkItem) -> None:
         """A current item failed for good: it keeps its offset, its key and its load, and gives back its slot."""
@@ -390,6 +417,10 @@ class PartitionWork:
     def _forget_ready(self, forgotten: set[int], alive: set[int]) -> int:  # noqa: ARG002 -- for those with tickets
         """Take what is forgotten out of ``ready``, given ids of items and of lanes; returns how many items that was."""
         return self.ready.discard(lambda item: id(item) in forgotten)
+
+    def _started_at(self, item: WorkItem) -> float:
+        lane: VirtualPartition = item._origin
+        return lane.instant_until - INSTANT_SECONDS if lane.is_ordered else item._submitted  # type: ignore[return-value]  # it is timed
 
     def _waits_for_predecessor(self, lane: VirtualPartition) -> bool:
         predecessor = self._lingering.get((self.tp, lane.key))

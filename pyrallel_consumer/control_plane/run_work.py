@@ -202,7 +202,7 @@ class RunWork(PartitionWork):
             if lane.is_ordered and lane.is_new:
                 lane.begin(item)
 
-    def take(self, most: int, slots: int) -> list[WorkItem]:
+    def take(self, most: int, slots: int, now: float | None = None) -> list[WorkItem]:
         """Start up to ``most`` items, one of each lane in turn."""
         started: list[WorkItem] = []
         while self.ready and len(started) < most:
@@ -210,21 +210,25 @@ class RunWork(PartitionWork):
                 lane = ticket._origin
                 item: WorkItem | None = lane.next() if lane.is_ordered else ticket
                 if item is not None:
+                    item._submitted = now
                     started.append(item)
         self.in_flight += len(started)
         return started
 
-    def take_probe(self) -> WorkItem | None:
+    def take_probe(self, now: float | None = None) -> WorkItem | None:
         while self.ready:
             ticket = self.ready.take_after(self._probed_offset)
             item: WorkItem | None = ticket.origin.next() if ticket.origin.is_ordered else ticket
             if item is not None:
+                item._submitted = now
                 self._probed_offset = item.offset
                 self.in_flight += 1
                 return item
         return None
 
-    def finish(self, item: WorkItem) -> bool:
+    def finish(self, item: WorkItem, now: float | None = None) -> bool:
+        if now is not None:
+            self.latency.succeeded(now - item._submitted)  # type: ignore[union-attr,operator]  # else it is not timed
         tracker = self.tracker
         del tracker.unfinished[item._offset]
         tracker.version += 1
@@ -293,6 +297,9 @@ class RunWork(PartitionWork):
         for lane in self._lanes.values():
             assert isinstance(lane, RunLane)
             lane.forget(forgotten)
+
+    def _started_at(self, item: WorkItem) -> float:
+        return item._submitted  # type: ignore[return-value]  # it is timed
 
     def _waits_for_predecessor(self, lane: Any) -> bool:
         is_waiting = super()._waits_for_predecessor(lane)

@@ -15,7 +15,7 @@ from pyrallel_consumer.control_plane.allowance import Allowance
 from pyrallel_consumer.control_plane.backpressure import Backpressure, FairShares, Load
 from pyrallel_consumer.control_plane.events import Pause, Resume
 from pyrallel_consumer.control_plane.failure_circuit import FailureCircuit
-from pyrallel_consumer.control_plane.latency import INSTANT_SECONDS, QUICK_SECONDS, Latencies
+from pyrallel_consumer.control_plane.latency import INSTANT_SECONDS, MOST_PENDING, QUICK_SECONDS, Latencies
 from pyrallel_consumer.control_plane.partition_work import EXACT_MESSAGES, PartitionWork
 from pyrallel_consumer.control_plane.pauses import Pauses
 from pyrallel_consumer.control_plane.poison_keys import PoisonKeys
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from pyrallel_consumer.control_plane.events import Assigned, CommitSnapshot, OffsetWentBack, PositionAdvanced
     from pyrallel_consumer.control_plane.failure_circuit import CircuitPolicy
-    from pyrallel_consumer.control_plane.latency import Stopwatch
     from pyrallel_consumer.control_plane.partition_work import Lingering
     from pyrallel_consumer.control_plane.poison_keys import PoisonPolicy
     from pyrallel_consumer.control_plane.virtual_partition import VirtualPartition
@@ -52,6 +51,7 @@ class WorkPolicy:
 
     ``circuit`` counts where exhausted messages are let go (``dlq``, ``skip``), ``poison`` where they are dead-lettered.
     ``is_sending_ahead``: the engine keeps the order of a key itself, and is sent runs of it (see ``allow_runs``).
+    ``is_timed``: durations are taken, and whoever takes items or ends them tells the time.
     """
 
     ordering: OrderingPolicy = field(default_factory=OrderingPolicy)
@@ -61,14 +61,14 @@ class WorkPolicy:
     circuit: CircuitPolicy | None = None
     poison: PoisonPolicy | None = None
     is_sending_ahead: bool = False
+    is_timed: bool = False
 
 
 class WorkManager:
     """Assigned partitions and the work in them."""
 
-    def __init__(self, policy: WorkPolicy, stopwatch: Stopwatch | None = None) -> None:
+    def __init__(self, policy: WorkPolicy) -> None:
         self.policy = policy
-        self.stopwatch = stopwatch
         self.backpressure = Backpressure(policy.limits)
         self.fenced_completions = 0
         is_dlq = policy.on_exhausted is OnExhausted.DLQ
@@ -76,6 +76,7 @@ class WorkManager:
         self.poison_keys = PoisonKeys(policy.poison if is_dlq else None)
         self._goes_on = policy.circuit is None and policy.poison is None and not policy.is_sending_ahead
         self._condemned: list[WorkItem] = []
+        self._is_timed = policy.is_timed
         self._with_map = policy.state_strategy is RebalanceStateStrategy.METADATA_SNAPSHOT
         self._shares = FairShares(policy.limits)
         self._allowance = Allowance()
@@ -111,7 +112,7 @@ class WorkManager:
             work = PartitionWork(assigned, ordering, lingering)
         self._works[assigned.tp] = work
         work.carry_on(self._away.pop(assigned.tp, Tally()))
-        if self.stopwatch is not None:
+        if self._is_timed:
             work.latency = work.latency or Latencies()
 
     def stop_dispatching(self, tps: Iterable[TopicPartition]) -> None:
@@ -186,15 +187,15 @@ class WorkManager:
         """From now on up to ``most`` items of one virtual partition may be in flight, where they are sent ahead."""
         self._run_length.most = most
 
-    def take(self, most: int, slots: int | None = None) -> list[WorkItem]:
-        """Start up to ``most`` items, across partitions in turn.
+    def take(self, most: int, slots: int | None = None, now: float | None = None) -> list[WorkItem]:
+        """Start up to ``most`` items, across partitions in turn; ``now`` is the time where they are timed.
 
         ``slots`` (default: ``most``) is how many could start if asked for: a partition with more than that ready
         starts its lowest offsets first, and one with fewer does not sort them. While the circuit is open a probe is
         all that starts. Items of poisoned keys are left out: ``take_condemned`` has them.
         """
         if self.circuit.is_open:
-            return self._take_probe() if most > 0 else []
+            return self._take_probe(now) if most > 0 else []
         slots = most if slots is None else slots
         started: list[WorkItem] = []
         listed = self._listed
@@ -203,7 +204,7 @@ class WorkManager:
             if not work.is_dispatching:
                 work.is_listed = False
                 continue
-            started += work.take(min(TAKE_QUANTUM, most - len(started)), slots - len(started))
+            started += work.take(min(TAKE_QUANTUM, most - len(started)), slots - len(started), now)
             if work.ready:
                 listed.append(work)
             else:
@@ -231,25 +232,18 @@ class WorkManager:
             tracker.version += 1
             work.finished += 1
             lane.running = following = waiting.popleft()
-        else:
-            elsewhere = self._start_instead(work, item)
-            if elsewhere is None:
-                return None
-            following = elsewhere
-        latency = work.latency
-        if latency is not None:
-            started_at: Any = item._submitted  # with a stopwatch whatever runs has been stamped
-            took = now - started_at
-            if took > INSTANT_SECONDS:
+            if now > lane.instant_until:
+                took = now - lane.instant_until + INSTANT_SECONDS
+                latency: Any = work.latency
                 if took > QUICK_SECONDS:
                     latency.pending.append(took)
                 else:
                     latency.quick_seconds += took
-                started_at = now
-            following._submitted = started_at
-        return following
+                lane.instant_until = now + INSTANT_SECONDS
+            return following
+        return self._start_instead(work, item, now if self._is_timed else None)
 
-    def _start_instead(self, work: PartitionWork, item: WorkItem) -> WorkItem | None:
+    def _start_instead(self, work: PartitionWork, item: WorkItem, now: float | None) -> WorkItem | None:
         """Complete ``item``, of ``work``, and start what is ready; None changes nothing, for nothing can start."""
         self._in_a_row = 0
         listed = self._listed
@@ -257,10 +251,10 @@ class WorkManager:
             listed.popleft().is_listed = False
         if not listed and not (item._origin.waiting and work.is_dispatching):
             return None
-        if work.finish(item) and not work.is_listed:
+        if work.finish(item, now) and not work.is_listed:
             self._list(work)
         chosen = listed.popleft()
-        [following] = chosen.take(1, 0 if self._is_short else len(chosen.ready))
+        [following] = chosen.take(1, 0 if self._is_short else len(chosen.ready), now)
         if chosen.ready:
             listed.append(chosen)
         else:
@@ -272,8 +266,8 @@ class WorkManager:
         condemned, self._condemned = self._condemned, []
         return condemned
 
-    def succeed(self, items: Sequence[WorkItem]) -> None:
-        """These items are processed."""
+    def succeed(self, items: Sequence[WorkItem], now: float | None = None) -> None:
+        """These items are processed; ``now`` is the time where they are timed."""
         self.circuit.succeeded(items)
         if self.poison_keys:
             for item in items:
@@ -281,13 +275,16 @@ class WorkManager:
         for item in items:
             work: PartitionWork = item._origin.work
             if work.tracker.unfinished.get(item._offset) is not item:
+                if now is not None:
+                    work.time(item, now)  # Its offset came again: the worker took that long.
                 self._end_fenced(item)
-            elif work.finish(item) and not work.is_listed:
+            elif work.finish(item, now) and not work.is_listed:
                 self._list(work)
 
-    def exhaust(self, item: WorkItem) -> OnExhausted | None:
-        """The last attempt of ``item`` failed. Returns what is to be done about it, None where that is nothing.
+    def exhaust(self, item: WorkItem, now: float | None = None) -> OnExhausted | None:
+        """The last attempt of ``item`` failed, at the time ``now`` where it is timed.
 
+        Returns what is to be done about it, None where that is nothing.
         ``skip`` has completed the offset. With all others the item is held until ``settle``. Nothing is to be done
         where it was fenced off, and while the circuit is open: then the item is ready again, for another round.
         """
@@ -297,12 +294,13 @@ class WorkManager:
             self._end_fenced(item)
             return None
         if is_kept:
-            self._forget_start(item)
             work.put_back(item)
             self._list(work)
             return None
         self.poison_keys.failed(item)
         work.hold(item)
+        if now is not None:
+            work.time(item, now)
         if self.policy.on_exhausted is OnExhausted.SKIP:
             self.settle(item)
         elif self.policy.on_exhausted is OnExhausted.PAUSE_PARTITION:
@@ -320,7 +318,6 @@ class WorkManager:
         """An attempt was cancelled and is not charged: the item is ready again, unless it was fenced off."""
         work: PartitionWork = item.origin.work
         self.circuit.gave_up(item)
-        self._forget_start(item)
         if work.is_current(item):
             work.put_back(item)
             self._list(work)
@@ -448,14 +445,14 @@ class WorkManager:
         self.poison_keys.observe(now)
         for work in self._works.values():
             work.observe(now)
+            if work.latency is not None and len(work.latency.pending) > MOST_PENDING:
+                work.latency.settle()
         messages = self._sum_of_loads().messages
         if now >= self._bytes_due_at or messages <= EXACT_MESSAGES:
             self._bytes_due_at = now + messages / COUNTED_PER_SECOND
             for work in self._works.values():
                 work.count_bytes()
         self._allowance.tick(self.processed)
-        if self.stopwatch is not None:
-            self.stopwatch.settle(self._works.values())
 
     def observe_slowness(self, now: float, *, free_slots: int) -> None:
         """Note why each partition is not faster now; to be asked several times a second."""
@@ -469,10 +466,6 @@ class WorkManager:
                 has_free_slots=has_free_slots and self._is_dispatching,
             )
 
-    def _forget_start(self, item: WorkItem) -> None:
-        if self.stopwatch is not None:
-            self.stopwatch.forget(item)
-
     def _loads(self) -> dict[TopicPartition, Load]:
         return {tp: work.load for tp, work in self._works.items()}
 
@@ -481,14 +474,14 @@ class WorkManager:
         """Whether anything runs or could run: if not, all that is read waits for dead letters, or nothing is read."""
         return any(work.in_flight or work.ready for work in self._works.values())
 
-    def _take_probe(self) -> list[WorkItem]:
+    def _take_probe(self, now: float | None) -> list[WorkItem]:
         """One item, another one than last time where there are several: a poison message is no good probe."""
         circuit, listed = self.circuit, self._listed
         while circuit.wants_probe and listed and self._is_dispatching:
             work = listed.popleft()
             work.is_listed = False
             if work.is_dispatching and work.ready:
-                item = work.take_probe()
+                item = work.take_probe(now)
                 self._list(work)
                 if item is not None:
                     circuit.probe_with(item)

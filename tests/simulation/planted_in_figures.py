@@ -7,23 +7,25 @@ from typing import Any
 
 import pytest
 
-from pyrallel_consumer.control_plane.latency import Stopwatch
+from pyrallel_consumer.control_plane.partition_work import PartitionWork
 from pyrallel_consumer.control_plane.slowness import Cause, Slowness
+from pyrallel_consumer.control_plane.work_manager import WorkManager
 from tests.simulation.planting import around, planted
 
 
 @planted
 def failures_are_not_timed(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Stopwatch, "failed", lambda stopwatch, item, now: None)
+    patch.setattr(PartitionWork, "time", lambda work, item, now: None)
 
 
 @planted
 def what_came_back_out_of_order_is_timed_again(patch: pytest.MonkeyPatch) -> None:
-    def succeeded(original: Callable[..., Any], stopwatch: Any, items: Any, now: float) -> None:
-        original(stopwatch, items, now)
-        original(stopwatch, items[:1], now)
+    def succeed(original: Callable[..., Any], manager: Any, items: Any, now: float) -> None:
+        original(manager, items, now)
+        for item in items[:1]:
+            item.origin.work.time(item, now)
 
-    around(patch, Stopwatch, "succeeded", succeeded)
+    around(patch, WorkManager, "succeed", succeed)
 
 
 @planted

@@ -28,11 +28,11 @@ from tests.simulation.planting import around, planted
 
 @planted
 def the_fence_is_forgotten(patch: pytest.MonkeyPatch) -> None:
-    def succeed(manager: Any, items: Iterable[Any]) -> None:
+    def succeed(manager: Any, items: Iterable[Any], now: float) -> None:
         for item in items:
             work = manager._works.get(item.tp)  # noqa: SLF001 -- the bug to plant
             if work is not None and item.offset in work.tracker.unfinished:
-                work.finish(work.tracker.unfinished[item.offset])
+                work.finish(work.tracker.unfinished[item.offset], now)
 
     patch.setattr(WorkManager, "succeed", succeed)
 
@@ -126,8 +126,8 @@ def a_failed_message_does_not_hold_its_key(patch: pytest.MonkeyPatch) -> None:
 
 @planted
 def a_dead_letter_settles_before_its_acknowledgement(patch: pytest.MonkeyPatch) -> None:
-    def exhaust(original: Callable[..., Any], manager: WorkManager, item: Any) -> Any:
-        outcome = original(manager, item)
+    def exhaust(original: Callable[..., Any], manager: WorkManager, item: Any, now: float) -> Any:
+        outcome = original(manager, item, now)
         if outcome is OnExhausted.DLQ:
             WorkManager.settle(manager, item)
         return outcome
@@ -283,8 +283,8 @@ def an_open_circuit_lets_a_crowd_of_probes_through(patch: pytest.MonkeyPatch) ->
 
 @planted
 def a_probe_starts_though_no_slot_is_free(patch: pytest.MonkeyPatch) -> None:
-    def take(original: Callable[..., Any], manager: WorkManager, most: int, slots: int | None = None) -> Any:
-        return original(manager, max(most, manager.circuit.is_open), slots)
+    def take(original: Callable[..., Any], manager: WorkManager, most: int, *args: Any) -> Any:
+        return original(manager, max(most, manager.circuit.is_open), *args)
 
     around(patch, WorkManager, "take", take)
 

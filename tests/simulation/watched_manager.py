@@ -6,10 +6,10 @@ Overrides the public methods only; each calls the real one and then holds the bo
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from pyrallel_consumer.control_plane.commit_encoder import encode
 from pyrallel_consumer.control_plane.events import Assigned, CommitSnapshot, OffsetWentBack, PositionAdvanced
-from pyrallel_consumer.control_plane.latency import Stopwatch
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import Message, OnExhausted, RebalanceStateStrategy, TopicPartition, WorkItem
 from tests.simulation.oracles import circuits, flow, offsets, rebalances, work
@@ -23,7 +23,7 @@ class WatchedManager(WorkManager):
     """``shadows`` by partition; what the broker said is told to ``answered`` and ``acknowledged``."""
 
     def __init__(self, scene: Scene, consumer: str) -> None:
-        super().__init__(scene.scenario.work, Stopwatch())
+        super().__init__(replace(scene.scenario.work, is_timed=True))
         self.shadows: dict[TopicPartition, Shadow] = {}
         self.answered: dict[int, CommitSnapshot] = {}
         self.open_items: dict[int, WorkItem] = {}
@@ -113,9 +113,9 @@ class WatchedManager(WorkManager):
         super().allow_runs(most)
         self._allowed = most
 
-    def take(self, most: int, slots: int | None = None) -> list[WorkItem]:
+    def take(self, most: int, slots: int | None = None, now: float | None = None) -> list[WorkItem]:
         was_open = self.circuit.is_open
-        items = super().take(most, slots)
+        items = super().take(most, slots, now)
         self._waiting_for_slots = self.ready - ((most if slots is None else slots) - len(items))
         if was_open:
             circuits.one_probe_at_a_time(items, self._probe)
@@ -174,23 +174,23 @@ class WatchedManager(WorkManager):
                 shadow.held[item.offset] = item
         self._seen_condemned += items
 
-    def succeed(self, items: Sequence[WorkItem]) -> None:
+    def succeed(self, items: Sequence[WorkItem], now: float | None = None) -> None:
         for item in items:
             self._failures_in_a_row.pop((item.tp, item.key), None)
             shadow = self._completed(item)
             if shadow is not None:
                 shadow.finish(item.offset)
-        super().succeed(items)
+        super().succeed(items, now)
         for tp in {item.tp: None for item in items}:
             self._compare(tp)
 
-    def exhaust(self, item: WorkItem) -> OnExhausted | None:
+    def exhaust(self, item: WorkItem, now: float | None = None) -> OnExhausted | None:
         shadow = self._completed(item)
         if shadow is not None:
             del shadow.in_flight[item.offset]
             shadow.held[item.offset] = item
         was_open = self.circuit.is_open
-        outcome = super().exhaust(item)
+        outcome = super().exhaust(item, now)
         circuits.nothing_is_let_go_while_open(item, outcome, was_open=was_open)
         if outcome is not None and shadow is None:
             raise RuleBroken("8", f"{item} failed for good, is not ours, and was met with {outcome}")

@@ -54,8 +54,8 @@ class NotingManager(WorkManager):
         super().__init__(WorkPolicy())
         self.done = [threading.Semaphore(0) for _ in SIDES]
 
-    def succeed(self, items: Sequence[WorkItem]) -> None:
-        super().succeed(items)
+    def succeed(self, items: Sequence[WorkItem], now: float | None = None) -> None:
+        super().succeed(items, now)
         for item in items:
             self.done[item.partition].release()
 

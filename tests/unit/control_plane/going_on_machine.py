@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import Counter, defaultdict
+from collections import Counter
 from typing import ClassVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant
 
-from pyrallel_consumer.control_plane.latency import INSTANT_SECONDS, Stopwatch
 from pyrallel_consumer.control_plane.work_manager import MOST_IN_A_ROW, WorkPolicy
-from pyrallel_consumer.dto import DURATION_BOUNDS_SECONDS, Durations, OnExhausted, TopicPartition, WorkItem
+from pyrallel_consumer.dto import TopicPartition, WorkItem
 from tests.unit.control_plane.work_machine import TPS, Draw, Step, WorkManagerMachine
-from tests.unit.control_plane.work_model import Partition, Running
+from tests.unit.control_plane.work_model import Running
 
 
 class GoingOnMachine(WorkManagerMachine):
     """Where nothing follows, nothing has happened: the attempt runs on here, and its success is reported some time."""
 
     steps: ClassVar[list[Step]] = [*WorkManagerMachine.steps, ("go_on", 5, lambda machine: machine.model.running)]
-    now = 0.0
 
     def begin_with(self, policy: WorkPolicy) -> None:
         super().begin_with(policy)
@@ -93,62 +90,3 @@ class GoingOnMachine(WorkManagerMachine):
             partition = self.model.partitions.get(tp)
             if partition is None or not self.model.ready_offsets(partition):
                 self.passed_over[tp] = 0
-
-
-class TimedMachine(GoingOnMachine):
-    """With a stopwatch, told by the machine what the control loop tells it. Times are sums of powers of two: exact."""
-
-    steps: ClassVar[list[Step]] = [*GoingOnMachine.steps, ("let_time_pass", 4, lambda _: True)]
-
-    def begin_with(self, policy: WorkPolicy) -> None:
-        self.stopwatch: Stopwatch = Stopwatch()
-        super().begin_with(policy)
-        self.now = 1.0
-        self.started: dict[WorkItem, tuple[float, Partition]] = {}
-        self.durations: dict[TopicPartition, list[float]] = defaultdict(list)
-
-    def let_time_pass(self, draw: Draw) -> None:
-        self.now += draw(st.sampled_from([2**-16, 2**-15, 2**-12, 2**-10, 2**-6, 0.25, 4.0, 512.0]))
-
-    def take(self, most: int, slots: int) -> list[WorkItem]:
-        items = super().take(most, slots)
-        self.stopwatch.submitted(items, self.now)
-        for item in items:
-            self.started[item] = self.now, self.model.partitions[item.tp]
-        return items
-
-    def went_on(self, running: Running, started: Running) -> None:
-        started_at, _ = self.started[running.item]
-        if self.now - started_at <= INSTANT_SECONDS:
-            self.durations[running.tp].append(0.0)
-        else:
-            self.note_end(running)
-            started_at = self.now
-        self.started[started.item] = started_at, self.model.partitions[started.tp]
-
-    def report_success(self, ended: list[Running]) -> None:
-        self.stopwatch.succeeded([running.item for running in ended], self.now)
-        for running in ended:
-            self.note_end(running)
-        super().report_success(ended)
-
-    def report_failure(self, running: Running) -> OnExhausted | None:
-        outcome = super().report_failure(running)
-        if outcome is not None:
-            self.stopwatch.failed(running.item, self.now)
-            self.note_end(running)
-        return outcome
-
-    def note_end(self, running: Running) -> None:
-        """It counts while the assignment goes on, be the message forgotten or not: the worker took that long."""
-        started_at, partition = self.started[running.item]
-        if self.model.partitions.get(running.tp) is partition:
-            self.durations[running.tp].append(self.now - started_at)
-
-    @invariant()
-    def every_attempt_that_ended_is_in_its_bucket(self) -> None:
-        for work in self.manager:
-            counts = [0] * (len(DURATION_BOUNDS_SECONDS) + 1)
-            for seconds in self.durations[work.tp]:
-                counts[bisect_left(DURATION_BOUNDS_SECONDS, seconds)] += 1
-            assert work.picture(self.now, ()).latency == Durations(tuple(counts), sum(self.durations[work.tp]))

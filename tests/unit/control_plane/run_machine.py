@@ -62,7 +62,7 @@ class RunMachine(WorkManagerMachine):
         )
         assert self.manager.ready >= sum(map(len, unordered.values())) + sum(map(len, due.values()))
         tickets = {work.tp: len(work.ready) for work in self.manager}
-        items = self.manager.take(most, slots)
+        items = self.manager.take(most, slots, self.time)
         assert min(most, must_start) <= len(items) <= min(most, sum(map(len, may_start.values())))
         assert len(set(items)) == len(items)
         for partition in partitions:

@@ -5,19 +5,18 @@ from __future__ import annotations
 import pytest
 
 from pyrallel_consumer.control_plane.events import OffsetWentBack
-from pyrallel_consumer.control_plane.latency import MOST_PENDING, Histogram, Stopwatch
+from pyrallel_consumer.control_plane.latency import MOST_PENDING, Histogram
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
 from pyrallel_consumer.dto import DURATION_BOUNDS_SECONDS, Durations, OnExhausted, TopicPartition, WorkItem
 from tests.unit.control_plane.builders import OTHER, TP, assigned, keyed, run_of
 
 
-def timed_manager(policy: WorkPolicy | None = None) -> tuple[WorkManager, Stopwatch]:
-    stopwatch = Stopwatch()
-    manager = WorkManager(policy or WorkPolicy(), stopwatch)
+def timed_manager(on_exhausted: OnExhausted = OnExhausted.DLQ) -> WorkManager:
+    manager = WorkManager(WorkPolicy(on_exhausted=on_exhausted, is_timed=True))
     for epoch, tp in enumerate((TP, OTHER), start=1):
         manager.assign(assigned(tp, epoch))
         manager.add(tp, epoch, run_of(keyed(0, "abcd"), tp))
-    return manager, stopwatch
+    return manager
 
 
 def durations(manager: WorkManager, tp: TopicPartition = TP) -> Durations | None:
@@ -44,30 +43,26 @@ def test_a_histogram_counts_in_the_bucket_whose_bound_is_not_below() -> None:
 
 
 def test_items_that_end_later_are_counted_when_they_are_taken_in() -> None:
-    manager, stopwatch = timed_manager()
-    items = manager.take(8)
-    stopwatch.submitted(items, 10.0)
+    manager = timed_manager()
+    items = manager.take(8, now=10.0)
     assert seen(manager, TP) == seen(manager, OTHER) == []
     for ended, at in ((items[:2], 10.004), (items[2:6], 10.04), (items[6:], 12.0)):
-        stopwatch.succeeded(ended, at)
-        manager.succeed(ended)
+        manager.succeed(ended, at)
     assert seen(manager, TP) == [(0.005, 2), (0.05, 2)]
     assert seen(manager, OTHER) == [(0.05, 2), (2.5, 2)]
 
 
-def gone_on_at(*times: float) -> tuple[WorkManager, Stopwatch, WorkItem]:
+def gone_on_at(*times: float) -> tuple[WorkManager, WorkItem]:
     """Five messages of one key, the first submitted at 1.0, handed on at ``times``; the last one still runs."""
-    stopwatch = Stopwatch()
-    manager = WorkManager(WorkPolicy(), stopwatch)
+    manager = WorkManager(WorkPolicy(is_timed=True))
     manager.assign(assigned())
     manager.add(TP, 1, run_of(keyed(0, "aaaaa")))
-    [item] = manager.take(1, slots=5)
-    stopwatch.submitted([item], 1.0)
+    [item] = manager.take(1, slots=5, now=1.0)
     for now in times:
         following = manager.go_on(item, now)
         assert following is not None
         item = following
-    return manager, stopwatch, item
+    return manager, item
 
 
 def total_seconds(manager: WorkManager) -> float:
@@ -77,25 +72,23 @@ def total_seconds(manager: WorkManager) -> float:
 
 
 def test_what_goes_on_in_a_slot_begins_where_the_one_before_it_ended() -> None:
-    manager, stopwatch, item = gone_on_at(1.004, 1.034, 1.0345, 1.0346)
+    manager, item = gone_on_at(1.004, 1.034, 1.0345, 1.0346)
     assert manager.go_on(item, 2.0) is None
-    stopwatch.succeeded([item], 3.0)
-    manager.succeed([item])
+    manager.succeed([item], 3.0)
     assert seen(manager) == [(0.0005, 2), (0.005, 1), (0.05, 1), (2.5, 1)]
     assert total_seconds(manager) == pytest.approx(2.0)
 
 
 def test_instants_in_one_slot_are_counted_each_and_summed_by_the_next_that_is_more() -> None:
-    manager, stopwatch, item = gone_on_at(1.00004, 1.00008, 1.00009, 1.00013)
+    manager, item = gone_on_at(1.00004, 1.00008, 1.00009, 1.00013)
     assert seen(manager) == [(0.0005, 4)]
-    stopwatch.succeeded([item], 1.0013)
-    manager.succeed([item])
+    manager.succeed([item], 1.0013)
     assert seen(manager) == [(0.0005, 4), (0.0025, 1)]
     assert total_seconds(manager) == pytest.approx(0.0013)
 
 
 def test_what_is_pending_is_kept_within_bounds_and_lands_in_the_same_buckets() -> None:
-    manager, _ = timed_manager()
+    manager = timed_manager()
     work = next(work for work in manager if work.tp == TP)
     assert work.latency is not None
     work.latency.pending.extend([0.003] * MOST_PENDING)
@@ -109,68 +102,49 @@ def test_what_is_pending_is_kept_within_bounds_and_lands_in_the_same_buckets() -
 
 
 def test_a_failure_counts_with_all_its_attempts_and_begins_anew_when_it_is_run_again() -> None:
-    manager, stopwatch = timed_manager(WorkPolicy(on_exhausted=OnExhausted.PAUSE_PARTITION))
-    item = manager.take(1)[0]
-    stopwatch.submitted([item], 1.0)
-    assert manager.exhaust(item) is OnExhausted.PAUSE_PARTITION
-    stopwatch.failed(item, 9.0)
+    manager = timed_manager(OnExhausted.PAUSE_PARTITION)
+    [item] = manager.take(1, now=1.0)
+    assert manager.exhaust(item, 9.0) is OnExhausted.PAUSE_PARTITION
     assert seen(manager) == [(10.0, 1)]
     manager.resume(TP, "exhausted")
-    items = manager.take(8)
+    items = manager.take(8, now=20.0)
     assert item in items
-    stopwatch.submitted(items, 20.0)
-    stopwatch.succeeded(items, 20.0001)
-    manager.succeed(items)
+    manager.succeed(items, 20.0001)
     assert seen(manager) == [(0.0005, 4), (10.0, 1)]
 
 
 def test_what_was_given_back_begins_anew() -> None:
-    manager, stopwatch = timed_manager()
-    [item] = manager.take(1)
-    stopwatch.submitted([item], 1.0)
+    manager = timed_manager()
+    [item] = manager.take(1, now=1.0)
     manager.cancel(item)
-    assert item in manager.take(8)
-    stopwatch.submitted([item], 8.996)
-    stopwatch.succeeded([item], 9.0)
-    manager.succeed([item])
+    assert item in manager.take(8, now=8.996)
+    manager.succeed([item], 9.0)
     assert seen(manager) == [(0.005, 1)]
 
 
-def test_a_failure_that_was_never_timed_is_not_counted() -> None:
-    manager, stopwatch = timed_manager()
-    [item] = manager.take(1)
-    stopwatch.failed(item, 9.0)
-    assert seen(manager) == []
-
-
 def test_what_an_ended_assignment_still_ran_is_not_counted_and_the_next_one_counts_on() -> None:
-    manager, stopwatch = timed_manager()
-    items = manager.take(8)
-    ours = [item for item in items if item.tp == TP]
-    stopwatch.submitted(items, 1.0)
-    stopwatch.succeeded(ours[:1], 1.09)
-    manager.succeed(ours[:1])
+    manager = timed_manager()
+    ours = [item for item in manager.take(8, now=1.0) if item.tp == TP]
+    manager.succeed(ours[:1], 1.09)
     manager.end([(TP, 1)], is_lost=True)
-    stopwatch.succeeded(ours[1:3], 1.2)
-    stopwatch.failed(ours[3], 1.2)
+    manager.succeed(ours[1:3], 1.2)
+    assert manager.exhaust(ours[3], 1.2) is None
     manager.assign(assigned(TP, 3, start=4))
     assert seen(manager) == [(0.1, 1)]
     assert manager.processed == 1
 
 
 def test_what_ran_when_its_offset_came_again_is_counted_for_its_worker_took_that_long() -> None:
-    manager, stopwatch = timed_manager()
-    ours = [item for item in manager.take(8) if item.tp == TP]
-    stopwatch.submitted(ours, 1.0)
+    manager = timed_manager()
+    ours = [item for item in manager.take(8, now=1.0) if item.tp == TP]
     manager.go_back(OffsetWentBack(TP, 1, 3, 2))
-    stopwatch.succeeded(ours, 1.09)
-    manager.succeed(ours)
+    manager.succeed(ours, 1.09)
     assert [item.offset for item in ours if not manager.is_current(item)] == [0, 1, 2, 3]
     assert seen(manager) == [(0.1, 4)]
     assert manager.processed == 2
 
 
-def test_without_a_stopwatch_nothing_is_timed() -> None:
+def test_where_nobody_tells_the_time_nothing_is_timed() -> None:
     manager = WorkManager(WorkPolicy())
     manager.assign(assigned())
     manager.add(TP, 1, run_of(keyed(0, "a")))

@@ -10,8 +10,9 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from pyrallel_consumer.control_plane.policies import OrderingPolicy
 from pyrallel_consumer.dto import NullKeyOrdering, OnExhausted, OrderingMode, RebalanceStateStrategy
-from tests.unit.control_plane.going_on_machine import GoingOnMachine, TimedMachine
+from tests.unit.control_plane.going_on_machine import GoingOnMachine
 from tests.unit.control_plane.run_machine import RunMachine
+from tests.unit.control_plane.timed_machine import TimedGoingOnMachine, TimedRunMachine
 from tests.unit.control_plane.work_machine import WorkManagerMachine
 
 ORDERINGS = [
@@ -43,8 +44,13 @@ def test_any_history_with_commits_that_carry_no_map() -> None:
     check(GoingOnMachine, 30, strategy=RebalanceStateStrategy.CONTIGUOUS_ONLY)
 
 
-def test_any_history_with_a_stopwatch() -> None:
-    check(TimedMachine, 40)
+@pytest.mark.parametrize("ordering", ORDERINGS, ids=lambda ordering: f"{ordering.mode}-{ordering.null_keys}")
+def test_any_history_with_durations_taken(ordering: OrderingPolicy) -> None:
+    check(TimedGoingOnMachine, 40, ordering=ordering)
+
+
+def test_any_history_of_runs_with_durations_taken() -> None:
+    check(TimedRunMachine, 30, 50)
 
 
 @pytest.mark.parametrize("ordering", ORDERINGS[:3], ids=lambda ordering: f"{ordering.mode}-{ordering.null_keys}")

@@ -14,7 +14,6 @@ from hypothesis.stateful import initialize, rule
 
 from pyrallel_consumer.control_plane.commit_encoder import decode
 from pyrallel_consumer.control_plane.events import Assigned, CommitSnapshot, OffsetWentBack, PositionAdvanced
-from pyrallel_consumer.control_plane.latency import Stopwatch
 from pyrallel_consumer.control_plane.offset_map import OffsetMap
 from pyrallel_consumer.control_plane.policies import OrderingPolicy
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
@@ -63,7 +62,8 @@ class WorkManagerMachine(JudgedManager):
     strategy = RebalanceStateStrategy.METADATA_SNAPSHOT
     on_exhausted = OnExhausted.DLQ
     is_sending_ahead = False
-    stopwatch: Stopwatch | None = None
+    is_timed = False
+    now = 0.0
 
     @initialize()
     def begin(self) -> None:
@@ -72,6 +72,7 @@ class WorkManagerMachine(JudgedManager):
             state_strategy=self.strategy,
             on_exhausted=self.on_exhausted,
             is_sending_ahead=self.is_sending_ahead,
+            is_timed=self.is_timed,
         )
         self.with_map = self.strategy is RebalanceStateStrategy.METADATA_SNAPSHOT
         self.begin_with(policy)
@@ -82,8 +83,13 @@ class WorkManagerMachine(JudgedManager):
         self.in_commit: list[CommitSnapshot] = []
 
     def begin_with(self, policy: WorkPolicy) -> None:
-        self.manager = WorkManager(policy, self.stopwatch)
+        self.manager = WorkManager(policy)
         self.model = WorkModel(self.ordering)
+
+    @property
+    def time(self) -> float | None:
+        """What the control loop tells the manager."""
+        return self.now if self.is_timed else None
 
     @rule(data=st.data())
     def step(self, data: st.DataObject) -> None:
@@ -206,7 +212,7 @@ class WorkManagerMachine(JudgedManager):
     def take(self, most: int, slots: int) -> list[WorkItem]:
         ready = {tp: self.model.ready_offsets(partition) for tp, partition in self.model.partitions.items()}
         assert self.manager.ready >= sum(len(offsets) for offsets in ready.values())
-        items = self.manager.take(most, slots)
+        items = self.manager.take(most, slots, self.time)
         assert len(items) == min(most, sum(len(offsets) for offsets in ready.values()))
         for tp, offsets in ready.items():
             taken = [item.offset for item in items if item.tp == tp]
@@ -230,7 +236,7 @@ class WorkManagerMachine(JudgedManager):
         self.report_success(ended)
 
     def report_success(self, ended: list[Running]) -> None:
-        self.manager.succeed([running.item for running in ended])
+        self.manager.succeed([running.item for running in ended], self.time)
         for running in ended:
             self.ended_items.append(running.item)
             if self.end_attempt(running):
@@ -240,7 +246,7 @@ class WorkManagerMachine(JudgedManager):
         self.report_failure(self.draw_running(draw))
 
     def report_failure(self, running: Running) -> OnExhausted | None:
-        outcome = self.manager.exhaust(running.item)
+        outcome = self.manager.exhaust(running.item, self.time)
         if not self.end_attempt(running):
             assert outcome is None
             self.ended_items.append(running.item)
