@@ -38,6 +38,7 @@ class Job:
     topic: str = ""
     group: str = ""
     messages: int = 0
+    laps: int = 1
     keys: int = 0
     worker_ms: float = 0.0
     seconds: float = 0.0

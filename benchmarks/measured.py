@@ -12,6 +12,7 @@ import bare_lanes
 import consumer_engines
 import consumer_idle
 import consumer_memory
+import consumer_metered
 import consumer_throughput
 import plain_loop
 import timer_lateness
@@ -26,6 +27,7 @@ BLOCKING: Final[dict[str, Callable[[Job], Figures]]] = {
 ON_LOOP: Final[dict[str, Callable[[Job], Awaitable[Figures]]]] = {
     "bare lanes": bare_lanes.lanes,
     "no-op worker": consumer_throughput.noop,
+    "metrics on and off": consumer_metered.in_turn,
     "waiting worker": consumer_throughput.waiting,
     "backlog": consumer_throughput.backlog,
     "busy preludes": timer_lateness.busy_preludes,

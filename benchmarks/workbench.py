@@ -20,6 +20,7 @@ class Sizes:
 
     noop_messages: int = 200_000
     metered_messages: int = 400_000
+    metered_laps: int = 5
     lane_messages: int = 20_000
     many_lanes: int = 5000
     many_lane_messages: int = 100_000
@@ -42,7 +43,8 @@ class Sizes:
 
 QUICK = Sizes(
     noop_messages=2000,
-    metered_messages=2000,
+    metered_messages=20_000,
+    metered_laps=1,
     lane_messages=400,
     many_lanes=200,
     many_lane_messages=1000,
