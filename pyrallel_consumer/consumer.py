@@ -283,6 +283,7 @@ class PyrallelConsumer:
 
     async def _open(self) -> None:
         parts = self._parts
+        parts.raise_gc_threshold()
         parts.open_endpoint(self.get_metrics, self.get_runtime_snapshot)
         await parts.start_engine()
         parts.control.start(parts.poller)
@@ -314,6 +315,7 @@ class PyrallelConsumer:
         parts.abandon_threads()
         parts.control.stop()
         parts.watchdog.stop()
+        parts.release_gc_threshold()
         has_left = parts.close_endpoint()
         try:
             await parts.engine.stop(0.0)

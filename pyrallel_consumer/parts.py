@@ -23,6 +23,7 @@ from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
 from pyrallel_consumer.dead_letters import DeadLetters
 from pyrallel_consumer.dto import Headers, OnExhausted, RuntimeSnapshot, WorkItem
 from pyrallel_consumer.execution_plane.engine import EngineStatus, ExecutionEngine
+from pyrallel_consumer.garbage_threshold import RaisedThreshold
 from pyrallel_consumer.ingress.broker_poller import BrokerPoller, PollerPolicy
 from pyrallel_consumer.ingress.client import consumer_configuration, producer_configuration, read_ahead_limits
 from pyrallel_consumer.ingress.dead_letter import DeadLetterProducer
@@ -123,8 +124,19 @@ class Parts:
         self._facts = fixed_facts(config, execution, on_exhausted, str(subscription))
         self._metrics = config.metrics
         self._seat: Seat | None = None
+        self._gc_threshold = execution.gc_threshold
+        self._raised_threshold: RaisedThreshold | None = None
         self._group = config.consumer_group
         self._is_engine_started = False
+
+    def raise_gc_threshold(self) -> None:
+        """Have Python look for garbage less often, until ``release_gc_threshold``."""
+        self._raised_threshold = RaisedThreshold(self._gc_threshold)
+
+    def release_gc_threshold(self) -> None:
+        """This consumer needs nothing of the collector any more. For any thread."""
+        if self._raised_threshold is not None:
+            self._raised_threshold.release()
 
     async def start_engine(self) -> None:
         """Get the engine ready to take work."""
@@ -187,6 +199,7 @@ class Parts:
     def _abandon(self) -> None:
         """The loop was closed without a stop: nobody is left to end what is not ours to keep."""
         self.abandon_threads()
+        self.release_gc_threshold()
         self.close_endpoint()
 
     def _under_way(self) -> UnderWay:

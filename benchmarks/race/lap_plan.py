@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -11,6 +12,8 @@ STARTED: Final = "started"
 """Said once, with the first delivery: only now is it worth sending what is sent at a pace."""
 FIGURES: Final = "figures:"
 
+GC_THRESHOLD: Final = 10_000
+"""What this library sets by itself."""
 INTENDED_DIGITS: Final = 20
 FLAG_AT: Final = INTENDED_DIGITS
 SLOW: Final = b"S"
@@ -50,5 +53,6 @@ class LapPlan:
 
 
 def read_plan(text: str) -> LapPlan:
-    """The plan in a contender's argument."""
+    """The plan in the argument of a contender in Python, which then looks for garbage as seldom as all of them."""
+    gc.set_threshold(GC_THRESHOLD, *gc.get_threshold()[1:])
     return LapPlan(**json.loads(text))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
@@ -25,7 +26,14 @@ from tests.third_party_engine import ThirdPartyEngine
 
 NewTopic = Callable[[int], str]
 
-pytestmark = pytest.mark.usefixtures("no_thread_is_left")
+pytestmark = pytest.mark.usefixtures("no_thread_is_left", "gc_threshold_is_put_back")
+
+
+@pytest.fixture
+def gc_threshold_is_put_back() -> Iterator[None]:
+    before = gc.get_threshold()
+    yield
+    assert gc.get_threshold() == before
 
 
 @pytest.fixture
@@ -68,6 +76,21 @@ async def test_a_consumer_starts_once(embedded_broker: EmbeddedBroker, new_topic
     await consumer.stop()
     with pytest.raises(StateError, match="build a new PyrallelConsumer"):
         await consumer.start()
+
+
+@pytest.mark.parametrize(("asked", "held"), [(0, 2_500), (60_000, 60_000)])
+async def test_python_looks_for_garbage_as_often_as_is_asked_for_while_a_consumer_runs(
+    embedded_broker: EmbeddedBroker, new_topic: NewTopic, asked: int, held: int
+) -> None:
+    usual = gc.get_threshold()
+    gc.set_threshold(2_500, *usual[1:])
+    try:
+        config = kafka(embedded_broker.bootstrap_servers, new_group())
+        async with PyrallelConsumer(config, ignore, new_topic(1), execution_config=execution(gc_threshold=asked)):
+            assert gc.get_threshold()[0] == held
+        assert gc.get_threshold()[0] == 2_500
+    finally:
+        gc.set_threshold(*usual)
 
 
 async def test_stopping_again_and_from_several_tasks_waits_for_the_one_stop(
