@@ -221,7 +221,7 @@ class ExecutionConfig(Settings):
     gc_threshold: int = Field(10_000, ge=0, le=10_000_000)
     """New objects after which Python looks for garbage, in the whole process while the consumer runs; raised to this,
     never lowered, and put back at the end. 0 leaves it alone, up to 10,000,000. Python's own 700 (2,000 from 3.13 on)
-    has it go through thousands of held messages again and again: with thousands of waiting workers a third more CPU.
+    has it go through thousands of held messages again and again: with thousands of waiting workers a fifth more CPU.
     Higher lets more garbage in cycles pile up, and one look takes longer."""
 
     tracing: bool = False
