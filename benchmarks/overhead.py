@@ -28,6 +28,7 @@ MEASUREMENT_TIMEOUT_SECONDS: Final = 300.0
 HEADLINES: Final = {
     "messages_per_second": "{:,.0f} messages/s",
     "cpu_us_per_message": "{:.2f} µs of CPU each",
+    "cpu_on_off": "{:.3f} of the CPU when durations are taken",
     "max_ms": "at most {:.1f} ms late",
     "p99_ms": "99 of 100 within {:.1f} ms",
     "cpu_percent": "{:.2f} % of a core",

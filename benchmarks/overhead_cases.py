@@ -57,6 +57,22 @@ def _metrics(bench: Workbench) -> Mapping[str, Job]:
         "durations": bench.job(
             "metrics on and off", topic=topic, messages=sizes.metered_messages, laps=sizes.metered_laps
         ),
+        "5 ms, 100 keys": bench.job(
+            "metrics on and off",
+            topic=bench.topic(sizes.lane_messages, 100),
+            messages=sizes.lane_messages,
+            laps=2 * sizes.metered_laps,
+            worker_ms=5.0,
+        ),
+        "5 ms, many keys": bench.job(
+            "metrics on and off",
+            topic=bench.topic(sizes.many_lane_messages, sizes.many_lanes),
+            messages=sizes.many_lane_messages,
+            laps=sizes.metered_laps,
+            worker_ms=5.0,
+            max_in_flight=sizes.many_lanes,
+            queue_max_messages=5 * sizes.many_lanes,
+        ),
         "idle, metrics off": bench.job("idle", topic=nothing, seconds=seconds),
         "idle, metrics on": bench.job("idle", topic=nothing, seconds=seconds, is_metered=True),
     }
@@ -70,6 +86,11 @@ def _endpoint_share(one: Round) -> float:
     return max(0.0, one["idle, metrics on"]["cpu_percent"] - one["idle, metrics off"]["cpu_percent"]) / 100
 
 
+def _metered_cpu(name: str) -> Callable[[Round], float]:
+    """CPU with metrics on over that without: durations, and scrapes and endpoint beside the cores that are busy."""
+    return lambda one: one[name]["cpu_on_off"] + (_scrape_share(one) + _endpoint_share(one)) / one[name]["cores"]
+
+
 def _metrics_readings(_: Version) -> Sequence[Reading]:
     durations, scrapes, endpoint = plain("rate_on_off", "durations"), _scrape_share, _endpoint_share
     return [
@@ -79,7 +100,9 @@ def _metrics_readings(_: Version) -> Sequence[Reading]:
             at_least=0.97,
         ),
         Reading("of which durations", durations),
-        Reading("its CPU per message, likewise", plain("cpu_on_off", "durations")),
+        Reading("its CPU, on / off", _metered_cpu("durations"), below=1.03),
+        Reading("5 ms worker, 100 keys, CPU, on / off", _metered_cpu("5 ms, 100 keys"), below=1.03),
+        Reading("5 ms worker, 5,000 keys, CPU, on / off", _metered_cpu("5 ms, many keys"), below=1.03),
         Reading("scrapes, every 5 s", lambda one: 100 * scrapes(one), "%"),
         Reading("open endpoint, idle", lambda one: 100 * endpoint(one), "%"),
     ]
@@ -318,7 +341,7 @@ CASES: Final = (
     Case("noop", "no-op worker, 200 keys", _noop, _noop_readings),
     Case(
         "metrics",
-        "no-op worker, 200 keys: durations taken and not in turn, scrapes, the open endpoint",
+        "no-op, 200 keys; 5 ms, 100 and 5,000 keys: durations taken and not in turn, scrapes, the endpoint",
         _metrics,
         _metrics_readings,
     ),
