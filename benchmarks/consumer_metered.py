@@ -7,7 +7,6 @@ one another differ little: each is held against the mean of its two neighbours, 
 from __future__ import annotations
 
 import asyncio
-import http.client
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,6 +17,7 @@ from typing import Final
 
 from consumer_setup import GIVE_UP_SECONDS, build, uncommitted
 from job import Figures, Job
+from race.scraper import scrape_once
 
 from pyrallel_consumer.consumer import PyrallelConsumer
 from pyrallel_consumer.control_plane.latency import INSTANT_SECONDS
@@ -52,8 +52,8 @@ async def in_turn(job: Job) -> Figures:
         counts.append(finished)
         left += await asyncio.to_thread(uncommitted, lap)
     return {
-        "rate_on_off": trimmed(rates),
-        "cpu_on_off": trimmed(cpus),
+        "rate_on_off": _trimmed(rates),
+        "cpu_on_off": _trimmed(cpus),
         "cores": cpu_seconds / seconds,
         "scrape_ms": 1000 * median(scrapes),
         "processed": max(counts, key=lambda count: abs(count - job.messages)),
@@ -86,7 +86,7 @@ async def _lap(job: Job, first: int, scrapes: list[float]) -> tuple[int, list[Ma
         assert address is not None
         for _ in range(SCRAPES):
             before = time.process_time()
-            await asyncio.to_thread(_scrape, *address)
+            await asyncio.to_thread(scrape_once, *address)
             scrapes.append(time.process_time() - before)
     return finished, marks
 
@@ -101,13 +101,6 @@ def _take_durations(consumer: PyrallelConsumer, *, is_wanted: bool) -> None:
             lane.instant_until = instant_until
 
 
-def _scrape(host: str, port: int) -> None:
-    client = http.client.HTTPConnection(host, port)
-    client.request("GET", "/metrics")
-    client.getresponse().read()
-    client.close()
-
-
 def _on_off(clock: Sequence[float], first: int) -> list[float]:
     """Of each stretch that has neighbours: with over without. The first begins as ``first`` says."""
     took = [later - earlier for earlier, later in pairwise(clock)]
@@ -118,7 +111,7 @@ def _on_off(clock: Sequence[float], first: int) -> list[float]:
     return ratios
 
 
-def trimmed(ratios: Sequence[float]) -> float:
+def _trimmed(ratios: Sequence[float]) -> float:
     """Their mean, as of ratios, without the least and the greatest."""
     cut = len(ratios) // CUT
     return geometric_mean(sorted(ratios)[cut : len(ratios) - cut])

@@ -47,7 +47,7 @@ class RaisedThreshold:
 def _adjust() -> None:
     now, *older = gc.get_threshold()
     before = _Raised.before if now == _Raised.after else now
-    after = max(before, *_wanted, 0) if before else 0
+    after = max([before, *_wanted]) if before else 0
     if after != now:
         gc.set_threshold(after, *older)
     _Raised.before, _Raised.after = before, after

@@ -24,12 +24,18 @@ def scrape(address: tuple[str, int]) -> None:
 def _scrape(host: str, port: int) -> None:
     pause, wait = threading.Event(), FIRST_SECONDS
     while not pause.wait(wait):
-        client = http.client.HTTPConnection(host, port, timeout=TIMEOUT_SECONDS)
         try:
-            client.request("GET", "/metrics")
-            client.getresponse().read()
+            scrape_once(host, port)
         except OSError:
             return  # the consumer has stopped, and its endpoint with it
-        finally:
-            client.close()
         wait = EVERY_SECONDS
+
+
+def scrape_once(host: str, port: int) -> None:
+    """Read ``/metrics``, whole."""
+    client = http.client.HTTPConnection(host, port, timeout=TIMEOUT_SECONDS)
+    try:
+        client.request("GET", "/metrics")
+        client.getresponse().read()
+    finally:
+        client.close()
