@@ -216,7 +216,11 @@ class DeadLetterProducer:
         self._client = self._made()
 
     def _let_go(self) -> None:
-        """Forget what is unsent, so that nothing is waited for when the client goes."""
+        """Forget what is unsent, so that nothing is waited for when the client goes; and have it go here and now.
+
+        It holds our callbacks, so left to the garbage collector its threads and connections would outlive ``ended``.
+        """
         with contextlib.suppress(KafkaException):
             self._client.purge()
             self._client.flush(PURGE_SECONDS)
+        del self._client

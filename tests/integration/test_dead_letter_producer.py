@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 
 from pyrallel_consumer import ConfigurationError, EmbeddedBroker, KafkaConfig, StateError, WorkItem
 from pyrallel_consumer.control_plane.events import LetterAnswer, LetterProducerFailed, LettersAnswered
@@ -210,3 +212,35 @@ def test_a_thread_that_cannot_go_on_says_so(start: Start, side: LoopSide) -> Non
 
     producer.ended.result(PATIENCE_SECONDS)
     assert [type(failure.error) for failure in side.failures] == [TypeError]
+
+
+@pytest.fixture
+def no_garbage_is_collected() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def clients() -> int:
+    return sum(isinstance(thing, Producer) for thing in gc.get_objects())
+
+
+@pytest.mark.usefixtures("no_garbage_is_collected")
+@pytest.mark.parametrize("end", ["abandoned", "broken"])
+def test_its_client_with_all_its_threads_and_connections_has_gone_when_it_has_ended(
+    start: Start, side: LoopSide, new_topic: Callable[[int], str], end: str
+) -> None:
+    before = clients()
+    producer = start()
+    producer.produce(letters(3, new_topic(1)))
+    until(lambda: len(side.answers) == 3)
+    assert clients() == before + 1
+
+    if end == "abandoned":
+        producer.abandon()
+    else:
+        no_letters: Any = 5
+        producer.produce(no_letters)
+    producer.ended.result(PATIENCE_SECONDS)
+    assert clients() == before
