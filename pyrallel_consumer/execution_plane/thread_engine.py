@@ -44,6 +44,8 @@ SHORT_PAUSE_SECONDS, LONG_PAUSE_SECONDS = 0.0004, 0.004
 """Bounds of that time. Each look makes threads wait that would go on, so few long ones are better than many short."""
 SLOTS_PER_THREAD = 3
 """For each call that a thread makes two more may wait: a thread goes on without the loop, and the loop looks rarely."""
+THREADS_AT_ONCE = 8
+"""So many threads are started before other callbacks of the loop have a turn: each start waits until it has begun."""
 FEWEST_FITTING_THREADS = 32
 FITTING_THREADS_PER_CORE = 4
 
@@ -89,6 +91,7 @@ class ThreadEngine(BookedEngine):
         self._look_calls = [True]  # One while the next thread is to call: who takes it, calls.
         self._looked_at = 0.0
         self._is_short_of_threads = False
+        self._is_adding_threads = False
 
     async def start(self, channel: CompletionChannel, now: Callable[[], float]) -> None:
         await super().start(channel, now)
@@ -145,9 +148,21 @@ class ThreadEngine(BookedEngine):
         for attempt in attempts:
             attempt.started_at = math.inf
             self._calls.put(attempt)
-        while len(self._threads) < min(self._max_threads, len(self._attempts.running)):
+        if not self._is_adding_threads:
+            self._add_threads()
+
+    def _add_threads(self) -> None:
+        """A thread for each call, up to the bound: some now, the others in the loop's next turns."""
+        self._is_adding_threads = False
+        if self._is_stopped:
+            return
+        missing = min(self._max_threads, len(self._attempts.running)) - len(self._threads)
+        for _ in range(min(missing, THREADS_AT_ONCE)):
             if not self._add_thread():
-                break
+                return
+        if missing > THREADS_AT_ONCE:
+            self._is_adding_threads = True
+            self._loop.call_soon(self._add_threads, context=self._base)
 
     def _add_thread(self) -> bool:
         name = f"pyrallel-worker-{next(self._numbers)}"

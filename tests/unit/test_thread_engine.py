@@ -14,7 +14,7 @@ import pytest
 from pyrallel_consumer.control_plane.policies import RetryPolicy
 from pyrallel_consumer.errors import ExecutionError, WorkerMismatchError
 from pyrallel_consumer.execution_plane.engine import CompletionChannel
-from pyrallel_consumer.execution_plane.thread_engine import ThreadEngine, pause_seconds
+from pyrallel_consumer.execution_plane.thread_engine import THREADS_AT_ONCE, ThreadEngine, pause_seconds
 from pyrallel_consumer.testing.engine_contract.rig import PATIENCE_SECONDS, Rig
 from pyrallel_consumer.testing.messages import work_item
 
@@ -184,6 +184,31 @@ async def test_calls_that_wait_behind_one_that_hangs_are_given_back_unbegun() ->
     assert rig.successes == items[6:]
     assert begun == [items[0], *items[6:]]
     await rig.engine.stop(1)
+
+
+async def test_many_threads_are_started_a_few_at_a_time_and_all_of_them_by_themselves() -> None:
+    count = 5 * THREADS_AT_ONCE + 3
+    barrier = threading.Barrier(count, timeout=PATIENCE_SECONDS)
+    rig = await started(lambda _: barrier.wait(), slots=count)
+    await rig.submit_all([rig.item() for _ in range(count)])
+    assert len(worker_threads()) == THREADS_AT_ONCE
+    await rig.until_finished(count)
+    assert len(rig.successes) == count
+    await rig.engine.stop(1)
+    await until_no_thread_is_left()
+
+
+async def test_once_it_stops_no_more_threads_are_started() -> None:
+    gate = threading.Event()
+    rig = await started(lambda _: gate.wait(PATIENCE_SECONDS), slots=3 * THREADS_AT_ONCE)
+    await rig.submit_all([rig.item() for _ in range(3 * THREADS_AT_ONCE)])
+    stopping = asyncio.create_task(rig.engine.stop(PATIENCE_SECONDS))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert len(worker_threads()) == 2 * THREADS_AT_ONCE  # The second lot was on its way before.
+    gate.set()
+    await stopping
+    await until_no_thread_is_left()
 
 
 def machine_that_gives(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
