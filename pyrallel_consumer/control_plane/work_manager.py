@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 MOST_IN_A_ROW = 8
 """Messages that go on with their own keys while others are ready: those have slots, but not the loop."""
 
-COUNTED_PER_SECOND = 50_000
+COUNTED_PER_SECOND = 20_000
 """Unfinished messages whose bytes are counted for the picture alone: less than a hundredth of the time."""
 
 TAKE_QUANTUM = 32

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from pyrallel_consumer.execution_plane.attempts import Attempt
 
-AHEAD_SECONDS: Final = 0.010
-FRAME_SECONDS: Final = 0.005
+AHEAD_SECONDS: Final = 0.016
+FRAME_SECONDS: Final = 0.008
 MAX_AHEAD: Final = 512
 MAX_FRAME_BYTES: Final = 256 * 1024
 MAX_AHEAD_BYTES: Final = 2 * MAX_FRAME_BYTES

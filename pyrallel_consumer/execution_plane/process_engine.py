@@ -45,7 +45,7 @@ LOOK_SECONDS: Final = 0.01
 SLOW_SECONDS: Final = 0.01
 """An item that takes longer lets go of what was sent behind it, when another process has nothing to do."""
 LONGEST_RUN: Final = 256
-RUN_SECONDS: Final = 0.006
+RUN_SECONDS: Final = 0.009
 """A run holds about so much work: less, and a hot key's process waits for more of it; more, and it holds slots."""
 _SPREAD_OF_MAX_TASKS: Final = 0.2
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     Worker = Callable[..., object]
 
-FLUSH_SECONDS = 0.003
+FLUSH_SECONDS = 0.005
 """Ended items are told after so long at the latest, as long as items end: each word costs the engine a turn."""
 
 _state = {"is_loading": False}
