@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from pyrallel_consumer.dead_letters import DeadLetters
     from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 
-TURN_SECONDS = 0.002
-"""How long one turn may keep the loop."""
+TURN_SECONDS, LONGEST_TURN_SECONDS = 0.002, 0.01
+"""How long one turn may keep the loop: usually, and where the loop's other callbacks keep the turn waiting as long."""
 CHUNK = 128
 """Completions or starts that are taken before the clock is looked at."""
 FACTS_CHUNK = 256
@@ -67,6 +67,15 @@ class Ingress(Protocol):
     def commit(self, command: Commit) -> None: ...
     def pause(self, command: Pause) -> None: ...
     def resume(self, command: Resume) -> None: ...
+
+
+def turn_seconds(waited_seconds: float) -> float:
+    """How long a turn may take that had to wait so long for it.
+
+    Where thousands of workers wait, an iteration of the loop is long, and short turns in it could not bring up to them
+    what they are to do: then many keys run dry, and each message costs a task of its own.
+    """
+    return min(max(TURN_SECONDS, 2 * waited_seconds), LONGEST_TURN_SECONDS)
 
 
 class ControlLoop:
@@ -112,6 +121,7 @@ class ControlLoop:
         self._messages_taken = 0
         self._is_announced = False
         self._is_scheduled = False
+        self._woken_at = self.heartbeat
         self._is_stopped = False
         self._start_chunk = FIRST_START_CHUNK
         self._revocation: Revocation | None = None
@@ -198,6 +208,7 @@ class ControlLoop:
         """Have a turn soon, and never more than one: several in a row would keep the loop from everybody else."""
         if not self._is_scheduled:
             self._is_scheduled = True
+            self._woken_at = self._clock()
             self._loop.call_soon(self.turn, context=self._base)
 
     # Turns
@@ -216,7 +227,8 @@ class ControlLoop:
                 self.engine.sweep(started_at)
             if self._step():
                 self._note_movement(started_at)
-                while self._clock() - started_at < TURN_SECONDS and self._step():
+                ends_at = started_at + turn_seconds(started_at - self._woken_at)
+                while self._clock() < ends_at and self._step():
                     pass
             if self._revocation is not None:
                 self._step_revocation(self._revocation)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from collections.abc import Callable
 
 from pyrallel_consumer.control_loop import ControlLoop
 from pyrallel_consumer.control_plane.commit_sequence import CommitSequence
@@ -19,7 +20,12 @@ class Silent:
     def resume(self, command: Resume) -> None: ...
 
 
-async def silent_pump(manager: WorkManager, engine: ExecutionEngine, failures: list[BaseException]) -> ControlLoop:
+async def silent_pump(
+    manager: WorkManager,
+    engine: ExecutionEngine,
+    failures: list[BaseException],
+    clock: Callable[[], float] | None = None,
+) -> ControlLoop:
     """One on the running loop, with its engine started; facts may be delivered, and ``start(Silent())`` begins it."""
     loop = asyncio.get_running_loop()
     control = ControlLoop(
@@ -30,6 +36,7 @@ async def silent_pump(manager: WorkManager, engine: ExecutionEngine, failures: l
         loop=loop,
         base=contextvars.copy_context(),
         fail=failures.append,
+        clock=clock,
     )
     await engine.start(control.channel, loop.time)
     return control

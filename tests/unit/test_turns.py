@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+
+import pytest
 
 from pyrallel_consumer.control_loop import TICK_SECONDS
 from pyrallel_consumer.control_plane.events import Assigned, Delivered
@@ -55,3 +58,34 @@ async def test_ticks_and_deliveries_during_steady_work_never_add_up_to_several_t
 
     assert failures == []
     assert most <= 2  # a turn asks before its work, and once more after it for its alarm
+
+
+class SlowStarts(AsyncEngine):  # type: ignore[valid-type, misc]  # the form that fits this Python
+    """Starts nothing, and takes a little more than a millisecond for it by a clock of its own."""
+
+    seconds = 0.0
+    starts = 0
+
+    def submit_all(self, items: Sequence[WorkItem]) -> None:
+        self.starts += 1
+        self.seconds += 0.0011
+
+
+@pytest.mark.parametrize(("waited_ms", "starts"), [(0, 2), (0.5, 2), (3, 6), (1000, 10)])
+async def test_a_turn_lasts_longer_where_the_loop_kept_it_waiting_within_bounds(waited_ms: float, starts: int) -> None:
+    async def worker(_: WorkItem) -> None: ...
+
+    failures: list[BaseException] = []
+    engine = SlowStarts(worker, RetryPolicy(), 10_000)
+    control = await silent_pump(WorkManager(WorkPolicy()), engine, failures, lambda: engine.seconds)
+    control.deliver(Assigned(TP, 1, 0, OffsetMap(0, 0)))
+    control.deliver(Delivered(TP, 1, [PlainMessage("orders", 0, i, b"%d" % i, b"") for i in range(5000)]))
+
+    control.start(Silent())  # and its first turn is asked for
+    engine.seconds += waited_ms / 1000
+    await asyncio.sleep(0)
+    control.stop()
+    await engine.stop(1.0)
+
+    assert failures == []
+    assert engine.starts == starts
