@@ -218,7 +218,7 @@ class ExecutionConfig(Settings):
     ``pause_partition`` what was read of other keys goes on; ``resume_partition()`` tries the messages that failed
     again, from their first attempt."""
 
-    gc_threshold: int = Field(10_000, ge=0, le=10_000_000)
+    gc_threshold: int = Field(30_000, ge=0, le=10_000_000)
     """New objects after which Python looks for garbage, in the whole process while the consumer runs; raised to this,
     never lowered, and put back at the end. 0 leaves it alone, up to 10,000,000. Python's own 700 (2,000 from 3.13 on)
     has it go through thousands of held messages again and again: with thousands of waiting workers a fifth more CPU.

@@ -12,7 +12,7 @@ STARTED: Final = "started"
 """Said once, with the first delivery: only now is it worth sending what is sent at a pace."""
 FIGURES: Final = "figures:"
 
-GC_THRESHOLD: Final = 10_000
+GC_THRESHOLD: Final = 30_000
 """What this library sets by itself."""
 INTENDED_DIGITS: Final = 20
 FLAG_AT: Final = INTENDED_DIGITS

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from pyrallel_consumer import ExecutionConfig
+
 pytestmark = pytest.mark.xdist_group("race")  # what most of them read is made once, in one process
 
 PROGRAM = Path(__file__).resolve().parents[2] / "benchmarks" / "run_parallel_benchmark.py"
@@ -91,3 +93,9 @@ def test_an_unknown_case_is_refused_before_anything_runs() -> None:
     done = run("--cases", "nothing")
     assert done.returncode == 2
     assert "noop" in done.stderr
+
+
+def test_every_contender_in_python_has_the_collector_look_as_often_as_this_library_has() -> None:
+    told = "from race.lap_plan import GC_THRESHOLD; print(GC_THRESHOLD)"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True, cwd=PROGRAM.parent)
+    assert int(done.stdout) == ExecutionConfig().gc_threshold

@@ -83,7 +83,7 @@ SETTINGS: list[tuple[type[Settings], str, object, str, object]] = [
     (ExecutionConfig, "max_revoke_grace_ms", 500, "900", 900),
     (ExecutionConfig, "shutdown_drain_timeout_ms", 5000, "100", 100),
     (ExecutionConfig, "on_exhausted", None, "skip", OnExhausted.SKIP),
-    (ExecutionConfig, "gc_threshold", 10_000, "20000", 20_000),
+    (ExecutionConfig, "gc_threshold", 30_000, "20000", 20_000),
     (ExecutionConfig, "tracing", False, "yes", True),
     (ExecutionConfig, "circuit_failure_share", 0.0, "0.75", 0.75),
     (ExecutionConfig, "circuit_window", 100, "40", 40),
