@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from job import Job
+from race.scraper import USUAL_SECONDS
 from reading import Reading, Round, plain, ratio
-from workbench import Workbench
+from workbench import Sizes, Workbench
 
 RATE: Final = "messages_per_second"
 CPU: Final = "cpu_us_per_message"
@@ -17,8 +18,6 @@ EAGER_SINCE: Final = (3, 12)
 LARGE_BYTES: Final = 10_240
 LARGE_LIMIT_BYTES: Final = 8 * 1024 * 1024
 LARGE_PARTITIONS: Final = 32
-SCRAPE_SECONDS: Final = 5.0
-"""As in ``monitoring/prometheus.yml``."""
 NO_BYTES_LIMIT: Final = 1 << 34
 ONE_READ_OVER: Final = 1.05
 """The limit in bytes is kept by reads that are sized by those before; what a read brings over it is seen afterwards."""
@@ -67,11 +66,8 @@ def _metrics(bench: Workbench) -> Mapping[str, Job]:
         "5 ms, many keys": bench.job(
             "metrics on and off",
             topic=bench.topic(sizes.many_lane_messages, sizes.many_lanes),
-            messages=sizes.many_lane_messages,
             laps=sizes.metered_laps,
-            worker_ms=5.0,
-            max_in_flight=sizes.many_lanes,
-            queue_max_messages=5 * sizes.many_lanes,
+            **_many_waits(sizes),
         ),
         "idle, metrics off": bench.job("idle", topic=nothing, seconds=seconds),
         "idle, metrics on": bench.job("idle", topic=nothing, seconds=seconds, is_metered=True),
@@ -79,7 +75,7 @@ def _metrics(bench: Workbench) -> Mapping[str, Job]:
 
 
 def _scrape_share(one: Round) -> float:
-    return one["durations"]["scrape_ms"] / 1000 / SCRAPE_SECONDS
+    return one["durations"]["scrape_ms"] / 1000 / USUAL_SECONDS
 
 
 def _endpoint_share(one: Round) -> float:
@@ -119,12 +115,21 @@ def _lanes(bench: Workbench) -> Mapping[str, Job]:
 
 def _many_lanes(bench: Workbench) -> Mapping[str, Job]:
     sizes = bench.sizes
-    work = {"messages": sizes.many_lane_messages, "keys": sizes.many_lanes, "worker_ms": 5.0}
-    topic = bench.topic(sizes.many_lane_messages, sizes.many_lanes)
-    room = {"max_in_flight": sizes.many_lanes, "queue_max_messages": 5 * sizes.many_lanes}
+    work, keys = _many_waits(sizes), sizes.many_lanes
+    topic = bench.topic(sizes.many_lane_messages, keys)
     return {
-        "bare lanes": bench.job("bare lanes", **work),
-        "5 ms worker": bench.job("waiting worker", topic=topic, **work, **room),
+        "bare lanes": bench.job("bare lanes", keys=keys, **work),
+        "5 ms worker": bench.job("waiting worker", topic=topic, keys=keys, **work),
+    }
+
+
+def _many_waits(sizes: Sizes) -> dict[str, Any]:
+    """5 ms for each message of so many keys, all of them at once."""
+    return {
+        "messages": sizes.many_lane_messages,
+        "worker_ms": 5.0,
+        "max_in_flight": sizes.many_lanes,
+        "queue_max_messages": 5 * sizes.many_lanes,
     }
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from race.traffic import Traffic
 
 OURS: Final = ("async", "async-uvloop")
+METERED: Final = ("async-metrics", "async-metered")
 CAP_SECONDS: Final = 2.5
 PEERS: Final = ("plain", "plain-tuned", "aiokafka", "pypi", "java")
 
@@ -71,7 +72,7 @@ def _waiting(name: str, question: str, work_ms: float, traffic: Traffic, *more: 
 _PACED: Final = ("async", "async-uvloop", "plain-tuned", "aiokafka", "pypi", "java")
 
 CASES: Final = (
-    _noop("noop", "no work, 100 keys", Traffic(300_000, 100), "async-metrics", "async-3.11"),
+    _noop("noop", "no work, 100 keys", Traffic(300_000, 100), *METERED, "async-3.11"),
     _noop("noop-1-key", "no work, one key", Traffic(300_000, 1)),
     _noop("noop-10000-keys", "no work, 10,000 keys", Traffic(300_000, 10_000)),
     _noop("noop-zipf", "no work, 10,000 keys, Zipf", Traffic(300_000, 10_000, "zipf")),
@@ -79,13 +80,13 @@ CASES: Final = (
     _noop("noop-4-partitions", "no work, 100 keys, 4 partitions", Traffic(300_000, 100), partitions=4),
     _noop("noop-32-partitions", "no work, 100 keys, 32 partitions", Traffic(300_000, 100), partitions=32),
     _waiting("wait-1-ms", "1 ms of waiting, 100 keys", 1.0, Traffic(60_000, 100)),
-    _waiting("wait-5-ms", "5 ms of waiting, 100 keys", 5.0, Traffic(20_000, 100), "async-metrics"),
+    _waiting("wait-5-ms", "5 ms of waiting, 100 keys", 5.0, Traffic(20_000, 100), *METERED),
     _waiting(
         "wait-5-ms-5000-keys",
         "5 ms of waiting, 5,000 keys, 5,000 in flight",
         5.0,
         Traffic(100_000, 5000),
-        "async-metrics",
+        *METERED,
         max_in_flight=5000,
         queue_max_messages=25_000,
     ),

@@ -32,7 +32,7 @@ async def run(plan: LapPlan) -> dict[str, float]:
         worker, finished = ProcessWorker(plan, processes.folder), processes.finished
     else:
         worker, finished = (async_worker if mode == "async" else blocking_worker)(plan, watch, READER)
-    config, execution = _settings(plan)
+    config, execution = settings_of(plan)
     consumer = PyrallelConsumer(config=config, execution_config=execution, worker=worker, topic=plan.topic)
     await consumer.start()
     if consumer.metrics_address is not None:
@@ -47,7 +47,7 @@ async def run(plan: LapPlan) -> dict[str, float]:
     return figures
 
 
-def _settings(plan: LapPlan) -> tuple[Any, Any]:
+def settings_of(plan: LapPlan) -> tuple[Any, Any]:
     from pyrallel_consumer import ExecutionConfig, KafkaConfig, ParallelConsumerConfig  # noqa: PLC0415 -- as above
     from pyrallel_consumer.config import MetricsConfig  # noqa: PLC0415 -- as above
 

@@ -173,6 +173,13 @@ CONTENDERS: Final = (
     Contender("async-uvloop", "ours, uvloop", "ours", "contender_ours", _ours("async", is_uvloop=True)),
     Contender("async-metrics", "ours, metrics on", "ours", "contender_ours", _ours("async", is_metrics=True)),
     Contender(
+        "async-metered",
+        "ours, metrics on and off in turn",
+        "ours",
+        "contender_metered",
+        _ours("async", is_metrics=True),
+    ),
+    Contender(
         "async-3.11", "ours, Python 3.11", "ours", "contender_ours", _ours("async"), lambda _: python_of_ours("3.11")
     ),
     Contender("thread", "ours, threads", "ours", "contender_ours", _ours("thread")),

@@ -9,6 +9,7 @@ from statistics import median
 from typing import Final
 
 from race.results import Results
+from race.scraper import USUAL_SECONDS
 
 RATE: Final = "messages_per_second"
 CPU: Final = "cpu_us_per_message"
@@ -140,9 +141,14 @@ def _light_load(results: Results) -> Verdict:
 
 
 def _metrics(results: Results, case: str) -> Verdict:
-    found = ratio(results, case, "async-metrics", "async", CPU)
-    if found is not None:
-        found = found.mapped(lambda value: 100 * (value - 1))
+    """Durations, by stretches of one lap, and scrapes as often as usual, beside the cores that are busy."""
+    found = spread(
+        [
+            100 * (lap["cpu_on_off"] - 1 + lap["scrape_ms"] / 1000 / USUAL_SECONDS / lap["cores"])
+            for lap in results.figures(case, "async-metered")
+            if "cpu_on_off" in lap
+        ]
+    )
     is_met = None if found is None else found.median <= 3
     return Verdict(f"metrics on, more CPU per message: {case}", "≤ 3 %", told(found, " %", 1), is_met)
 

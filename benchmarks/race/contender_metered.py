@@ -1,0 +1,44 @@
+"""This library with metrics on, durations taken and not taken in turn: what they cost, told within one lap."""
+
+from __future__ import annotations
+
+import sys
+
+from race.contender_ours import settings_of
+from race.lap_plan import LapPlan, read_plan
+from race.loop_lap import on_loop, until_over
+from race.stopwatch import Stopwatch, leave, tell
+from race.tap import open_tap
+
+
+async def run(plan: LapPlan) -> dict[str, float]:
+    """Until all is done and committed, or the cap."""
+    watch = Stopwatch(plan)
+    open_tap(watch)
+    from pyrallel_consumer import PyrallelConsumer  # noqa: PLC0415 -- after the tap was opened
+    from race.in_turn import Stretches, figures_of, scrape_seconds  # noqa: PLC0415 -- likewise
+
+    stretches = Stretches()
+    worker = stretches.worker(plan.messages, plan.work_ms / 1000, watch.end)
+    config, execution = settings_of(plan)
+    consumer = PyrallelConsumer(config=config, execution_config=execution, worker=worker, topic=plan.topic)
+    stretches.watch(consumer)
+    await consumer.start()
+    await until_over(watch)
+    figures = watch.figures(stretches.finished)
+    if stretches.is_telling:
+        figures |= figures_of([stretches], await scrape_seconds(consumer))
+    if watch.is_over:
+        await consumer.stop()
+        figures["duplicates"] = stretches.finished - plan.messages
+    return figures
+
+
+def main() -> None:
+    plan = read_plan(sys.argv[1])
+    tell(on_loop(plan, run(plan)))
+    leave()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""What metrics cost: durations taken and not taken in turn within one lap, and scrapes apart.
+
+Laps differ by far more than what is looked for, whole processes still more. Stretches of a few milliseconds that follow
+one another differ little: each is held against the mean of its two neighbours, which were the other way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import pairwise
+from math import inf
+from statistics import geometric_mean, median
+from typing import Final
+
+from pyrallel_consumer.consumer import PyrallelConsumer
+from pyrallel_consumer.control_plane.latency import INSTANT_SECONDS
+from race.scraper import scrape_once
+
+STRETCH_MESSAGES: Final = 2000
+STRETCH_WAITS: Final = 1000
+FEWEST_MARKS: Final = 3
+CUT: Final = 5
+"""One stretch in so many is left out at either end: those in which something else took the machine."""
+SCRAPES: Final = 20
+
+
+class Stretches:
+    """The stretches of one lap. ``first`` tells whether durations are taken to begin with (1) or not (0)."""
+
+    def __init__(self, first: int = 0) -> None:
+        self.finished = 0
+        self._first = first
+        self._marks: list[tuple[float, float]] = []
+        self._consumer: PyrallelConsumer
+
+    def watch(self, consumer: PyrallelConsumer) -> None:
+        """The consumer, with metrics on, whose worker is ours; to be told before it starts."""
+        self._consumer = consumer
+
+    def worker(
+        self, messages: int, seconds_each: float, end: Callable[[], object]
+    ) -> Callable[[object], Awaitable[None]]:
+        """A worker that waits so long, and calls ``end`` when so many messages are finished."""
+        stretch = STRETCH_WAITS if seconds_each else STRETCH_MESSAGES
+        finished = 0
+
+        async def worker(_: object) -> None:
+            nonlocal finished
+            if seconds_each:
+                await asyncio.sleep(seconds_each)
+            finished += 1
+            if finished % stretch == 0:
+                self.finished = finished
+                self._change()
+            if finished >= messages:
+                self.finished = finished
+                if finished == messages:
+                    end()
+
+        return worker
+
+    @property
+    def is_telling(self) -> bool:
+        """Whether there are stretches that have neighbours."""
+        return len(self._marks) > FEWEST_MARKS
+
+    @property
+    def seconds(self) -> tuple[float, float]:
+        """What the stretches took in all, by the clock and of CPU."""
+        (began, cpu_began), (ended, cpu_ended) = self._marks[0], self._marks[-1]
+        return ended - began, cpu_ended - cpu_began
+
+    def slower(self) -> list[float]:
+        """Time of each stretch with durations over that of one without."""
+        return _on_off([clock for clock, _ in self._marks], self._first)
+
+    def dearer(self) -> list[float]:
+        """CPU, likewise."""
+        return _on_off([cpu for _, cpu in self._marks], self._first)
+
+    def _change(self) -> None:
+        _take_durations(self._consumer, is_wanted=(len(self._marks) + self._first) % 2 == 1)
+        self._marks.append((time.perf_counter(), time.process_time()))
+
+
+async def scrape_seconds(consumer: PyrallelConsumer) -> list[float]:
+    """CPU seconds of each of some scrapes of ``/metrics``."""
+    address = consumer.metrics_address
+    assert address is not None
+    took = []
+    for _ in range(SCRAPES):
+        before = time.process_time()
+        await asyncio.to_thread(scrape_once, *address)
+        took.append(time.process_time() - before)
+    return took
+
+
+def trimmed(ratios: Sequence[float]) -> float:
+    """Their mean, as of ratios, without the least and the greatest."""
+    cut = len(ratios) // CUT
+    return geometric_mean(sorted(ratios)[cut : len(ratios) - cut])
+
+
+def figures_of(laps: Sequence[Stretches], scrapes: Sequence[float]) -> dict[str, float]:
+    """Ratios of what is done with durations taken to without; CPU milliseconds of a scrape; how many cores are busy."""
+    seconds, cpu_seconds = (sum(both) for both in zip(*(lap.seconds for lap in laps), strict=True))
+    return {
+        "rate_on_off": 1 / trimmed([ratio for lap in laps for ratio in lap.slower()]),
+        "cpu_on_off": trimmed([ratio for lap in laps for ratio in lap.dearer()]),
+        "cores": cpu_seconds / seconds,
+        "scrape_ms": 1000 * median(scrapes),
+    }
+
+
+def _take_durations(consumer: PyrallelConsumer, *, is_wanted: bool) -> None:
+    """From now on, or no longer: no setting changes while a consumer runs, so its books are told."""
+    parts = consumer._parts  # noqa: SLF001 -- as said
+    parts.manager._is_timed = parts.control._is_timed = is_wanted  # noqa: SLF001 -- as said
+    instant_until = time.monotonic() + INSTANT_SECONDS if is_wanted else inf
+    for work in parts.manager:
+        for lane in work._lanes.values():  # noqa: SLF001 -- as said
+            lane.instant_until = instant_until
+
+
+def _on_off(clock: Sequence[float], first: int) -> list[float]:
+    """Of each stretch that has neighbours: with over without. The first begins as ``first`` says."""
+    took = [later - earlier for earlier, later in pairwise(clock)]
+    ratios = []
+    for at in range(1, len(took) - 1):
+        ratio = 2 * took[at] / (took[at - 1] + took[at + 1])
+        ratios.append(ratio if (at + first) % 2 == 1 else 1 / ratio)
+    return ratios
