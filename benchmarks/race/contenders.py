@@ -99,12 +99,22 @@ _TUNED: Final = {
     "queued.min.messages": 10_000,
     "queued.max.messages.kbytes": 16 * 1024,
     "fetch.max.bytes": 16 * 1024 * 1024,
+    "fetch.message.max.bytes": 256 * 1024,
 }
 
 
-def _plain(client: Settings, *, is_tuned: bool) -> Callable[[Case], Sequence[Variant]]:
-    title = "the library's client settings, consume(1000)" if is_tuned else "client's defaults, poll()"
-    return lambda _: [Variant(title, {"client": client, "is_tuned": is_tuned}, is_by_key=True)]
+def _plain(_: Case) -> Sequence[Variant]:
+    return [Variant("client's defaults, poll()", {"client": _DEFAULTS, "is_tuned": False})]
+
+
+def _plain_tuned(_: Case) -> Sequence[Variant]:
+    """As this library's client is, whose answers are small so that many keys are there at once; and with large ones."""
+    title = "the library's client settings, consume(1000)"
+    large = _TUNED | {"fetch.message.max.bytes": 1024 * 1024}
+    return [
+        Variant(title, {"client": _TUNED, "is_tuned": True}),
+        Variant(f"{title}, answers of 1 MiB", {"client": large, "is_tuned": True}),
+    ]
 
 
 def _aiokafka(_: Case) -> Sequence[Variant]:
@@ -193,7 +203,7 @@ CONTENDERS: Final = (
         "plain loop, defaults",
         "peer",
         "contender_plain",
-        _plain(_DEFAULTS, is_tuned=False),
+        _plain,
         is_steady_while_waiting=True,
         promise="order by partition",
     ),
@@ -202,7 +212,7 @@ CONTENDERS: Final = (
         "plain loop, tuned",
         "peer",
         "contender_plain",
-        _plain(_TUNED, is_tuned=True),
+        _plain_tuned,
         promise="order by partition, commits nothing",
     ),
     Contender(

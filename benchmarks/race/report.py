@@ -194,7 +194,7 @@ def _note(results: Results, case: str, name: str) -> str:
     failed = sum(lap.figures is None for lap in laps)
     if failed:
         notes.append(f"{failed} of {len(laps)} laps failed")
-    if name in {"java", "pypi"}:
+    if name in {"java", "pypi", "plain-tuned"}:
         notes.append(laps[-1].variant)
     return ", ".join(notes)
 

@@ -22,6 +22,7 @@ _ALIASES: Final = {
     "sasl.mechanism": "sasl.mechanisms",
     "delivery.timeout.ms": "message.timeout.ms",
     "request.required.acks": "acks",
+    "max.partition.fetch.bytes": "fetch.message.max.bytes",
 }
 
 # librdkafka warns about every setting that a client has no use for, so each client gets its own only.
@@ -50,7 +51,6 @@ _CONSUMER_ONLY: Final = frozenset(
         "group.remote.assignor",
         "heartbeat.interval.ms",
         "isolation.level",
-        "max.partition.fetch.bytes",
         "max.poll.interval.ms",
         "max.poll.records",
         "offset.store.method",
@@ -126,6 +126,9 @@ _STEADY: Final = {
 # what the poll thread has read ahead. Each gets a quarter of ``queue_max_bytes``, between 1 and 16 MiB, so that a small
 # limit makes a small process: beside ``queue_max_bytes`` itself at most 48 MiB, and 3 MiB for the smallest.
 _FETCHING: Final = {
+    # Of 1 MiB: the client gives all that an answer holds of one partition before the next one's, and so long the keys
+    # of the others have nothing to do. A broker answers with one whole batch at least, however large it is.
+    "fetch.message.max.bytes": 256 * 1024,
     "fetch.queue.backoff.ms": 10,  # of 1000: once the local queue is full the fetcher sleeps so long; 3-4x throughput
     "fetch.wait.max.ms": 50,  # of 500: a resumed partition waits for the outstanding fetch; below, idle brokers feel it
     "queued.min.messages": 10_000,  # of 100,000 per partition: each costs some 400 bytes beside its own

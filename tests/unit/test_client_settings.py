@@ -109,13 +109,20 @@ def test_secrets_reach_the_client_in_clear_from_either_place() -> None:
     assert from_mapping["sasl.password"] == "open sesame"
 
 
-@pytest.mark.parametrize("name", ["fetch.wait.max.ms", "queued.min.messages", "client.id", "session.timeout.ms"])
+@pytest.mark.parametrize(
+    "name", ["fetch.wait.max.ms", "queued.min.messages", "fetch.message.max.bytes", "client.id", "session.timeout.ms"]
+)
 def test_the_users_mapping_beats_our_choice(name: str) -> None:
     assert consumer_configuration(KafkaConfig(librdkafka={name: "1234"}))[name] == "1234"
 
 
 @pytest.mark.parametrize(
-    ("alias", "name"), [("metadata.broker.list", "bootstrap.servers"), ("sasl.mechanism", "sasl.mechanisms")]
+    ("alias", "name"),
+    [
+        ("metadata.broker.list", "bootstrap.servers"),
+        ("sasl.mechanism", "sasl.mechanisms"),
+        ("max.partition.fetch.bytes", "fetch.message.max.bytes"),
+    ],
 )
 def test_the_users_mapping_beats_ours_under_either_of_two_names(alias: str, name: str) -> None:
     configuration = consumer_configuration(
