@@ -28,7 +28,8 @@ async def in_turn(job: Job) -> Figures:
 async def _lap(job: Job, first: int, scrapes: list[float]) -> Stretches:
     is_done = asyncio.Event()
     stretches = Stretches(first)
-    consumer = build(job, stretches.worker(job.messages, job.worker_ms / 1000, is_done.set))
+    worker = stretches.worker(job.messages, job.worker_ms / 1000, job.max_in_flight, is_done.set)
+    consumer = build(job, worker)
     stretches.watch(consumer)
     async with consumer, asyncio.timeout(GIVE_UP_SECONDS):
         await is_done.wait()

@@ -19,8 +19,8 @@ async def run(plan: LapPlan) -> dict[str, float]:
     from race.in_turn import Stretches, figures_of, scrape_seconds  # noqa: PLC0415 -- likewise
 
     stretches = Stretches()
-    worker = stretches.worker(plan.messages, plan.work_ms / 1000, watch.end)
     config, execution = settings_of(plan)
+    worker = stretches.worker(plan.messages, plan.work_ms / 1000, execution.max_in_flight, watch.end)
     consumer = PyrallelConsumer(config=config, execution_config=execution, worker=worker, topic=plan.topic)
     stretches.watch(consumer)
     await consumer.start()

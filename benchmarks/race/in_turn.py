@@ -40,10 +40,13 @@ class Stretches:
         self._consumer = consumer
 
     def worker(
-        self, messages: int, seconds_each: float, end: Callable[[], object]
+        self, messages: int, seconds_each: float, at_once: int, end: Callable[[], object]
     ) -> Callable[[object], Awaitable[None]]:
-        """A worker that waits so long, and calls ``end`` when so many messages are finished."""
-        stretch = STRETCH_WAITS if seconds_each else STRETCH_MESSAGES
+        """A worker that waits so long, and calls ``end`` after so many messages; ``at_once`` of them may wait.
+
+        Where thousands wait, an iteration of the loop ends thousands: a stretch is as many as may wait, or more.
+        """
+        stretch = max(STRETCH_WAITS, at_once) if seconds_each else STRETCH_MESSAGES
         finished = 0
 
         async def worker(_: object) -> None:

@@ -134,6 +134,8 @@ def _targets(results: Results) -> Iterator[str]:
     for one in verdicts(results):
         yield _verdict_row(one)
     yield ""
+    yield "What is missed, why, and where the time goes: *What misses, and why* in `benchmarks/REPORT.md`."
+    yield ""
 
 
 def _verdict_row(one: Verdict) -> str:
