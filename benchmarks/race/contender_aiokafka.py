@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeAlias
 
-from race.lap_plan import LapPlan, read_plan
-from race.loop_lap import on_loop
-from race.stopwatch import Stopwatch, leave, tell
+from race.lap_plan import LapPlan
+from race.loop_lap import run_lap
+from race.stopwatch import Stopwatch
 from race.workers import Reader, async_worker
 
 READER: Final = Reader(lambda record: record.partition, lambda record: record.value)
@@ -79,11 +78,5 @@ def _deliver(watch: Stopwatch, records: list[Any], mask: int) -> None:
             watch.deliver_place((record.partition, record.offset))
 
 
-def main() -> None:
-    plan = read_plan(sys.argv[1])
-    tell(on_loop(plan, run(plan)))
-    leave()
-
-
 if __name__ == "__main__":
-    main()
+    run_lap(run)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections import defaultdict
 
-from race.lap_plan import LapPlan, read_plan
-from race.loop_lap import on_loop
-from race.stopwatch import Stopwatch, tell
+from race.lap_plan import LapPlan
+from race.loop_lap import run_lap
+from race.stopwatch import Stopwatch
 from race.traffic import Traffic
 
 
@@ -31,10 +30,5 @@ async def lanes(plan: LapPlan) -> dict[str, float]:
     return watch.figures(plan.messages)
 
 
-def main() -> None:
-    plan = read_plan(sys.argv[1])
-    tell(on_loop(plan, lanes(plan)))
-
-
 if __name__ == "__main__":
-    main()
+    run_lap(lanes)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 from race.contender_ours import settings_of
-from race.lap_plan import LapPlan, read_plan
-from race.loop_lap import on_loop, until_over
-from race.stopwatch import Stopwatch, leave, tell
+from race.lap_plan import LapPlan
+from race.loop_lap import run_lap, until_over
+from race.stopwatch import Stopwatch
 from race.tap import open_tap
 
 
@@ -34,11 +32,5 @@ async def run(plan: LapPlan) -> dict[str, float]:
     return figures
 
 
-def main() -> None:
-    plan = read_plan(sys.argv[1])
-    tell(on_loop(plan, run(plan)))
-    leave()
-
-
 if __name__ == "__main__":
-    main()
+    run_lap(run)

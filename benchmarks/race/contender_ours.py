@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-from race.lap_plan import LapPlan, read_plan
-from race.loop_lap import on_loop, until_over
+from race.lap_plan import LapPlan
+from race.loop_lap import run_lap, until_over
 from race.process_lap import ProcessLap, ProcessWorker
 from race.scraper import scrape
-from race.stopwatch import Stopwatch, leave, tell
+from race.stopwatch import Stopwatch
 from race.tap import open_tap
 from race.workers import Reader, async_worker, blocking_worker
 
@@ -64,11 +63,5 @@ def settings_of(plan: LapPlan) -> tuple[Any, Any]:
     return config, ExecutionConfig(mode=wanted.get("mode", "async"), **wanted.get("execution", {}))
 
 
-def main() -> None:
-    plan = read_plan(sys.argv[1])
-    tell(on_loop(plan, run(plan)))
-    leave()
-
-
 if __name__ == "__main__":
-    main()
+    run_lap(run)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import importlib
 import logging
-import sys
 from typing import Any, Final
 
-from race.lap_plan import LapPlan, read_plan
-from race.loop_lap import on_loop, until_over
+from race.lap_plan import LapPlan
+from race.loop_lap import run_lap, until_over
 from race.process_lap import ProcessLap, ProcessWorker
-from race.stopwatch import Stopwatch, leave, tell
+from race.stopwatch import Stopwatch
 from race.tap import open_tap
 from race.workers import Reader, async_worker
 
@@ -56,11 +55,5 @@ def _settings(plan: LapPlan) -> Any:
     return config
 
 
-def main() -> None:
-    plan = read_plan(sys.argv[1])
-    tell(on_loop(plan, run(plan)))
-    leave()
-
-
 if __name__ == "__main__":
-    main()
+    run_lap(run)

@@ -100,7 +100,7 @@ async def scrape_seconds(consumer: PyrallelConsumer) -> list[float]:
     return took
 
 
-def trimmed(ratios: Sequence[float]) -> float:
+def _trimmed(ratios: Sequence[float]) -> float:
     """Their mean, as of ratios, without the least and the greatest."""
     cut = len(ratios) // CUT
     return geometric_mean(sorted(ratios)[cut : len(ratios) - cut])
@@ -110,8 +110,8 @@ def figures_of(laps: Sequence[Stretches], scrapes: Sequence[float]) -> dict[str,
     """Ratios of what is done with durations taken to without; CPU milliseconds of a scrape; how many cores are busy."""
     seconds, cpu_seconds = (sum(both) for both in zip(*(lap.seconds for lap in laps), strict=True))
     return {
-        "rate_on_off": 1 / trimmed([ratio for lap in laps for ratio in lap.slower()]),
-        "cpu_on_off": trimmed([ratio for lap in laps for ratio in lap.dearer()]),
+        "rate_on_off": 1 / _trimmed([ratio for lap in laps for ratio in lap.slower()]),
+        "cpu_on_off": _trimmed([ratio for lap in laps for ratio in lap.dearer()]),
         "cores": cpu_seconds / seconds,
         "scrape_ms": 1000 * median(scrapes),
     }
