@@ -361,7 +361,8 @@ class KafkaConfig(Settings):
 
     librdkafka: dict[str, Any] = Field(default_factory=dict)
     """Any further client setting by librdkafka's own name; beats what this library chooses, auto commit excepted.
-    Values are never printed. Settings of producers go to the producer of dead letters."""
+    Numbers and harmless names print in clear, other values never. Settings of producers go to the producer of dead
+    letters."""
 
     metrics: MetricsConfig = Field(default_factory=MetricsConfig)
     parallel_consumer: ParallelConsumerConfig = Field(default_factory=ParallelConsumerConfig)

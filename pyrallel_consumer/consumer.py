@@ -14,6 +14,7 @@ import signal
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, cast
+from weakref import WeakSet
 
 from pyrallel_consumer.closing import until_done
 from pyrallel_consumer.config import ExecutionConfig, KafkaConfig
@@ -28,6 +29,7 @@ from pyrallel_consumer.ingress.client import consumer_configuration, producer_co
 from pyrallel_consumer.observability.figures import figures
 from pyrallel_consumer.observability.tracing import spans_for
 from pyrallel_consumer.parts import Parts
+from pyrallel_consumer.settings_warnings import warn_of_settings
 from pyrallel_consumer.stop_signals import StopSignals
 
 _T = TypeVar("_T")
@@ -40,6 +42,14 @@ THREAD_END_SECONDS: Final = 2.0
 """How long a thread may take to close its client; then the process may end without it."""
 SIGNALLED: Final = 128
 """Added to a signal's number: the exit code of a program that it ended."""
+
+
+_started: WeakSet[PyrallelConsumer] = WeakSet()
+
+
+def started_consumers(group: str) -> list[PyrallelConsumer]:
+    """The consumers of this group that were started in this process and still exist, also those that have ended."""
+    return [consumer for consumer in _started if consumer.config.consumer_group == group]
 
 
 class PyrallelConsumer:
@@ -93,6 +103,8 @@ class PyrallelConsumer:
         """
         if self._state != "new":
             raise StateError("this consumer was started already: build a new PyrallelConsumer to run again")
+        warn_of_settings(self.config)
+        _started.add(self)
         self._loop = asyncio.get_running_loop()
         base = contextvars.copy_context()
         self._build(base)
@@ -152,6 +164,10 @@ class PyrallelConsumer:
 
         A second signal exits with 128 + its number, as programs do that a signal ends.
         """
+        if _is_loop_running():
+            raise StateError(
+                "run_forever() makes an event loop of its own, and one runs here already: use `await consumer.run()`"
+            )
         asyncio.run(self.run())
         if self.aborted_by is not None:
             raise SystemExit(SIGNALLED + self.aborted_by)
@@ -171,6 +187,11 @@ class PyrallelConsumer:
             logger.exception("the consumer had failed while its block raised")
 
     # Steering and looking
+
+    @property
+    def error(self) -> BaseException | None:
+        """The fatal error that ended this consumer, or is ending it; None where there is none."""
+        return self._error
 
     def pause_partition(self, tp: TopicPartition | tuple[str, int]) -> None:
         """Fetch no more of ``tp`` while it is assigned; what was read goes on.
@@ -387,6 +408,14 @@ class PyrallelConsumer:
     def _become(self, state: str) -> None:
         self._state = state
         self._snapshot = self._parts.picture(state)
+
+
+def _is_loop_running() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _checked(value: object, kind: type[_T], name: str) -> _T:

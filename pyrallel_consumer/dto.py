@@ -294,7 +294,8 @@ class RuntimeSnapshot:
     """A frozen picture of a running consumer, made by its event loop at ``taken_at`` (``time.monotonic()``).
 
     ``stuck`` attempts timed out or were cancelled, and have not ended; ``held`` messages failed their last attempt.
-    ``circuit_opened`` counts how often the circuit for outages opened.
+    ``circuit_opened`` counts how often the circuit for outages opened. ``settled`` of the processed messages had failed
+    their last attempt: they were dead-lettered or skipped, and the others succeeded.
     """
 
     taken_at: float
@@ -327,3 +328,4 @@ class RuntimeSnapshot:
     is_circuit_open: bool = False
     circuit_opened: int = 0
     poisoned_keys: int = 0
+    settled: int = 0

@@ -8,19 +8,20 @@ Invariant: what is assigned is as valid as what was constructed, and a refused a
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from pyrallel_consumer.errors import ConfigurationError
-from pyrallel_consumer.settings_source import EnvironmentSource
+from pyrallel_consumer.settings_source import EnvironmentSource, environment, named_variable
 
 MASK = "**********"
 _LONGEST_VALUE_SHOWN = 80
-_NAMES_ELSEWHERE = {
+NAMES_ELSEWHERE = {
     "brokers": "bootstrap_servers",
     "concurrency": "max_in_flight",
     "group": "consumer_group",
@@ -36,11 +37,59 @@ _NAMES_ELSEWHERE = {
 }
 """What other clients, and other releases of this name, call our settings."""
 _SECRET_NAME = re.compile(r"password|passphrase|secret|\.pem$|_key$|oauthbearer\.config$", re.IGNORECASE)
+_SHOWN_NAMES = frozenset(
+    {
+        "client.id",
+        "client.rack",
+        "group.instance.id",
+        "group.protocol",
+        "group.remote.assignor",
+        "isolation.level",
+        "partition.assignment.strategy",
+    }
+)
+"""Settings of librdkafka whose text is no secret. Any other text of the mapping may be one."""
 
 
 def is_secret_name(name: str) -> bool:
     """Whether the librdkafka setting of this name holds a password, a key or the like."""
     return _SECRET_NAME.search(name) is not None
+
+
+def shown_mapping(mapping: dict[str, Any]) -> dict[str, Any]:
+    """The settings of librdkafka as they may be printed: numbers and harmless names in clear, other values masked."""
+    return {
+        name: value if name in _SHOWN_NAMES or isinstance(value, int | float) else MASK
+        for name, value in mapping.items()
+    }
+
+
+class Problem(NamedTuple):
+    """Why one setting was refused. ``subject`` is what the user gave it by: ``KafkaConfig.consumer_group``.
+
+    ``text`` is the problem with the value, and with the variable where the value came from one.
+    """
+
+    field: str
+    subject: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.text}" if self.subject else self.text
+
+
+class SettingsError(ConfigurationError):
+    """Settings of one class were refused; ``problems`` has one entry for each."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("; ".join(map(str, problems)))
+        self.problems = tuple(problems)
+
+    def given_by(self, names: Mapping[str, str]) -> SettingsError:
+        """The same error, with these fields named as the user gave them: by a flag of the command line."""
+        return SettingsError(
+            [problem._replace(subject=names.get(problem.field, problem.subject)) for problem in self.problems]
+        )
 
 
 class Settings(BaseSettings):
@@ -54,14 +103,14 @@ class Settings(BaseSettings):
 
     environment_prefixes: ClassVar[tuple[str, ...]]
     masked_fields: ClassVar[frozenset[str]] = frozenset()
-    """Fields that are mappings and whose values are never shown."""
+    """Fields that are mappings of librdkafka's settings: shown by ``shown_mapping``."""
 
     def __init__(self, **values: Any) -> None:
         named = self._by_field_name(values)
         try:
             super().__init__(**named)
         except ValidationError as error:
-            raise _configuration_error(type(self), error) from None
+            raise _settings_error(type(self), error, named) from None
 
     def __getattr__(self, name: str) -> Any:
         field = name.lower()
@@ -76,7 +125,7 @@ class Settings(BaseSettings):
         try:
             super().__setattr__(field, value)
         except ValidationError as error:
-            raise _configuration_error(type(self), error) from None
+            raise _settings_error(type(self), error, {field: value}) from None
 
     def validate_all(self) -> Self:
         """An independent copy in which every setting, nested ones included, was checked once more.
@@ -98,6 +147,11 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- ours takes its place
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- not offered
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        if (
+            isinstance(init_settings, InitSettingsSource)
+            and init_settings.init_kwargs.keys() >= cls.model_fields.keys()
+        ):
+            return (init_settings,)  # Nothing is left to look for: neither the environment nor .env is read.
         return init_settings, EnvironmentSource(settings_cls, cls.environment_prefixes)
 
     @classmethod
@@ -115,7 +169,7 @@ class Settings(BaseSettings):
     def __repr_args__(self) -> Any:
         for name, value in super().__repr_args__():
             if name in self.masked_fields and isinstance(value, dict):
-                yield name, dict.fromkeys(value, MASK)
+                yield name, shown_mapping(value)
             else:
                 yield name, value
 
@@ -129,24 +183,29 @@ def _unknown_setting(cls: type[Settings], name: str) -> str:
     for other in Settings.__subclasses__():
         if field in other.model_fields:
             return f"{message}; it is a setting of {other.__name__}"
-        if (ours := _NAMES_ELSEWHERE.get(field)) in other.model_fields:
+        if (ours := NAMES_ELSEWHERE.get(field)) in other.model_fields:
             return f"{message}; did you mean {other.__name__}.{ours}?"
     close = get_close_matches(field, cls.model_fields, n=1)
     return f"{message}; did you mean {close[0]!r}?" if close else f"{message}; it has {', '.join(cls.model_fields)}"
 
 
-def _configuration_error(cls: type[Settings], error: ValidationError) -> ConfigurationError:
-    return ConfigurationError("; ".join(_sentence(cls, detail) for detail in error.errors(include_url=False)))
+def _settings_error(cls: type[Settings], error: ValidationError, given: Mapping[str, Any]) -> SettingsError:
+    """The error of ``cls``. ``given`` fields were arguments, or assigned; the others came from variables."""
+    return SettingsError([_problem(cls, detail, given) for detail in error.errors(include_url=False)])
 
 
-def _sentence(cls: type[Settings], detail: ErrorDetails) -> str:
+def _problem(cls: type[Settings], detail: ErrorDetails, given: Mapping[str, Any]) -> Problem:
     cause = detail.get("ctx", {}).get("error")
-    if isinstance(cause, ConfigurationError):
-        return str(cause)
     field = str(detail["loc"][0])
-    problem = str(cause) if cause is not None else detail["msg"][:1].lower() + detail["msg"][1:]
-    shown = _shown_value(cls, field, detail["input"])
-    return f"{cls.__name__}.{field}: {problem}{shown} (environment: {cls.environment_prefixes[0]}{field.upper()})"
+    if isinstance(cause, ConfigurationError):
+        return Problem(field, "", str(cause))  # A nested class: its error names the setting and its source.
+    text = str(cause) if cause is not None else detail["msg"][:1].lower() + detail["msg"][1:]
+    text += _shown_value(cls, field, detail["input"])
+    if field not in given:
+        variable = named_variable(environment(), cls.environment_prefixes, field)
+        if variable is not None:
+            text += f" ({variable.file or 'environment'}: {variable.name})"
+    return Problem(field, f"{cls.__name__}.{field}", text)
 
 
 def _shown_value(cls: type[Settings], field: str, value: object) -> str:

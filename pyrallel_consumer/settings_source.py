@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
+from functools import lru_cache
 from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple, get_args, get_origin
@@ -82,7 +84,13 @@ def _file_variables(path: Path) -> dict[str, str | None]:
         raise ConfigurationError(
             f"{path} cannot be read ({error.__class__.__name__}); make it a readable UTF-8 file or remove it"
         ) from None
-    return dict(dotenv_values(stream=StringIO(_EMPTY_WITH_COMMENT.sub(r"\1", text))))
+    return dict(_parsed(text))
+
+
+@lru_cache(maxsize=4)
+def _parsed(text: str) -> Mapping[str, str | None]:
+    """The variables of a file's text, read once for all classes: dotenv warns of a bad line each time."""
+    return dotenv_values(stream=StringIO(_EMPTY_WITH_COMMENT.sub(r"\1", text)))
 
 
 def _cleaned(value: str, field: FieldInfo) -> str:

@@ -31,14 +31,22 @@ def exit_with(command: Callable[[], int]) -> None:
     try:
         code = command()
     except ConfigurationError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        _tell(error)
         code = EXIT_USAGE
     except PyrallelConsumerError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        _tell(error)
         code = EXIT_FAILED
     except KeyboardInterrupt:
         code = EXIT_SIGNALLED + signal.SIGINT
     raise typer.Exit(code)
+
+
+def _tell(error: Exception) -> None:
+    """One sentence on standard error; a line of JSON where the command logs JSON."""
+    from pyrallel_consumer.cli.run_log import log_error
+
+    if not log_error(error):
+        print(f"Error: {error}", file=sys.stderr)
 
 
 def check_servers(bootstrap_servers: str) -> None:

@@ -12,15 +12,15 @@ from rich.text import Text
 
 from pyrallel_consumer.cli.command import EXIT_OK
 from pyrallel_consumer.cli.run_plan import Flags
-from pyrallel_consumer.cli.run_settings import DEFAULT, Origin, RunSettings, likely_slips, settings_of
-from pyrallel_consumer.settings import MASK, Settings, revealed
+from pyrallel_consumer.cli.run_settings import DEFAULT, Origin, RunSettings, settings_of, typos
+from pyrallel_consumer.settings import MASK, Settings, revealed, shown_mapping
 
 
 def show_config(flags: Flags, *, as_json: bool) -> int:
     """Raises ConfigurationError where a setting does not fit."""
     settings = settings_of(flags)
     if as_json:
-        print(json.dumps({"settings": _as_json(settings), "warnings": likely_slips()}, default=str), flush=True)
+        print(json.dumps({"settings": _as_json(settings), "warnings": typos()}, default=str), flush=True)
     else:
         _print(Console(highlight=False), settings)
     return EXIT_OK
@@ -38,7 +38,7 @@ def _rows(settings: RunSettings, part: Settings) -> list[tuple[str, str, object,
 def _plain(part: Settings, field: str) -> object:
     value: Any = getattr(part, field)
     if field in part.masked_fields:
-        return dict.fromkeys(value, MASK)
+        return shown_mapping(value)
     if isinstance(value, SecretStr):
         return MASK if revealed(value) else None
     return value.value if isinstance(value, Enum) else value
@@ -64,7 +64,7 @@ def _print(console: Console, settings: RunSettings) -> None:
         for _, variable, value, origin in rows:
             line = f"  {variable:<{name_width}}  {_text(value):<{value_width}}  {_source(origin, variable)}"
             console.print(Text(line, "dim" if origin is DEFAULT else ""), soft_wrap=True)
-    for sentence in likely_slips():
+    for sentence in typos():
         console.print(Text(f"Warning: {sentence}", "yellow"), soft_wrap=True)
 
 

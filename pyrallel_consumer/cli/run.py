@@ -59,6 +59,22 @@ LogFormat = Annotated[
     _option("json: an object per line, with the fields of structured logs.", "PYRALLEL_LOG_FORMAT"),
 ]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"] | None, _option("What to log.", "PYRALLEL_LOG_LEVEL")]
+LogConfig = Annotated[
+    str | None,
+    _option(
+        "Set up logging by this file (.json, .toml or .ini), not by the two options above.",
+        "PYRALLEL_LOG_CONFIG",
+        metavar="FILE",
+    ),
+]
+FailOnDeadLetters = Annotated[
+    bool | None,
+    _option(
+        "Exit with 1 where messages were dead-lettered or skipped.",
+        "PYRALLEL_FAIL_ON_DEAD_LETTERS",
+        "--fail-on-dead-letters/--no-fail-on-dead-letters",
+    ),
+]
 Burst = Annotated[
     bool | None,
     _option("End when all is committed that lay in the topics at the start.", "PYRALLEL_BURST", "--burst/--no-burst"),
@@ -90,10 +106,12 @@ def run(
     metrics_port: MetricsPort = None,
     app_dir: AppDir = None,
     burst: Burst = None,
+    fail_on_dead_letters: FailOnDeadLetters = None,
     reload: Reload = None,
     reload_dir: ReloadDir = None,
     log_format: LogFormat = None,
     log_level: LogLevel = None,
+    log_config: LogConfig = None,
     check: Annotated[
         bool, typer.Option("--check", help="Look at settings, worker, broker, topics, group; print a table and exit.")
     ] = False,
@@ -109,7 +127,8 @@ def run(
     \b
     Exit codes:
       0    stopped by a signal after draining; burst done; check passed
-      1    failed: the broker, a topic, the worker's module, a stuck burst
+      1    failed: the broker, a topic, the worker's module, a stuck burst,
+           dead letters with --fail-on-dead-letters
       2    a setting, the worker's place or kind, or an option does not fit
       130  aborted by a second SIGINT, or a burst that SIGINT cut short
       143  the same by SIGTERM
@@ -125,7 +144,9 @@ def run(
         app_dir=app_dir,
         log_format=log_format,
         log_level=log_level,
+        log_config=log_config,
         burst=burst,
+        fail_on_dead_letters=fail_on_dead_letters,
         reload=reload,
         reload_dirs=tuple(reload_dir or ()),
     )
@@ -165,18 +186,20 @@ def _check(flags: Flags) -> int:
 
 
 def _run(flags: Flags) -> int:
-    from pyrallel_consumer.cli.run_log import set_up_logging
+    from pyrallel_consumer.cli.run_log import LoggingSetup
     from pyrallel_consumer.cli.run_reload import hold_lifeline, run_with_reload
     from pyrallel_consumer.cli.run_settings import settings_of
     from pyrallel_consumer.errors import ConfigurationError
+    from pyrallel_consumer.settings_warnings import warn_of_typos
 
     hold_lifeline()
     settings = settings_of(flags)
-    set_up_logging(settings.run.log_format, settings.run.log_level)
+    logging_setup = LoggingSetup(settings)
     settings.topic(), settings.worker()
     if settings.run.reload:
         if settings.run.burst:
             raise ConfigurationError("--reload and --burst do not go together: a burst ends, a reload goes on")
+        logging_setup.apply()
         return run_with_reload(flags, settings)
     from pyrallel_consumer.cli.run_consumer import run_consumer
     from pyrallel_consumer.cli.worker_place import WorkerImportError, check_for_command_line, find_worker
@@ -186,5 +209,8 @@ def _run(flags: Flags) -> int:
     except WorkerImportError as error:
         print(f"{error.shown}\nError: {error}: its own code raises, see above", file=sys.stderr)
         return EXIT_FAILED
+    # After the import, which may have set up logging: that is left alone.
+    logging_setup.apply()
+    warn_of_typos([type(settings.run)])
     check_for_command_line(worker, settings.execution.mode)
     return run_consumer(settings, worker)

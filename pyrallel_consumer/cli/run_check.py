@@ -1,13 +1,17 @@
 """``run --check``: looks at everything a run needs, touches nothing, and goes on after what is wrong.
 
-Looking joins no group, creates no topic and calls no worker; the worker's module is imported.
+Looking joins no group, creates no topic and calls no worker. The worker's module is imported, and with ``process`` one
+worker process is started and ended, which calls the initializer.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import json
 import logging
 import socket
+import time
 from collections.abc import Mapping
 from typing import Final
 
@@ -15,14 +19,18 @@ from rich.console import Console
 
 from pyrallel_consumer.cli.check_table import Finding, Verdict, exit_code_of, json_of, print_findings
 from pyrallel_consumer.cli.run_plan import Flags
-from pyrallel_consumer.cli.run_settings import DEFAULT, RunSettings, likely_slips, settings_of
+from pyrallel_consumer.cli.run_settings import DEFAULT, RunSettings, settings_of, typos
 from pyrallel_consumer.cli.worker_place import WorkerImportError, check_for_command_line, find_worker
+from pyrallel_consumer.config import ExecutionConfig
 from pyrallel_consumer.control_plane.subscription import Subscription, parse_topic
 from pyrallel_consumer.dto import ExecutionMode, OnExhausted, TopicPartition
 from pyrallel_consumer.errors import ConfigurationError, PyrallelConsumerError
-from pyrallel_consumer.execution_plane.worker_kind import name_of
+from pyrallel_consumer.execution_plane.engine import CompletionChannel
+from pyrallel_consumer.execution_plane.engine_choice import made_engine
+from pyrallel_consumer.execution_plane.worker_kind import Worker, name_of
 from pyrallel_consumer.ingress.client import consumer_configuration, producer_configuration
 from pyrallel_consumer.ingress.group_reader import GroupReader
+from pyrallel_consumer.settings_warnings import default_group_warning
 
 MOST_TOPICS_NAMED: Final = 5
 MOST_PARTITIONS_ASKED: Final = 200
@@ -62,7 +70,9 @@ def _found(flags: Flags) -> tuple[list[Finding], bool]:
 def _settings(settings: RunSettings) -> list[Finding]:
     chosen = sum(origin is not DEFAULT for origin in settings.origins.values())
     execution, parallel = settings.execution, settings.kafka.parallel_consumer
-    findings = [Finding("settings", Verdict.WARNING, sentence) for sentence in likely_slips()]
+    findings = [Finding("settings", Verdict.WARNING, sentence) for sentence in typos()]
+    if (sentence := default_group_warning(settings.kafka)) is not None:
+        findings.append(Finding("group", Verdict.WARNING, sentence))
     try:
         execution.exhaustion(dlq_enabled=settings.kafka.dlq_enabled)
         consumer_configuration(settings.kafka)
@@ -94,7 +104,30 @@ def _worker(settings: RunSettings) -> Finding:
         ExecutionMode.THREAD: f"in threads: {pool}",
         ExecutionMode.PROCESS: f"in processes: {pool}",
     }
-    return Finding("worker", Verdict.OK, f"{settings.worker()} ({name_of(worker)}) runs {where[mode]}")
+    return _loaded_in_a_process(settings, worker) or Finding(
+        "worker", Verdict.OK, f"{settings.worker()} ({name_of(worker)}) runs {where[mode]}"
+    )
+
+
+def _loaded_in_a_process(settings: RunSettings, worker: Worker) -> Finding | None:
+    """What keeps a worker process from its start, the initializer included: one is started and ended. None: nothing."""
+    if settings.execution.mode is not ExecutionMode.PROCESS:
+        return None
+    one = settings.execution.validate_all()
+    one.worker_pool_size = 1
+    try:
+        asyncio.run(_start_and_stop(worker, one))
+    except ConfigurationError as error:
+        return Finding("worker", Verdict.WRONG, str(error))
+    except PyrallelConsumerError as error:
+        return Finding("worker", Verdict.FAILED, str(error))
+    return None
+
+
+async def _start_and_stop(worker: Worker, execution: ExecutionConfig) -> None:
+    engine = made_engine(worker, execution, contextvars.copy_context(), is_shutting_down=lambda: False)
+    await engine.start(CompletionChannel(lambda: None), time.monotonic)
+    await engine.stop(0.0)
 
 
 def _cluster(settings: RunSettings) -> list[Finding]:

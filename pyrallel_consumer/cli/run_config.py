@@ -36,8 +36,16 @@ class RunConfig(Settings):
     log_level: LogLevel = "info"
     """Of the library and of the worker's own loggers: ``debug``, ``info``, ``warning`` or ``error``."""
 
+    log_config: str | None = None
+    """A file that says what is logged where, in place of ``log_format`` and ``log_level``: ``.json`` or ``.toml`` as
+    ``logging.config.dictConfig`` takes it, anything else as ``logging.config.fileConfig`` does."""
+
     burst: bool = False
     """Whether to end when everything is committed that lay in the topics at the start."""
+
+    fail_on_dead_letters: bool = False
+    """Whether the exit code is 1 where messages were dead-lettered or skipped after their last attempt. Off by default:
+    such a message is dealt with, and the log names it."""
 
     reload: bool = False
     """Whether to start again when a file changes. For development: each reload leaves the group and joins it anew."""

@@ -42,6 +42,7 @@ class _Run:
         self._consumer = consumer
         self._settings = settings
         self._watch: BurstWatch | None = None
+        self._settled = 0
 
     async def live(self) -> None:
         began = time.monotonic()
@@ -58,8 +59,13 @@ class _Run:
         if consumer.aborted_by is not None:
             return EXIT_SIGNALLED + consumer.aborted_by
         if watch is None or watch.is_done:
-            return EXIT_OK
+            return EXIT_FAILED if self._has_forbidden_failures else EXIT_OK
         return EXIT_FAILED if consumer.stopped_by is None else EXIT_SIGNALLED + consumer.stopped_by
+
+    @property
+    def _has_forbidden_failures(self) -> bool:
+        """Whether messages were dead-lettered or skipped where the user asked for an exit code that says so."""
+        return self._settings.run.fail_on_dead_letters and self._settled > 0
 
     async def _burst(self) -> None:
         self._watch = watch = await BurstWatch.begun(self._settings.kafka, self._settings.topic())
@@ -84,6 +90,7 @@ class _Run:
             picture = self._consumer.get_runtime_snapshot()
         except StateError:
             picture = None
+        self._settled = 0 if picture is None else picture.settled
         told = _figures(picture, seconds)
         sentence = _sentence(told)
         if self._watch is None:
@@ -92,16 +99,19 @@ class _Run:
             return
         verdict = self._watch.verdict()
         if self._settings.run.log_format == "json":
-            print(json.dumps({"ok": self._watch.is_done, "burst": verdict, **told}), flush=True)
+            is_ok = self._watch.is_done and not self._has_forbidden_failures
+            print(json.dumps({"ok": is_ok, "burst": verdict, **told}), flush=True)
         else:
             print(f"{verdict[:1].upper()}{verdict[1:]}, after {sentence}.", flush=True)
 
 
 def _figures(picture: RuntimeSnapshot | None, seconds: float) -> dict[str, Any]:
-    told: dict[str, Any] = {"seconds": round(seconds, 3), "processed": 0, "failed": 0, "retries": 0, "dead_letters": 0}
+    told: dict[str, Any] = {"seconds": round(seconds, 3)}
+    told |= dict.fromkeys(("processed", "succeeded", "failed", "retries", "dead_letters"), 0)
     if picture is not None:
         told |= {
             "processed": picture.processed,
+            "succeeded": picture.processed - picture.settled,
             "failed": picture.failed,
             "retries": picture.retries,
             "dead_letters": picture.dead_letters.sent,
@@ -111,7 +121,9 @@ def _figures(picture: RuntimeSnapshot | None, seconds: float) -> dict[str, Any]:
 
 def _sentence(told: dict[str, Any]) -> str:
     parts = [f"{told['seconds']:.1f} s: {told['processed']:,} messages processed"]
-    for name, plural in (("failed", "failed"), ("dead_letters", "dead letters"), ("retries", "retries")):
+    if told["failed"]:
+        parts.append(f"{told['succeeded']:,} succeeded, {told['failed']:,} failed")
+    for name, plural in (("dead_letters", "dead letters"), ("retries", "retries")):
         if told[name]:
             parts.append(f"{told[name]:,} {plural}")
     return ", ".join(parts)

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
+import logging.config
 import sys
+import tomllib
+from configparser import Error as ConfigParserError
+from configparser import RawConfigParser
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
+
+from pyrallel_consumer.cli.run_settings import RunSettings
+from pyrallel_consumer.errors import ConfigurationError
+
+logger = logging.getLogger("pyrallel_consumer.run")
 
 TEXT: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 # What every record has; the rest of it is what the log call gave as `extra`.
@@ -14,7 +24,9 @@ _OF_ALL: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "ascti
 
 
 class JsonFormatter(logging.Formatter):
-    """``time``, ``level``, ``logger``, ``message``, what was given as ``extra``, and ``error`` with its traceback.
+    """``time``, ``level``, ``logger``, ``message``, what was given as ``extra``, and ``error``.
+
+    ``error`` has the traceback where the log call gave one.
 
     A field of ``extra`` that has one of these names is written with an underscore behind it. What JSON cannot say is
     written as its ``str``.
@@ -29,6 +41,8 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             told["error"] = self.formatException(record.exc_info)
+        elif (error := _error_in(record.args)) is not None:
+            told["error"] = f"{type(error).__name__}: {error}"
         for name, value in vars(record).items():
             if name not in _OF_ALL:
                 told[f"{name}_" if name in told else name] = value
@@ -38,6 +52,72 @@ class JsonFormatter(logging.Formatter):
             return json.dumps({name: str(value) for name, value in told.items()}, ensure_ascii=False)
 
 
+def _error_in(args: object) -> BaseException | None:
+    """The error that the message was made of, where it was made of one."""
+    return next((arg for arg in args if isinstance(arg, BaseException)), None) if isinstance(args, tuple) else None
+
+
+class LoggingSetup:
+    """How one run logs: by the user's file, as the worker's module has set it up, or as the settings say.
+
+    Made before the worker's module is imported, applied after it. Raises ConfigurationError for a file that cannot be
+    read, and for a file beside an option that it replaces.
+    """
+
+    def __init__(self, settings: RunSettings) -> None:
+        self._run = settings.run
+        self._before = logging.getLogger().handlers[:]
+        self._config = None if self._run.log_config is None else _read_config(Path(self._run.log_config))
+        if self._config is not None:
+            for field in ("log_format", "log_level"):
+                origin = settings.origin(settings.run, field)
+                if origin.kind == "flag":
+                    raise ConfigurationError(f"{origin.name} and --log-config do not go together: the file says it all")
+
+    def apply(self) -> None:
+        """Set up logging; what the worker's module has set up at its import is left alone."""
+        if self._config is not None:
+            _apply_config(Path(str(self._run.log_config)), self._config)
+        elif logging.getLogger().handlers == self._before:
+            set_up_logging(self._run.log_format, self._run.log_level)
+        logging.captureWarnings(capture=True)
+
+
+def _read_config(path: Path) -> dict[str, Any] | RawConfigParser:
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".json":
+            read = json.loads(text)
+        elif path.suffix == ".toml":
+            read = tomllib.loads(text)
+        else:
+            read = RawConfigParser()
+            read.read_string(text)
+    except (OSError, ValueError, ConfigParserError) as error:
+        raise ConfigurationError(f"--log-config {path} cannot be read: {error}") from None
+    if not isinstance(read, dict | RawConfigParser):
+        raise ConfigurationError(
+            f"--log-config {path} holds no JSON object: write what logging.config.dictConfig takes"
+        )
+    return read
+
+
+def _apply_config(path: Path, config: dict[str, Any] | RawConfigParser) -> None:
+    try:
+        if isinstance(config, dict):
+            logging.config.dictConfig({"version": 1, "disable_existing_loggers": False} | config)
+        else:
+            logging.config.fileConfig(config, disable_existing_loggers=False)
+    except Exception as error:  # the handlers and formatters that it names are anybody's code
+        raise ConfigurationError(f"--log-config {path} does not fit: {_reasons(error)}") from error
+
+
+def _reasons(error: BaseException) -> str:
+    """The error and its causes: ``dictConfig`` hides the reason behind "Unable to configure handler"."""
+    cause = error.__cause__
+    return f"{error}" if cause is None else f"{error}: {_reasons(cause)}"
+
+
 def set_up_logging(log_format: str, level: str) -> None:
     """Have everything that is logged in this process written to standard error; worker processes send theirs here."""
     handler = logging.StreamHandler(sys.stderr)
@@ -45,4 +125,12 @@ def set_up_logging(log_format: str, level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    logging.captureWarnings(capture=True)
+
+
+def log_error(error: BaseException) -> bool:
+    """Log the error that ends a command, where JSON lines are logged; returns whether it was."""
+    root = logging.getLogger()
+    if not any(isinstance(handler.formatter, JsonFormatter) for handler in root.handlers):
+        return False
+    logger.error("%s", error)
+    return True

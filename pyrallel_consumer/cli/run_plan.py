@@ -19,6 +19,8 @@ class Flags:
     app_dir: str | None = None
     log_format: str | None = None
     log_level: str | None = None
+    log_config: str | None = None
     burst: bool | None = None
+    fail_on_dead_letters: bool | None = None
     reload: bool | None = None
     reload_dirs: tuple[str, ...] = ()

@@ -73,8 +73,11 @@ def arguments_of(flags: Flags) -> list[str]:
         ("--app-dir", flags.app_dir),
         ("--log-format", flags.log_format),
         ("--log-level", flags.log_level),
+        ("--log-config", flags.log_config),
     ]
     given = [f"{name}={value}" for name, value in options if value is not None]
+    if flags.fail_on_dead_letters is not None:
+        given.append("--fail-on-dead-letters" if flags.fail_on_dead_letters else "--no-fail-on-dead-letters")
     return [*given, "--no-burst", "--no-reload", *(["--", flags.worker] if flags.worker is not None else [])]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Final, TypeVar
 
 from pyrallel_consumer.cli.run_config import RunConfig
@@ -12,8 +11,9 @@ from pyrallel_consumer.cli.run_plan import Flags
 from pyrallel_consumer.config import ExecutionConfig, KafkaConfig, MetricsConfig, ParallelConsumerConfig
 from pyrallel_consumer.dto import ExecutionMode
 from pyrallel_consumer.errors import ConfigurationError
-from pyrallel_consumer.settings import Settings
+from pyrallel_consumer.settings import Settings, SettingsError
 from pyrallel_consumer.settings_source import environment, named_variable
+from pyrallel_consumer.settings_warnings import likely_typos
 
 ALL: Final[tuple[type[Settings], ...]] = (
     RunConfig,
@@ -23,9 +23,6 @@ ALL: Final[tuple[type[Settings], ...]] = (
     MetricsConfig,
 )
 S = TypeVar("S", bound=Settings)
-
-# How alike a variable and a setting must be for the one to be taken for a slip of the other.
-_ALIKE: Final = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +80,9 @@ def settings_of(flags: Flags) -> RunSettings:
         app_dir=("--app-dir", flags.app_dir),
         log_format=("--log-format", flags.log_format),
         log_level=("--log-level", flags.log_level),
+        log_config=("--log-config", flags.log_config),
         burst=("--burst", flags.burst),
+        fail_on_dead_letters=("--fail-on-dead-letters", flags.fail_on_dead_letters),
         reload=("--reload", flags.reload),
         reload_dir=("--reload-dir", list(flags.reload_dirs) or None),
     )
@@ -113,7 +112,10 @@ class _Given:
     def make(self, cls: type[S], **flags: tuple[str, Any]) -> S:
         given = {field: (flag, value) for field, (flag, value) in flags.items() if value is not None}
         self._origins |= {(cls, field): Origin("flag", flag) for field, (flag, _) in given.items()}
-        return cls(**{field: value for field, (_, value) in given.items()})
+        try:
+            return cls(**{field: value for field, (_, value) in given.items()})
+        except SettingsError as error:
+            raise error.given_by({field: flag for field, (flag, _) in given.items()}) from None
 
 
 def _apply_concurrency(
@@ -127,7 +129,10 @@ def _apply_concurrency(
         if execution.max_in_flight < concurrency:
             changed["max_in_flight"] = concurrency
     for field, value in changed.items():
-        setattr(execution, field, value)
+        try:
+            setattr(execution, field, value)
+        except SettingsError as error:
+            raise error.given_by({field: f"{origin.name} ({field})"}) from None
         origins[ExecutionConfig, field] = origin
 
 
@@ -141,17 +146,6 @@ def _variables() -> Iterator[tuple[tuple[type[Settings], str], Origin]]:
                 yield (cls, field), Origin(kind, found.name)
 
 
-def likely_slips() -> list[str]:
+def typos() -> list[str]:
     """A sentence for every variable that looks like a setting of ours and is none."""
-    names = {
-        f"{prefix}{field}".upper() for cls in ALL for prefix in cls.environment_prefixes for field in cls.model_fields
-    }
-    prefixes = tuple(prefix for cls in ALL for prefix in cls.environment_prefixes)
-    sentences = []
-    for name, variable in sorted(environment().items()):
-        if name in names or not name.startswith(prefixes):
-            continue
-        close = get_close_matches(name, names, n=1, cutoff=_ALIKE)
-        if close:
-            sentences.append(f"{variable.name} is set, and is no setting; did you mean {close[0]}?")
-    return sentences
+    return likely_typos(ALL)

@@ -166,6 +166,11 @@ class WorkManager:
         """Messages whose last attempt failed, since the consumer began."""
         return sum(tally.failed for tally in self._away.values()) + sum(work.failed for work in self._works.values())
 
+    @property
+    def settled(self) -> int:
+        """Those of the done messages whose last attempt had failed: dead-lettered or skipped."""
+        return sum(tally.settled for tally in self._away.values()) + sum(work.settled for work in self._works.values())
+
     # Messages in, items out, completions back
 
     def add(self, tp: TopicPartition, epoch: int, messages: Sequence[Message]) -> None:

@@ -117,6 +117,7 @@ def take_snapshot(
         is_circuit_open=manager.circuit.is_open,
         circuit_opened=manager.circuit.opened,
         poisoned_keys=manager.poison_keys.poisoned,
+        settled=manager.settled,
     )
 
 

@@ -1,7 +1,7 @@
 """A Kafka to try a consumer on: topics and a group of their own, filled, looked at, and gone at the end.
 
-It is the Kafka of ``KAFKA_BOOTSTRAP_SERVERS`` where that is set, an ``EmbeddedBroker`` otherwise. It knows brokers,
-topics and offsets and nothing of consumers; every name carries a random part, so runs never meet each other's records.
+It is the Kafka of ``KAFKA_BOOTSTRAP_SERVERS`` where that is set, an ``EmbeddedBroker`` otherwise. Every name carries a
+random part, so runs never meet each other's records.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from pyrallel_consumer.config import KafkaConfig
+from pyrallel_consumer.consumer import started_consumers
 from pyrallel_consumer.errors import StateError
 from pyrallel_consumer.ingress.embedded import PLAIN_PARTITIONS, EmbeddedBroker
 from pyrallel_consumer.ingress.scratch_topic import ScratchTopic
@@ -79,9 +80,15 @@ class TrialKafka:
         return sum(each.lag for each in self._topics[topic].bounds().values())
 
     async def until_done(self, topic: str, *, timeout_seconds: float = 60.0) -> None:
-        """Return when the group of ``config`` has committed all that the topic holds; raises TimeoutError."""
+        """Return when the group of ``config`` has committed all that the topic holds.
+
+        Raises the error of a consumer of that group in this process that failed, and TimeoutError.
+        """
         deadline = time.monotonic() + timeout_seconds
         while lag := await asyncio.to_thread(self.lag, topic):
+            for consumer in started_consumers(self.config.consumer_group):
+                if consumer.error is not None:
+                    raise consumer.error
             if time.monotonic() > deadline:
                 raise TimeoutError(f"after {timeout_seconds:g} s, {lag} records of {topic!r} are not committed")
             await asyncio.sleep(BETWEEN_LOOKS_SECONDS)

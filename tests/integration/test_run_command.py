@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -58,6 +59,27 @@ def compute(item):
         time.sleep(0.01)
     log.info("computed", extra={"offset": item.offset, "child": os.getpid()})
 """
+
+LOG_CONFIGS = {
+    "logging.json": """{
+        "formatters": {"mine": {"format": "MINE %(message)s"}},
+        "handlers": {"all": {"class": "logging.StreamHandler", "formatter": "mine"}},
+        "root": {"handlers": ["all"], "level": "INFO"}
+    }""",
+    "logging.toml": """
+        formatters.mine.format = "MINE %(message)s"
+        handlers.all = {class = "logging.StreamHandler", formatter = "mine"}
+        root = {handlers = ["all"], level = "INFO"}
+    """,
+    "logging.ini": "\n".join(
+        (
+            *("[loggers]", "keys=root", "[handlers]", "keys=all", "[formatters]", "keys=mine"),
+            *("[formatter_mine]", "format=MINE %(message)s"),
+            *("[handler_all]", "class=StreamHandler", "args=()", "formatter=mine"),
+            *("[logger_root]", "handlers=all", "level=INFO"),
+        )
+    ),
+}
 
 
 @pytest.fixture
@@ -175,6 +197,19 @@ class TestBurst:
         assert done.returncode == 1, done.stderr
         assert f"The burst is stuck: messages that failed their last attempt have paused {topic}[0]" in done.stdout
         assert runs.committed(topic, 2) == [3, 10]
+
+    @pytest.mark.parametrize(("flag", "code"), [("--fail-on-dead-letters", 1), ("--no-fail-on-dead-letters", 0)])
+    def test_what_failed_is_counted_apart_and_fails_the_burst_where_that_is_asked_for(
+        self, runs: Runs, new_topic: NewTopic, produce: Produce, flag: str, code: int
+    ) -> None:
+        topic = new_topic(2)
+        produce(topic, 20, value_of=lambda i: b"bad" if i == 6 else b"good", partitions=2)
+
+        done = runs.done("app:handle", "--topic", topic, "--burst", flag, EXECUTION_ON_EXHAUSTED="skip")
+
+        assert done.returncode == code, done.stderr
+        assert "20 messages processed, 19 succeeded, 1 failed" in done.stdout
+        assert runs.committed(topic, 2) == [10, 10]
 
     async def test_what_another_member_has_is_waited_for(
         self, runs: Runs, new_topic: NewTopic, produce: Produce
@@ -339,12 +374,90 @@ class TestCheck:
         frames = [line.strip() for line in worker["traceback"].splitlines() if line.strip().startswith("File")]
         assert [frame.split(", ")[0] for frame in frames] == [f'File "{runs.folder / "bad.py"}"'] * 2
 
+    def test_an_initializer_that_fails_is_found(self, runs: Runs, new_topic: NewTopic) -> None:
+        (runs.folder / "setup.py").write_text("def connect():\n    raise OSError('no database')\n")
+
+        done = runs.done(
+            *("app:block", "--topic", new_topic(1), "--mode", "process", "--check"),
+            EXECUTION_INITIALIZER="setup:connect",
+        )
+
+        assert done.returncode != 0
+        assert "no database" in done.stdout
+        assert "Traceback" not in done.stderr
+
+    def test_the_group_that_nobody_named_is_a_finding(self, runs: Runs, new_topic: NewTopic) -> None:
+        done = runs.done("app:handle", "--topic", new_topic(1), "--check", KAFKA_CONSUMER_GROUP="")
+
+        assert done.returncode == 0
+        assert re.search(r"^warning +group +.*KAFKA_CONSUMER_GROUP", done.stdout, re.MULTILINE)
+
     def test_a_worker_that_does_not_fit_is_2_also_where_the_broker_is_away(self, runs: Runs) -> None:
         done = runs.done("app:block", "--topic", "orders", "--check", KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")
 
         assert (done.returncode, done.stderr) == (2, "")
         assert "Connection refused" in done.stdout
         assert "--mode thread or --mode process" in done.stdout
+
+
+class TestLogging:
+    """Who sets up logging: the worker's module, a file, or ``run``."""
+
+    def test_what_the_worker_s_module_has_set_up_is_left_alone(
+        self, runs: Runs, new_topic: NewTopic, produce: Produce
+    ) -> None:
+        topic = new_topic(1)
+        produce(topic, 1)
+        setup = "import logging\nlogging.basicConfig(format='MINE %(message)s', level='INFO')\nfrom app import handle\n"
+        (runs.folder / "logs.py").write_text(setup)
+
+        done = runs.done("logs:handle", "--topic", topic, "--burst", "--log-format", "json")
+
+        assert done.returncode == 0, done.stderr
+        assert {line.split()[0] for line in done.stderr.splitlines()} == {"MINE"}
+
+    @pytest.mark.parametrize(("name", "text"), LOG_CONFIGS.items())
+    def test_a_file_says_what_is_logged_where(
+        self, runs: Runs, new_topic: NewTopic, produce: Produce, name: str, text: str
+    ) -> None:
+        topic = new_topic(1)
+        produce(topic, 1)
+        (runs.folder / name).write_text(text)
+
+        done = runs.done("app:handle", "--topic", topic, "--burst", "--log-config", name)
+
+        assert done.returncode == 0, done.stderr
+        assert {line.split()[0] for line in done.stderr.splitlines()} == {"MINE"}
+
+    def test_a_file_that_does_not_fit_is_2_and_says_why(self, runs: Runs) -> None:
+        (runs.folder / "logging.json").write_text('{"handlers": {"all": {"class": "logging.NoSuchHandler"}}}')
+
+        done = runs.done("app:handle", "--topic", "orders", "--log-config", "logging.json")
+
+        assert done.returncode == 2
+        assert "--log-config logging.json does not fit" in done.stderr
+        assert "NoSuchHandler" in done.stderr
+        assert "Traceback" not in done.stderr
+
+    def test_the_error_that_ends_a_run_is_a_line_of_json_too(self, runs: Runs) -> None:
+        done = runs.done("app:handle", "--topic", "nowhere", "--log-format", "json")
+
+        assert done.returncode == 1
+        last = logged(done.stderr)[-1]
+        assert last["level"] == "error"
+        assert last["error"].startswith("UnknownTopicError: topic 'nowhere' does not exist")
+
+    def test_a_typo_in_the_environment_is_told_at_the_start(
+        self, runs: Runs, new_topic: NewTopic, produce: Produce
+    ) -> None:
+        topic = new_topic(1)
+        produce(topic, 1)
+
+        done = runs.done("app:handle", "--topic", topic, "--burst", KAFKA_CONSUMER_GROPU="x", PYRALLEL_BRUST="1")
+
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count("did you mean KAFKA_CONSUMER_GROUP?") == 1
+        assert done.stderr.count("did you mean PYRALLEL_BURST?") == 1
 
 
 @pytest.mark.parametrize("burst", ["--burst", "--no-burst"])

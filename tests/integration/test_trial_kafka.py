@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
-from pyrallel_consumer import DoNotRetry, PyrallelConsumer, StateError, WorkItem
+from pyrallel_consumer import DoNotRetry, ExecutionConfig, PyrallelConsumer, StateError, WorkItem
 from pyrallel_consumer.config import KafkaConfig
+from pyrallel_consumer.errors import MessageExhaustedError
 from pyrallel_consumer.ingress.scratch_topic import ScratchTopic
 from pyrallel_consumer.testing import TrialKafka
 
@@ -45,6 +46,24 @@ async def test_waiting_for_what_nobody_does_has_an_end(monkeypatch: pytest.Monke
         topic = kafka.topic("orders", RECORDS)
         with pytest.raises(TimeoutError, match="40 records"):
             await kafka.until_done(topic, timeout_seconds=0.1)
+
+
+async def test_a_consumer_that_failed_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS", raising=False)
+
+    async def worker(item: WorkItem) -> None:
+        raise DoNotRetry
+
+    with TrialKafka() as kafka:
+        topic = kafka.topic("orders", RECORDS)
+        stop_at_once = ExecutionConfig(on_exhausted="stop")
+        consumer = PyrallelConsumer(kafka.config, worker, topic=topic, execution_config=stop_at_once)
+        await consumer.start()
+
+        with pytest.raises(MessageExhaustedError):
+            await kafka.until_done(topic, timeout_seconds=3600)
+        with pytest.raises(MessageExhaustedError):
+            await consumer.wait_closed()
 
 
 def test_each_has_topics_and_groups_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

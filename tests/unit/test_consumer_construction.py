@@ -172,3 +172,10 @@ async def test_before_the_start_there_is_nothing_to_stop_to_wait_for_to_steer_or
     for look in (consumer.get_runtime_snapshot, consumer.get_metrics):
         with pytest.raises(StateError, match=r"before start\(\)"):
             look()
+
+
+async def test_run_forever_inside_a_running_loop_says_what_to_do() -> None:
+    consumer = PyrallelConsumer(KafkaConfig(consumer_group="a"), worker, "orders")
+
+    with pytest.raises(StateError, match=r"await consumer\.run\(\)"):
+        consumer.run_forever()

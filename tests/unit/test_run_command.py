@@ -51,10 +51,20 @@ def test_help_names_every_flag_and_its_variable_in_full() -> None:
         (("run", "app", "--topic", "orders"), "package.module:function"),
         (("run", "no_such:handle", "--topic", "orders"), "no module 'no_such'"),
         (("run", "json:dumps", "--topic", "orders", "--mode", "fast"), "--mode"),
-        (("run", "json:dumps", "--topic", "orders", "--concurrency", "0"), "PYRALLEL_CONCURRENCY"),
+        (("run", "json:dumps", "--topic", "orders", "--concurrency", "0"), "Error: --concurrency: "),
         (("run", "json:dumps", "--topic", "a b", "--mode", "thread"), "'a b'"),
         (("run", "json:dumps", "--topic", "orders"), "--mode thread or --mode process"),
-        (("run", "json:dumps", "--topic", "orders", "--metrics-port", "99999"), "METRICS_PORT"),
+        (("run", "json:dumps", "--topic", "orders", "--metrics-port", "99999"), "Error: --metrics-port: "),
+        (("run", "json:dumps", "--topic", "orders", "--group", ""), "Error: --group: "),
+        (
+            ("run", "json:dumps", "--topic", "orders", "--mode", "thread", "--concurrency", "5000"),
+            "--concurrency (worker_pool_size): ",
+        ),
+        (("run", "json:dumps", "--topic", "orders", "--log-config", "none.json"), "--log-config none.json"),
+        (
+            ("run", "json:dumps", "--topic", "orders", "--log-config", "logging.ini", "--log-level", "debug"),
+            "--log-level and --log-config",
+        ),
         (("run", "json:dumps", "--topic", "orders", "--reload", "--burst"), "--reload and --burst"),
         pytest.param(
             ("run", "json:dumps", "--topic", "orders", "--reload", "--reload-dir", "none"),
@@ -66,6 +76,7 @@ def test_help_names_every_flag_and_its_variable_in_full() -> None:
 def test_what_does_not_fit_is_refused_with_2_and_a_sentence_that_says_what_to_do(
     arguments: tuple[str, ...], said: str
 ) -> None:
+    Path("logging.ini").write_text("[loggers]\nkeys=root\n")
     code, text = run(*arguments)
 
     assert code == 2
@@ -120,14 +131,16 @@ class TestConfig:
         secret = {
             "KAFKA_SASL_PASSWORD": "hunter2",
             "KAFKA_SSL_KEY_PASSWORD": "hunter2",
-            "KAFKA_LIBRDKAFKA": '{"sasl.oauthbearer.client.secret": "hunter2", "client.id": "hunter2"}',
+            "KAFKA_LIBRDKAFKA": (
+                '{"sasl.oauthbearer.client.secret": "hunter2", "unheard.of": "hunter2", "client.id": "shop"}'
+            ),
         }
         code, text = run("config", **secret)
 
         assert code == 0
         assert "hunter2" not in text
         assert re.search(r"KAFKA_SASL_PASSWORD +\*+ +environment", text)
-        assert re.search(r'KAFKA_LIBRDKAFKA +.*"client.id": "\*+".* +environment', text)
+        assert re.search(r'KAFKA_LIBRDKAFKA +.*"unheard.of": "\*+", "client.id": "shop".* +environment', text)
         assert "hunter2" not in json.dumps(as_json(**secret))
         assert as_json()["settings"]["KafkaConfig"]["sasl_password"]["value"] is None
 
@@ -138,9 +151,9 @@ class TestConfig:
         assert re.search(r"EXECUTION_MAX_IN_FLIGHT +7 +flag --concurrency$", text, re.MULTILINE)
         assert re.search(r"KAFKA_AUTO_OFFSET_RESET +earliest +default$", text, re.MULTILINE)
 
-    def test_a_slip_of_the_pen_is_a_warning_and_a_bad_value_is_2(self) -> None:
+    def test_a_typo_is_a_warning_and_a_bad_value_is_2(self) -> None:
         assert as_json(KAFKA_CONSUMER_GRUP="x")["warnings"] == [
-            "KAFKA_CONSUMER_GRUP is set, and is no setting; did you mean KAFKA_CONSUMER_GROUP?"
+            "KAFKA_CONSUMER_GRUP is set and is not a setting; did you mean KAFKA_CONSUMER_GROUP?"
         ]
         code, text = run("config", EXECUTION_MAX_RETRIES="none")
         assert code == 2
@@ -159,6 +172,8 @@ def test_a_reloaded_run_gets_the_flags_of_the_one_that_watches() -> None:
         app_dir="src",
         log_format="json",
         log_level="debug",
+        log_config="logging.ini",
+        fail_on_dead_letters=True,
         reload=True,
         reload_dirs=("src",),
     )
@@ -166,6 +181,7 @@ def test_a_reloaded_run_gets_the_flags_of_the_one_that_watches() -> None:
     assert arguments_of(flags) == [
         *("--topic=orders", "--topic=bills", "--bootstrap-servers=localhost:9092", "--group=-mine", "--mode=thread"),
         *("--concurrency=3", "--metrics-port=0", "--app-dir=src", "--log-format=json", "--log-level=debug"),
+        *("--log-config=logging.ini", "--fail-on-dead-letters"),
         *("--no-burst", "--no-reload", "--", "app:handle"),
     ]
     assert arguments_of(Flags(reload=True)) == ["--no-burst", "--no-reload"]

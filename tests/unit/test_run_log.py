@@ -46,6 +46,12 @@ def test_what_json_does_not_know_is_written_as_text() -> None:
     assert (told["by_partition"], told["ratio"], told["message"]) == ("{('orders', 1): 2}", "nan", "done")
 
 
+def test_an_error_in_the_message_is_the_error_of_the_record() -> None:
+    told = formatted("cannot read %s: %s", "orders", OSError("no route"))
+
+    assert (told["message"], told["error"]) == ("cannot read orders: no route", "OSError: no route")
+
+
 def test_an_exception_comes_with_its_traceback() -> None:
     try:
         raise ValueError("bad")

@@ -10,7 +10,7 @@ import pytest
 from pyrallel_consumer import ConfigurationError, ExecutionConfig, ExecutionMode, KafkaConfig, MetricsConfig
 from pyrallel_consumer.cli.run_config import RunConfig
 from pyrallel_consumer.cli.run_plan import Flags
-from pyrallel_consumer.cli.run_settings import DEFAULT, likely_slips, settings_of
+from pyrallel_consumer.cli.run_settings import DEFAULT, settings_of, typos
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ class TestConcurrency:
     def test_what_no_pool_can_have_is_refused_by_name(self, variables: pytest.MonkeyPatch) -> None:
         with pytest.raises(ConfigurationError, match="worker_pool_size"):
             settings_of(Flags(mode="thread", concurrency=5000))
-        with pytest.raises(ConfigurationError, match="PYRALLEL_CONCURRENCY"):
+        with pytest.raises(ConfigurationError, match="--concurrency: "):
             settings_of(Flags(concurrency=0))
 
 
@@ -120,16 +120,26 @@ def test_without_topic_or_worker_the_variables_that_help_are_named(variables: py
     assert settings_of(Flags(worker="app:handle")).worker() == "app:handle"
 
 
-def test_slips_of_the_pen_are_found_and_other_programs_variables_are_not(variables: pytest.MonkeyPatch) -> None:
+def test_typos_are_found_and_other_programs_variables_are_not(variables: pytest.MonkeyPatch) -> None:
     variables.setenv("KAFKA_HOME", "/opt/kafka")
     variables.setenv("KAFKA_BOOTSTRAP_SERVER", "localhost:9092")
     variables.setenv("EXECUTION_MODE", "async")
     Path(".env").write_text("PYRALLEL_LOGLEVEL=debug\n")
 
-    assert likely_slips() == [
-        "KAFKA_BOOTSTRAP_SERVER is set, and is no setting; did you mean KAFKA_BOOTSTRAP_SERVERS?",
-        "PYRALLEL_LOGLEVEL is set, and is no setting; did you mean PYRALLEL_LOG_LEVEL?",
+    assert typos() == [
+        "KAFKA_BOOTSTRAP_SERVER is set and is not a setting; did you mean KAFKA_BOOTSTRAP_SERVERS?",
+        "PYRALLEL_LOGLEVEL in .env is set and is not a setting; did you mean PYRALLEL_LOG_LEVEL?",
     ]
+
+
+def test_what_other_clients_call_a_setting_is_told_only_where_the_setting_is_not_set(
+    variables: pytest.MonkeyPatch,
+) -> None:
+    variables.setenv("KAFKA_BROKERS", "localhost:9092")
+
+    assert typos() == ["KAFKA_BROKERS is set and is not a setting; did you mean KAFKA_BOOTSTRAP_SERVERS?"]
+    variables.setenv("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092")
+    assert typos() == []
 
 
 def test_what_a_run_knows_is_spelled_as_it_likes(variables: pytest.MonkeyPatch) -> None:
