@@ -27,6 +27,7 @@ from pyrallel_consumer.execution_plane.engine_choice import made_engine
 from pyrallel_consumer.execution_plane.worker_kind import Worker, check_worker, name_of
 from pyrallel_consumer.ingress.client import consumer_configuration, producer_configuration
 from pyrallel_consumer.observability.figures import figures
+from pyrallel_consumer.observability.published import Published
 from pyrallel_consumer.observability.tracing import spans_for
 from pyrallel_consumer.parts import Parts
 from pyrallel_consumer.settings_warnings import warn_of_settings
@@ -36,8 +37,6 @@ _T = TypeVar("_T")
 
 logger = logging.getLogger("pyrallel_consumer")
 
-PUBLISH_SECONDS: Final = 0.25
-"""How old the picture that other threads read may become."""
 THREAD_END_SECONDS: Final = 2.0
 """How long a thread may take to close its client; then the process may end without it."""
 SIGNALLED: Final = 128
@@ -87,7 +86,7 @@ class PyrallelConsumer:
         self._state = "new"
         self._is_open = False
         self._error: BaseException | None = None
-        self._snapshot: RuntimeSnapshot | None = None
+        self._published: Published | None = None
         self.stopped_by: signal.Signals | None = None
         self.aborted_by: signal.Signals | None = None
         self._opened = asyncio.Event()
@@ -219,9 +218,9 @@ class PyrallelConsumer:
 
         Raises StateError before the consumer was started.
         """
-        if self._snapshot is None:
+        if self._published is None or self._published.latest is None:
             raise StateError("there is nothing to picture before start()")
-        return self._snapshot
+        return self._published.latest
 
     def get_metrics(self) -> dict[str, Any]:
         """The picture's and the poll thread's plain numbers, by name (see ``figures``). For any thread.
@@ -276,7 +275,10 @@ class PyrallelConsumer:
             fail=self._fail,
             trace_headers=None if self._spans is None else self._spans.letter_headers,
         )
-        self._parts.control.on_tick += [self._publish_if_due, self._look_at_poller]
+        control = self._parts.control
+        control.on_tick.append(self._look_at_poller)
+        self._published = Published(self._parts.picture, self._parts.blocking_watch, control.pictures)
+        control.pictures.add(self._published.tick)
 
     # The supervisor
 
@@ -395,11 +397,6 @@ class PyrallelConsumer:
 
     # At every tick
 
-    def _publish_if_due(self, now: float) -> None:
-        if self._snapshot is None or now >= self._snapshot.taken_at + PUBLISH_SECONDS:
-            self._snapshot = self._parts.picture(self._state)
-            self._parts.blocking_watch.look(self._snapshot.partitions, now)
-
     def _look_at_poller(self, _: float) -> None:
         control = self._parts.control
         if self._is_open and not (self._parts.poller.is_alive or control.has_facts or control.has_poller_ended):
@@ -407,7 +404,8 @@ class PyrallelConsumer:
 
     def _become(self, state: str) -> None:
         self._state = state
-        self._snapshot = self._parts.picture(state)
+        if self._published is not None:
+            self._published.become(state)
 
 
 def _is_loop_running() -> bool:

@@ -32,6 +32,7 @@ from pyrallel_consumer.control_plane.events import (
 from pyrallel_consumer.errors import BrokerError, StateError
 from pyrallel_consumer.execution_plane.engine import CompletionChannel, nothing_follows
 from pyrallel_consumer.exhausted import ExhaustedMessages
+from pyrallel_consumer.observability.pictures import Pictures
 from pyrallel_consumer.revocation import Revocation
 
 if TYPE_CHECKING:
@@ -107,6 +108,8 @@ class ControlLoop:
         self.has_poller_ended = False
         self.is_broken = False
         self.on_tick: list[Callable[[float], None]] = []
+        """Duties: an error of one of them ends the consumer."""
+        self.pictures = Pictures()
         self._clock = clock or loop.time
         self.heartbeat = self._clock()
         self._revoke_grace_seconds = revoke_grace_seconds
@@ -116,6 +119,7 @@ class ControlLoop:
         self._fail = fail
         self._is_timed = manager.policy.is_timed
         self._exhausted = ExhaustedMessages(manager, fail, self._clock)
+        self.pictures.add(self._exhausted.tell_circuit)
         self._inbox: deque[Any] = deque()
         self._inbox_at = 0
         self._messages_taken = 0
@@ -432,10 +436,10 @@ class ControlLoop:
             self.manager.note_failing(self.engine.waiting())
             self.manager.observe(now)
             self.manager.review_shares()
-            self._exhausted.tell_circuit(now)
             self._send_commands(now)
             for call in self.on_tick:
                 call(now)
+            self.pictures.draw(now)
             is_still = now - self._moved_at > STILL_SECONDS and self._revocation is None
             self._tick_in(STILL_TICK_SECONDS if is_still else TICK_SECONDS, now)
         except BaseException as error:

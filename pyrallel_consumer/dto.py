@@ -295,7 +295,8 @@ class RuntimeSnapshot:
 
     ``stuck`` attempts timed out or were cancelled, and have not ended; ``held`` messages failed their last attempt.
     ``circuit_opened`` counts how often the circuit for outages opened. ``settled`` of the processed messages had failed
-    their last attempt: they were dead-lettered or skipped, and the others succeeded.
+    their last attempt: they were dead-lettered or skipped, and the others succeeded. ``picture_failures`` counts how
+    often something that operators look at could not be drawn.
     """
 
     taken_at: float
@@ -329,3 +330,4 @@ class RuntimeSnapshot:
     circuit_opened: int = 0
     poisoned_keys: int = 0
     settled: int = 0
+    picture_failures: int = 0

@@ -22,7 +22,7 @@ from pyrallel_consumer.control_plane.subscription import Subscription
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
 from pyrallel_consumer.dead_letters import DeadLetters
 from pyrallel_consumer.dto import Headers, OnExhausted, RuntimeSnapshot, WorkItem
-from pyrallel_consumer.execution_plane.engine import EngineStatus, ExecutionEngine
+from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 from pyrallel_consumer.garbage_threshold import RaisedThreshold
 from pyrallel_consumer.ingress.broker_poller import BrokerPoller, PollerPolicy
 from pyrallel_consumer.ingress.client import consumer_configuration, producer_configuration, read_ahead_limits
@@ -36,7 +36,6 @@ from pyrallel_consumer.observability.watched import Watched
 
 MOST_ATTEMPTS_TOLD = 2_000
 """Running attempts that a close-up asks the engine for; an order per key is told without it."""
-_NOT_STARTED = EngineStatus(running=0, waiting_retries=0, due=0, retries_total=0, timeouts_total=0)
 
 
 class Parts:
@@ -120,6 +119,7 @@ class Parts:
             warn_seconds=parallel.blocking_warn_seconds,
             worker_name=worker_name,
             on_loop_closed=self._abandon,
+            note_failure=self.control.pictures.note,
         )
         self._facts = fixed_facts(config, execution, on_exhausted, str(subscription))
         self._metrics = config.metrics
@@ -128,6 +128,8 @@ class Parts:
         self._raised_threshold: RaisedThreshold | None = None
         self._group = config.consumer_group
         self._is_engine_started = False
+        self._free_slots = 0
+        self._engine_figures = EngineFigures()
 
     def raise_gc_threshold(self) -> None:
         """Have Python look for garbage less often, until ``release_gc_threshold``."""
@@ -175,23 +177,27 @@ class Parts:
             log_ends=lambda: self.poller.get_metrics().get("log_end_offsets", {}),
             clock=time.monotonic,
         )
-        self.control.on_tick.append(feed.tick)
+        self.control.pictures.add(feed.tick)
         watched = Watched(
             group=self._group,
             metrics=metrics,
             picture=picture,
-            signs_of_life=self._signs_of_life,
+            signs_of_life=lambda: self._signs_of_life(picture()),
             limits=self._metrics.health_limits(),
             moments=lambda: feed.moments,
             look=feed.look,
+            note_failure=self.control.pictures.note,
         )
         self._seat = Seat(self._metrics.host, self._metrics.port, watched)
 
     def close_endpoint(self) -> Future[None]:
         """Be shown no more; the future is done when the port is free, where nobody else needs it. For any thread."""
         seat, self._seat = self._seat, None
-        if seat is not None:
-            return seat.leave()
+        try:
+            if seat is not None:
+                return seat.leave()
+        except Exception as error:  # noqa: BLE001 -- the rest of the stop matters more than a port
+            self.control.pictures.note("closing the endpoint", error)
         done: Future[None] = Future()
         done.set_result(None)
         return done
@@ -210,34 +216,47 @@ class Parts:
             stuck=frozenset(each.item for each in self.engine.stuck(time.monotonic())),
         )
 
-    def _signs_of_life(self) -> SignsOfLife:
+    def _signs_of_life(self, picture: RuntimeSnapshot) -> SignsOfLife:
         now = time.monotonic()
         return SignsOfLife(
             loop_age_seconds=now - self.control.heartbeat,
             poll_age_seconds=now - self.poller.get_metrics()["last_poll_at"],
             is_poll_thread_alive=self.poller.is_alive,
+            picture_age_seconds=now - picture.taken_at,
         )
 
     def picture(self, state: str) -> RuntimeSnapshot:
         """All of it as an operator sees it now."""
         now = time.monotonic()
-        status = self.engine.status() if self._is_engine_started else _NOT_STARTED
-        self.manager.observe_slowness(now, free_slots=self.engine.capacity() if self._is_engine_started else 0)
+        if self._is_engine_started:
+            self._look_at_engine(now)
+        self.manager.observe_slowness(now, free_slots=self._free_slots)
         return take_snapshot(
             now=now,
             state=state,
             manager=self.manager,
             commits=self.commits,
-            engine=EngineFigures(
-                running=status.running,
-                waiting_retries=status.waiting_retries,
-                retries_total=status.retries_total,
-                timeouts_total=status.timeouts_total,
-                stuck=len(self.engine.stuck(now)) if self._is_engine_started else 0,
-            ),
+            engine=self._engine_figures,
             facts=self._facts,
             is_rebalancing=self.control.is_rebalancing,
             letters=None if self.control.dead_letters is None else self.control.dead_letters.queue,
             rebalances=self.poller.get_metrics()["rebalances"],
             blocked_loops=self.watchdog.blocked_count,
+            picture_failures=self.control.pictures.failures,
         )
+
+    def _look_at_engine(self, now: float) -> None:
+        """An engine of the user's may raise: then its last figures are shown, and all others are right."""
+        engine = self.engine
+        try:
+            self._free_slots = engine.capacity()
+            status = engine.status()
+            self._engine_figures = EngineFigures(
+                running=status.running,
+                waiting_retries=status.waiting_retries,
+                retries_total=status.retries_total,
+                timeouts_total=status.timeouts_total,
+                stuck=len(engine.stuck(now)),
+            )
+        except Exception as error:  # noqa: BLE001 -- see above
+            self.control.pictures.note("asking the engine how it is", error)

@@ -28,11 +28,15 @@ class HealthLimits:
 
 @dataclass(frozen=True, slots=True)
 class SignsOfLife:
-    """How long ago the event loop last turned, and the poll thread last came out of the client; in seconds."""
+    """How long ago the event loop last turned, and the poll thread last came out of the client; in seconds.
+
+    ``picture_age_seconds`` is the age of the picture beside which they stand.
+    """
 
     loop_age_seconds: float
     poll_age_seconds: float
     is_poll_thread_alive: bool
+    picture_age_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ def ailments_of_life(picture: RuntimeSnapshot, signs: SignsOfLife, limits: Healt
 
 def ailments(picture: RuntimeSnapshot, signs: SignsOfLife, limits: HealthLimits) -> tuple[Ailment, ...]:
     """Why the consumer is not ready, the most fundamental reason first; empty where it is."""
-    return (*_lifeless(picture, signs, limits), *_unready(picture, limits))
+    return (*_lifeless(picture, signs, limits), *_unready(picture, signs, limits))
 
 
 def _lifeless(picture: RuntimeSnapshot, signs: SignsOfLife, limits: HealthLimits) -> Iterator[Ailment]:
@@ -67,10 +71,13 @@ def _lifeless(picture: RuntimeSnapshot, signs: SignsOfLife, limits: HealthLimits
         yield Ailment("poll_thread_silent", f"the client has not been polled for {signs.poll_age_seconds:.1f} s")
 
 
-def _unready(picture: RuntimeSnapshot, limits: HealthLimits) -> Iterator[Ailment]:
+def _unready(picture: RuntimeSnapshot, signs: SignsOfLife, limits: HealthLimits) -> Iterator[Ailment]:
     if picture.state != "running":
         yield Ailment(picture.state, f"the consumer is {picture.state}")
         return
+    if signs.loop_age_seconds <= limits.loop_blocked_seconds < signs.picture_age_seconds:
+        seconds = signs.picture_age_seconds
+        yield Ailment("picture_old", f"no snapshot could be taken for {seconds:.0f} s: the log says why")
     if not picture.partitions and not limits.is_ready_without_partitions:
         yield Ailment("not_assigned", "no partition is assigned to this member of the group")
     if picture.dead_letters.is_failing:

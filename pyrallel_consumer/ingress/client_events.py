@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from confluent_kafka import KafkaError
@@ -33,6 +34,18 @@ class ClientLog:
         self._throttle.log(level, facility, template % (facility, name, text))
 
 
+class GuardedLog:
+    """The ``logger`` of the user's or ours, for the client: what it raises would come out of ``poll``."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def log(self, *arguments: Any) -> None:
+        """Called by the client with the level, a template, and what belongs into it."""
+        with suppress(Exception):  # There is no place left to report it to.
+            self._inner.log(*arguments)
+
+
 class ClientEvents:
     """Hears the client. ``errors_by_code`` counts what it said; ``refusal`` is a refusal of credentials, if any."""
 
@@ -55,7 +68,7 @@ class ClientEvents:
             users = configuration.get(name)
             if name in own or users is not None:
                 result[name] = self._guarded(name, own.get(name), users)
-        result.setdefault("logger", ClientLog(self._clock))
+        result["logger"] = GuardedLog(configuration.get("logger") or ClientLog(self._clock))
         return result
 
     def note(self, error: KafkaError, where: str, extra: Mapping[str, object] | None = None) -> None:

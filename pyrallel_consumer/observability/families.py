@@ -98,4 +98,5 @@ FAMILIES: Final = (
     Family("consumer_commit_failures_total", _COUNTER, "Partitions whose commit failed, by error.", ("reason",)),
     Family("consumer_broker_lag", _GAUGE, "End of the log less last committed offset.", _PLACE),
     Family("consumer_loop_blocked_total", _COUNTER, "Times that the event loop stood still for blocking_warn_seconds."),
+    Family("consumer_picture_failures_total", _COUNTER, "Errors in what operators look at; the log tells each once."),
 )

@@ -63,6 +63,7 @@ def _of_consumer(snapshot: RuntimeSnapshot) -> dict[str, Any]:
         "consumer_dlq_failing": int(letters.is_failing),
         "consumer_circuit_open": int(snapshot.is_circuit_open),
         "consumer_loop_blocked_total": snapshot.blocked_loops,
+        "consumer_picture_failures_total": snapshot.picture_failures,
     }
 
 

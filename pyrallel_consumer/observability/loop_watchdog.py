@@ -38,7 +38,7 @@ class LoopWatchdog:
 
     And once for each time that half of the last 16 looks (8 s unless ``warn_seconds`` is short) found the loop late.
     Made on the loop's thread. ``now`` is the clock that the signs of life are read from. ``on_loop_closed`` is called
-    on the watchdog's thread, which then ends.
+    on the watchdog's thread, which then ends. ``note_failure`` is told of an error in the looking itself.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class LoopWatchdog:
         warn_seconds: float,
         worker_name: str,
         on_loop_closed: Callable[[], None],
+        note_failure: Callable[[str, Exception], None],
     ) -> None:
         self.blocked_count = 0
         self._loop = loop
@@ -58,6 +59,7 @@ class LoopWatchdog:
         self._warn_seconds = warn_seconds
         self._worker_name = worker_name
         self._on_loop_closed = on_loop_closed
+        self._note_failure = note_failure
         self._loop_thread = threading.get_ident()
         self._late_looks: deque[bool] = deque(maxlen=LOOKS_TOGETHER)
         self._is_sluggish = False
@@ -81,15 +83,16 @@ class LoopWatchdog:
                 self._on_loop_closed()
                 return
             before, blocked_seconds = blocked_seconds, self._now() - self._last_sign_of_life()
-            self._look_at_lateness(is_late=blocked_seconds > LATE_SECONDS)
-            if blocked_seconds < self._warn_seconds:
-                if is_reported:
+            was_reported, is_reported = is_reported, blocked_seconds >= self._warn_seconds
+            try:
+                self._look_at_lateness(is_late=blocked_seconds > LATE_SECONDS)
+                if was_reported and not is_reported:
                     logger.info("the event loop turns again, after %.1f s or a little more", before)
-                is_reported = False
-            elif not is_reported:
-                is_reported = True
-                self._warn(blocked_seconds)
-                self.blocked_count += 1
+                elif is_reported and not was_reported:
+                    self._warn(blocked_seconds)
+            except Exception as error:  # noqa: BLE001 -- a closed loop must be noticed whatever fails here
+                self._note_failure("the watchdog", error)
+            self.blocked_count += is_reported and not was_reported
 
     def _look_at_lateness(self, *, is_late: bool) -> None:
         looks = self._late_looks

@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 
 from pyrallel_consumer.dto import DURATION_BOUNDS_SECONDS, Durations
 from pyrallel_consumer.observability.families import FAMILIES, Family, Kind, Merge
-from pyrallel_consumer.observability.watched import AllWatched
+from pyrallel_consumer.observability.watched import AllWatched, Watched
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -43,12 +43,21 @@ class ConsumerCollector(Collector):
         return [_made(family) for family in FAMILIES]
 
     def collect(self) -> Iterator[Metric]:
-        numbers = [each.metrics() for each in self._watched()]
+        numbers = [_numbers(each) for each in self._watched()]
         for family in FAMILIES:
             metric = _made(family)
             for labels, value in _merged(family, numbers).items():
                 _put(metric, labels, value)
             yield metric
+
+
+def _numbers(watched: Watched) -> Mapping[str, Any]:
+    """None where they cannot be had: the other consumers of the process are shown all the same."""
+    try:
+        return watched.metrics()
+    except Exception as error:  # noqa: BLE001 -- pictures end nothing: see ``Pictures``
+        watched.note_failure("/metrics", error)
+        return {}
 
 
 def _merged(family: Family, numbers: Iterable[Mapping[str, Any]]) -> dict[tuple[str, ...], Any]:

@@ -17,11 +17,11 @@ from pyrallel_consumer.dto import DeadLetterSnapshot, OnExhausted, RetrySnapshot
 class EngineFigures:
     """What the picture shows of the engine."""
 
-    running: int
-    waiting_retries: int
-    retries_total: int
-    timeouts_total: int
-    stuck: int
+    running: int = 0
+    waiting_retries: int = 0
+    retries_total: int = 0
+    timeouts_total: int = 0
+    stuck: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,7 @@ def take_snapshot(
     letters: LetterQueue | None,
     rebalances: int,
     blocked_loops: int,
+    picture_failures: int = 0,
 ) -> RuntimeSnapshot:
     """The picture at ``now``; cost grows with assigned partitions and unfinished messages, not with what was done."""
     partitions = tuple(work.picture(now, manager.pause_reasons(work.tp)) for work in manager)
@@ -118,6 +119,7 @@ def take_snapshot(
         circuit_opened=manager.circuit.opened,
         poisoned_keys=manager.poison_keys.poisoned,
         settled=manager.settled,
+        picture_failures=picture_failures,
     )
 
 

@@ -11,6 +11,7 @@ nothing any more: then the span of the attempt is made here.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -37,6 +38,10 @@ MOST_REMEMBERED: Final = 10_000
 """Failed attempts whose spans are known for links and dead letters; of more, the oldest are forgotten."""
 
 
+logger = logging.getLogger("pyrallel_consumer.observability")
+_TOLD: Final[set[type]] = set()
+
+
 class Spans:
     """Spans of the attempts of one consumer, and the memory of those that failed. For any thread."""
 
@@ -54,7 +59,7 @@ class Spans:
     def letter_headers(self, item: WorkItem) -> Headers:
         """What a dead letter carries on: the context of the last attempt, none where it was not traced."""
         carrier = self._take(item) or {}
-        return [(name, value.encode()) for name, value in carrier.items()]
+        return [(name, str(value).encode(errors="replace")) for name, value in carrier.items()]
 
     # For the process engine
 
@@ -90,7 +95,7 @@ class Spans:
             except BaseException as error:
                 self.failed(item, end_failed(span, parent, error))
                 raise
-            span.end()
+            end(span)
             otel_context.detach(token)  # A task goes on with other messages only where its context is as it was.
 
         return traced
@@ -103,7 +108,7 @@ class Spans:
             except BaseException as error:
                 self.failed(item, end_failed(span, parent, error))
                 raise
-            span.end()
+            end(span)
             return result
 
         return traced
@@ -132,7 +137,7 @@ class RemoteCall:
         except BaseException as error:
             error.__dict__[SPAN_CARRIER] = end_failed(span, parent, error)
             raise
-        span.end()
+        end(span)
         return result
 
 
@@ -151,7 +156,17 @@ class SpanMaker:
         self._tracer = _tracer()
 
     def begin(self, item: WorkItem, earlier: Carrier | None, began_at_ns: int | None = None) -> tuple[Span, Context]:
-        """The span of an attempt, and the context that it is the child of; ``earlier`` is the attempt to link to."""
+        """The span of an attempt, and the context that it is the child of; ``earlier`` is the attempt to link to.
+
+        A span that records nothing where the user's tracing raises: the message is processed all the same.
+        """
+        try:
+            return self._begun(item, earlier, began_at_ns)
+        except Exception as error:  # noqa: BLE001 -- exporters, samplers and propagators are the user's code
+            tell_once(error)
+            return trace.INVALID_SPAN, Context()
+
+    def _begun(self, item: WorkItem, earlier: Carrier | None, began_at_ns: int | None) -> tuple[Span, Context]:
         without_span = trace.set_span_in_context(trace.INVALID_SPAN)  # One that start() was called in is no parent.
         parent = propagate.extract(item.message.headers() or (), without_span, _HEADERS)
         links = () if earlier is None else _links_to(earlier)
@@ -190,8 +205,37 @@ class SpanMaker:
         return attributes
 
 
+def end(span: Span) -> None:
+    """End the span of a success, which stays one whatever the user's tracing raises."""
+    try:
+        span.end()
+    except Exception as error:  # noqa: BLE001 -- see ``SpanMaker.begin``
+        tell_once(error)
+
+
 def end_failed(span: Span, parent: Context, error: BaseException) -> Carrier | None:
     """End the span with its error, and tell its context; None where nothing traces, so that there is no such span."""
+    try:
+        return _ended_failed(span, parent, error)
+    except Exception as tracing_error:  # noqa: BLE001 -- see ``SpanMaker.begin``
+        tell_once(tracing_error)
+        return None
+
+
+def tell_once(error: Exception) -> None:
+    """The user's tracing raised: each kind of error is told once in a process."""
+    if type(error) in _TOLD:
+        return
+    _TOLD.add(type(error))
+    with suppress(Exception):  # The user's logging set-up may be what fails.
+        logger.error(
+            "tracing failed with %s: spans are missing, and consuming goes on; this is told once",
+            type(error).__name__,
+            exc_info=error,
+        )
+
+
+def _ended_failed(span: Span, parent: Context, error: BaseException) -> Carrier | None:
     with suppress(Exception):  # What an exception says of itself is the user's code.
         span.record_exception(error)
     span.set_attribute("error.type", _type_name(error))

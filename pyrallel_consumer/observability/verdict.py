@@ -46,13 +46,19 @@ def verdict(
     named = {(each.topic, each.partition) for each in ailments(picture, signs, limits)}
     age_seconds = now - picture.taken_at
     if age_seconds > STALE_SECONDS and picture.state != "closed":
-        level, headline = Level.LOOK, f"Nobody knows: the event loop has not turned for {duration(age_seconds)}."
+        level, headline = Level.LOOK, _of_old(age_seconds, signs)
     else:
         level, headline = _pace_of(moments) if moments else (Level.OK, "Just started.")
     notes = [(Level.LOOK, text) for text in _notes(picture, moments, named)]
     if ill:
         return Verdict(Level.BAD, f"Needs attention. {headline}", (*ill, *notes))
     return Verdict(Level.LOOK if notes else level, headline, tuple(notes))
+
+
+def _of_old(age_seconds: float, signs: SignsOfLife) -> str:
+    if signs.loop_age_seconds > STALE_SECONDS:
+        return f"Nobody knows: the event loop has not turned for {duration(age_seconds)}."
+    return f"Nobody knows: no snapshot could be taken for {duration(age_seconds)}; the log says why."
 
 
 def _pace_of(moments: Sequence[Moment]) -> tuple[Level, str]:

@@ -17,6 +17,7 @@ class Watched:
     """One consumer. ``metrics`` are the numbers of ``get_metrics()``, ``picture`` is its latest snapshot.
 
     ``moments`` are its last minutes. Asking for a ``look`` has the loop look closely for a while; the first is None.
+    ``note_failure`` is told what could not be shown of it: the name of the picture and the error.
     """
 
     group: str
@@ -26,6 +27,7 @@ class Watched:
     limits: HealthLimits
     moments: Callable[[], Sequence[Moment]]
     look: Callable[[], Look | None]
+    note_failure: Callable[[str, Exception], None]
 
 
 AllWatched: TypeAlias = Callable[[], Sequence[Watched]]

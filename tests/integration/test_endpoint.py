@@ -9,7 +9,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http import HTTPStatus
 from itertools import accumulate
 from typing import Any
@@ -19,9 +19,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pyrallel_consumer import ConfigurationError, EmbeddedBroker, MetricsConfig, PyrallelConsumer, WorkItem
 from pyrallel_consumer.dto import DURATION_BOUNDS_SECONDS, Durations
+from pyrallel_consumer.execution_plane.engine import EngineStatus, RunningAttempt, StuckAttempt
+from pyrallel_consumer.observability import status_feed
 from pyrallel_consumer.observability.families import FAMILIES, Kind
 from tests.integration.conftest import Produce, producing_to
-from tests.integration.consuming import execution, ignore, kafka, new_group, until
+from tests.integration.consuming import committed, execution, ignore, kafka, new_group, until
+from tests.third_party_engine import ThirdPartyEngine
 
 LONGEST_ANSWER_SECONDS = 20.0
 BLOCKED_SECONDS = 0.3
@@ -108,6 +111,60 @@ def broker() -> Iterator[EmbeddedBroker]:
     """A broker of the test's own, to inject faults into."""
     with EmbeddedBroker({"orders": 2, "orders.dlq": 1}) as broker:
         yield broker
+
+
+class ShyEngine(ThirdPartyEngine):
+    """Works, and raises whenever it is asked how it is."""
+
+    def status(self) -> EngineStatus:
+        raise KeyError("status")
+
+    def stuck(self, now: float) -> Sequence[StuckAttempt]:
+        raise KeyError("stuck")
+
+    def longest_running(self, most: int) -> Sequence[RunningAttempt]:
+        raise KeyError("longest_running")
+
+
+@pytest.mark.usefixtures("no_thread_is_left")
+async def test_an_engine_that_raises_when_it_is_looked_at_goes_on_working_and_all_else_is_shown(
+    embedded_broker: EmbeddedBroker, new_topic: Callable[[int], str], produce: Produce
+) -> None:
+    topic, group, engine = new_topic(1), new_group(), ShyEngine()
+    config = kafka(embedded_broker.bootstrap_servers, group, metrics=metered())
+    async with PyrallelConsumer(config, None, topic, engine=engine) as consumer:
+        produce(topic, 10)
+        await until(lambda: len(engine.submitted) == 10)
+        for path in ("/status.json", "/metrics", "/snapshot.json", "/livez", "/"):
+            assert (await ask(consumer, path))[0] == HTTPStatus.OK
+        failures = consumer.get_runtime_snapshot().picture_failures
+        assert failures > 0
+        await until(lambda: consumer.get_runtime_snapshot().picture_failures > failures)  # the close-up fails as well
+        produce(topic, 10)
+        await until(lambda: len(engine.submitted) == 20)
+        await until(lambda: consumer.get_runtime_snapshot().processed == 20)
+        assert consumer.get_metrics()["consumer_picture_failures_total"] > failures
+        await until_reasons(consumer, [])
+    assert committed(embedded_broker.bootstrap_servers, group, topic) == [20]
+
+
+async def test_a_bug_in_a_close_up_ends_no_consumer(
+    embedded_broker: EmbeddedBroker,
+    new_topic: Callable[[int], str],
+    produce: Produce,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def bug(*_: object, **__: object) -> None:
+        raise KeyError("a bug in a picture")
+
+    monkeypatch.setattr(status_feed, "close_up_of_all", bug)
+    topic = new_topic(1)
+    config = kafka(embedded_broker.bootstrap_servers, new_group(), metrics=metered())
+    async with PyrallelConsumer(config, ignore, topic) as consumer:
+        await ask(consumer, "/status.json")
+        await until(lambda: consumer.get_runtime_snapshot().picture_failures > 1)
+        produce(topic, 10)
+        await until(lambda: consumer.get_runtime_snapshot().processed == 10)
 
 
 @pytest.mark.usefixtures("no_thread_is_left")

@@ -28,6 +28,7 @@ def watchdog(
     last_sign_of_life: Callable[[], float],
     closed: threading.Event,
     warn_seconds: float = 0.04,
+    note_failure: Callable[[str, Exception], None] = lambda *_: None,
 ) -> LoopWatchdog:
     return LoopWatchdog(
         loop,
@@ -36,7 +37,25 @@ def watchdog(
         warn_seconds=warn_seconds,
         worker_name="send_order",
         on_loop_closed=closed.set,
+        note_failure=note_failure,
     )
+
+
+def test_a_watchdog_whose_warnings_fail_goes_on_looking(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise KeyError("a bug in a logging filter")
+
+    monkeypatch.setattr(logging.getLogger("pyrallel_consumer.observability"), "warning", refuse)
+    loop, closed, made_at = asyncio.new_event_loop(), threading.Event(), time.monotonic()
+    failed: list[str] = []
+    watching = watchdog(loop, lambda: made_at, closed, note_failure=lambda name, _: failed.append(name))
+
+    watching.start()
+    until(lambda: watching.blocked_count == 1 and failed)
+    loop.close()
+
+    assert closed.wait(PATIENCE_SECONDS)
+    assert set(failed) == {"the watchdog"}
 
 
 def test_a_loop_that_nobody_runs_is_said_to_be_that_and_its_end_is_noticed(caplog: pytest.LogCaptureFixture) -> None:

@@ -33,6 +33,7 @@ def watched(group: str = "shop", *, look: Look | None = None, broker_lag: int | 
         limits=LIMITS,
         moments=lambda: MOMENTS,
         look=lambda: look,
+        note_failure=lambda *_: None,
     )
 
 

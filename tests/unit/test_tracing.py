@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import json
 import pickle
@@ -142,3 +143,48 @@ def test_a_letters_trace_takes_the_place_of_the_messages_own(form: LetterForm) -
 
     assert [value for name, value in headers if name == "traceparent"] == [b"the last attempt's"]
     assert (("mine", b"1") in headers) is (form is not LetterForm.BARE)
+
+
+class BrokenTracer(trace.NoOpTracer):
+    """A user's tracing that raises when a span begins."""
+
+    def start_span(self, *_: Any, **__: Any) -> Any:
+        raise ValueError("the sampler cannot decide")
+
+
+class BrokenSpan(trace.NonRecordingSpan):
+    """A user's tracing that raises when a span ends."""
+
+    def end(self, *_: Any) -> None:
+        raise ValueError("the exporter is gone")
+
+
+class TracerOfBrokenSpans(trace.NoOpTracer):
+    def start_span(self, *_: Any, **__: Any) -> Any:
+        return BrokenSpan(PARENT)
+
+
+@pytest.mark.parametrize("tracer", [BrokenTracer, TracerOfBrokenSpans])
+def test_tracing_that_raises_is_told_once_and_changes_no_outcome(
+    tracer: type[trace.Tracer], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(trace, "get_tracer", lambda *_: tracer())
+    monkeypatch.setattr(spans, "_TOLD", set())
+    traced = Spans("group")
+    item = work_item(b"", headers=HEADERS)
+
+    def succeed(_: WorkItem) -> str:
+        return "done"
+
+    async def succeed_soon(_: WorkItem) -> None: ...
+
+    assert run_attempt(traced.wrapped(succeed, ExecutionMode.THREAD), item) == "done"
+    assert run_attempt(traced.wrapped(succeed, ExecutionMode.PROCESS), item) == "done"
+    asyncio.run(traced.wrapped(succeed_soon, ExecutionMode.ASYNC)(item))
+    for mode in (ExecutionMode.THREAD, ExecutionMode.PROCESS):
+        with pytest.raises(ValueError, match="invalid data"):
+            run_attempt(traced.wrapped(fail, mode), item)
+    traced.died(item, 1.0, "killed", is_timed_out=False)
+    assert traced.letter_headers(item) == []
+    [record] = caplog.records
+    assert "tracing failed with ValueError" in record.getMessage()

@@ -105,7 +105,11 @@ def test_what_makes_the_consumer_unready_comes_first_and_is_said_once() -> None:
 
 def test_a_picture_that_is_old_says_so() -> None:
     blocked = SignsOfLife(40.0, 0.0, is_poll_thread_alive=True)
-    assert judged(picture(), moments(0, 0), now=4.0) == Verdict(
+    late = SignsOfLife(4.0, 0.0, is_poll_thread_alive=True)
+    assert judged(picture(), moments(0, 0), now=4.0).headline == (
+        "Nobody knows: no snapshot could be taken for 4.0 s; the log says why."
+    )
+    assert judged(picture(), moments(0, 0), now=4.0, signs=late) == Verdict(
         Level.LOOK, "Nobody knows: the event loop has not turned for 4.0 s.", ()
     )
     assert judged(picture(), moments(0, 0), now=40.0, signs=blocked) == Verdict(

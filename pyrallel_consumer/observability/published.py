@@ -1,0 +1,53 @@
+"""The latest snapshot of one consumer: taken on its loop, read by any thread.
+
+A snapshot that cannot be taken ends nothing: the last one stays, and tells the state and the number of failures that
+are true now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from pyrallel_consumer.dto import RuntimeSnapshot
+from pyrallel_consumer.observability.blocking_watch import BlockingWatch
+from pyrallel_consumer.observability.pictures import Pictures
+
+PUBLISH_SECONDS: Final = 0.25
+"""How old the picture that other threads read may become."""
+
+
+class Published:
+    """``take`` makes the snapshot of a consumer in the named state; ``latest`` is None until the first ``become``."""
+
+    def __init__(self, take: Callable[[str], RuntimeSnapshot], watch: BlockingWatch, pictures: Pictures) -> None:
+        self.latest: RuntimeSnapshot | None = None
+        self._take = take
+        self._watch = watch
+        self._pictures = pictures
+        self._state = "new"
+        self._is_due_at = float("-inf")
+
+    def become(self, state: str) -> None:
+        """The consumer's state has changed: show it at once."""
+        self._state = state
+        self._publish()
+
+    def tick(self, now: float) -> None:
+        """It is ``now``: take a new snapshot where the last one is old, and look at what blocks in it."""
+        if now < self._is_due_at:
+            return
+        self._is_due_at = now + PUBLISH_SECONDS
+        self._publish()
+        if self.latest is not None:
+            self._watch.look(self.latest.partitions, now)
+
+    def _publish(self) -> None:
+        try:
+            self.latest = self._take(self._state)
+        except Exception as error:  # noqa: BLE001 -- pictures end nothing: see ``Pictures``
+            self._pictures.note("the snapshot", error)
+            if self.latest is not None:
+                failures = self._pictures.failures
+                self.latest = replace(self.latest, state=self._state, picture_failures=failures)
