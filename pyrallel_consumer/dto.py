@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
+from pyrallel_consumer.message import Headers as Headers  # noqa: PLC0414 -- mypy's way to say that it can be imported from here
+from pyrallel_consumer.message import Message as Message  # noqa: PLC0414 -- as above
+from pyrallel_consumer.message import Row, SentMessage, UnreadableHeaders, header_bytes, headers_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-Headers = list[tuple[str, bytes | None]]
 
 DURATION_BOUNDS_SECONDS: Final = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
@@ -87,20 +89,6 @@ class TopicPartition(NamedTuple):
         return f"{self.topic}[{self.partition}]"
 
 
-class Message(Protocol):
-    """What the library asks of a message: the methods of ``confluent_kafka.Message`` that it uses."""
-
-    def topic(self) -> str: ...
-    def partition(self) -> int: ...
-    def offset(self) -> int: ...
-    def key(self) -> bytes | None: ...
-    def value(self) -> bytes | None: ...
-    def headers(self) -> Headers | None: ...
-    def timestamp(self) -> tuple[int, int]: ...
-    def leader_epoch(self) -> int | None: ...
-    def __len__(self) -> int: ...
-
-
 class Origin(Protocol):
     """Where an item came from: something that knows the assignment's epoch (a virtual partition does).
 
@@ -116,8 +104,9 @@ class Origin(Protocol):
 class WorkItem:
     """One message on its way to one attempt of the worker; immutable, compared by identity.
 
-    ``payload`` and ``value`` are the same; ``headers`` is a list, empty where the message has none; ``timestamp`` is
-    Kafka's, in milliseconds since 1970 UTC, or None where the broker gave none; ``attempt`` counts from 1.
+    ``payload`` and ``value`` are the same; ``headers`` is a list, empty where the message has none or where
+    ``has_unreadable_headers`` says that they cannot be read; ``timestamp`` is Kafka's, in milliseconds since 1970 UTC,
+    or None where the broker gave none; ``attempt`` counts from 1. A copy, pickled or not, holds plain values only.
     """
 
     __slots__ = ("__weakref__", "_attempt", "_message", "_offset", "_origin", "_submitted")
@@ -160,7 +149,12 @@ class WorkItem:
 
     @property
     def headers(self) -> Headers:
-        return list(self._message.headers() or ())
+        return list(headers_of(self._message) or ())
+
+    @property
+    def has_unreadable_headers(self) -> bool:
+        """Whether the message has headers that no Python client can read: one's name is not UTF-8."""
+        return type(headers_of(self._message)) is UnreadableHeaders
 
     @property
     def timestamp(self) -> int | None:
@@ -181,8 +175,15 @@ class WorkItem:
         return f"{self._message.topic()}-{self._message.partition()}-{self._offset}"
 
     @property
+    def size_bytes(self) -> int:
+        """Bytes of key, value and headers."""
+        message = self._message
+        return len(message) + len(message.key() or b"") + header_bytes(message)
+
+    @property
     def message(self) -> Message:
-        """The client's message as it was read."""
+        """The client's message as it was read. Headers that cannot be read are an empty list in it."""
+        headers_of(self._message)
         return self._message
 
     @property
@@ -194,8 +195,35 @@ class WorkItem:
         """The item of the following attempt; this one stays as it is."""
         return WorkItem(self._message, self._offset, self._origin, self._attempt + 1)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return unpacked_item, (packed_item(self),)
+
     def __repr__(self) -> str:
         return f"<WorkItem {self.id} epoch={self.epoch} attempt={self._attempt}>"
+
+
+def packed_item(item: WorkItem, carrier: dict[str, str] | None = None) -> Row:
+    """All of ``item`` as plain values, and the span of its earlier attempt; nothing of the partition that holds it."""
+    message = item._message
+    return (
+        message.topic(),
+        message.partition(),
+        item._offset,
+        message.key(),
+        message.value(),
+        headers_of(message),
+        message.timestamp(),
+        message.leader_epoch(),
+        item._origin.epoch,
+        item._attempt,
+        carrier,
+    )
+
+
+def unpacked_item(row: Row) -> WorkItem:
+    """The item of these values, as the worker gets it."""
+    message = SentMessage(row)
+    return WorkItem(message, row[2], message, row[9])
 
 
 @dataclass(frozen=True, slots=True)

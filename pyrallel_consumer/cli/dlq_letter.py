@@ -55,6 +55,7 @@ class StoredLetter:
     attempts: int | None
     omitted: str | None
     replays: int
+    headers_omitted: str | None = None
 
     @property
     def error(self) -> str:
@@ -73,8 +74,13 @@ class StoredLetter:
         return None
 
     def replayed(self) -> Record:
-        """The message as it goes back: its own key, value, headers and timestamp, and the count of replays."""
+        """The message as it goes back: its own key, value, headers and timestamp, and the count of replays.
+
+        Where its headers were left out it says so still: its worker may need them.
+        """
         headers: Headers = [*self.headers, (REPLAY_COUNT, b"%d" % (self.replays + 1))]
+        if self.headers_omitted is not None:
+            headers.append((HEADERS_OMITTED, self.headers_omitted.encode()))
         return Record(self.key, self.value, headers, self.timestamp_ms)
 
 
@@ -93,8 +99,9 @@ def letter_of(tp: TopicPartition, offset: int, record: Record) -> StoredLetter:
         source=_source(added),
         reason=UNKNOWN if reason is None else reason.decode(errors="replace"),
         attempts=_number(added.get(RETRY_ATTEMPT)),
-        omitted=None if PAYLOAD_OMITTED not in added else (added[PAYLOAD_OMITTED] or b"").decode(errors="replace"),
+        omitted=_why(added, PAYLOAD_OMITTED),
         replays=replays,
+        headers_omitted=_why(added, HEADERS_OMITTED),
     )
 
 
@@ -106,6 +113,10 @@ def _parted(headers: Headers) -> tuple[Headers, dict[str, bytes | None]]:
     added = {name: headers[at][1] for name, at in last.items()}
     ours = frozenset(last.values())
     return [header for at, header in enumerate(headers) if at not in ours], added
+
+
+def _why(added: dict[str, bytes | None], omitted: str) -> str | None:
+    return None if omitted not in added else (added[omitted] or b"").decode(errors="replace")
 
 
 def _source(added: dict[str, bytes | None]) -> Source | None:

@@ -62,6 +62,8 @@ def lines_of(letter: StoredLetter) -> Sequence[str]:
         f"key       {text_of(letter.key)}",
     ]
     lines += [f"header    {printable(name)}: {text_of(value)}" for name, value in letter.headers]
+    if letter.headers_omitted is not None:
+        lines.append(f"headers   left out ({printable(letter.headers_omitted)})")
     if letter.why_not_replayable:
         lines.append(f"cannot be replayed: {letter.why_not_replayable}")
     return [*lines, "value", value_of(letter.value)]
@@ -81,5 +83,6 @@ def json_of(letter: StoredLetter) -> Mapping[str, object]:
         "key": None if letter.key is None else text_of(letter.key),
         "value": None if letter.value is None else text_of(letter.value),
         "headers": [[name, None if value is None else text_of(value)] for name, value in letter.headers],
+        "headers_omitted": letter.headers_omitted,
         "not_replayable_because": letter.why_not_replayable,
     }

@@ -21,7 +21,8 @@ EPOCH: Final = "epoch"
 PAYLOAD_OMITTED: Final = "x-payload-omitted"
 """Why key and value are missing, where ``dlq_payload_mode`` alone is not the reason."""
 HEADERS_OMITTED: Final = "x-headers-omitted"
-"""How many of the message's own headers are missing, because with them the letter was too large."""
+"""How many of the message's own headers are missing, because with them the letter was too large; or ``UNREADABLE``."""
+UNREADABLE: Final = b"unreadable: a header's name is not UTF-8"
 
 LONGEST_REASON: Final = 1000
 """Characters of an error's text that travel with a letter."""
@@ -117,6 +118,8 @@ def record_of(letter: Letter) -> Record:
         headers.append((PAYLOAD_OMITTED, b"message too large: %d bytes" % size_bytes))
         if letter.form is LetterForm.BARE and own:
             headers.append((HEADERS_OMITTED, b"%d" % len(own)))
+    if item.has_unreadable_headers:
+        headers.append((HEADERS_OMITTED, UNREADABLE))
     if letter.form is not LetterForm.FULL:
         key = value = None
     return Record(key, value, headers, item.timestamp)

@@ -329,7 +329,7 @@ class PartitionWork:
         limit = METADATA_LIMIT_BYTES if self.metadata_limit_bytes is None else self.metadata_limit_bytes
         metadata = encode(tracker.finished_map(), self.tp, limit) if with_map else ""
         blocking = tracker.unfinished.get(offset)
-        leader_epoch = self.leader_epoch if blocking is None else blocking.message.leader_epoch()
+        leader_epoch = self.leader_epoch if blocking is None else blocking._message.leader_epoch()
         return CommitSnapshot(self.tp, self.epoch, offset, metadata, version, leader_epoch)
 
     def confirm(self, snapshot: CommitSnapshot) -> None:

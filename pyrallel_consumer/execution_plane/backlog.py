@@ -69,7 +69,7 @@ class Backlog:
                 break
             taken.append(attempt)
             runs.append(0 if run is None else run.number)
-            size = len(attempt.item.message)
+            size = attempt.item.size_bytes
             sizes.append(size)
             size_bytes += size
         return taken, runs, sizes

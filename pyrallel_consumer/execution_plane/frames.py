@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import pickle
 import struct
-from typing import TYPE_CHECKING, Any
-
-from pyrallel_consumer.dto import WorkItem
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pyrallel_consumer.dto import Headers
+    from pyrallel_consumer.message import Row
 
 SETUP, ITEMS = 1, 2
 READY, REFUSED, PROGRESS, FAILED, SKIPPED, LOG = 3, 4, 5, 6, 7, 8
@@ -28,8 +26,6 @@ PICKLE_PROTOCOL = 5
 _HEAD = struct.Struct("=IB")
 _PROGRESS = struct.Struct("=Qd")
 _RANGE = struct.Struct("=QQ")
-
-Row = tuple[Any, ...]
 
 
 def frame(kind: int, body: bytes = b"") -> bytes:
@@ -78,89 +74,6 @@ class FrameReader:
             yield kind, bytes(memoryview(buffer)[at + _HEAD.size : end])
             at = end
         del buffer[:at]
-
-
-class SentMessage:
-    """A message as it arrived in a worker process; implements ``dto.Message``, and is its item's origin too."""
-
-    __slots__ = ("_row",)
-    is_ordered = False  # What is in order was put in order before it came here.
-
-    def __init__(self, row: Row) -> None:
-        self._row = row
-
-    def topic(self) -> str:
-        topic: str = self._row[0]
-        return topic
-
-    def partition(self) -> int:
-        partition: int = self._row[1]
-        return partition
-
-    def offset(self) -> int:
-        offset: int = self._row[2]
-        return offset
-
-    def key(self) -> bytes | None:
-        key: bytes | None = self._row[3]
-        return key
-
-    def value(self) -> bytes | None:
-        value: bytes | None = self._row[4]
-        return value
-
-    def headers(self) -> Headers | None:
-        """None where there are none, as the client answers."""
-        headers: Headers | None = self._row[5]
-        return headers
-
-    def timestamp(self) -> tuple[int, int]:
-        """Kind and milliseconds."""
-        timestamp: tuple[int, int] = self._row[6]
-        return timestamp
-
-    def leader_epoch(self) -> int | None:
-        leader_epoch: int | None = self._row[7]
-        return leader_epoch
-
-    @property
-    def epoch(self) -> int:
-        epoch: int = self._row[8]
-        return epoch
-
-    @property
-    def carrier(self) -> dict[str, str] | None:
-        """The span of the attempt before, where attempts are traced."""
-        carrier: dict[str, str] | None = self._row[10]
-        return carrier
-
-    def __len__(self) -> int:
-        """Bytes of the value, as the client's messages say."""
-        return len(self._row[4] or b"")
-
-
-def packed_item(item: WorkItem, carrier: dict[str, str] | None = None) -> Row:
-    """All of ``item`` as plain values, and of its earlier attempt's span."""
-    message = item.message
-    return (
-        message.topic(),
-        message.partition(),
-        item.offset,
-        message.key(),
-        message.value(),
-        message.headers(),
-        message.timestamp(),
-        message.leader_epoch(),
-        item.origin.epoch,
-        item.attempt,
-        carrier,
-    )
-
-
-def unpacked_item(row: Row) -> WorkItem:
-    """The item of these values, as the worker gets it."""
-    message = SentMessage(row)
-    return WorkItem(message, row[2], message, row[9])
 
 
 def packed_items(first: int, generation: int, failures_seen: int, runs: list[int], rows: list[Row]) -> bytes:

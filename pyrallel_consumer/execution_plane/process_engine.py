@@ -16,6 +16,7 @@ import random
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+from pyrallel_consumer.dto import packed_item
 from pyrallel_consumer.errors import ExecutionError, ProcessDiedError, StateError
 from pyrallel_consumer.execution_plane import frames
 from pyrallel_consumer.execution_plane.attempts import RetryAt
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from pyrallel_consumer.execution_plane.attempt_trace import AttemptTrace
     from pyrallel_consumer.execution_plane.attempts import Attempt, Verdict
     from pyrallel_consumer.execution_plane.engine import CompletionChannel
+    from pyrallel_consumer.message import Row
 
 logger = logging.getLogger("pyrallel_consumer.execution_plane")
 
@@ -79,7 +81,7 @@ class ProcessEngine(BookedEngine):
     ) -> None:
         super().__init__(policy, slots, jitter=jitter, is_timing=False)
         self._trace = trace
-        self._packed_item = frames.packed_item if trace is None else _packing(trace)
+        self._packed_item = packed_item if trace is None else _packing(trace)
         self._worker = worker
         self._initializer = initializer
         self._processes = processes
@@ -209,10 +211,10 @@ class ProcessEngine(BookedEngine):
         attempts, runs, sizes = self._backlog.take_for(member, count, MAX_FRAME_BYTES)
         if not attempts:
             return
-        lane, packed_item = member.lane, self._packed_item
+        lane, packed = member.lane, self._packed_item
         first = lane.sent_total + 1
         try:
-            rows = [packed_item(attempt.item) for attempt in attempts]
+            rows = [packed(attempt.item) for attempt in attempts]
             body = frames.packed_items(first, lane.generation, member.failures_seen, runs, rows)
         except Exception as error:  # noqa: BLE001 -- a message of a third party's may hold anything
             logger.debug("a frame cannot be pickled: %s", error)
@@ -231,7 +233,7 @@ class ProcessEngine(BookedEngine):
         sound: list[Attempt] = []
         for attempt in attempts:
             try:
-                frames.packed_items(1, 0, 0, [0], [frames.packed_item(attempt.item)])
+                frames.packed_items(1, 0, 0, [0], [packed_item(attempt.item)])
             except Exception as its_error:  # noqa: BLE001 -- as above
                 failure = ExecutionError(f"{attempt.root.id} cannot be sent to a worker process: {its_error}")
                 failure.__cause__ = its_error
@@ -434,8 +436,8 @@ class ProcessEngine(BookedEngine):
             child.kill()
 
 
-def _packing(trace: AttemptTrace) -> Callable[[WorkItem], frames.Row]:
-    return lambda item: frames.packed_item(item, trace.earlier(item))
+def _packing(trace: AttemptTrace) -> Callable[[WorkItem], Row]:
+    return lambda item: packed_item(item, trace.earlier(item))
 
 
 def _seconds_ahead(member: Member) -> float:

@@ -20,6 +20,7 @@ import threading
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pyrallel_consumer.dto import unpacked_item
 from pyrallel_consumer.errors import WorkerMismatchError
 from pyrallel_consumer.execution_plane import frames
 from pyrallel_consumer.execution_plane.lifeline import hold
@@ -28,6 +29,8 @@ from pyrallel_consumer.execution_plane.remote_error import packed_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pyrallel_consumer.message import Row
 
     Worker = Callable[..., object]
 
@@ -120,7 +123,7 @@ class WorkerProcess:
 
     # Running items
 
-    def _run(self, first: int, generation: int, failures_seen: int, runs: list[int], rows: list[frames.Row]) -> None:
+    def _run(self, first: int, generation: int, failures_seen: int, runs: list[int], rows: list[Row]) -> None:
         marker, worker, context, broken = self._marker, self._worker, self._context, self._broken
         for run in [run for run, failure in broken.items() if failure <= failures_seen]:
             del broken[run]
@@ -134,7 +137,7 @@ class WorkerProcess:
                 self.send(frames.SKIPPED, frames.skipped(number, first + len(rows) - 1))
                 return
             try:
-                result = context.copy().run(worker, frames.unpacked_item(row))
+                result = context.copy().run(worker, unpacked_item(row))
                 if inspect.iscoroutine(result):
                     result.close()
                     raise WorkerMismatchError(

@@ -13,11 +13,13 @@ from typing import Final, NamedTuple, cast
 from confluent_kafka import KafkaException, Message
 from confluent_kafka import TopicPartition as ClientPartition
 
+from pyrallel_consumer import dto
 from pyrallel_consumer.control_plane.letter import Record
-from pyrallel_consumer.dto import Headers, TopicPartition
+from pyrallel_consumer.dto import TopicPartition
 from pyrallel_consumer.errors import BrokerError
 from pyrallel_consumer.ingress.client_errors import translate_client_error
 from pyrallel_consumer.ingress.group_reader import GroupReader, translating
+from pyrallel_consumer.message import headers_of
 
 POLL_SECONDS: Final = 0.1
 STALL_SECONDS: Final = 30.0
@@ -85,6 +87,6 @@ def _stored(message: Message) -> StoredRecord:
         raise KafkaException(error)
     kind, at_ms = message.timestamp()
     # Read from a broker they are pairs, and values bytes; the client's types also know what may be produced.
-    headers = cast("Headers", message.headers() or [])
+    headers = headers_of(cast("dto.Message", message)) or []
     record = Record(message.key(), message.value(), headers, at_ms if kind and at_ms >= 0 else None)
     return StoredRecord(message.offset() or 0, record)

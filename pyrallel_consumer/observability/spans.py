@@ -168,7 +168,7 @@ class SpanMaker:
 
     def _begun(self, item: WorkItem, earlier: Carrier | None, began_at_ns: int | None) -> tuple[Span, Context]:
         without_span = trace.set_span_in_context(trace.INVALID_SPAN)  # One that start() was called in is no parent.
-        parent = propagate.extract(item.message.headers() or (), without_span, _HEADERS)
+        parent = propagate.extract(item.headers, without_span, _HEADERS)
         links = () if earlier is None else _links_to(earlier)
         span = self._tracer.start_span(
             f"process {item.topic}",

@@ -6,7 +6,7 @@ client's message.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pyrallel_consumer.dto import WorkItem
 
@@ -21,10 +21,22 @@ _NOT_AVAILABLE, _CREATE_TIME = 0, 1
 class PlainMessage:
     """A message made of plain values; implements ``dto.Message``.
 
-    ``timestamp`` is the time of creation in milliseconds since 1970 UTC, None for a message without one.
+    ``timestamp`` is the time of creation in milliseconds since 1970 UTC, None for a message without one. Names of
+    ``headers`` may be bytes, as on the wire. Where they are not UTF-8 the message behaves as the client's does: the
+    first ``headers()`` raises SystemError, and of what the second returns no name can be touched.
     """
 
-    __slots__ = ("_headers", "_key", "_leader_epoch", "_offset", "_partition", "_timestamp", "_topic", "_value")
+    __slots__ = (
+        "_headers",
+        "_is_unreadable",
+        "_key",
+        "_leader_epoch",
+        "_offset",
+        "_partition",
+        "_timestamp",
+        "_topic",
+        "_value",
+    )
 
     def __init__(
         self,
@@ -34,7 +46,7 @@ class PlainMessage:
         key: bytes | None = None,
         value: bytes | None = None,
         *,
-        headers: Iterable[tuple[str, bytes | None]] | None = None,
+        headers: Iterable[tuple[str | bytes, bytes | None]] | None = None,
         timestamp: int | None = None,
         leader_epoch: int | None = None,
     ) -> None:
@@ -43,7 +55,15 @@ class PlainMessage:
         self._offset = offset
         self._key = key
         self._value = value
-        self._headers: Headers | None = None if headers is None else list(headers)
+        self._headers: Headers | None = None
+        self._is_unreadable = False
+        if headers is not None:
+            given = [*headers]
+            try:
+                self._headers = [(_text(name), value) for name, value in given]
+            except UnicodeDecodeError:
+                self._headers = _WithoutName(given)
+                self._is_unreadable = True
         self._timestamp = timestamp
         self._leader_epoch = leader_epoch
 
@@ -63,8 +83,16 @@ class PlainMessage:
         return self._value
 
     def headers(self) -> Headers | None:
-        """None where there are none, as the client answers; ``WorkItem.headers`` makes an empty list of it."""
-        return None if self._headers is None else list(self._headers)
+        """The message's own list, None where there are none, as the client answers; see ``WorkItem.headers``."""
+        if self._is_unreadable:
+            self._is_unreadable = False
+            raise SystemError("<method 'headers'> returned a result with an exception set")
+        return self._headers
+
+    def set_headers(self, headers: Headers) -> None:
+        """From now on ``headers()`` answers this list."""
+        self._headers = headers
+        self._is_unreadable = False
 
     def timestamp(self) -> tuple[int, int]:
         """Kind (0 = not available, 1 = time of creation) and milliseconds (-1 where not available)."""
@@ -79,6 +107,20 @@ class PlainMessage:
 
     def __repr__(self) -> str:
         return f"<PlainMessage {self._topic}-{self._partition}-{self._offset} key={self._key!r}>"
+
+
+class _WithoutName(list[Any]):
+    """Stands for the client's list with a NULL in it: its length can be had, and nothing that is in it."""
+
+    def __iter__(self) -> NoReturn:
+        raise AssertionError("with the client's own message this ends the process: a header's name is NULL")
+
+    def __getitem__(self, _: object) -> NoReturn:
+        iter(self)
+
+
+def _text(name: str | bytes) -> str:
+    return name if isinstance(name, str) else name.decode()
 
 
 class _PlainOrigin:
@@ -98,7 +140,7 @@ def work_item(
     topic: str = "test",
     partition: int = 0,
     offset: int = 0,
-    headers: Iterable[tuple[str, bytes | None]] | None = None,
+    headers: Iterable[tuple[str | bytes, bytes | None]] | None = None,
     timestamp: int | None = None,
     epoch: int = 1,
     attempt: int = 1,

@@ -14,7 +14,6 @@ from confluent_kafka import Producer
 from pyrallel_consumer import ConfigurationError, EmbeddedBroker, KafkaConfig, StateError, WorkItem
 from pyrallel_consumer.control_plane.events import LetterAnswer, LetterProducerFailed, LettersAnswered
 from pyrallel_consumer.control_plane.letter import Letter, LetterForm
-from pyrallel_consumer.dto import Headers
 from pyrallel_consumer.ingress.client import producer_configuration
 from pyrallel_consumer.ingress.dead_letter import DeadLetterProducer
 from pyrallel_consumer.testing import PlainMessage
@@ -29,10 +28,10 @@ class Epoch:
 
 
 class Unreadable(PlainMessage):
-    """A message whose headers are no text."""
+    """A message that cannot be read."""
 
-    def headers(self) -> Headers | None:
-        raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+    def value(self) -> bytes | None:
+        raise RuntimeError("the client says no")
 
 
 class LoopSide:

@@ -44,6 +44,9 @@ class Record:
     def headers(self) -> Headers | None:
         return None
 
+    def set_headers(self, headers: Headers) -> None:
+        raise NotImplementedError
+
     def timestamp(self) -> tuple[int, int]:
         return (0, 0)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 from pyrallel_consumer.cli.dlq_letter import Source, StoredLetter, letter_of
@@ -12,11 +14,11 @@ from pyrallel_consumer.testing import work_item
 DLQ = TopicPartition("orders.dlq", 0)
 
 
-def stored(form: LetterForm = LetterForm.FULL, *, headers: Headers | None = None, shrunk: int = 0) -> StoredLetter:
+def stored(
+    form: LetterForm = LetterForm.FULL, *, headers: Iterable[tuple[str | bytes, bytes | None]] = (), shrunk: int = 0
+) -> StoredLetter:
     """A letter as the library writes it, read back."""
-    item = work_item(
-        b"value", key=b"key", headers=headers or [], topic="orders", partition=3, offset=17, timestamp=1_000
-    )
+    item = work_item(b"value", key=b"key", headers=headers, topic="orders", partition=3, offset=17, timestamp=1_000)
     letter = Letter(item, "orders.dlq", "ValueError: invalid data", 3, form)
     for _ in range(shrunk):
         letter.shrink()
@@ -45,6 +47,17 @@ def test_the_count_grows_with_each_replay_and_stays_one_header() -> None:
 
     assert letter.replays == 4
     assert letter.replayed().headers == [("trace", b"7"), ("x-replay-count", b"5")]
+
+
+def test_a_letter_whose_headers_were_unreadable_goes_back_without_them_and_says_so() -> None:
+    letter = stored(headers=[(b"caf\xe9", b"1"), ("fine", b"2")])
+
+    assert (letter.headers, letter.why_not_replayable) == ([], None)
+    assert letter.headers_omitted == "unreadable: a header's name is not UTF-8"
+    assert letter.replayed().headers == [
+        ("x-replay-count", b"1"),
+        ("x-headers-omitted", b"unreadable: a header's name is not UTF-8"),
+    ]
 
 
 @pytest.mark.parametrize("count", [b"many", b"", None, b"-1", b"9" * 30])

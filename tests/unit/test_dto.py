@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import pickle
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pyrallel_consumer.dto import CompletionEvent, CompletionStatus, ExecutionMode, TopicPartition, WorkItem
+from pyrallel_consumer.message import HEADER_OVERHEAD_BYTES
 from pyrallel_consumer.testing import PlainMessage, work_item
+from tests.unit.control_plane.builders import manager_of
 
 FIELDS = ["topic", "partition", "offset", "epoch", "key", "payload", "value", "headers", "timestamp", "attempt"]
 FIELDS += ["tp", "id", "message", "origin"]
@@ -47,6 +53,58 @@ def test_headers_are_never_none_and_a_copy_each_time() -> None:
     item.headers.clear()
 
     assert item.headers == [("a", b"1"), ("a", None)]
+
+
+def test_headers_that_cannot_be_read_are_empty_and_the_item_says_so_however_often_it_is_asked() -> None:
+    item = work_item(b"v", headers=[("fine", b"1"), (b"caf\xe9", b"2")])
+
+    assert [item.headers, item.headers] == [[], []]
+    assert item.has_unreadable_headers
+    assert item.next_attempt().has_unreadable_headers
+    assert item.size_bytes == 1
+    assert not work_item(headers=[("fine", b"1")]).has_unreadable_headers
+    assert not work_item().has_unreadable_headers
+
+
+def test_the_message_of_an_item_can_be_asked_for_headers_that_cannot_be_read() -> None:
+    message = work_item(headers=[(b"caf\xe9", b"2")]).message
+
+    assert [message.headers(), message.headers()] == [[], []]
+
+
+COPIES: list[Callable[[Any], Any]] = [lambda item: pickle.loads(pickle.dumps(item)), copy.copy, copy.deepcopy]  # noqa: S301 -- our own
+
+
+@pytest.mark.parametrize("copied", COPIES)
+def test_a_copy_of_an_item_is_like_it(copied: Callable[[WorkItem], WorkItem]) -> None:
+    item = work_item(
+        b"v", key=b"k", topic="t", partition=3, offset=7, headers=[("h", None)], timestamp=12, epoch=9, attempt=2
+    )
+    copy_of_it = copied(item)
+
+    fields = [name for name in FIELDS if name not in {"message", "origin"}]
+    assert [getattr(copy_of_it, name) for name in fields] == [getattr(item, name) for name in fields]
+    assert copy_of_it.message.headers() == [("h", None)]
+    assert copied(work_item(headers=[(b"\xff", b"")])).has_unreadable_headers
+    assert not copy_of_it.has_unreadable_headers
+    assert copied(copy_of_it).id == item.id
+
+
+def test_a_pickled_item_drags_nothing_of_its_partition_along() -> None:
+    manager = manager_of()
+    tp = next(iter(manager)).tp
+    manager.add(tp, 1, [PlainMessage(tp.topic, 0, offset, b"hot", b"x" * 1000) for offset in range(1000)])
+    [item] = manager.take(1)
+
+    assert len(pickle.dumps(item)) < 1500
+
+
+def test_the_size_of_an_item_counts_key_value_and_headers() -> None:
+    assert work_item().size_bytes == 0
+    small, large = work_item(b"12", key=b"123", headers=[("a", None)]), work_item(headers=[("a", b"x" * 100_000)])
+
+    assert small.size_bytes == 2 + 3 + HEADER_OVERHEAD_BYTES + 1
+    assert large.size_bytes == HEADER_OVERHEAD_BYTES + 100_001
 
 
 @pytest.mark.parametrize(("given_time", "expected"), [(None, None), (0, 0), (1_700_000_000_000, 1_700_000_000_000)])

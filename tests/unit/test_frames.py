@@ -7,6 +7,7 @@ import pickle
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyrallel_consumer.dto import packed_item, unpacked_item
 from pyrallel_consumer.errors import DoNotRetry, RetryLater
 from pyrallel_consumer.execution_plane import frames
 from pyrallel_consumer.execution_plane.remote_error import packed_error, restored_error
@@ -39,15 +40,15 @@ def test_an_item_arrives_with_all_that_a_worker_may_ask_of_it() -> None:
     sent = work_item(
         b"value", key=b"key", topic="t", partition=3, offset=7, headers=[("h", None)], timestamp=5, epoch=9, attempt=2
     )
-    travelled = pickle.loads(pickle.dumps(frames.packed_item(sent)))  # noqa: S301 -- our own
-    got = frames.unpacked_item(travelled)
+    travelled = pickle.loads(pickle.dumps(packed_item(sent)))  # noqa: S301 -- our own
+    got = unpacked_item(travelled)
     for name in ("topic", "partition", "offset", "key", "payload", "value", "headers", "timestamp", "epoch", "attempt"):
         assert getattr(got, name) == getattr(sent, name), name
     assert (got.tp, got.id, len(got.message), got.message.leader_epoch()) == (sent.tp, sent.id, 5, None)
 
 
 def test_tombstones_and_missing_keys_stay_what_they_are() -> None:
-    got = frames.unpacked_item(frames.packed_item(work_item(None)))
+    got = unpacked_item(packed_item(work_item(None)))
     assert (got.key, got.payload, got.headers, got.timestamp, len(got.message)) == (None, None, [], None, 0)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pyrallel_consumer.dto import Message
 from pyrallel_consumer.testing import PlainMessage, work_item
 
@@ -30,15 +32,30 @@ def test_a_plain_message_without_anything_is_a_tombstone_without_key_headers_and
     assert len(message) == 0
 
 
-def test_changing_the_headers_that_a_message_answers_changes_nothing() -> None:
-    given: list[tuple[str, bytes | None]] = [("a", b"1")]
+def test_a_message_answers_its_own_list_of_headers_as_the_client_does() -> None:
+    given: list[tuple[str | bytes, bytes | None]] = [("a", b"1"), ("ü".encode(), b"2")]
     message = PlainMessage(headers=given)
-    given.append(("b", b"2"))
+    given.clear()
+
+    assert message.headers() == [("a", b"1"), ("ü", b"2")]
+    assert message.headers() is message.headers()
+
+
+def test_headers_with_a_name_that_is_not_utf8_fail_as_the_clients_do() -> None:
+    message = PlainMessage(headers=[("fine", b"1"), (b"caf\xe9", b"2")])
+
+    with pytest.raises(SystemError):
+        message.headers()
     answered = message.headers()
     assert answered is not None
-    answered.clear()
+    assert len(answered) == 2
+    with pytest.raises(AssertionError, match="ends the process"):
+        list(answered)
+    with pytest.raises(AssertionError, match="ends the process"):
+        answered[1]
 
-    assert message.headers() == [("a", b"1")]
+    message.set_headers([])
+    assert message.headers() == []
 
 
 def test_a_work_item_for_a_test_has_every_field_that_the_worker_may_read() -> None:

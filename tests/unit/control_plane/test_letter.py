@@ -48,6 +48,21 @@ def test_null_keys_and_tombstones_stay_what_they_are() -> None:
     assert record.headers == OURS
 
 
+@pytest.mark.parametrize("shrunk", [0, 1, 2])
+def test_a_letter_of_a_message_with_unreadable_headers_has_none_of_them_and_says_so(shrunk: int) -> None:
+    message = PlainMessage("orders", 0, 7, b"key", b"value", headers=[("fine", b"1"), (b"caf\xe9", b"2")])
+    letter = letter_of(WorkItem(message, 7, item_of().origin))
+    for _ in range(shrunk):
+        letter.shrink()
+
+    record = record_of(letter)
+    assert record == record_of(letter)
+    assert (record.key, record.value) == ((b"key", b"value") if shrunk == 0 else (None, None))
+    omitted = [("x-payload-omitted", b"message too large: 8 bytes")] if shrunk else []
+    unreadable = ("x-headers-omitted", b"unreadable: a header's name is not UTF-8")
+    assert record.headers == [*OURS, *omitted, unreadable]
+
+
 def test_metadata_only_carries_headers_and_neither_key_nor_value() -> None:
     record = record_of(letter_of(item_of(headers=[("trace", b"1")]), LetterForm.METADATA_ONLY))
 
