@@ -7,9 +7,11 @@ acknowledgement; an answer for a message whose assignment has ended settles noth
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
+from pyrallel_consumer.control_plane.error_trace import error_trace
 from pyrallel_consumer.control_plane.events import LetterAnswer
 from pyrallel_consumer.control_plane.letter import Letter, LetterForm, error_reason
 from pyrallel_consumer.control_plane.letter_queue import LetterNotice, LetterPolicy, LetterQueue, NoticeKind
@@ -24,8 +26,8 @@ _FAILS: Final = (
 )
 _REFUSES: Final = "a dead letter is refused by %s: %s (%s)%s; it is tried again, the others go on (%d wait)"
 _SHRINKS: Final = (
-    "a dead letter is too large for %s: %s (%s)%s; it is sent with less of its message, and says so in the header "
-    "x-payload-omitted (%d wait)"
+    "a dead letter is refused by %s: %s (%s)%s; it is sent with less of its message, or with a key that is added, and "
+    "says so in the headers x-payload-omitted, x-headers-omitted and x-key-added (%d wait)"
 )
 _SENTENCES: Final = {
     NoticeKind.FAILS: (logging.ERROR, _FAILS),
@@ -43,7 +45,8 @@ class LetterProducer(Protocol):
 class DeadLetters:
     """Dead letters of one consumer, to ``<topic><suffix>``. ``clock`` is the loop's.
 
-    ``trace_headers`` tells the headers by which a letter carries its message's trace on.
+    ``trace_headers`` tells the headers by which a letter carries its message's trace on. Letters name ``group`` and,
+    by ``wall_clock`` in seconds since 1970, when their message failed.
     """
 
     def __init__(
@@ -56,6 +59,8 @@ class DeadLetters:
         clock: Callable[[], float],
         policy: LetterPolicy | None = None,
         trace_headers: Callable[[WorkItem], Headers] | None = None,
+        group: str = "",
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self.queue = LetterQueue(policy)
         self._manager = manager
@@ -64,6 +69,8 @@ class DeadLetters:
         self._form = LetterForm.FULL if payload_mode is DlqPayloadMode.FULL else LetterForm.METADATA_ONLY
         self._clock = clock
         self._trace_headers = trace_headers
+        self._group = group
+        self._wall_clock = wall_clock
 
     def __len__(self) -> int:
         """Letters that are not acknowledged."""
@@ -76,9 +83,18 @@ class DeadLetters:
 
     def send(self, item: WorkItem, error: BaseException, attempt: int) -> None:
         """A held message failed for good, in its attempt of this number; 0 where it was not tried."""
-        trace = None if self._trace_headers is None else self._trace_headers(item)
-        topic = f"{item.topic}{self._suffix}"
-        self.queue.add(Letter(item, topic, error_reason(error), attempt, self._form, trace=trace))
+        letter = Letter(
+            item,
+            f"{item.topic}{self._suffix}",
+            error_reason(error),
+            attempt,
+            self._form,
+            trace=None if self._trace_headers is None else self._trace_headers(item),
+            group=self._group,
+            failed_at_ms=int(self._wall_clock() * 1000),
+            traceback=error_trace(error),
+        )
+        self.queue.add(letter)
 
     def pump(self) -> None:
         """Produce what is to go out now."""
@@ -94,7 +110,7 @@ class DeadLetters:
                 self.queue.acknowledged(letter)
                 self._manager.settle(letter.item)
             else:
-                self.queue.failed(letter, code, said, now)
+                self.queue.failed(letter, code, said, now, is_wanted=self._manager.is_current(letter.item))
         for notice in self.queue.take_notices():
             _tell(notice)
 

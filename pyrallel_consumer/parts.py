@@ -104,6 +104,7 @@ class Parts:
                 payload_mode=config.dlq_payload_mode,
                 clock=time.monotonic,
                 trace_headers=trace_headers,
+                group=config.consumer_group,
             )
         self.closing = Closing(
             self.control,

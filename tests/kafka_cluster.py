@@ -71,8 +71,13 @@ class KafkaCluster:
         found = self._admin.list_topics(timeout=TIMEOUT_SECONDS).topics.get(topic)
         return sorted(number for number, at in found.partitions.items() if at.leader >= 0) if found else []
 
-    def produce(self, topic: str, records: Iterable[Record], *, partition: int | None = None) -> int:
-        """Produces (key, value) pairs in order and returns how many, once the broker has acknowledged every one."""
+    def produce(
+        self, topic: str, records: Iterable[Record], *, partition: int | None = None, timestamp: int = 0
+    ) -> int:
+        """Produces (key, value) pairs in order and returns how many, once the broker has acknowledged every one.
+
+        ``timestamp`` is in milliseconds since 1970, 0 is now.
+        """
         failures: list[KafkaError] = []
 
         def note(error: KafkaError | None, _message: Message) -> None:
@@ -93,7 +98,9 @@ class KafkaCluster:
         for key, value in records:
             while True:
                 try:
-                    producer.produce(topic, key=key, value=value, partition=where, on_delivery=note)
+                    producer.produce(
+                        topic, key=key, value=value, partition=where, timestamp=timestamp, on_delivery=note
+                    )
                     break
                 except BufferError:
                     producer.poll(0.05)
@@ -122,6 +129,14 @@ class KafkaCluster:
 
     def committed_offsets(self, group: str, topic: str) -> dict[int, int]:
         return {partition: answer.offset for partition, answer in self.committed(group, topic).items()}
+
+    def log_starts(self, topic: str) -> dict[int, int]:
+        """The lowest offset of each partition that was not deleted."""
+        with _reader(self.bootstrap_servers, self.new_group()) as consumer:
+            return {
+                partition: _settled(consumer, partial(_watermarks, consumer, TopicPartition(topic, partition)))[0]
+                for partition in self.partitions(topic)
+            }
 
     def end_offsets(self, topic: str) -> dict[int, int]:
         """The offset after the last record of each partition, transaction markers included."""

@@ -16,7 +16,7 @@ from pyrallel_consumer.cli.dlq_filter import LetterFilter
 from pyrallel_consumer.cli.dlq_letter import StoredLetter, letter_of
 from pyrallel_consumer.cli.dlq_outcome import Outcome
 from pyrallel_consumer.cli.dlq_progress import Display
-from pyrallel_consumer.control_plane.letter_queue import LETTERS_OWN, TOO_LARGE
+from pyrallel_consumer.control_plane.letter_queue import LETTERS_OWN
 from pyrallel_consumer.dto import TopicPartition
 from pyrallel_consumer.errors import BrokerError, StateError
 from pyrallel_consumer.ingress.dead_letter_reader import DeadLetterReader
@@ -25,7 +25,7 @@ from pyrallel_consumer.ingress.record_sender import RecordSender
 LOT: Final = 200
 """Letters in a lot; with a rate no more than a second of them."""
 SERVE_SECONDS: Final = 0.1
-ONE_LETTERS: Final = LETTERS_OWN | TOO_LARGE
+ONE_LETTERS: Final = LETTERS_OWN
 """Errors that speak of one letter; with any other the replay ends, since the next would fare no better."""
 
 

@@ -1,7 +1,8 @@
 """A dead letter: a message that failed for good, why, and how much of it is produced.
 
-Pure: ``record_of`` tells what is to be produced, and produces nothing. A letter that the broker finds too large is
-made smaller step by step (``LetterForm``) and says so in a header: one that never arrives holds its offset for ever.
+Pure: ``record_of`` tells what is to be produced, and produces nothing. A letter that its topic refuses is changed step
+by step (``Letter.shrink``) until the topic takes it, and says so in headers: one that never arrives holds its offset
+for ever. A letter never carries the timestamp of its message: retention by time would delete an old one at once.
 """
 
 from __future__ import annotations
@@ -18,45 +19,93 @@ SOURCE_TOPIC: Final = "source-topic"
 PARTITION: Final = "partition"
 OFFSET: Final = "offset"
 EPOCH: Final = "epoch"
+ORIGINAL_TIMESTAMP: Final = "x-original-timestamp"
+"""When the message was written, in milliseconds since 1970, as text."""
+CONSUMER_GROUP: Final = "x-consumer-group"
+FAILED_AT: Final = "x-failed-at"
+"""When the last attempt had failed, in milliseconds since 1970, as text."""
+TRACEBACK: Final = "x-error-traceback"
 PAYLOAD_OMITTED: Final = "x-payload-omitted"
 """Why key and value are missing, where ``dlq_payload_mode`` alone is not the reason."""
 HEADERS_OMITTED: Final = "x-headers-omitted"
-"""How many of the message's own headers are missing, because with them the letter was too large; or ``UNREADABLE``."""
-UNREADABLE: Final = b"unreadable: a header's name is not UTF-8"
+"""How many of the message's own headers are missing; ``UNREADABLE_HEADERS`` where they could not be read."""
+KEY_ADDED: Final = "x-key-added"
+"""The topic took no record without a key: the letter's key is not the message's. One of the two values below."""
+ONLY_KEY: Final = b"key"
+KEY_AND_VALUE: Final = b"key and empty value"
+
+UNREADABLE: Final = "UNREADABLE"
+"""The error of a message whose own parts could not be read: no broker's."""
+UNREADABLE_HEADERS: Final = b"unreadable: a header's name is not UTF-8"
+TOO_LARGE: Final = frozenset({"MSG_SIZE_TOO_LARGE", "RECORD_LIST_TOO_LARGE"})
 
 LONGEST_REASON: Final = 1000
 """Characters of an error's text that travel with a letter."""
+
+LONGEST_BARE_REASON: Final = 200
+"""As ``LONGEST_REASON``, in a letter that carries as little as can be."""
 
 _CUT: Final = "..."
 
 
 class LetterForm(IntEnum):
-    """How much of the message a letter carries: less from form to form."""
+    """How much of the message a letter carries."""
 
     FULL = 0
-    METADATA_ONLY = 1
-    BARE = 2
-    """Neither key and value nor the message's own headers."""
+    WITHOUT_HEADERS = 1
+    """Key and value, and not the message's own headers."""
+    METADATA_ONLY = 2
+    """The message's own headers, and neither key nor value."""
+    BARE = 3
+    """Nothing of the message; the reason is short and the traceback is left out."""
+
+    @property
+    def has_payload(self) -> bool:
+        return self in {LetterForm.FULL, LetterForm.WITHOUT_HEADERS}
+
+    @property
+    def has_headers(self) -> bool:
+        return self in {LetterForm.FULL, LetterForm.METADATA_ONLY}
+
+
+# A letter that is too large loses its payload first, which is most of it. One that is refused for what it is keeps its
+# payload as long as possible, for nobody says what the topic objects to.
+_SMALLER: Final = {
+    LetterForm.FULL: LetterForm.METADATA_ONLY,
+    LetterForm.WITHOUT_HEADERS: LetterForm.BARE,
+    LetterForm.METADATA_ONLY: LetterForm.BARE,
+}
+_PLAINER: Final = {
+    LetterForm.FULL: LetterForm.WITHOUT_HEADERS,
+    LetterForm.WITHOUT_HEADERS: LetterForm.BARE,
+    LetterForm.METADATA_ONLY: LetterForm.BARE,
+}
 
 
 class Record(NamedTuple):
-    """What is produced. ``timestamp`` is in milliseconds since 1970, None where the message had none."""
+    """One record of a topic. What is produced has no ``timestamp``: it carries the time at which it is sent."""
 
     key: bytes | None
     value: bytes | None
     headers: Headers
-    timestamp: int | None
+    timestamp: int | None = None
 
 
 class Letter:
     """One message on its way to ``topic``, in the form that ``form`` says; compared by identity.
 
-    ``attempt`` is the number of the last attempt, 0 where none was made. ``is_too_large`` is why the form is less than
-    what was asked for. ``trace`` are headers that take the place of the message's own of their names: the context of
-    the last attempt, where attempts are traced. What follows it is the queue's own.
+    ``attempt`` is the number of the last attempt, 0 where none was made. ``group``, ``failed_at_ms`` and ``traceback``
+    are told where they are known. ``trace`` are headers that take the place of the message's own of their names: the
+    context of the last attempt, where attempts are traced. ``has_added_key``: it goes with a key that its message does
+    not have. ``refused_with`` is the error for which it carries less than was asked for. With
+    ``has_unreadable_headers`` the message is not asked for its headers again.
+    ``is_alone`` and ``failures`` are the queue's own.
     """
 
-    __slots__ = ("attempt", "epoch", "failures", "form", "is_alone", "is_too_large", "item", "reason", "topic", "trace")
+    __slots__ = (
+        *("attempt", "epoch", "failed_at_ms", "failures", "form", "group", "has_added_key", "has_unreadable_headers"),
+        *("is_alone", "item", "reason", "refused_with", "topic", "trace", "traceback"),
+    )
 
     def __init__(
         self,
@@ -67,6 +116,9 @@ class Letter:
         form: LetterForm,
         *,
         trace: Headers | None = None,
+        group: str = "",
+        failed_at_ms: int | None = None,
+        traceback: str = "",
     ) -> None:
         self.item = item
         self.topic = topic
@@ -75,54 +127,100 @@ class Letter:
         self.epoch = item.epoch
         self.form = form
         self.trace: Headers = trace or []
-        self.is_too_large = False
+        self.group = group
+        self.failed_at_ms = failed_at_ms
+        self.traceback = traceback
+        self.has_added_key = False
+        self.has_unreadable_headers = False
+        self.refused_with: str | None = None
         self.is_alone = False
         self.failures = 0
 
     @property
-    def is_smallest(self) -> bool:
-        """Whether nothing more can be left out."""
-        return self.form is LetterForm.BARE
+    def lacks_key(self) -> bool:
+        """Whether it goes without a key."""
+        return not self.has_added_key and (not self.form.has_payload or self.item.key is None)
 
-    def shrink(self) -> None:
-        """Leave out more, since the broker finds it too large."""
-        self.form = LetterForm(self.form + 1)
-        self.is_too_large = True
+    def can_shrink(self, code: str) -> bool:
+        """Whether there is something left to change about a letter that was refused with this error."""
+        return self.form is not LetterForm.BARE or (code not in TOO_LARGE and self.lacks_key)
+
+    def shrink(self, code: str) -> None:
+        """Change what the topic may object to, by one step: there must be something left to change."""
+        if code in TOO_LARGE:
+            self.form = _SMALLER[self.form]
+        elif code != UNREADABLE and self.lacks_key:
+            self.has_added_key = True  # A compacted topic refuses a record without a key, in the words of any other.
+            return
+        else:
+            self.has_unreadable_headers |= code == UNREADABLE and self.form.has_headers
+            self.form = _PLAINER[self.form]
+        self.refused_with = code
 
     def __repr__(self) -> str:
         return f"<Letter {self.item.id} to {self.topic} {self.form.name}>"
 
 
 def record_of(letter: Letter) -> Record:
-    """Key, value, headers and timestamp of the letter as it is now.
+    """Key, value and headers of the letter as it is now.
 
     Ours come after the message's own headers, some of which may have our names: the last of a name is ours.
     """
-    item = letter.item
-    own = item.headers
-    headers: Headers = [] if letter.form is LetterForm.BARE else own
-    key, value = item.key, item.value
+    item, form = letter.item, letter.form
+    key, value = (item.key, item.value) if form.has_payload else (None, None)
+    own = item.headers if form.has_headers else ()
     replaced = {name for name, _ in letter.trace}
     headers = [
-        *(header for header in headers if header[0] not in replaced),
+        *(header for header in own if header[0] not in replaced),
         *letter.trace,
-        (ERROR_REASON, letter.reason.encode(errors="replace")),
+        *_headers_of(letter),
+        *_omissions_of(letter),
+    ]
+    if letter.has_added_key:
+        # Without a value it would be a tombstone, which compaction takes away after a day.
+        headers.append((KEY_ADDED, ONLY_KEY if value is not None else KEY_AND_VALUE))
+        key, value = item.id.encode(), value or b""
+    return Record(key, value, headers)
+
+
+def _headers_of(letter: Letter) -> Headers:
+    """What became of the message, and where it was read."""
+    item, is_bare = letter.item, letter.form is LetterForm.BARE
+    reason = _cut(letter.reason, LONGEST_BARE_REASON) if is_bare else letter.reason
+    headers: Headers = [
+        (ERROR_REASON, reason.encode(errors="replace")),
         (RETRY_ATTEMPT, b"%d" % letter.attempt),
         (SOURCE_TOPIC, item.topic.encode()),
         (PARTITION, b"%d" % item.partition),
         (OFFSET, b"%d" % item.offset),
         (EPOCH, b"%d" % letter.epoch),
     ]
-    if letter.is_too_large:
-        size_bytes = len(key or b"") + len(value or b"")
-        headers.append((PAYLOAD_OMITTED, b"message too large: %d bytes" % size_bytes))
-        if letter.form is LetterForm.BARE and own:
-            headers.append((HEADERS_OMITTED, b"%d" % len(own)))
-    if item.has_unreadable_headers:
-        headers.append((HEADERS_OMITTED, UNREADABLE))
-    if letter.form is not LetterForm.FULL:
-        key = value = None
-    return Record(key, value, headers, item.timestamp)
+    timestamp = item.timestamp
+    if timestamp is not None:
+        headers.append((ORIGINAL_TIMESTAMP, b"%d" % timestamp))
+    if letter.group:
+        headers.append((CONSUMER_GROUP, letter.group.encode(errors="replace")))
+    if letter.failed_at_ms is not None:
+        headers.append((FAILED_AT, b"%d" % letter.failed_at_ms))
+    if letter.traceback and not is_bare:
+        headers.append((TRACEBACK, letter.traceback.encode(errors="replace")))
+    return headers
+
+
+def _omissions_of(letter: Letter) -> Headers:
+    """What is missing of the message because it could not be read, or the topic refused it."""
+    code, form, item = letter.refused_with, letter.form, letter.item
+    headers: Headers = []
+    if code is not None and not form.has_payload:
+        why = f"refused: {code}"
+        if code in TOO_LARGE:
+            why = f"message too large: {len(item.key or b'') + len(item.value or b'')} bytes"
+        headers.append((PAYLOAD_OMITTED, why.encode()))
+    if letter.has_unreadable_headers or item.has_unreadable_headers:
+        headers.append((HEADERS_OMITTED, UNREADABLE_HEADERS))
+    elif code is not None and not form.has_headers and (own := item.headers):
+        headers.append((HEADERS_OMITTED, b"%d" % len(own)))
+    return headers
 
 
 def error_reason(error: BaseException, longest: int = LONGEST_REASON) -> str:
@@ -134,6 +232,9 @@ def error_reason(error: BaseException, longest: int = LONGEST_REASON) -> str:
         text = str(error)
     except Exception:  # noqa: BLE001 -- the user's code, at the edge where it is looked at
         text = "(its text cannot be had)"
-    if len(text) > longest:
-        text = text[:longest] + _CUT
+    text = _cut(text, longest)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[:longest] + _CUT

@@ -5,8 +5,9 @@ is missing or forbidden keeps no letter of another back. A lane that failed wait
 sends one letter as a probe; when that arrives all others follow at once. No letter is ever given up: only its own
 assignment's end takes it out.
 
-A broker refuses a batch as a whole when the batch is too large, and then every letter in it: so a letter goes out again
-alone before it is made smaller. An error that is a letter's own lets it rest, and not its lane.
+A broker refuses a whole batch for one record in it, and the client does not say which: so each of these letters goes
+out again alone. One that is refused alone is changed step by step (``Letter.shrink``) to what its topic takes. When
+nothing is left to change, it rests and is tried again, and the others go on.
 """
 
 from __future__ import annotations
@@ -17,17 +18,19 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
+from pyrallel_consumer.control_plane.letter import TOO_LARGE, UNREADABLE
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyrallel_consumer.control_plane.letter import Letter
     from pyrallel_consumer.dto import WorkItem
 
-TOO_LARGE: Final = frozenset({"MSG_SIZE_TOO_LARGE", "RECORD_LIST_TOO_LARGE"})
-LETTERS_OWN: Final = frozenset(
-    {"INVALID_RECORD", "INVALID_MSG", "INVALID_MSG_SIZE", "INVALID_TIMESTAMP", "POLICY_VIOLATION", "UNREADABLE"}
-)
-"""Errors that say something of one letter and nothing of its topic; UNREADABLE: its headers cannot be read."""
+REFUSED: Final = TOO_LARGE | {"INVALID_RECORD", "INVALID_MSG", "INVALID_MSG_SIZE", UNREADABLE}
+"""Errors that speak of what a letter carries: they do not change until the letter does."""
+LETTERS_OWN: Final = REFUSED | {"POLICY_VIOLATION"}
+"""Errors that speak of one letter and not of its topic. INVALID_TIMESTAMP does not: letters carry this machine's time,
+which every letter is refused for until the clock is right."""
 
 REMIND_SECONDS: Final = 60.0
 """Failures of one kind within so long are told once."""
@@ -73,10 +76,11 @@ class LetterPolicy:
 class _Lane:
     """Letters of one topic. ``failures`` in a row; while there are any, only a probe goes out, not before ``probe_at``.
 
-    ``alone`` go out one by one, ``resting`` are ordered by the time at which they are tried again.
+    ``alone`` go out one by one, ``resting`` are ordered by the time at which they are tried again. ``needs_key``: the
+    topic took a letter only with a key that was added.
     """
 
-    __slots__ = ("alone", "failures", "has_failed", "probe", "probe_at", "ready", "resting", "under_way")
+    __slots__ = ("alone", "failures", "has_failed", "needs_key", "probe", "probe_at", "ready", "resting", "under_way")
 
     def __init__(self) -> None:
         self.ready: deque[Letter] = deque()
@@ -87,12 +91,16 @@ class _Lane:
         self.probe_at = 0.0
         self.probe: Letter | None = None
         self.has_failed = False
+        self.needs_key = False
 
     def __len__(self) -> int:
         return len(self.ready) + len(self.alone) + len(self.resting) + len(self.under_way)
 
     def queue(self, letter: Letter) -> None:
-        """Behind all that waits already, so that no letter that always fails is the probe for ever."""
+        """Behind all that waits already, so that no letter that always fails is the probe for ever.
+
+        A letter that must go alone does so to its end: with others it would have them refused, too.
+        """
         (self.alone if letter.is_alone else self.ready).append(letter)
 
     def wake_rested(self, now: float) -> None:
@@ -136,7 +144,7 @@ class LetterQueue:
     @property
     def is_failing(self) -> bool:
         """Whether a dead-letter topic takes nothing now."""
-        return any(lane.failures for lane in self._lanes.values())
+        return any(lane.failures and len(lane) for lane in self._lanes.values())
 
     @property
     def next_at(self) -> float | None:
@@ -168,13 +176,16 @@ class LetterQueue:
                 lane.wake_rested(now)
             if room > 0 and (lane.ready or lane.alone):
                 letters = self._take_from(lane, room, now, is_current)
+                if lane.needs_key:
+                    for letter in letters:
+                        letter.has_added_key |= letter.lacks_key
                 lane.under_way.update(letters)
                 room -= len(letters)
                 taken += letters
         return taken
 
     def drop_ended(self, is_current: Callable[[WorkItem], bool]) -> None:
-        """Drop what waits of assignments that have ended."""
+        """Drop what waits of assignments that have ended; a topic without letters does not fail."""
         before = len(self)
         for lane in self._lanes.values():
             lane.ready = deque(letter for letter in lane.ready if is_current(letter.item))
@@ -182,12 +193,14 @@ class LetterQueue:
             lane.resting = [rest for rest in lane.resting if is_current(rest[2].item)]
             heapq.heapify(lane.resting)
         self.dropped += before - len(self)
+        self._forget_empty()
 
     def acknowledged(self, letter: Letter) -> None:
         """The broker has the letter."""
         lane = self._lanes[letter.topic]
         lane.under_way.discard(letter)
         self.sent += 1
+        lane.needs_key |= letter.has_added_key
         if lane.probe is letter:
             lane.probe = None
             lane.failures = 0
@@ -195,20 +208,20 @@ class LetterQueue:
                 lane.has_failed = False
                 self._notices.append(LetterNotice(NoticeKind.RECOVERED, letter.topic, "", "", len(lane)))
 
-    def failed(self, letter: Letter, code: str, said: str, now: float) -> None:
-        """The letter did not arrive, as far as anybody knows."""
+    def failed(self, letter: Letter, code: str, said: str, now: float, *, is_wanted: bool = True) -> None:
+        """The letter did not arrive, as far as anybody knows. One whose assignment has ended is not wanted any more."""
         lane = self._lanes[letter.topic]
         lane.under_way.discard(letter)
         self.failures_by_code[code] += 1
         is_probe = lane.probe is letter
         if is_probe:
             lane.probe = None
-        if code in TOO_LARGE:
-            self._make_smaller(lane, letter, code, said, now)
+        if not is_wanted:
+            self.dropped += 1
+            self._forget_empty()
         elif code in LETTERS_OWN:
-            self._rest(lane, letter, code, said, now)
+            self._refused(lane, letter, code, said, now)
         else:
-            letter.is_alone = False
             lane.queue(letter)
             if is_probe or not lane.failures:
                 lane.failures += 1
@@ -243,16 +256,19 @@ class LetterQueue:
                 self.dropped += 1
         return found
 
-    def _make_smaller(self, lane: _Lane, letter: Letter, code: str, said: str, now: float) -> None:
+    def _forget_empty(self) -> None:
+        self._lanes = {topic: lane for topic, lane in self._lanes.items() if len(lane)}
+
+    def _refused(self, lane: _Lane, letter: Letter, code: str, said: str, now: float) -> None:
         if not letter.is_alone:
-            letter.is_alone = True  # Its batch may have been too large, and the letter not.
+            letter.is_alone = True  # Another letter of its batch may be the one that is refused.
             lane.queue(letter)
-        elif letter.is_smallest:
-            self._rest(lane, letter, code, said, now)
-        else:
-            letter.shrink()
+        elif code in REFUSED and letter.can_shrink(code):
+            letter.shrink(code)
             self._tell(NoticeKind.SHRINKS, letter.topic, code, said, now)
             lane.queue(letter)
+        else:
+            self._rest(lane, letter, code, said, now)
 
     def _rest(self, lane: _Lane, letter: Letter, code: str, said: str, now: float) -> None:
         letter.failures += 1

@@ -99,6 +99,11 @@ _ADVICE: Final = {
     "UNSUPPORTED_VERSION": _TOO_OLD,
     "_UNSUPPORTED_FEATURE": _TOO_OLD,
     "MSG_SIZE_TOO_LARGE": "raise max.message.bytes of the topic, or choose dlq_payload_mode=metadata_only",
+    "INVALID_RECORD": "a topic with cleanup.policy=compact takes no record without a key: dead letters want delete",
+    "INVALID_TIMESTAMP": (
+        "set the clock of this machine right, or message.timestamp.before.max.ms and message.timestamp.after.max.ms of "
+        "the topic"
+    ),
     "OFFSET_METADATA_TOO_LARGE": "raise offset.metadata.max.bytes of the broker",
     "_QUEUE_FULL": "the broker takes records more slowly than they come",
     "_MAX_POLL_EXCEEDED": "the poll thread stood still: look for what blocked the process",

@@ -21,7 +21,7 @@ from typing import Any, Final
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from pyrallel_consumer.control_plane.events import LetterAnswer, LetterProducerFailed, LettersAnswered
-from pyrallel_consumer.control_plane.letter import Letter, record_of
+from pyrallel_consumer.control_plane.letter import UNREADABLE, Letter, record_of
 from pyrallel_consumer.errors import StateError
 from pyrallel_consumer.ingress.client_errors import advice_for, translate_client_error
 from pyrallel_consumer.ingress.client_events import ClientLog
@@ -35,7 +35,6 @@ LONGEST_POLL_SECONDS: Final = 0.1
 IDLE_SECONDS: Final = 1.0
 """Without letters the client's own callbacks are served so often."""
 PURGE_SECONDS: Final = 1.0
-NO_TIMESTAMP: Final = 0
 
 
 class DeadLetterProducer:
@@ -149,17 +148,11 @@ class DeadLetterProducer:
             letter = unsent[0]
             try:
                 record = record_of(letter)
-            except Exception as error:  # noqa: BLE001 -- headers that are no text; the others must go on
-                unsent.popleft()
-                self._answers.append(LetterAnswer(letter, "UNREADABLE", f"the message cannot be read: {error!r}"))
-                continue
-            try:
                 self._client.produce(
                     letter.topic,
                     value=record.value,
                     key=record.key,
                     on_delivery=partial(self._note, letter),
-                    timestamp=record.timestamp or NO_TIMESTAMP,
                     headers=[*record.headers],
                 )
             except BufferError:
@@ -167,6 +160,10 @@ class DeadLetterProducer:
             except KafkaException as error:
                 unsent.popleft()
                 self._answer_with(letter, error.args[0])
+            except Exception as error:  # noqa: BLE001 -- a message with parts that cannot be read; the others must go on
+                unsent.popleft()
+                said = f"the message cannot be read: {type(error).__name__}"
+                self._answers.append(LetterAnswer(letter, UNREADABLE, said))
             else:
                 unsent.popleft()
                 self._under_way.add(letter)

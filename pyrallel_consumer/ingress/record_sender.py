@@ -23,7 +23,6 @@ from pyrallel_consumer.ingress.client_events import ClientLog
 TIMEOUT_SECONDS: Final = 15.0
 FULL_QUEUE_SECONDS: Final = 0.05
 BY_KEY: Final = -1
-NOW: Final = 0
 # Lingers less than the library's other producers: whoever replays waits for each lot to be acknowledged.
 PRODUCING: Final[dict[str, Any]] = {"linger.ms": 2}
 
@@ -65,7 +64,6 @@ class RecordSender:
                     value=record.value,
                     key=record.key,
                     partition=chosen,
-                    timestamp=record.timestamp or NOW,
                     headers=[*record.headers],
                     on_delivery=partial(self._note, token),
                 )

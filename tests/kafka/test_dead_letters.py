@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,7 @@ StartMember = Callable[..., ConsumerProcess]
 
 MESSAGES = 1_000
 FAILS_EVERY = 10
+DAY_MS = 86_400_000
 ONCE = ExecutionConfig(max_retries=1)
 # The client itself tries for 30 s before it reports: here an outage is to be noticed sooner.
 IMPATIENT = {"message.timeout.ms": 1000}
@@ -125,6 +127,45 @@ def test_a_kill_between_acknowledgement_and_commit_costs_a_second_letter_and_nev
     counted = Counter(letter.source for letter in letters_of(kafka, topic))
     assert set(counted) == failing
     assert set(counted.values()) == {2}
+
+
+async def test_letters_of_old_messages_outlive_the_retention_that_deletes_a_record_as_old_as_they(
+    kafka: KafkaCluster, settings: Settings, journal: Journal
+) -> None:
+    topic, group = kafka.new_topic(config={"retention.ms": "-1"}), kafka.new_group()
+    kafka.new_topic(name=f"{topic}.dlq")  # Kafka's own retention: 7 days
+    control = kafka.new_topic()
+    month_ago_ms = int(time.time() * 1000) - 30 * DAY_MS
+    for name, count in ((topic, FAILS_EVERY + 1), (control, 1)):
+        kafka.produce(name, ((b"%d" % at, b"value") for at in range(count)), timestamp=month_ago_ms)
+
+    async with PyrallelConsumer(settings(group), failing_worker(journal), topic, execution_config=ONCE):
+        await until_committed(kafka, group, topic)
+    await until_asked(lambda: kafka.log_starts(control) == {0: 1}, "retention has deleted the record of the same age")
+
+    letters = letters_of(kafka, topic)
+    assert [letter.source[2] for letter in letters] == [0, FAILS_EVERY]
+    assert {letter.ours["x-original-timestamp"] for letter in letters} == {str(month_ago_ms)}
+    assert min(letter.timestamp for letter in letters) > month_ago_ms + 29 * DAY_MS
+
+
+async def test_a_keyless_letter_holds_no_other_back_where_its_topic_is_compacted_and_arrives_itself(
+    kafka: KafkaCluster, settings: Settings, journal: Journal
+) -> None:
+    topic, group = new_topic(kafka, {"cleanup.policy": "compact"}), kafka.new_group()
+    every = 4 * FAILS_EVERY
+    kafka.produce(topic, ((b"%d" % at if at % every else None, b"%d" % at) for at in range(400)), partition=0)
+
+    async with PyrallelConsumer(settings(group), failing_worker(journal), topic, execution_config=ONCE):
+        await until_committed(kafka, group, topic)
+
+    letters = {letter.source[2]: letter for letter in letters_of(kafka, topic)}
+    assert sorted(letters) == list(range(0, 400, FAILS_EVERY))
+    for offset, letter in letters.items():
+        is_keyless = offset % every == 0
+        assert letter.key == (f"{topic}-0-{offset}".encode() if is_keyless else b"%d" % offset)
+        assert (letter.value, letter.ours.get("x-key-added")) == (b"%d" % offset, "key" if is_keyless else None)
+        assert "x-payload-omitted" not in letter.ours
 
 
 async def test_what_is_too_large_alone_carries_no_payload_and_what_was_so_in_a_batch_carries_all(

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from confluent_kafka import Producer
+
 from pyrallel_consumer import DoNotRetry, KafkaConfig, ParallelConsumerConfig, PyrallelConsumer, WorkItem
-from tests.kafka.deadline import until
+from tests.kafka.deadline import until, until_asked
 from tests.kafka_cluster import KafkaCluster
 from tests.letter_box import read_letters
 
@@ -65,4 +68,24 @@ async def test_replays_in_part_and_then_whole_bring_every_letter_back_once(kafka
     assert replay(kafka, topic)["read"] == 0
     records = [each for each in read_letters(kafka.bootstrap_servers, topic) if "x-replay-count" in each.ours]
     assert Counter(int(each.value or b"") for each in records) == Counter(range(LETTERS))
-    assert {tuple(each.headers) for each in records} == {(("x-replay-count", b"1"),)}
+    assert {tuple(name for name, _ in each.headers) for each in records} == {("x-original-timestamp", "x-replay-count")}
+
+
+async def test_replayed_messages_outlive_the_retention_that_deletes_a_record_as_old_as_they(
+    kafka: KafkaCluster,
+) -> None:
+    topic, control = kafka.new_topic(), kafka.new_topic()
+    kafka.new_topic(name=f"{topic}.dlq")
+    month_ago_ms = int(time.time() * 1000) - 30 * 86_400_000
+    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers})
+    names = ("source-topic", "partition", "offset", "x-original-timestamp")
+    headers: list[tuple[str, str | bytes | None]] = [*zip(names, (topic, "0", "17", str(month_ago_ms)), strict=True)]
+    producer.produce(f"{topic}.dlq", b"value", b"key", headers=headers)
+    assert producer.flush(DEADLINE_SECONDS) == 0
+
+    assert replay(kafka, topic)["replayed"] == 1
+    kafka.produce(control, [(b"key", b"value")], timestamp=month_ago_ms)
+    await until_asked(lambda: kafka.log_starts(control) == {0: 1}, "retention has deleted the record of the same age")
+
+    [record] = read_letters(kafka.bootstrap_servers, topic)
+    assert record.ours == {"x-original-timestamp": str(month_ago_ms), "x-replay-count": "1"}

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from pyrallel_consumer.control_plane import letter_queue
 from pyrallel_consumer.control_plane.assignments import Assignments
 from pyrallel_consumer.control_plane.backpressure import Backpressure, FairShares
 from pyrallel_consumer.control_plane.drain import Drain, DrainStep
 from pyrallel_consumer.control_plane.events import LetterAnswer
 from pyrallel_consumer.control_plane.failure_circuit import FailureCircuit
+from pyrallel_consumer.control_plane.letter import Letter
 from pyrallel_consumer.control_plane.letter_queue import LetterQueue
 from pyrallel_consumer.control_plane.partition_work import PartitionWork
 from pyrallel_consumer.control_plane.run_work import RunLane
@@ -238,7 +240,20 @@ def a_refused_letter_counts_as_sent(patch: pytest.MonkeyPatch) -> None:
 
 @planted
 def a_refused_letter_is_forgotten(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(LetterQueue, "failed", lambda queue, letter, code, said, now: queue.acknowledged(letter))
+    patch.setattr(LetterQueue, "failed", lambda queue, letter, *_, **__: queue.acknowledged(letter))
+
+
+@planted
+def a_refused_letter_goes_out_with_the_others_again(patch: pytest.MonkeyPatch) -> None:
+    def queue(lane: Any, letter: Letter) -> None:
+        lane.ready.append(letter)
+
+    patch.setattr(letter_queue._Lane, "queue", queue)  # noqa: SLF001 -- the bug to plant
+
+
+@planted
+def a_letter_that_is_refused_alone_never_changes(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Letter, "can_shrink", lambda letter, code: False)
 
 
 @planted

@@ -88,8 +88,8 @@ class VirtualConsumer:
         return ran
 
     def answer_letter(self) -> None:
-        """The broker's word on a dead letter sets out."""
-        answered = self._letters.answer_one()
+        """The broker's word on a batch of dead letters sets out."""
+        answered = self._letters.answer_batch()
         if answered is not None:
             self._control.deliver(answered)
 

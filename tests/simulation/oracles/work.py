@@ -1,9 +1,10 @@
-"""Rules 9, 13 to 15, and 18: order, overlap, completions, slots and attempts; and how few messages may run twice."""
+"""Rules 9, 13 to 15, 18 and 27: order, overlap, completions, slots and attempts; and how few messages may run twice."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pyrallel_consumer.control_plane.letter import Letter, LetterForm
 from pyrallel_consumer.control_plane.partition_work import PartitionWork
 from pyrallel_consumer.dto import WorkItem
 from tests.simulation.oracles.verdict import RuleBroken
@@ -94,6 +95,12 @@ def rule_15_attempts_are_counted(number: int, expected: int, most: int) -> None:
 def rule_18_letters_settle_by_their_acknowledgement(item: WorkItem, acknowledged: list[WorkItem]) -> None:
     if not any(item is other for other in acknowledged):
         raise RuleBroken("18", f"{item} is settled and the broker has not acknowledged its letter")
+
+
+def rule_27_a_letter_shrinks_for_its_own_refusals(letter: Letter, *, is_refused_alone: bool) -> None:
+    """A letter that is refused in a batch loses nothing: another of the batch may be the reason."""
+    if letter.form is not LetterForm.FULL and not is_refused_alone:
+        raise RuleBroken("27", f"{letter!r} carries less than its message, and was never refused alone")
 
 
 def repeats_only_what_nobody_was_told(run: Run, truth: Truth, *, is_current: bool) -> None:

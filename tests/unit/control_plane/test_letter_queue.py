@@ -28,8 +28,8 @@ TOO_LARGE = "MSG_SIZE_TOO_LARGE"
 POLICY = LetterPolicy(first_wait_seconds=1.0, longest_wait_seconds=4.0, most_under_way=3)
 
 
-def letter(offset: int, topic: str = "orders") -> Letter:
-    item = WorkItem(PlainMessage(topic, 0, offset, b"key", b"value"), offset, Epoch())
+def letter(offset: int, topic: str = "orders", key: bytes | None = b"key") -> Letter:
+    item = WorkItem(PlainMessage(topic, 0, offset, key, b"value"), offset, Epoch())
     return Letter(item, f"{topic}.dlq", "ValueError", 3, LetterForm.FULL)
 
 
@@ -198,21 +198,140 @@ def test_a_letter_that_is_refused_for_itself_rests_longer_each_time_and_the_othe
     desk, (a, b) = Desk(), (letter(0), letter(1))
     desk.add(a, b)
     desk.take()
-    desk.fail(0.0, "INVALID_RECORD", a)
+    desk.fail(0.0, "POLICY_VIOLATION", a)
     desk.queue.acknowledged(b)
+    desk.fail(0.0, "POLICY_VIOLATION", *desk.take())
 
     assert not desk.is_failing()
     assert desk.take(1.0) == [a]
-    desk.fail(1.0, "INVALID_RECORD", a)
+    desk.fail(1.0, "POLICY_VIOLATION", a)
     assert (desk.take(2.9), desk.next_at()) == ([], 3.0)
     assert desk.take(3.0) == [a]
+    assert a.form is LetterForm.FULL
+
+
+@pytest.mark.parametrize("code", ["INVALID_RECORD", "INVALID_MSG", "POLICY_VIOLATION", TOO_LARGE])
+def test_a_letter_that_its_topic_refuses_drags_no_other_of_its_batch_along(code: str) -> None:
+    desk, letters = Desk(), [letter(offset) for offset in range(6)]
+    bad = letters[1]
+    desk.add(*letters)
+    now, arrived = 0.0, list[Letter]()
+    for _ in range(40):
+        batch = desk.take(now)
+        if bad in batch:
+            desk.fail(now, code, *batch)
+        else:
+            for each in batch:
+                desk.queue.acknowledged(each)
+        arrived += [each for each in batch if bad not in batch]
+        now += 0.1
+
+    assert set(arrived) == set(letters) - {bad}
+    assert {each.form for each in arrived} == {LetterForm.FULL}
+    assert len(desk.queue) == 1
+
+
+def test_a_letter_that_is_refused_alone_loses_its_headers_and_then_its_payload() -> None:
+    desk, a = Desk(), letter(0)
+    desk.add(a)
+    steps = []
+    for _ in range(5):
+        assert desk.take() == [a]
+        desk.fail(0.0, "INVALID_RECORD", a)
+        steps.append((a.form, a.has_added_key))
+
+    assert steps == [
+        (LetterForm.FULL, False),
+        (LetterForm.WITHOUT_HEADERS, False),
+        (LetterForm.BARE, False),
+        (LetterForm.BARE, True),
+        (LetterForm.BARE, True),
+    ]
+    assert (desk.take(0.9), desk.next_at()) == ([], 1.0)
+
+
+def test_a_letter_without_a_key_is_given_one_before_anything_is_left_out() -> None:
+    desk, a = Desk(), letter(0, key=None)
+    desk.add(a)
+    desk.fail(0.0, "INVALID_RECORD", *desk.take())
+    desk.fail(0.0, "INVALID_RECORD", *desk.take())
+
+    assert (desk.take(), a.form, a.has_added_key) == ([a], LetterForm.FULL, True)
+
+
+def test_once_a_topic_took_an_added_key_all_letters_without_one_go_out_with_it() -> None:
+    desk, (a, keyless, keyed, early) = Desk(), (letter(offset, key=None) for offset in range(4))
+    keyed = letter(2)
+    desk.add(a, early)
+    desk.fail(0.0, "INVALID_RECORD", *desk.take())
+    desk.fail(0.0, "INVALID_RECORD", *desk.take())
+    desk.fail(0.0, "INVALID_RECORD", *desk.take())
+    desk.queue.acknowledged(*desk.take())
+    desk.add(keyless, keyed)
+
+    assert desk.take() == [early]
+    desk.queue.acknowledged(early)
+    assert desk.take() == [keyless, keyed]
+    assert [each.has_added_key for each in (early, keyless, keyed)] == [True, True, False]
+
+
+def test_a_wrong_clock_is_no_letters_fault_and_changes_no_letter() -> None:
+    desk, (a, b) = Desk(), (letter(0), letter(1))
+    desk.add(a, b)
+    desk.fail(0.0, "INVALID_TIMESTAMP", *desk.take())
+
+    assert desk.is_failing()
+    desk.queue.acknowledged(*desk.take(1.0))
+    assert desk.take(1.0) == [b]
+    assert {a.form, b.form} == {LetterForm.FULL}
+
+
+def test_a_topic_does_not_fail_any_more_when_the_assignments_of_all_its_letters_have_ended() -> None:
+    desk, (a, b), other = Desk(), (letter(0), letter(1)), letter(0, "bills")
+    desk.add(a, b, other)
+    desk.fail(0.0, DOWN, *desk.take())
+    desk.ended.update({a.item, b.item})
+    desk.queue.drop_ended(desk.is_current)
+    assert desk.is_failing()
+
+    desk.ended.add(other.item)
+    desk.queue.drop_ended(desk.is_current)
+
+    assert not desk.is_failing()
+    assert (len(desk.queue), desk.queue.dropped, desk.next_at()) == (0, 3, None)
+
+
+def test_a_letter_that_fails_when_its_assignment_has_ended_leaves_no_failing_topic_behind() -> None:
+    desk, (a, b) = Desk(), (letter(0), letter(1))
+    desk.add(a, b)
+    desk.take()
+    desk.fail(0.0, DOWN, b)
+    desk.ended.update({a.item, b.item})
+    desk.queue.drop_ended(desk.is_current)
+    desk.queue.failed(a, DOWN, "no", 0.1, is_wanted=False)
+
+    assert not desk.is_failing()
+    assert (len(desk.queue), desk.queue.dropped) == (0, 2)
+    assert desk.queue.failures_by_code == {DOWN: 2}
+
+
+def test_a_topic_whose_last_letter_arrives_late_does_not_fail_without_letters() -> None:
+    desk, (a, b) = Desk(), (letter(0), letter(1))
+    desk.add(a, b)
+    desk.take()
+    desk.fail(0.0, DOWN, a)
+    desk.ended.add(a.item)
+    desk.queue.drop_ended(desk.is_current)
+    desk.queue.acknowledged(b)
+
+    assert (desk.is_failing(), desk.queue.sent) == (False, 1)
 
 
 def test_a_probe_that_is_refused_for_itself_leaves_the_next_probe_to_another_letter() -> None:
     desk, (a, b) = Desk(), (letter(0), letter(1))
     desk.add(a, b)
     desk.fail(0.0, DOWN, *desk.take())
-    desk.fail(1.0, "INVALID_RECORD", *desk.take(1.0))
+    desk.fail(1.0, "POLICY_VIOLATION", *desk.take(1.0))
 
     assert desk.is_failing()
     assert desk.take(1.0) == [b]
@@ -222,28 +341,32 @@ def test_a_probe_that_is_refused_for_itself_leaves_the_next_probe_to_another_let
 
 def test_where_only_resting_letters_are_left_the_next_look_is_when_the_first_has_rested() -> None:
     desk, (a, b) = Desk(), (letter(0), letter(1))
-    desk.add(a, b)
-    desk.take()
-    desk.fail(0.0, "INVALID_RECORD", a)
-    desk.fail(0.0, DOWN, b)
+    desk.add(a)
+    desk.fail(0.0, "POLICY_VIOLATION", *desk.take())
+    desk.fail(0.0, "POLICY_VIOLATION", *desk.take())
+    desk.add(b)
+    desk.fail(0.0, DOWN, *desk.take())
     assert desk.take(1.0) == [b]
+    desk.fail(5.0, "POLICY_VIOLATION", b)
     desk.ended.add(b.item)
-    desk.fail(5.0, "INVALID_RECORD", b)
+    desk.queue.drop_ended(desk.is_current)
 
     assert desk.is_failing()
     assert desk.take(5.0) == [a]
-    desk.fail(5.0, "INVALID_RECORD", a)
-    assert desk.next_at() == 6.0
+    desk.fail(5.0, "POLICY_VIOLATION", a)
+    assert desk.next_at() == 7.0
 
 
-def test_a_letter_that_went_alone_goes_with_others_again_after_an_outage() -> None:
-    desk, a = Desk(), letter(0)
+def test_a_letter_that_must_go_alone_does_so_after_an_outage_too() -> None:
+    desk, (a, b) = Desk(), (letter(0), letter(1))
     desk.add(a)
     desk.fail(0.0, TOO_LARGE, *desk.take())
     desk.fail(0.0, DOWN, *desk.take())
+    desk.add(b)
+    desk.queue.acknowledged(*desk.take(1.0))
 
+    assert b.form is LetterForm.FULL
     assert desk.take(1.0) == [a]
-    assert not a.is_alone
 
 
 def test_an_alone_letter_is_the_probe_where_there_is_no_other() -> None:
@@ -264,15 +387,20 @@ def test_letters_of_ended_assignments_are_dropped_where_they_wait_and_not_where_
     desk.add(*letters[:3])
     desk.take()
     desk.fail(0.0, TOO_LARGE, letters[0])
-    desk.fail(0.0, "INVALID_RECORD", letters[1])
+    desk.queue.acknowledged(letters[2])
+    desk.fail(0.0, "POLICY_VIOLATION", letters[1])
+    desk.fail(0.0, "POLICY_VIOLATION", *desk.take())
+    desk.fail(0.0, "POLICY_VIOLATION", *desk.take())
     desk.add(*letters[3:])
-    desk.ended.update(each.item for each in letters[:4])
+    assert desk.take() == letters[3:6]
+    desk.ended.update(each.item for each in (letters[0], letters[1], letters[3]))
 
     desk.queue.drop_ended(desk.is_current)
 
-    assert (len(desk.queue), desk.queue.dropped) == (4, 3)
-    desk.queue.acknowledged(letters[2])
-    assert desk.take(9.0) == letters[4:]
+    assert (len(desk.queue), desk.queue.dropped) == (4, 2)
+    for each in letters[3:6]:
+        desk.queue.acknowledged(each)
+    assert desk.take(9.0) == letters[6:]
 
 
 def test_a_letter_whose_assignment_ended_while_it_was_under_way_is_not_sent_again() -> None:
@@ -291,10 +419,14 @@ def test_letters_are_coming_while_their_topic_does_not_fail_and_they_are_not_ref
     desk.add(a, b, c, other)
     assert desk.queue.coming(lambda item: item is not c.item) == 3
     desk.take()
-    desk.fail(0.0, "INVALID_RECORD", a)
-    desk.fail(0.0, TOO_LARGE, b)
-    assert desk.queue.coming(lambda _: True) == 3
-    desk.fail(0.0, DOWN, c)
+    desk.fail(0.0, "POLICY_VIOLATION", a)
+    desk.queue.acknowledged(b)
+    desk.queue.acknowledged(c)
+    desk.fail(0.0, "POLICY_VIOLATION", *desk.take())
+    assert desk.queue.coming(lambda _: True) == 1
+    desk.add(b)
+    assert desk.queue.coming(lambda _: True) == 2
+    desk.fail(0.0, DOWN, *[each for each in desk.take() if each is b])
     assert desk.queue.coming(lambda _: True) == 1
 
 
