@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import logging
 import signal
 from collections.abc import Iterable
 from types import TracebackType
@@ -26,6 +25,7 @@ from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 from pyrallel_consumer.execution_plane.engine_choice import made_engine
 from pyrallel_consumer.execution_plane.worker_kind import Worker, check_worker, name_of
 from pyrallel_consumer.ingress.client import consumer_configuration, producer_configuration
+from pyrallel_consumer.log import Log
 from pyrallel_consumer.observability.figures import figures
 from pyrallel_consumer.observability.published import Published
 from pyrallel_consumer.observability.tracing import spans_for
@@ -35,7 +35,7 @@ from pyrallel_consumer.stop_signals import StopSignals
 
 _T = TypeVar("_T")
 
-logger = logging.getLogger("pyrallel_consumer")
+logger = Log("pyrallel_consumer")
 
 THREAD_END_SECONDS: Final = 2.0
 """How long a thread may take to close its client; then the process may end without it."""

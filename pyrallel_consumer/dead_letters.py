@@ -17,8 +17,9 @@ from pyrallel_consumer.control_plane.letter import Letter, LetterForm, error_rea
 from pyrallel_consumer.control_plane.letter_queue import LetterNotice, LetterPolicy, LetterQueue, NoticeKind
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import DlqPayloadMode, Headers, WorkItem
+from pyrallel_consumer.log import Log
 
-logger = logging.getLogger("pyrallel_consumer.dead_letters")
+logger = Log("pyrallel_consumer.dead_letters")
 
 _FAILS: Final = (
     "dead letters cannot be produced to %s: %s (%s)%s; %d messages keep their offsets uncommitted and their keys "

@@ -6,7 +6,6 @@ with the traceback of the first: what fails thousands of times a second must not
 
 from __future__ import annotations
 
-import logging
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -18,8 +17,9 @@ from pyrallel_consumer.dead_letters import DeadLetters
 from pyrallel_consumer.dto import OnExhausted, WorkItem
 from pyrallel_consumer.errors import MessageExhaustedError, PoisonKeyError
 from pyrallel_consumer.execution_plane.engine import Failed
+from pyrallel_consumer.log import Log
 
-logger = logging.getLogger("pyrallel_consumer.exhausted")
+logger = Log("pyrallel_consumer.exhausted")
 
 BURST_SECONDS: Final = 10.0
 """Failures of one kind within so long are told together."""

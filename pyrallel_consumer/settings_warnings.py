@@ -7,16 +7,16 @@ of them, or when it is what another Kafka client calls a setting that is not set
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import Final
 
 from pyrallel_consumer.config import ExecutionConfig, KafkaConfig, MetricsConfig, ParallelConsumerConfig
+from pyrallel_consumer.log import Log
 from pyrallel_consumer.settings import NAMES_ELSEWHERE, Settings
 from pyrallel_consumer.settings_source import Variable, environment, named_variable
 
-logger = logging.getLogger("pyrallel_consumer")
+logger = Log("pyrallel_consumer")
 
 ALIKE: Final = 0.9
 """How alike a variable and a setting must be, 0-1, for the one to count as a typo of the other."""

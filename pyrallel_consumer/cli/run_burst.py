@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -17,10 +16,11 @@ from pyrallel_consumer.control_plane.subscription import Subscription, parse_top
 from pyrallel_consumer.dto import RuntimeSnapshot, TopicPartition
 from pyrallel_consumer.errors import BrokerError, StateError, UnknownTopicError
 from pyrallel_consumer.ingress.group_reader import GroupReader
+from pyrallel_consumer.log import Log
 
 T = TypeVar("T")
 
-logger = logging.getLogger("pyrallel_consumer.run")
+logger = Log("pyrallel_consumer.run")
 
 LOOK_SECONDS: Final = 0.1
 ASK_SECONDS: Final = 1.0

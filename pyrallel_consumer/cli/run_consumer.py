@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
-import logging
 import signal
 import time
 from collections.abc import Callable
@@ -18,8 +17,9 @@ from pyrallel_consumer.consumer import PyrallelConsumer
 from pyrallel_consumer.dto import RuntimeSnapshot
 from pyrallel_consumer.errors import StateError
 from pyrallel_consumer.execution_plane.worker_kind import Worker
+from pyrallel_consumer.log import Log
 
-logger = logging.getLogger("pyrallel_consumer.run")
+logger = Log("pyrallel_consumer.run")
 
 
 def run_consumer(settings: RunSettings, worker: Worker) -> int:

@@ -15,8 +15,9 @@ from typing import Any, Final
 
 from pyrallel_consumer.cli.run_settings import RunSettings
 from pyrallel_consumer.errors import ConfigurationError
+from pyrallel_consumer.log import FIELD_PREFIX, Log
 
-logger = logging.getLogger("pyrallel_consumer.run")
+logger = Log("pyrallel_consumer.run")
 
 TEXT: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 # What every record has; the rest of it is what the log call gave as `extra`.
@@ -28,8 +29,9 @@ class JsonFormatter(logging.Formatter):
 
     ``error`` has the traceback where the log call gave one.
 
-    A field of ``extra`` that has one of these names is written with an underscore behind it. What JSON cannot say is
-    written as its ``str``.
+    A field of ``extra`` that has one of these names is written with an underscore behind it. Fields of the library's
+    own records are written without ``FIELD_PREFIX`` where that name is free. What JSON cannot say is written as its
+    ``str``.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -45,7 +47,10 @@ class JsonFormatter(logging.Formatter):
             told["error"] = f"{type(error).__name__}: {error}"
         for name, value in vars(record).items():
             if name not in _OF_ALL:
-                told[f"{name}_" if name in told else name] = value
+                short = name.removeprefix(FIELD_PREFIX)
+                if short in told or hasattr(record, short):
+                    short = name
+                told[f"{short}_" if short in told else short] = value
         try:
             return json.dumps(told, default=str, ensure_ascii=False, allow_nan=False)
         except (TypeError, ValueError):  # a key that is no text, a number that is none, an object that holds itself

@@ -7,7 +7,6 @@ nothing is ever sent: when this process is gone, however that went, the child no
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import subprocess
@@ -22,6 +21,7 @@ from pyrallel_consumer.cli.command import EXIT_OK, EXIT_SIGNALLED
 from pyrallel_consumer.cli.run_plan import Flags
 from pyrallel_consumer.cli.run_settings import RunSettings
 from pyrallel_consumer.errors import ConfigurationError
+from pyrallel_consumer.log import Log
 
 LIFELINE: Final = "_PYRALLEL_LIFELINE"
 """The variable that tells a run which file descriptor ends with the process that watches over it."""
@@ -29,7 +29,7 @@ LOOK_MS: Final = 200
 """How soon it is noticed that a run has ended by itself."""
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
-logger = logging.getLogger("pyrallel_consumer.run")
+logger = Log("pyrallel_consumer.run")
 
 
 def run_with_reload(flags: Flags, settings: RunSettings) -> int:

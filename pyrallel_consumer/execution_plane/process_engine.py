@@ -9,7 +9,6 @@ go on (a timeout, a cancelled item) is killed; the item that ran is charged, wha
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import pickle
 import random
@@ -29,6 +28,7 @@ from pyrallel_consumer.execution_plane.remote_error import PackedError, restored
 from pyrallel_consumer.execution_plane.runs import Runs
 from pyrallel_consumer.execution_plane.worker_process import is_loading
 from pyrallel_consumer.execution_plane.worker_setup import packed_setup
+from pyrallel_consumer.log import Log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from pyrallel_consumer.execution_plane.engine import CompletionChannel
     from pyrallel_consumer.message import Row
 
-logger = logging.getLogger("pyrallel_consumer.execution_plane")
+logger = Log("pyrallel_consumer.execution_plane")
 
 LOOK_SECONDS: Final = 0.01
 """How often the markers of busy processes are looked at: a slow item delays the word of those before it so long."""

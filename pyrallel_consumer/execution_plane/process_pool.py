@@ -7,7 +7,6 @@ and nothing gets done in between, later and later, and in the end the pool says 
 from __future__ import annotations
 
 import asyncio
-import logging
 import pickle
 from collections import deque
 from contextlib import suppress
@@ -18,6 +17,7 @@ from pyrallel_consumer.errors import ConfigurationError, ExecutionError
 from pyrallel_consumer.execution_plane import frames
 from pyrallel_consumer.execution_plane.child_process import ChildProcess
 from pyrallel_consumer.execution_plane.lane import Lane
+from pyrallel_consumer.log import Log, relay
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pyrallel_consumer.dto import WorkItem
     from pyrallel_consumer.execution_plane.attempts import Attempt
 
-logger = logging.getLogger("pyrallel_consumer.execution_plane")
+logger = Log("pyrallel_consumer.execution_plane")
 
 LOAD_SECONDS: Final = 60.0
 """How long a process may take to import the worker and to initialize."""
@@ -162,7 +162,7 @@ class ProcessPool:
                     self._last_refusal = description
                     logger.error("a worker process could not load the worker:\n%s", trace.rstrip())
                 case frames.LOG:
-                    _log(pickle.loads(body))  # noqa: S301 -- from our own process
+                    relay(pickle.loads(body))  # noqa: S301 -- from our own process
                 case _:
                     self._crew.told(member, kind, body)
                     if member.is_retired and not len(member.lane):
@@ -250,10 +250,3 @@ class ProcessPool:
             member = Member(child, self._max_tasks())
             self._by_child[child] = member
             self.members.append(member)
-
-
-def _log(fields: dict[str, object]) -> None:
-    record = logging.makeLogRecord(fields)
-    target = logging.getLogger(record.name)
-    if target.isEnabledFor(record.levelno):
-        target.handle(record)

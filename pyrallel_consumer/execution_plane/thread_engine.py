@@ -14,7 +14,6 @@ import asyncio
 import contextvars
 import inspect
 import itertools
-import logging
 import math
 import os
 import random
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from pyrallel_consumer.errors import ExecutionError, WorkerMismatchError
 from pyrallel_consumer.execution_plane.booked_engine import BookedEngine
+from pyrallel_consumer.log import Log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     PlainWorker: TypeAlias = Callable[[WorkItem], object]
 
-logger = logging.getLogger("pyrallel_consumer.execution_plane")
+logger = Log("pyrallel_consumer.execution_plane")
 
 BUSY_CALLS = 8
 """When so many calls have ended since the last look, the next look comes by time and not by call."""

@@ -16,8 +16,9 @@ from confluent_kafka import KafkaError
 
 from pyrallel_consumer.ingress.error_kinds import is_fatal, is_refusal
 from pyrallel_consumer.ingress.log_throttle import LogThrottle
+from pyrallel_consumer.log import Log
 
-CLIENT_LOGGER: Final = logging.getLogger("pyrallel_consumer.client")
+CLIENT_LOGGER: Final = Log("pyrallel_consumer.client")
 # Callbacks of the user's mapping that are called from `poll`. `oauth_cb` is not among them: it answers the client,
 # which takes an exception from it for the failure to get a token.
 USER_CALLBACKS: Final = ("error_cb", "stats_cb", "throttle_cb", "on_commit")

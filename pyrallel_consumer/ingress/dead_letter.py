@@ -24,10 +24,11 @@ from pyrallel_consumer.control_plane.events import LetterAnswer, LetterProducerF
 from pyrallel_consumer.control_plane.letter import UNREADABLE, Letter, record_of
 from pyrallel_consumer.errors import StateError
 from pyrallel_consumer.ingress.client_errors import advice_for, translate_client_error
-from pyrallel_consumer.ingress.client_events import ClientLog
+from pyrallel_consumer.ingress.client_events import ClientLog, GuardedLog
 from pyrallel_consumer.ingress.log_throttle import LogThrottle
+from pyrallel_consumer.log import Log
 
-logger = logging.getLogger("pyrallel_consumer.dead_letters")
+logger = Log("pyrallel_consumer.dead_letters")
 
 SHORTEST_POLL_SECONDS: Final = 0.002
 LONGEST_POLL_SECONDS: Final = 0.1
@@ -194,7 +195,8 @@ class DeadLetterProducer:
     def _made(self) -> Producer:
         self._clients_made += 1
         self._client_is_broken = False
-        return Producer({"logger": ClientLog(self._clock)} | self._configuration | {"error_cb": self._on_error})
+        log = GuardedLog(self._configuration.get("logger") or ClientLog(self._clock))
+        return Producer(self._configuration | {"logger": log, "error_cb": self._on_error})
 
     def _on_error(self, error: KafkaError) -> None:
         code = error.name()

@@ -19,8 +19,9 @@ from pyrallel_consumer.control_plane.assignments import Assignments
 from pyrallel_consumer.control_plane.read_ahead import ReadAhead
 from pyrallel_consumer.dto import TopicPartition
 from pyrallel_consumer.ingress.log_throttle import LogThrottle
+from pyrallel_consumer.log import Log
 
-LOGGER: Final = logging.getLogger("pyrallel_consumer.ingress")
+LOGGER: Final = Log("pyrallel_consumer.ingress")
 
 # Reasons that hold for all. The loop's own (exhausted, user, fair shares) are one here: it sends their sum.
 LOAD: Final = "load"

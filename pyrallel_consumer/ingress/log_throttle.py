@@ -6,9 +6,10 @@ thread.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from typing import Final
+
+from pyrallel_consumer.log import Log
 
 INTERVAL_SECONDS: Final = 10.0
 
@@ -16,9 +17,7 @@ INTERVAL_SECONDS: Final = 10.0
 class LogThrottle:
     """Logs the first message of a key at once, then one per interval, which tells how many were left out."""
 
-    def __init__(
-        self, logger: logging.Logger, clock: Callable[[], float], interval_seconds: float = INTERVAL_SECONDS
-    ) -> None:
+    def __init__(self, logger: Log, clock: Callable[[], float], interval_seconds: float = INTERVAL_SECONDS) -> None:
         self._logger = logger
         self._clock = clock
         self._interval_seconds = interval_seconds
@@ -34,4 +33,4 @@ class LogThrottle:
         self._logged_at[key] = now
         left_out = self._left_out.pop(key, 0)
         more = f" (and {left_out} more like it since)" if left_out else ""
-        self._logger.log(level, "%s%s", message, more, extra=dict(extra or {}))
+        self._logger.log(level, "%s%s", message, more, extra=extra)

@@ -6,7 +6,6 @@ a commit could only be waited for without a bound. Here polling goes on, and a r
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -19,8 +18,9 @@ from pyrallel_consumer.ingress.ending import Ending
 from pyrallel_consumer.ingress.error_kinds import FATAL
 from pyrallel_consumer.ingress.reader import Reader
 from pyrallel_consumer.ingress.rebalance import Rebalance
+from pyrallel_consumer.log import Log
 
-LOGGER: Final = logging.getLogger("pyrallel_consumer.ingress")
+LOGGER: Final = Log("pyrallel_consumer.ingress")
 POLL_SECONDS: Final = 0.02
 COMMIT_AGAIN_SECONDS: Final = 0.1
 # Committing the same again cannot help; the loop has tried with less before the close.

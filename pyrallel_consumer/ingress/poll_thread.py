@@ -7,7 +7,6 @@ to commit.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -37,8 +36,9 @@ from pyrallel_consumer.ingress.reader import Reader
 from pyrallel_consumer.ingress.rebalance import Rebalance
 from pyrallel_consumer.ingress.starts import StartSearch
 from pyrallel_consumer.ingress.topic_lookup import TopicLookup
+from pyrallel_consumer.log import Log
 
-LOGGER: Final = logging.getLogger("pyrallel_consumer.ingress")
+LOGGER: Final = Log("pyrallel_consumer.ingress")
 # How long a command may have to wait for its turn while there is nothing to read.
 POLL_SECONDS: Final = 0.05
 # While paused the client is looked at for rebalances only.

@@ -7,7 +7,6 @@ callback tells the client itself what is assigned then, or the client would do i
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
@@ -23,8 +22,9 @@ from pyrallel_consumer.ingress.commits import Commits
 from pyrallel_consumer.ingress.ending import Ending
 from pyrallel_consumer.ingress.fetch_pauses import FetchPauses
 from pyrallel_consumer.ingress.starts import FoundStart, SearchGivenUp, StartSearch
+from pyrallel_consumer.log import Log
 
-LOGGER: Final = logging.getLogger("pyrallel_consumer.ingress")
+LOGGER: Final = Log("pyrallel_consumer.ingress")
 # An abandoned thread notices it this late at most while it waits for the loop.
 ABANDON_CHECK_SECONDS: Final = 0.05
 

@@ -21,8 +21,9 @@ from pyrallel_consumer.ingress.commits import NO_LEADER_EPOCH
 from pyrallel_consumer.ingress.ending import Ending
 from pyrallel_consumer.ingress.error_kinds import is_fatal
 from pyrallel_consumer.ingress.log_throttle import LogThrottle
+from pyrallel_consumer.log import Log
 
-LOGGER: Final = logging.getLogger("pyrallel_consumer.ingress")
+LOGGER: Final = Log("pyrallel_consumer.ingress")
 ALL_QUESTIONS_SECONDS: Final = 60.0
 FIRST_TIMEOUT_SECONDS: Final = 1.0
 LONGEST_TIMEOUT_SECONDS: Final = 10.0

@@ -6,7 +6,6 @@ does not exist, so that starting fails with the right error, and soon where wait
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -18,8 +17,9 @@ from pyrallel_consumer.ingress.client_errors import translate_client_error
 from pyrallel_consumer.ingress.client_events import ClientEvents
 from pyrallel_consumer.ingress.ending import Ending
 from pyrallel_consumer.ingress.error_kinds import is_fatal, is_refusal
+from pyrallel_consumer.log import Log
 
-LOGGER: Final = logging.getLogger("pyrallel_consumer.ingress")
+LOGGER: Final = Log("pyrallel_consumer.ingress")
 FIRST_TIMEOUT_SECONDS: Final = 0.5
 # The poll thread does nothing else during a later look, so that one is short; the next may succeed.
 LATER_TIMEOUT_SECONDS: Final = 1.0

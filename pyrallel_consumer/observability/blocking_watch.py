@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
 from pyrallel_consumer.dto import PartitionSnapshot, TopicPartition
+from pyrallel_consumer.log import Log
 
-logger = logging.getLogger("pyrallel_consumer.observability")
+logger = Log("pyrallel_consumer.observability")
 
 
 MOST_NAMED: Final = 10

@@ -9,16 +9,16 @@ is late. The same thread sees a loop that was closed without a stop, which no ca
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from pyrallel_consumer.log import Log
 from pyrallel_consumer.observability.thread_stacks import thread_stacks
 
-logger = logging.getLogger("pyrallel_consumer.observability")
+logger = Log("pyrallel_consumer.observability")
 
 LOOKS_PER_LIMIT: Final = 4
 LATE_SECONDS: Final = 0.2

@@ -7,12 +7,13 @@ commits, stay out of here: an error there ends the consumer.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-logger = logging.getLogger("pyrallel_consumer.observability")
+from pyrallel_consumer.log import Log
+
+logger = Log("pyrallel_consumer.observability")
 
 
 class Pictures:

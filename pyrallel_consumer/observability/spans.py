@@ -11,7 +11,6 @@ nothing any more: then the span of the attempt is made here.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -30,6 +29,7 @@ from opentelemetry.util.types import AttributeValue
 from pyrallel_consumer.control_plane.letter import error_reason
 from pyrallel_consumer.dto import SPAN_CARRIER, ExecutionMode, Headers, WorkItem
 from pyrallel_consumer.errors import ProcessDiedError, TaskTimeoutError
+from pyrallel_consumer.log import Log
 
 Carrier = dict[str, str]
 """A span's context as the propagator writes it: header to value."""
@@ -38,7 +38,7 @@ MOST_REMEMBERED: Final = 10_000
 """Failed attempts whose spans are known for links and dead letters; of more, the oldest are forgotten."""
 
 
-logger = logging.getLogger("pyrallel_consumer.observability")
+logger = Log("pyrallel_consumer.observability")
 _TOLD: Final[set[type]] = set()
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import io
 import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,11 +85,17 @@ async def test_records_say_where_as_fields_and_hold_no_payload_key_header_or_sec
     assert len(placed) >= 4
     for record, found in placed:
         partition = int(found[1] or found[2])
-        assert (record.__dict__.get("topic"), record.__dict__.get("partition")) == ("orders", partition), said(record)
+        assert (record.__dict__.get("pyrallel_topic"), record.__dict__.get("pyrallel_partition")) == (
+            "orders",
+            partition,
+        ), said(record)
         is_start = "commit of" in record.getMessage()  # committed before there is an epoch
-        assert isinstance(record.__dict__.get("epoch", 0 if is_start else None), int), said(record)
+        assert isinstance(record.__dict__.get("pyrallel_epoch", 0 if is_start else None), int), said(record)
     blocking = [record for record, _ in placed if "has kept the commit back" in record.getMessage()]
-    assert {record.__dict__["offset"] for record in blocking} & {0, 3}  # a letter that is refused, a worker that hangs
+    assert {record.__dict__["pyrallel_offset"] for record in blocking} & {
+        0,
+        3,
+    }  # a letter that is refused, a worker that hangs
 
 
 async def test_the_message_that_stops_the_consumer_is_named_in_the_record(
@@ -106,8 +114,90 @@ async def test_the_message_that_stops_the_consumer_is_named_in_the_record(
             await consumer.wait_closed()
     [record] = [record for record in of_the_library(caplog) if "the consumer fails" in record.getMessage()]
     place = {"topic": "orders", "partition": 0, "offset": 0}
-    assert place.items() <= record.__dict__.items()
+    assert {f"pyrallel_{name}": value for name, value in place.items()}.items() <= record.__dict__.items()
     assert place.items() <= raised.value.place.items()
+
+
+class RaisingFilter(logging.Filter):
+    """One that relies on what is there in a request and nowhere else."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        raise LookupError("request_id")
+
+
+class RaisingHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        raise ConnectionError("the log server is away")
+
+
+def clashing_factory(*args: Any, **more: Any) -> logging.LogRecord:
+    record = logging.LogRecord(*args, **more)
+    for name in ("topic", "partition", "offset", "epoch", "code", "attempt"):
+        setattr(record, name, "-")
+    return record
+
+
+def raising_factory(*args: Any, **more: Any) -> logging.LogRecord:
+    if args[0] and args[0].startswith("pyrallel_consumer"):
+        raise KeyError("request")
+    return logging.LogRecord(*args, **more)
+
+
+@pytest.fixture(params=["clashing factory", "raising factory", "raising filter", "raising handler"])
+def users_logging(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A program's own set-up of logging that does not bear our records."""
+    logger, factory = logging.getLogger("pyrallel_consumer"), logging.getLogRecordFactory()
+    handler = RaisingHandler() if request.param == "raising handler" else logging.StreamHandler(io.StringIO())
+    if request.param == "raising filter":
+        handler.addFilter(RaisingFilter())
+    if "factory" in request.param:
+        logging.setLogRecordFactory(clashing_factory if "clashing" in request.param else raising_factory)
+    logger.setLevel(logging.DEBUG)
+    logger.addHandler(handler)
+    yield request.param
+    logger.removeHandler(handler)
+    logger.setLevel(logging.NOTSET)
+    logging.setLogRecordFactory(factory)
+
+
+@pytest.mark.parametrize("mode", ["async", "process"])
+async def test_no_logging_of_the_users_ends_the_consumer(
+    broker: EmbeddedBroker, users_logging: str, mode: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    producing_to(broker.bootstrap_servers)("orders", 20, partitions=2)
+    broker.fail_requests("produce", ["TOPIC_AUTHORIZATION_FAILED"] * 2)
+    broker.fail_requests("offset_commit", ["REBALANCE_IN_PROGRESS"] * 2)
+    worker: Any = async_failing_worker if mode == "async" else failing_worker
+
+    once = execution(mode=mode, max_retries=1, worker_pool_size=1)
+    config = kafka(broker.bootstrap_servers, new_group())
+    async with PyrallelConsumer(config, worker, "orders", execution_config=once) as consumer:
+        await until(lambda: sum(each.committed_offset for each in consumer.get_runtime_snapshot().partitions) == 20)
+
+    said = capfd.readouterr().err
+    assert ("pyrallel_consumer could not log" in said) is (users_logging != "clashing factory")
+
+
+def failing_worker(item: WorkItem) -> None:
+    logging.getLogger("shop").setLevel(logging.INFO)
+    if item.offset % 5 == 0:
+        raise ValueError("invalid data")
+    logging.getLogger("shop").info("works on %d", item.offset)
+
+
+async def async_failing_worker(item: WorkItem) -> None:
+    if item.offset % 5 == 0:
+        raise ValueError("invalid data")
+
+
+def test_only_one_module_makes_loggers_that_log() -> None:
+    root = Path(pyrallel_consumer.__file__).parent
+    making = {
+        path.name
+        for path in root.rglob("*.py")
+        if re.search(r"^\w+(: Final)? = logging\.getLogger\(", path.read_text(), re.MULTILINE)
+    }
+    assert making == set()
 
 
 def test_no_call_of_a_logger_is_given_what_messages_or_secrets_hold() -> None:
@@ -139,4 +229,4 @@ def _is_logging(call: ast.Call) -> bool:
 
 def _allowed(path: Path) -> set[str]:
     """The throttle itself hands on a text under this name."""
-    return {"message"} if path.name == "log_throttle.py" else set()
+    return {"message"} if path.name in {"log_throttle.py", "log.py"} else set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -17,6 +16,7 @@ from pyrallel_consumer.control_plane.start_offset import Start
 from pyrallel_consumer.dto import TopicPartition
 from pyrallel_consumer.ingress.commits import OVERDUE_SECONDS, Commits
 from pyrallel_consumer.ingress.log_throttle import LogThrottle
+from pyrallel_consumer.log import Log
 
 A, B = TopicPartition("orders", 0), TopicPartition("orders", 1)
 REBALANCING = KafkaError(KafkaError.REBALANCE_IN_PROGRESS)
@@ -68,9 +68,7 @@ class Rig:
             for assigned in assignments.assign([Start(tp, 0, OffsetMap(0, 0)) for tp in (A, B)])
         }
         self.assignments = assignments
-        self.commits = Commits(
-            assignments, lambda: self.now, LogThrottle(logging.getLogger(__name__), lambda: self.now)
-        )
+        self.commits = Commits(assignments, lambda: self.now, LogThrottle(Log(__name__), lambda: self.now))
         self.answers: list[dict[TopicPartition, str | None]] = []
 
     def snapshot(self, tp: TopicPartition, offset: int, metadata: str = "") -> CommitSnapshot:

@@ -7,8 +7,9 @@ import logging
 import pytest
 
 from pyrallel_consumer.ingress.log_throttle import LogThrottle
+from pyrallel_consumer.log import Log
 
-LOGGER = logging.getLogger("tests.log_throttle")
+LOGGER = Log("tests.log_throttle")
 
 
 class Clock:
@@ -44,7 +45,7 @@ def test_keys_do_not_silence_each_other(caplog: pytest.LogCaptureFixture) -> Non
         ("WARNING", "broker down"),
         ("ERROR", "commit refused"),
     ]
-    assert caplog.records[1].__dict__["partition"] == 3
+    assert caplog.records[1].__dict__["pyrallel_partition"] == 3
 
 
 def test_a_percent_sign_in_what_the_client_said_is_no_format(caplog: pytest.LogCaptureFixture) -> None:

@@ -21,6 +21,7 @@ from pyrallel_consumer.dto import RuntimeSnapshot, WorkItem
 from pyrallel_consumer.execution_plane.async_engine import AsyncEngine
 from pyrallel_consumer.ingress.client_events import ClientEvents
 from pyrallel_consumer.ingress.log_throttle import LogThrottle
+from pyrallel_consumer.log import Log
 from pyrallel_consumer.observability.blocking_watch import BlockingWatch
 from pyrallel_consumer.observability.health import liveness, readiness
 from pyrallel_consumer.observability.metrics import metrics_application
@@ -188,7 +189,7 @@ def test_what_the_users_callbacks_raise_comes_out_of_no_poll(name: str) -> None:
         bug()
 
     given: object = SimpleNamespace(log=users) if name == "logger" else users
-    events = ClientEvents(lambda: 0.0, LogThrottle(logging.getLogger("test"), lambda: 0.0), bug)
+    events = ClientEvents(lambda: 0.0, LogThrottle(Log("test"), lambda: 0.0), bug)
     installed = events.installed_in({name: given}, lambda *_: None)[name]
     call: Callable[..., object] = installed.log if name == "logger" else installed
     call(*([KafkaError(-195)] if name == "error_cb" else [None, "more"]))

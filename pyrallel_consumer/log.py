@@ -1,0 +1,83 @@
+"""How the library logs: fields under names of its own, and never at the cost of delivery.
+
+Filters, handlers and the factory of records are the user's. What they raise would come out of our calls, in the event
+loop and in the client's callbacks, and end the consumer. So it is caught here and written to standard error, as
+``logging`` itself does for its handlers. A factory that sets ``record.topic`` clashes with a field of that name; ours
+begin with ``FIELD_PREFIX``.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+FIELD_PREFIX: Final = "pyrallel_"
+_OUR_FRAMES: Final = 3
+
+
+class Log:
+    """A logger by its name. ``extra`` are fields without the prefix; nothing here raises an Exception."""
+
+    def __init__(self, name: str) -> None:
+        self._logger = logging.getLogger(name)
+
+    def debug(self, message: str, *args: object) -> None:
+        self._write(logging.DEBUG, message, args)
+
+    def info(self, message: str, *args: object, extra: Mapping[str, object] | None = None) -> None:
+        self._write(logging.INFO, message, args, extra)
+
+    def warning(self, message: str, *args: object, extra: Mapping[str, object] | None = None) -> None:
+        self._write(logging.WARNING, message, args, extra)
+
+    def error(
+        self,
+        message: str,
+        *args: object,
+        exc_info: BaseException | None = None,
+        extra: Mapping[str, object] | None = None,
+    ) -> None:
+        self._write(logging.ERROR, message, args, extra, exc_info)
+
+    def exception(self, message: str, *args: object) -> None:
+        """As ``error``, with the traceback of the exception that is being handled."""
+        self._write(logging.ERROR, message, args, None, sys.exception())
+
+    def log(self, level: int, message: str, *args: object, extra: Mapping[str, object] | None = None) -> None:
+        self._write(level, message, args, extra)
+
+    def _write(
+        self,
+        level: int,
+        message: str,
+        args: tuple[object, ...],
+        extra: Mapping[str, object] | None = None,
+        exc_info: BaseException | None = None,
+    ) -> None:
+        try:
+            fields = {f"{FIELD_PREFIX}{name}": value for name, value in (extra or {}).items()}
+            self._logger.log(level, message, *args, exc_info=exc_info, extra=fields, stacklevel=_OUR_FRAMES)
+        except Exception:  # noqa: BLE001 -- the user's factory, filters and handlers
+            tell_of_failure(message)
+
+
+def relay(fields: Mapping[str, Any]) -> None:
+    """Log the record with these attributes, which another process has made; raises no Exception."""
+    try:
+        record = logging.makeLogRecord(dict(fields))
+        target = logging.getLogger(record.name)
+        if target.isEnabledFor(record.levelno):
+            target.handle(record)
+    except Exception:  # noqa: BLE001 -- as above
+        tell_of_failure(str(fields.get("msg")))
+
+
+def tell_of_failure(message: str) -> None:
+    """Write to standard error that ``message`` was not logged, and why; unless ``logging.raiseExceptions`` is off."""
+    if logging.raiseExceptions and sys.stderr is not None:
+        with suppress(Exception):  # What was raised is anybody's, and so may be the stream.
+            sys.stderr.write(f"pyrallel_consumer could not log {message!r}:\n{traceback.format_exc()}")
