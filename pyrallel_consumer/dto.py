@@ -251,6 +251,21 @@ class Durations:
         return Durations(counts, self.total_seconds + other.total_seconds)
 
 
+class BlockedBy(StrEnum):
+    """What a partition's blocking offset, its lowest unfinished one, waits for.
+
+    ``running``: its worker runs. ``retry``: it failed and waits for another attempt. ``held``: its last attempt failed;
+    its dead letter is not acknowledged, or its partition is paused for it. ``slot``: it is ready to be started.
+    ``earlier_assignment``: an attempt of its key that began before the last rebalance still runs.
+    """
+
+    RUNNING = "running"
+    RETRY = "retry"
+    HELD = "held"
+    SLOT = "slot"
+    EARLIER_ASSIGNMENT = "earlier_assignment"
+
+
 @dataclass(frozen=True, slots=True)
 class PartitionSnapshot:
     """One assigned partition at the moment of the picture. Offsets are exclusive: the next one to read.
@@ -258,7 +273,8 @@ class PartitionSnapshot:
     ``finished`` to ``skipped``, ``settled``, the three causes of slowness in seconds and ``latency`` count since the
     consumer began, over all assignments of the partition; ``settled`` of the finished ones had failed for good.
     ``stalled_seconds`` is how long nothing has finished while something could. ``metadata_bytes`` is the size of the
-    map in the last confirmed commit. ``latency`` is None where metrics are off.
+    map in the last confirmed commit. ``latency`` is None where metrics are off. ``blocked_by`` is what the blocking
+    offset waits for, None without one.
     """
 
     tp: TopicPartition
@@ -284,6 +300,7 @@ class PartitionSnapshot:
     blocked_seconds: float = 0.0
     metadata_bytes: int = 0
     latency: Durations | None = None
+    blocked_by: BlockedBy | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from pyrallel_consumer.control_plane.ready_queue import ReadyQueue
 from pyrallel_consumer.control_plane.slowness import Cause, Slowness, cause_of
 from pyrallel_consumer.control_plane.tally import Tally
 from pyrallel_consumer.control_plane.virtual_partition import VirtualPartition
-from pyrallel_consumer.dto import NullKeyOrdering, OrderingMode, PartitionSnapshot, WorkItem
+from pyrallel_consumer.dto import BlockedBy, NullKeyOrdering, OrderingMode, PartitionSnapshot, WorkItem
 from pyrallel_consumer.errors import InvariantViolation
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ class PartitionWork:
         "confirmed",
         "epoch",
         "failed",
+        "failing",
         "finished",
         "held",
         "in_flight",
@@ -107,6 +108,7 @@ class PartitionWork:
         self.latency: Latencies | None = None
         self.metadata_bytes = 0
         self.held: dict[int, WorkItem] = {}
+        self.failing: set[int] = set()
         self.blocked = 0
         self.leader_epoch: int | None = None
         self.metadata_limit_bytes: int | None = None
@@ -348,12 +350,14 @@ class PartitionWork:
         if offset != self._blocking_offset:
             self._blocking_offset, self._blocking_since = offset, now
 
-    def look(self, now: float, *, is_held_back: bool, has_free_slots: bool) -> None:
+    def look(self, now: float, *, is_held_back: bool, is_circuit_open: bool, has_free_slots: bool) -> None:
         """Note why the partition is not faster now."""
         cause = cause_of(
             waiting=max(self.queued, self.blocked),
-            can_start=has_free_slots and bool(self.ready),
+            is_ready=bool(self.ready),
+            is_at_work=self._is_at_work(),
             is_held_back=is_held_back,
+            is_circuit_open=is_circuit_open,
             has_free_slots=has_free_slots,
         )
         self.slowness.look(
@@ -391,7 +395,28 @@ class PartitionWork:
             blocked_seconds=self.slowness.seconds[Cause.BLOCKED],
             metadata_bytes=self.metadata_bytes,
             latency=None if self.latency is None else self.latency.taken_of(self.finished - self.settled),
+            blocked_by=self._blocked_by(),
         )
+
+    def _is_at_work(self) -> bool:
+        """Whether more runs than one key alone; what waits for its next attempt does not run."""
+        return self.in_flight - len(self.failing) > self._is_by_key
+
+    def _blocked_by(self) -> BlockedBy | None:
+        """What the blocking offset waits for."""
+        offset = self.tracker.blocking_offset
+        if offset is None:
+            return None
+        if offset in self.held:
+            return BlockedBy.HELD
+        if offset in self.failing:
+            return BlockedBy.RETRY
+        item = self.tracker.unfinished[offset]
+        lane: VirtualPartition = item.origin
+        if lane.is_ordered and lane.running is None and (self.tp, lane.key) in self._lingering:
+            return BlockedBy.EARLIER_ASSIGNMENT
+        is_started = lane.running is item if lane.is_ordered else item not in self.ready
+        return BlockedBy.RUNNING if is_started else BlockedBy.SLOT
 
     def _forget(self, from_offset: int) -> None:
         forgotten = {id(item) for item in self.tracker.go_back(from_offset)}

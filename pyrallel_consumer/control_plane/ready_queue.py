@@ -34,6 +34,12 @@ class ReadyQueue:
     def __len__(self) -> int:
         return len(self.delivered) + len(self.arrived) + len(self._heap)
 
+    def __contains__(self, item: object) -> bool:
+        """Whether ``item``, the lowest of all that are unfinished, is among these: it is the first, or came late."""
+        delivered, heap = self.delivered, self._heap
+        is_first = bool(delivered and delivered[0] is item) or bool(heap and heap[0][1] is item)
+        return is_first or any(each is item for each in self.arrived)
+
     def take(self, most: int, slots: int) -> list[WorkItem]:
         """Remove and return up to ``most`` items; where not all could start in ``slots``, the lowest offsets."""
         delivered, arrived, heap = self.delivered, self.arrived, self._heap

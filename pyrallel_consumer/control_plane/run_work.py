@@ -298,6 +298,19 @@ class RunWork(PartitionWork):
             assert isinstance(lane, RunLane)
             lane.forget(forgotten)
 
+    def _is_at_work(self) -> bool:
+        """Several items of one key are in flight, so keys are counted; no further than it takes to know."""
+        not_at_work = len(self.failing) + self._is_by_key
+        keys = in_runs = 0
+        for lane in self._lanes.values():
+            assert isinstance(lane, RunLane)
+            if lane.flying:
+                keys += 1
+                in_runs += len(lane.flying)
+                if keys > not_at_work:
+                    return True
+        return keys + self.in_flight - in_runs > not_at_work
+
     def _started_at(self, item: WorkItem) -> float:
         return item._submitted  # type: ignore[return-value]  # it is timed
 

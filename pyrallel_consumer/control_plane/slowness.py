@@ -1,12 +1,16 @@
 """Why a partition is not faster, as seconds by cause, sampled; and how long it has not got on at all. Pure.
 
-One moment has one cause at most, the nearest to its root:
+One moment has one cause at most, and only what keeps this very partition back counts as *blocked*:
 
-- *blocked*: messages wait and none may start, for their keys run, are tried again or are held, or no slot is free;
-- *paused*: nothing waits, and fetching is held back: by this partition's or the whole load, a circuit, or the user;
+- *blocked*: messages wait and none of them is ready, because of the partition's own messages. Either nothing of it is
+  at work (what fails waits for its next attempt, or is held, and the rest waits behind it), or all that waits stands
+  behind one key;
+- *paused*: fetching is held back by the load, a circuit, or the user, and nothing waits; under an open circuit whatever
+  waits is paused, too;
 - *starved*: nothing waits, slots are free, and nothing is held back: there is nothing to do, or Kafka is slow to give.
 
-In all other moments messages start as fast as they are read.
+All other time is none of these: messages start as fast as they are read, several keys are at work and others wait
+behind them, or what is ready waits for a slot that another partition has.
 """
 
 from __future__ import annotations
@@ -22,10 +26,19 @@ class Cause(Enum):
     STARVED = "starved"
 
 
-def cause_of(*, waiting: int, can_start: bool, is_held_back: bool, has_free_slots: bool) -> Cause | None:
-    """The cause at one moment. ``waiting`` counts messages that are read and neither run nor are finished."""
+def cause_of(
+    *, waiting: int, is_ready: bool, is_at_work: bool, is_held_back: bool, is_circuit_open: bool, has_free_slots: bool
+) -> Cause | None:
+    """The cause at one moment.
+
+    ``waiting`` counts messages that are read and neither run nor are finished; ``is_ready``: some of them wait for
+    nothing but a slot. ``is_at_work``: more than one key of the partition runs, or anything where keys have no order of
+    their own.
+    """
+    if is_circuit_open:
+        return Cause.PAUSED
     if waiting:
-        return None if can_start else Cause.BLOCKED
+        return None if is_ready or is_at_work else Cause.BLOCKED
     if is_held_back:
         return Cause.PAUSED
     return Cause.STARVED if has_free_slots else None

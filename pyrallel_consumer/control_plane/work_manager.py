@@ -406,9 +406,13 @@ class WorkManager:
     def note_failing(self, items: Iterable[WorkItem]) -> None:
         """Which items wait for a retry: they and what is behind them count as blocked."""
         for work in self._works.values():
+            work.failing.clear()
             work.blocked = sum(1 + len(item.origin.waiting or ()) for item in work.held.values())
         for item in items:
-            item.origin.work.blocked += 1 + len(item.origin.waiting or ())
+            work = item.origin.work
+            work.blocked += 1 + len(item.origin.waiting or ())
+            if work.is_current(item):
+                work.failing.add(item.offset)
 
     def review_shares(self) -> None:
         """Pause the partitions that filled their share of the buffer, resume those that made room."""
@@ -462,12 +466,13 @@ class WorkManager:
     def observe_slowness(self, now: float, *, free_slots: int) -> None:
         """Note why each partition is not faster now; to be asked several times a second."""
         is_open = self.circuit.is_open
-        is_held_back = is_open or self.backpressure.is_active
+        is_held_back = self.backpressure.is_active
         has_free_slots = free_slots > 0 and not is_open
         for tp, work in self._works.items():
             work.look(
                 now,
                 is_held_back=is_held_back or bool(self._pauses.reasons(tp)),
+                is_circuit_open=is_open,
                 has_free_slots=has_free_slots and self._is_dispatching,
             )
 

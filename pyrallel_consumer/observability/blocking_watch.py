@@ -1,4 +1,8 @@
-"""Names offsets that keep a partition's commit back for long: once each, with what is known of why."""
+"""Names offsets that keep a partition's commit back for long: once each, with what is known of why.
+
+An offset that merely waits for a slot is not to blame, and its worker has not begun: those are told in one line for
+all partitions.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
-from pyrallel_consumer.dto import PartitionSnapshot, TopicPartition
+from pyrallel_consumer.dto import BlockedBy, PartitionSnapshot, TopicPartition
 from pyrallel_consumer.log import Log
 
 logger = Log("pyrallel_consumer.observability")
@@ -17,6 +21,14 @@ NAMED_WITHIN_SECONDS: Final = 10.0
 """So many offsets are named within so long: when a database is down, every partition has one."""
 
 
+WHY: Final = {
+    BlockedBy.RUNNING: "its worker runs: is it slow or stuck?",
+    BlockedBy.RETRY: "its worker failed, and it waits for its next attempt",
+    BlockedBy.HELD: "its last attempt failed: it waits for its dead letter, or for resume_partition()",
+    BlockedBy.EARLIER_ASSIGNMENT: "an attempt of its key that began before the last rebalance still runs",
+}
+
+
 class BlockingWatch:
     """Warns of a blocking offset that has blocked for ``warn_seconds``; remembers the last one of each partition."""
 
@@ -25,18 +37,34 @@ class BlockingWatch:
         self._warned: dict[TopicPartition, int] = {}
         self._named_at: deque[float] = deque(maxlen=MOST_NAMED)
         self._unnamed = 0
+        self._slots_are_told = False
 
     def look(self, partitions: Iterable[PartitionSnapshot], now: float) -> None:
         """Look at the partitions that are assigned now."""
         blocked = {}
+        waiting: list[PartitionSnapshot] = []
         for partition in partitions:
             offset = partition.blocking_offset
             if offset is None or partition.blocking_seconds < self._warn_seconds:
+                continue
+            if partition.blocked_by is BlockedBy.SLOT:
+                waiting.append(partition)
                 continue
             blocked[partition.tp] = offset
             if self._warned.get(partition.tp) != offset:
                 self._warn_unless_often(partition, offset, now)
         self._warned = blocked
+        if waiting and not self._slots_are_told:
+            self._warn_of_slots(waiting)
+        self._slots_are_told = bool(waiting)
+
+    def _warn_of_slots(self, waiting: list[PartitionSnapshot]) -> None:
+        longest = max(waiting, key=lambda each: each.blocking_seconds)
+        logger.warning(
+            "the next offsets of %d partitions have waited for a slot for %.1f s or more, that of %s for %.1f s: what "
+            "runs takes long, or max_in_flight is small. This is told again when none has waited so long",
+            *(len(waiting), self._warn_seconds, longest.tp, longest.blocking_seconds),
+        )
 
     def _warn_unless_often(self, partition: PartitionSnapshot, offset: int, now: float) -> None:
         if len(self._named_at) == MOST_NAMED and now - self._named_at[0] < NAMED_WITHIN_SECONDS:
@@ -45,11 +73,12 @@ class BlockingWatch:
         self._named_at.append(now)
         unnamed, self._unnamed = self._unnamed, 0
         logger.warning(
-            "offset %d of %s has kept the commit back for %.1f s (in the partition: %d running, %d queued, %d held "
-            "after their last attempt, %d gaps above): is its worker slow, failing again and again, or stuck?%s",
+            "offset %d of %s has kept the commit back for %.1f s: %s (in the partition: %d in flight, %d queued, %d "
+            "held after their last attempt, %d gaps above)%s",
             offset,
             partition.tp,
             partition.blocking_seconds,
+            WHY[partition.blocked_by or BlockedBy.RUNNING],
             partition.in_flight,
             partition.queued,
             partition.held,

@@ -77,13 +77,13 @@ FAMILIES: Final = (
     Family(
         "consumer_paused_seconds_total",
         _COUNTER,
-        "Time in which no message of the partition waited, for fetching was held back: load, circuit, or the user.",
+        "Time in which fetching was held back (load, circuit, user) and no message waited but for the circuit.",
         _PLACE,
     ),
     Family(
         "consumer_blocked_seconds_total",
         _COUNTER,
-        "Time in which messages of the partition waited and none could start: keys that run or fail, no free slot.",
+        "Time in which all messages of the partition that waited stood behind one key, or behind keys that failed.",
         _PLACE,
     ),
     Family("consumer_held_count", _GAUGE, "Messages that failed for good and are not let go of yet.", _PLACE),

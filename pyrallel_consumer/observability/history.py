@@ -6,7 +6,8 @@ may read. Its size does not depend on what the consumer does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 SECONDS_BETWEEN: Final = 1.0
@@ -17,6 +18,7 @@ class Totals(NamedTuple):
     """What a consumer had done and had before it at one time.
 
     ``lag`` is what is not committed, ``backlog`` what is not finished, of all that is in the log as far as is known.
+    ``backlogs`` has the backlog of each partition the end of whose log is known, by partition and epoch.
     ``latency`` counts finished messages by how long they took, bucket by bucket; empty where nobody measures.
     """
 
@@ -28,10 +30,15 @@ class Totals(NamedTuple):
     load: int
     in_flight: int
     latency: Sequence[int] = ()
+    backlogs: Mapping[object, int] = MappingProxyType({})
 
 
 class Moment(NamedTuple):
-    """One second: rates since the moment before, the rest as it was at ``at``. Latencies are None where none ended."""
+    """One second: rates since the moment before, the rest as it was at ``at``. Latencies are None where none ended.
+
+    ``grown`` is by how much the backlog grew since the moment before, negative where it shrank, of partitions that were
+    known at both: what is discovered or revoked is neither growth nor work.
+    """
 
     at: float
     finished_per_second: float
@@ -42,6 +49,7 @@ class Moment(NamedTuple):
     in_flight: int
     latency_median: float | None
     latency_p99: float | None
+    grown: int = 0
 
 
 class History:
@@ -73,6 +81,7 @@ class History:
             in_flight=totals.in_flight,
             latency_median=quantile(counts, self._bounds, 0.5),
             latency_p99=quantile(counts, self._bounds, 0.99),
+            grown=sum(now - last.backlogs[each] for each, now in totals.backlogs.items() if each in last.backlogs),
         )
         self.moments = (*self.moments[1 - MOST_MOMENTS :], moment)
 

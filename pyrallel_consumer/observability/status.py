@@ -160,8 +160,8 @@ def _key(each: KeyCloseUp) -> dict[str, Any]:
 
 
 def _moment(each: Moment) -> list[float | None]:
-    """In the order of ``Moment``; the time exact, the rest as exact as a curve is drawn."""
-    return [each.at, *(_short(value) for value in each[1:])]
+    """What is drawn, in the order of ``Moment``; the time exact, the rest as exact as a curve is."""
+    return [each.at, *(_short(value) for value in each[1:-1])]
 
 
 def _short(value: float | None) -> float | None:

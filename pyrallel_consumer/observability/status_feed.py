@@ -100,11 +100,15 @@ def totals(snapshot: RuntimeSnapshot, log_ends: LogEnds, now: float) -> Totals:
     """The row of numbers that a snapshot amounts to. Where the log's end is not known, what was read counts as all."""
     latency = [0] * (len(DURATION_BOUNDS_SECONDS) + 1)
     lag, backlog = 0, snapshot.load_messages
+    backlogs: dict[object, int] = {}
     for each in snapshot.partitions:
         end = max(each.fetched_offset, log_ends.get(each.tp, 0))
         lag += end - each.committed_offset
         backlog += end - each.fetched_offset
+        if each.tp in log_ends:
+            unfinished = each.queued + each.in_flight + each.held
+            backlogs[each.tp, each.epoch] = end - each.fetched_offset + unfinished
         if each.latency is not None:
             latency = [mine + more for mine, more in zip(latency, each.latency.counts, strict=True)]
     load, in_flight = snapshot.load_messages, snapshot.in_flight
-    return Totals(now, snapshot.processed, snapshot.failed, lag, backlog, load, in_flight, latency)
+    return Totals(now, snapshot.processed, snapshot.failed, lag, backlog, load, in_flight, latency, backlogs)

@@ -8,8 +8,8 @@ from enum import StrEnum
 from typing import Final
 
 from pyrallel_consumer.control_plane.health import HealthLimits, SignsOfLife, ailments
-from pyrallel_consumer.control_plane.pace import Trend, pace
-from pyrallel_consumer.dto import RuntimeSnapshot
+from pyrallel_consumer.control_plane.pace import Pace, Trend, pace
+from pyrallel_consumer.dto import BlockedBy, RuntimeSnapshot
 from pyrallel_consumer.observability.history import Moment
 
 BLOCKED_SECONDS: Final = 5.0
@@ -19,6 +19,14 @@ TREND_SECONDS: Final = 60.0
 RATE_SECONDS: Final = 10.0
 BUSY_MOMENTS: Final = 5
 MOST_PARTITIONS_NAMED: Final = 3
+JUST_STARTED_SECONDS: Final = 3.0
+"""From a shorter look nobody can say where a backlog goes."""
+_WHY: Final = {
+    BlockedBy.RUNNING: "its worker runs",
+    BlockedBy.RETRY: "it waits for its next attempt",
+    BlockedBy.HELD: "it failed its last attempt",
+    BlockedBy.EARLIER_ASSIGNMENT: "an attempt from before the last rebalance still runs",
+}
 
 
 class Level(StrEnum):
@@ -66,7 +74,15 @@ def _pace_of(moments: Sequence[Moment]) -> tuple[Level, str]:
     before = next(each for each in moments if each.at >= last.at - TREND_SECONDS)
     recent = [each.finished_per_second for each in moments if each.at >= last.at - RATE_SECONDS]
     rate = sum(recent) / len(recent)
-    found = pace(last.backlog, before.backlog, last.at - before.at, rate)
+    seconds = last.at - before.at
+    # Not from what the backlog was: messages in partitions that are new to us were found meanwhile, and did not come.
+    grown = sum(each.grown for each in moments if each.at > before.at)
+    if last.backlog and seconds < JUST_STARTED_SECONDS:
+        return Level.OK, f"Just started: {_count(last.backlog, 'message')} to do."
+    return _told(pace(last.backlog, last.backlog - grown, seconds, rate), last)
+
+
+def _told(found: Pace, last: Moment) -> tuple[Level, str]:
     match found.trend:
         case Trend.IDLE:
             return Level.OK, "Idle: nothing comes in, and nothing is left to do."
@@ -118,15 +134,19 @@ def _failures(picture: RuntimeSnapshot) -> Iterator[str]:
 
 
 def _blocked(picture: RuntimeSnapshot, named: set[tuple[str | None, int | None]]) -> Iterator[str]:
+    long = [each for each in picture.partitions if each.blocking_seconds >= BLOCKED_SECONDS and each.tp not in named]
     blocked = sorted(
-        (each for each in picture.partitions if each.blocking_seconds >= BLOCKED_SECONDS and each.tp not in named),
-        key=lambda each: -each.blocking_seconds,
+        (each for each in long if each.blocked_by is not BlockedBy.SLOT), key=lambda each: -each.blocking_seconds
     )
     for each in blocked[:MOST_PARTITIONS_NAMED]:
-        yield f"{each.tp}: offset {each.blocking_offset:,} has blocked for {duration(each.blocking_seconds)}."
+        why = _WHY[each.blocked_by or BlockedBy.RUNNING]
+        yield f"{each.tp}: offset {each.blocking_offset:,} has blocked for {duration(each.blocking_seconds)}: {why}."
     if len(blocked) > MOST_PARTITIONS_NAMED:
         more = len(blocked) - MOST_PARTITIONS_NAMED
         yield f"{_count(more, 'more partition')} {_are(more)} blocked."
+    waiting = len(long) - len(blocked)
+    if waiting:
+        yield f"{_count(waiting, 'partition')} {_are(waiting)} ready and waiting for a slot."
 
 
 def duration(seconds: float) -> str:

@@ -24,7 +24,21 @@ def test_a_moment_has_the_rates_since_the_last_one_and_the_rest_as_it_is() -> No
     history.note(totals(12.0, finished=300, failed=1, latency=(50, 100, 0, 0)))
     [moment] = history.moments
     assert moment[:7] == (12.0, 100.0, 0.5, 5, 4, 3, 2)
-    assert moment[7:] == pytest.approx((0.0055, 0.00991))
+    assert moment[7:9] == pytest.approx((0.0055, 0.00991))
+
+
+def test_a_backlog_grows_by_what_came_and_not_by_what_was_found_or_went_away() -> None:
+    history = History(BOUNDS)
+    looks: tuple[dict[object, int], ...] = (
+        {"a": 100},
+        {"a": 150, "found": 250_000},
+        {"a": 120, "found": 249_000},
+        {"a": 130},
+        {},
+    )
+    for at, backlogs in enumerate(looks):
+        history.note(totals(float(at))._replace(backlogs=backlogs))
+    assert [moment.grown for moment in history.moments] == [50, -1030, 10, 0]
 
 
 def test_a_second_in_which_nothing_ended_has_no_latency() -> None:

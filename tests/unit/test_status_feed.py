@@ -107,6 +107,14 @@ def test_lag_is_what_is_not_committed_and_backlog_what_is_not_finished() -> None
     assert row(shown, {TP: 80, OTHER: 4}) == (75, 37)
 
 
+def test_the_backlog_of_a_partition_is_known_when_the_end_of_its_log_is_and_belongs_to_its_epoch() -> None:
+    shown = picture(
+        partition(tp=TP, epoch=4, fetched_offset=50, queued=3, in_flight=2, held=1),
+        partition(tp=OTHER, fetched_offset=5),
+    )
+    assert totals(shown, {TP: 80}, 1.0).backlogs == {(TP, 4): 36}
+
+
 def test_latencies_of_all_partitions_are_one() -> None:
     one = Durations((1,) + (0,) * 17, 0.1)
     shown = picture(partition(tp=TP, latency=one), partition(tp=OTHER, latency=None), partition(latency=one))

@@ -8,16 +8,26 @@ from typing import Any
 import pytest
 
 from pyrallel_consumer.control_plane.health import SignsOfLife
-from pyrallel_consumer.dto import RuntimeSnapshot, TopicPartition
+from pyrallel_consumer.dto import BlockedBy, RuntimeSnapshot, TopicPartition
 from pyrallel_consumer.observability.history import Moment
 from pyrallel_consumer.observability.verdict import Level, Verdict, duration, verdict
 from tests.unit.control_plane.pictures import LIMITS, WELL, partition, picture
 
 
 def moments(*backlogs: int, rate: float = 10.0, in_flight: int = 1) -> list[Moment]:
-    """One per ten seconds."""
+    """One per ten seconds, of partitions that were there all the time."""
+    before = (backlogs[0], *backlogs) if backlogs else ()
     return [
-        Moment(10.0 * at, rate, 0.0, backlog, backlog, 1, in_flight, None, None) for at, backlog in enumerate(backlogs)
+        Moment(10.0 * at, rate, 0.0, backlog, backlog, 1, in_flight, None, None, grown=backlog - before[at])
+        for at, backlog in enumerate(backlogs)
+    ]
+
+
+def seconds_of(*backlogs_and_growth: tuple[int, int], rate: float = 1000.0) -> list[Moment]:
+    """One per second."""
+    return [
+        Moment(float(at), rate, 0.0, backlog, backlog, 1, 1, None, None, grown=grown)
+        for at, (backlog, grown) in enumerate(backlogs_and_growth)
     ]
 
 
@@ -44,6 +54,17 @@ def test_the_headline_says_whether_it_keeps_up(history: list[Moment], level: Lev
     found = judged(picture(), history)
     assert (found.level, found.reasons) == (level, ())
     assert found.headline.startswith(headline)
+
+
+def test_a_backlog_that_is_being_discovered_is_worked_off_and_does_not_grow() -> None:
+    discovered = seconds_of((50_000, 0), (250_000, -1000), (500_000, -2000), (900_000, -3000), (1_000_000, -90_000))
+    assert judged(picture(), discovered[:3]) == Verdict(Level.OK, "Just started: 500,000 messages to do.", ())
+    assert judged(picture(), discovered).headline.startswith("Catches up: about ")
+
+
+def test_a_backlog_that_shrank_because_partitions_went_elsewhere_is_not_caught_up_with() -> None:
+    revoked = seconds_of(*[(900_000, 9000)] * 5, (400_000, 9000), (409_000, 9000))
+    assert judged(picture(), revoked).headline == "Falls behind: what is left to do grows by 9,000 messages a second."
 
 
 @pytest.mark.parametrize(
@@ -86,11 +107,29 @@ def test_the_partitions_that_are_blocked_for_longest_are_named_and_the_rest_coun
         for number in range(5)
     ]
     assert [text for _, text in judged(picture(*blocked)).reasons] == [
-        "orders[4]: offset 1,004 has blocked for 9.0 s.",
-        "orders[3]: offset 1,003 has blocked for 8.0 s.",
-        "orders[2]: offset 1,002 has blocked for 7.0 s.",
+        "orders[4]: offset 1,004 has blocked for 9.0 s: its worker runs.",
+        "orders[3]: offset 1,003 has blocked for 8.0 s: its worker runs.",
+        "orders[2]: offset 1,002 has blocked for 7.0 s: its worker runs.",
         "2 more partitions are blocked.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("blocked_by", "reason"),
+    [
+        (BlockedBy.RUNNING, "orders[3]: offset 10 has blocked for 9.0 s: its worker runs."),
+        (BlockedBy.RETRY, "orders[3]: offset 10 has blocked for 9.0 s: it waits for its next attempt."),
+        (BlockedBy.HELD, "orders[3]: offset 10 has blocked for 9.0 s: it failed its last attempt."),
+        (
+            BlockedBy.EARLIER_ASSIGNMENT,
+            "orders[3]: offset 10 has blocked for 9.0 s: an attempt from before the last rebalance still runs.",
+        ),
+        (BlockedBy.SLOT, "1 partition is ready and waiting for a slot."),
+    ],
+)
+def test_what_an_offset_that_blocks_waits_for_is_said(blocked_by: BlockedBy, reason: str) -> None:
+    found = judged(picture(partition(blocking_seconds=9.0, blocked_by=blocked_by)))
+    assert [text for _, text in found.reasons] == [reason]
 
 
 def test_what_makes_the_consumer_unready_comes_first_and_is_said_once() -> None:

@@ -3,35 +3,48 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
 from pyrallel_consumer.control_plane.failure_circuit import CircuitPolicy
-from pyrallel_consumer.control_plane.policies import FlowLimits
+from pyrallel_consumer.control_plane.policies import FlowLimits, OrderingPolicy
 from pyrallel_consumer.control_plane.slowness import Cause, Slowness, cause_of
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
-from pyrallel_consumer.dto import PartitionSnapshot
+from pyrallel_consumer.dto import BlockedBy, OrderingMode, PartitionSnapshot
 from tests.unit.control_plane.builders import OTHER, TP, assigned, keyed, manager_of, picture_of, run_of
 
 
 @pytest.mark.parametrize(
-    ("waiting", "can_start", "is_held_back", "has_free_slots", "expected"),
+    ("waiting", "is_ready", "is_at_work", "is_held_back", "has_free_slots", "expected"),
     [
-        (0, False, False, True, Cause.STARVED),
-        (0, False, False, False, None),
-        (0, False, True, True, Cause.PAUSED),
-        (0, False, True, False, Cause.PAUSED),
-        (1, True, False, True, None),
-        (1, True, True, True, None),
-        (1, False, False, True, Cause.BLOCKED),
-        (1, False, True, False, Cause.BLOCKED),
+        (0, False, True, False, True, Cause.STARVED),
+        (0, False, False, False, True, Cause.STARVED),
+        (0, False, False, False, False, None),
+        (0, False, True, True, True, Cause.PAUSED),
+        (0, False, False, True, False, Cause.PAUSED),
+        (1, True, False, False, True, None),
+        (1, True, False, True, False, None),
+        (1, False, True, True, True, None),
+        (1, False, False, False, True, Cause.BLOCKED),
+        (1, False, False, True, False, Cause.BLOCKED),
     ],
 )
-def test_a_moment_has_one_cause_at_most(
-    waiting: int, can_start: bool, is_held_back: bool, has_free_slots: bool, expected: Cause | None
+def test_a_moment_has_one_cause_at_most(  # noqa: PLR0917 -- the columns of the table
+    waiting: int, is_ready: bool, is_at_work: bool, is_held_back: bool, has_free_slots: bool, expected: Cause | None
 ) -> None:
-    found = cause_of(waiting=waiting, can_start=can_start, is_held_back=is_held_back, has_free_slots=has_free_slots)
-    assert found is expected
+    def cause(*, is_circuit_open: bool) -> Cause | None:
+        return cause_of(
+            waiting=waiting,
+            is_ready=is_ready,
+            is_at_work=is_at_work,
+            is_held_back=is_held_back,
+            is_circuit_open=is_circuit_open,
+            has_free_slots=has_free_slots,
+        )
+
+    assert cause(is_circuit_open=False) is expected
+    assert cause(is_circuit_open=True) is Cause.PAUSED
 
 
 def test_time_counts_for_the_cause_at_its_beginning() -> None:
@@ -100,12 +113,101 @@ def test_with_nothing_to_do_a_partition_is_starved_as_long_as_slots_are_free() -
     assert causes(manager, free_slots=5) == [NONE]
 
 
-def test_what_waits_behind_its_key_or_for_a_slot_is_blocked() -> None:
-    manager = manager_of(TP, OTHER)
+SENDING_AHEAD = WorkPolicy(is_sending_ahead=True)
+EITHER = pytest.mark.parametrize("policy", [WorkPolicy(), SENDING_AHEAD], ids=["by one", "sent ahead"])
+
+
+@EITHER
+def test_a_partition_that_merely_waits_for_a_slot_is_not_blocked(policy: WorkPolicy) -> None:
+    manager = manager_of(TP, OTHER, policy=policy)
     manager.add(TP, 1, run_of(keyed(0, "aab")))
-    assert causes(manager, free_slots=0) == [BLOCKED, NONE]
+    assert causes(manager, free_slots=0) == [NONE, NONE]
+
+
+@EITHER
+def test_a_partition_that_has_several_keys_at_work_is_not_blocked_by_what_waits_behind_them(policy: WorkPolicy) -> None:
+    manager = manager_of(TP, policy=policy)
+    manager.add(TP, 1, run_of(keyed(0, "abababab")))
+    manager.take(2)
+    assert causes(manager, free_slots=9) == [NONE]
+
+
+@EITHER
+def test_a_partition_all_of_whose_messages_wait_behind_one_key_is_blocked(policy: WorkPolicy) -> None:
+    manager = manager_of(TP, OTHER, policy=policy)
+    manager.allow_runs(3)
+    manager.add(TP, 1, run_of(keyed(0, "aaaaa")))
     manager.take(3)
-    assert causes(manager, free_slots=9) == [BLOCKED, STARVED]  # the second "a" waits for the first
+    assert causes(manager, free_slots=9) == [BLOCKED, STARVED]
+    assert causes(manager, free_slots=0) == [BLOCKED, NONE]  # it would be blocked with any number of slots
+
+
+@EITHER
+def test_what_runs_beside_a_key_that_fails_counts_and_the_failing_one_does_not(policy: WorkPolicy) -> None:
+    manager = manager_of(TP, policy=policy)
+    manager.add(TP, 1, run_of(keyed(0, "abcabc")))
+    first, second, _ = manager.take(3)
+    manager.note_failing([first])
+    assert causes(manager, free_slots=9) == [NONE]  # two others run
+    manager.note_failing([first, second])
+    assert causes(manager, free_slots=9) == [BLOCKED]
+
+
+@EITHER
+@pytest.mark.parametrize("mode", [OrderingMode.PARTITION, OrderingMode.UNORDERED])
+def test_without_an_order_by_key_a_partition_is_blocked_only_where_nothing_of_it_runs(
+    policy: WorkPolicy, mode: OrderingMode
+) -> None:
+    manager = manager_of(TP, policy=replace(policy, ordering=OrderingPolicy(mode)))
+    manager.add(TP, 1, run_of(keyed(0, "ab")))
+    [item] = manager.take(1)
+    if mode is OrderingMode.UNORDERED:
+        manager.succeed(manager.take(1))
+        assert causes(manager, free_slots=9) == [STARVED]
+    else:
+        assert causes(manager, free_slots=9) == [NONE]
+    manager.note_failing([item])
+    assert causes(manager, free_slots=9) == [BLOCKED]
+
+
+def blocked_by(manager: WorkManager) -> BlockedBy | None:
+    return picture_of(manager).blocked_by
+
+
+@EITHER
+def test_a_picture_says_what_the_blocking_offset_waits_for(policy: WorkPolicy) -> None:
+    manager = manager_of(TP, policy=policy)
+    assert blocked_by(manager) is None
+    manager.add(TP, 1, run_of(keyed(0, "ab")))
+    assert blocked_by(manager) is BlockedBy.SLOT
+    first, _ = manager.take(2)
+    assert blocked_by(manager) is BlockedBy.RUNNING
+    manager.note_failing([first])
+    assert blocked_by(manager) is BlockedBy.RETRY
+    manager.note_failing([])
+    manager.exhaust(first)
+    assert blocked_by(manager) is BlockedBy.HELD
+    manager.end([(TP, 1)], is_lost=False)
+    manager.note_failing([first])  # its assignment has ended: it keeps nothing of the next one back
+    manager.assign(assigned(TP, 2))
+    manager.add(TP, 2, run_of(keyed(1, "b")))
+    assert blocked_by(manager) is BlockedBy.EARLIER_ASSIGNMENT
+
+
+@pytest.mark.parametrize("arrival", ["delivered", "put back", "sorted"])
+def test_a_message_without_an_order_waits_for_a_slot_until_it_is_started(arrival: str) -> None:
+    manager = manager_of(TP)
+    manager.add(TP, 1, run_of(keyed(0, "---")))
+    if arrival != "delivered":
+        manager.cancel(manager.take(1)[0])
+    if arrival == "sorted":
+        manager.cancel(manager.take(1)[0])  # more is ready than there are slots, so it is put in order
+        for item in (items := manager.take(3, 1)):
+            manager.cancel(item)
+        assert len(items) == 3
+    assert blocked_by(manager) is BlockedBy.SLOT
+    manager.take(3)
+    assert blocked_by(manager) is BlockedBy.RUNNING
 
 
 def test_a_message_that_waits_for_its_next_attempt_blocks() -> None:
@@ -127,10 +229,10 @@ def test_backpressure_pauses_the_partitions_that_did_not_bring_it_about() -> Non
     manager = manager_of(TP, OTHER, policy=WorkPolicy(limits=FlowLimits(max_messages=3)))
     manager.add(TP, 1, run_of(keyed(0, "abc")))
     assert manager.room == 0
-    assert causes(manager, free_slots=0) == [BLOCKED, PAUSED]
+    assert causes(manager, free_slots=0) == [NONE, PAUSED]
 
 
-def test_under_an_open_circuit_what_waits_is_blocked_and_the_rest_is_paused() -> None:
+def test_under_an_open_circuit_everything_is_paused() -> None:
     policy = WorkPolicy(circuit=CircuitPolicy(failure_share=0.5, window=2, probe_seconds=60.0))
     manager = manager_of(TP, OTHER, policy=policy)
     manager.observe(1.0)
@@ -138,7 +240,7 @@ def test_under_an_open_circuit_what_waits_is_blocked_and_the_rest_is_paused() ->
     for item in manager.take(3):
         manager.exhaust(item)
     assert manager.circuit.is_open
-    assert causes(manager, free_slots=9) == [BLOCKED, PAUSED]
+    assert causes(manager, free_slots=9) == [PAUSED, PAUSED]
 
 
 def test_counters_go_on_when_a_partition_comes_back() -> None:
