@@ -341,7 +341,8 @@ class RuntimeSnapshot:
     ``stuck`` attempts timed out or were cancelled, and have not ended; ``held`` messages failed their last attempt.
     ``circuit_opened`` counts how often the circuit for outages opened. ``settled`` of the processed messages had failed
     their last attempt: they were dead-lettered or skipped, and the others succeeded. ``picture_failures`` counts how
-    often something that operators look at could not be drawn.
+    often something that operators look at could not be drawn. ``is_broker_connected``: some broker answers. None has
+    for ``broker_silent_seconds``; where it is not connected, the ends of the logs are the last that were heard of.
     """
 
     taken_at: float
@@ -376,3 +377,5 @@ class RuntimeSnapshot:
     poisoned_keys: int = 0
     settled: int = 0
     picture_failures: int = 0
+    is_broker_connected: bool = True
+    broker_silent_seconds: float = 0.0

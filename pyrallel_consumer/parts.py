@@ -241,7 +241,7 @@ class Parts:
             facts=self._facts,
             is_rebalancing=self.control.is_rebalancing,
             letters=None if self.control.dead_letters is None else self.control.dead_letters.queue,
-            rebalances=self.poller.get_metrics()["rebalances"],
+            poller=self.poller.get_metrics(),
             blocked_loops=self.watchdog.blocked_count,
             picture_failures=self.control.pictures.failures,
         )

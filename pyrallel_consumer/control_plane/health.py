@@ -78,6 +78,9 @@ def _unready(picture: RuntimeSnapshot, signs: SignsOfLife, limits: HealthLimits)
     if signs.loop_age_seconds <= limits.loop_blocked_seconds < signs.picture_age_seconds:
         seconds = signs.picture_age_seconds
         yield Ailment("picture_old", f"no snapshot could be taken for {seconds:.0f} s: the log says why")
+    if not picture.is_broker_connected:
+        seconds = picture.broker_silent_seconds
+        yield Ailment("broker_unreachable", f"no broker has answered for {seconds:.0f} s, so the lag is not known")
     if not picture.partitions and not limits.is_ready_without_partitions:
         yield Ailment("not_assigned", "no partition is assigned to this member of the group")
     if picture.dead_letters.is_failing:

@@ -16,6 +16,7 @@ from confluent_kafka import KafkaError
 
 from pyrallel_consumer.ingress.error_kinds import is_fatal, is_refusal
 from pyrallel_consumer.ingress.log_throttle import LogThrottle
+from pyrallel_consumer.ingress.statistics import Statistics
 from pyrallel_consumer.log import Log
 
 CLIENT_LOGGER: Final = Log("pyrallel_consumer.client")
@@ -57,14 +58,20 @@ class ClientEvents:
         self._throttle = throttle
         self._fail_with = fail_with
         self._user: dict[str, Callable[..., object]] = {}
+        self.statistics = Statistics(clock)
         self.errors_by_code: Counter[str] = Counter()
         self.last_error: KafkaError | None = None
         self.refusal: KafkaError | None = None
 
     def installed_in(self, configuration: Mapping[str, Any], on_commit: Callable[..., None]) -> dict[str, Any]:
         """The configuration with our callbacks in place of the user's, which ours call in turn."""
-        own: dict[str, Callable[..., None]] = {"error_cb": self._on_error, "on_commit": on_commit}
+        own: dict[str, Callable[..., None]] = {
+            "error_cb": self._on_error,
+            "on_commit": on_commit,
+            "stats_cb": self._on_statistics,
+        }
         result = dict(configuration)
+        result["statistics.interval.ms"] = self.statistics.interval_ms(configuration)
         for name in USER_CALLBACKS:
             users = configuration.get(name)
             if name in own or users is not None:
@@ -90,13 +97,20 @@ class ClientEvents:
     def _on_error(self, error: KafkaError) -> None:
         self.note(error, "the client reports")
 
+    def _on_statistics(self, report: str) -> None:
+        try:
+            self.statistics.take(report)
+        except Exception as error:  # noqa: BLE001 -- a picture: what comes of it must not come out of ``poll``
+            said = f"the client's statistics were not understood ({error!r}); whether brokers answer is not known"
+            self._throttle.log(logging.ERROR, "statistics", said)
+
     def _guarded(
         self, name: str, own: Callable[..., None] | None, users: Callable[..., object] | None
     ) -> Callable[..., None]:
         def call(*arguments: object) -> None:
             if own is not None:
                 own(*arguments)
-            if users is None:
+            if users is None or (name == "stats_cb" and not self.statistics.is_users_turn):
                 return
             try:
                 users(*arguments)

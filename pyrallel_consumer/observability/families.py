@@ -23,6 +23,7 @@ class Merge(Enum):
 
     SUM = "sum"
     MAX = "max"
+    MIN = "min"
 
 
 class Family(NamedTuple):
@@ -96,7 +97,13 @@ FAMILIES: Final = (
     Family("consumer_commits_total", _COUNTER, "Requests to commit."),
     Family("consumer_commit_latency_seconds", _HISTOGRAM, "From a request to commit to the broker's answer."),
     Family("consumer_commit_failures_total", _COUNTER, "Partitions whose commit failed, by error.", ("reason",)),
-    Family("consumer_broker_lag", _GAUGE, "End of the log less last committed offset.", _PLACE),
+    Family(
+        "consumer_broker_lag",
+        _GAUGE,
+        "End of the log less last committed offset; no series while no broker answers.",
+        _PLACE,
+    ),
+    Family("consumer_broker_connected", _GAUGE, "1 while any broker of the cluster answers.", merge=Merge.MIN),
     Family("consumer_loop_blocked_total", _COUNTER, "Times that the event loop stood still for blocking_warn_seconds."),
     Family("consumer_picture_failures_total", _COUNTER, "Errors in what operators look at; the log tells each once."),
 )

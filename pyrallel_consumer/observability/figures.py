@@ -14,10 +14,21 @@ def figures(snapshot: RuntimeSnapshot, poller: Mapping[str, Any]) -> dict[str, A
     """Numbers by metric; those with labels are mappings from the labels' values, in the order of their names.
 
     So ``figures(...)["consumer_parallel_lag"]["orders", 3]`` is the lag of partition 3 of ``orders``. Histograms are
-    ``Durations``. ``poller`` is what ``BrokerPoller.get_metrics()`` returns.
+    ``Durations``. While no broker answers ``consumer_broker_lag`` is empty, for nobody knows it. ``poller`` is what
+    ``BrokerPoller.get_metrics()`` returns.
     """
     partitions = {(each.tp.topic, each.tp.partition): each for each in snapshot.partitions}
-    return _of_partitions(partitions) | _of_consumer(snapshot) | _of_broker(partitions, poller)
+    lags = _broker_lags(partitions, poller) if snapshot.is_broker_connected else {}
+    return _of_partitions(partitions) | _of_consumer(snapshot) | _of_broker(poller) | {"consumer_broker_lag": lags}
+
+
+def _broker_lags(partitions: Mapping[Place, PartitionSnapshot], poller: Mapping[str, Any]) -> dict[Place, int]:
+    log_ends: Mapping[Place, int] = poller.get("log_end_offsets", {})
+    return {
+        place: max(0, log_ends[place] - each.committed_offset)
+        for place, each in partitions.items()
+        if place in log_ends
+    }
 
 
 def _of_partitions(partitions: Mapping[Place, PartitionSnapshot]) -> dict[str, Any]:
@@ -64,19 +75,14 @@ def _of_consumer(snapshot: RuntimeSnapshot) -> dict[str, Any]:
         "consumer_circuit_open": int(snapshot.is_circuit_open),
         "consumer_loop_blocked_total": snapshot.blocked_loops,
         "consumer_picture_failures_total": snapshot.picture_failures,
+        "consumer_broker_connected": int(snapshot.is_broker_connected),
     }
 
 
-def _of_broker(partitions: Mapping[Place, PartitionSnapshot], poller: Mapping[str, Any]) -> dict[str, Any]:
-    log_ends: Mapping[Place, int] = poller.get("log_end_offsets", {})
+def _of_broker(poller: Mapping[str, Any]) -> dict[str, Any]:
     broker = {
         "consumer_commits_total": poller["commits_sent"],
         "consumer_commit_failures_total": dict(poller["commit_failures"]),
-        "consumer_broker_lag": {
-            place: max(0, log_ends[place] - each.committed_offset)
-            for place, each in partitions.items()
-            if place in log_ends
-        },
     }
     if "commit_durations" in poller:
         broker["consumer_commit_latency_seconds"] = poller["commit_durations"]

@@ -17,7 +17,8 @@ MOST_MOMENTS: Final = 300
 class Totals(NamedTuple):
     """What a consumer had done and had before it at one time.
 
-    ``lag`` is what is not committed, ``backlog`` what is not finished, of all that is in the log as far as is known.
+    ``lag`` is what is not committed, None while no broker answers, ``backlog`` what is not finished, of all that is in
+    the log as far as is known.
     ``backlogs`` has the backlog of each partition the end of whose log is known, by partition and epoch.
     ``latency`` counts finished messages by how long they took, bucket by bucket; empty where nobody measures.
     """
@@ -25,7 +26,7 @@ class Totals(NamedTuple):
     at: float
     finished: int
     failed: int
-    lag: int
+    lag: int | None
     backlog: int
     load: int
     in_flight: int
@@ -43,7 +44,7 @@ class Moment(NamedTuple):
     at: float
     finished_per_second: float
     failed_per_second: float
-    lag: int
+    lag: int | None
     backlog: int
     load: int
     in_flight: int

@@ -6,7 +6,8 @@ partition that is gone from the numbers is gone from the page.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,12 @@ from pyrallel_consumer.observability.watched import AllWatched, Watched
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
-_SHARED = {Merge.SUM: "Sum over the consumers of the process.", Merge.MAX: "Largest of the consumers of the process."}
+_SHARED = {
+    Merge.SUM: "Sum over the consumers of the process.",
+    Merge.MAX: "Largest of the consumers of the process.",
+    Merge.MIN: "Smallest of the consumers of the process.",
+}
+_MERGES: Mapping[Merge, Callable[[Any, Any], Any]] = {Merge.SUM: operator.add, Merge.MAX: max, Merge.MIN: min}
 
 
 def metrics_application(watched: AllWatched) -> WSGIApplication:
@@ -65,9 +71,7 @@ def _merged(family: Family, numbers: Iterable[Mapping[str, Any]]) -> dict[tuple[
     for each in numbers:
         for labels, value in _labelled(family, each.get(family.name)):
             before = merged.get(labels)
-            if before is not None:
-                value = max(before, value) if family.merge is Merge.MAX else before + value  # noqa: PLW2901
-            merged[labels] = value
+            merged[labels] = value if before is None else _MERGES[family.merge](before, value)
     return merged
 
 

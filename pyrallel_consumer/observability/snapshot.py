@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
 from pyrallel_consumer.config import ExecutionConfig, KafkaConfig
 from pyrallel_consumer.control_plane.commit_sequence import CommitSequence
@@ -78,11 +79,14 @@ def take_snapshot(
     facts: FixedFacts,
     is_rebalancing: bool,
     letters: LetterQueue | None,
-    rebalances: int,
+    poller: Mapping[str, Any],
     blocked_loops: int,
     picture_failures: int = 0,
 ) -> RuntimeSnapshot:
-    """The picture at ``now``; cost grows with assigned partitions and unfinished messages, not with what was done."""
+    """The picture at ``now``; ``poller`` is what ``BrokerPoller.get_metrics()`` returns.
+
+    Its cost grows with assigned partitions and unfinished messages, not with what was done.
+    """
     partitions = tuple(work.picture(now, manager.pause_reasons(work.tp)) for work in manager)
     load = manager.load
     limits = manager.policy.limits
@@ -110,7 +114,9 @@ def take_snapshot(
         partitions=partitions,
         settings=facts.settings,
         stuck=engine.stuck,
-        rebalances=rebalances,
+        rebalances=poller["rebalances"],
+        is_broker_connected=poller["is_broker_connected"],
+        broker_silent_seconds=poller["broker_silent_seconds"],
         blocked_loops=blocked_loops,
         on_exhausted=manager.policy.on_exhausted,
         retry=replace(facts.retry, timeouts=engine.timeouts_total),

@@ -38,6 +38,8 @@ _OF_ALL: Final = (
     "fenced_completions",
     "blocked_loops",
     "poisoned_keys",
+    "is_broker_connected",
+    "broker_silent_seconds",
 )
 _OF_PARTITION: Final = (
     "epoch",
@@ -105,11 +107,19 @@ def _consumer(watched: Watched, since: float, now: float) -> dict[str, Any]:
 
 
 def _partitions(picture: RuntimeSnapshot, broker_lag: Mapping[tuple[str, int], int]) -> list[dict[str, Any]]:
-    return [_partition(each, broker_lag.get(each.tp)) for each in sorted(picture.partitions, key=lambda p: p.tp)]
+    is_known = picture.is_broker_connected
+    return [
+        _partition(each, _lag(each, broker_lag.get(each.tp)) if is_known else None)
+        for each in sorted(picture.partitions, key=lambda p: p.tp)
+    ]
 
 
-def _partition(each: PartitionSnapshot, broker_lag: int | None) -> dict[str, Any]:
+def _lag(each: PartitionSnapshot, broker_lag: int | None) -> int:
     read = each.fetched_offset - each.committed_offset
+    return read if broker_lag is None else max(read, broker_lag)
+
+
+def _partition(each: PartitionSnapshot, lag: int | None) -> dict[str, Any]:
     shown = {name: getattr(each, name) for name in _OF_PARTITION}
     shown["blocking_seconds"] = _short(each.blocking_seconds)
     shown["slow_seconds"] = {
@@ -117,7 +127,7 @@ def _partition(each: PartitionSnapshot, broker_lag: int | None) -> dict[str, Any
         "paused": round(each.paused_seconds, 2),
         "blocked": round(each.blocked_seconds, 2),
     }
-    return {**each.tp._asdict(), **shown, "lag": read if broker_lag is None else max(read, broker_lag)}
+    return {**each.tp._asdict(), **shown, "lag": lag}
 
 
 def _close_up(close_up: CloseUp | None) -> dict[str, Any]:

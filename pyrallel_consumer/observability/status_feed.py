@@ -74,7 +74,8 @@ class StatusFeed:
         """It is ``now``. A close-up is made where a snapshot was just published, so that the two agree."""
         snapshot = self._picture()
         if self._history.is_due(now):
-            self._history.note(totals(snapshot, self._log_ends(), now))
+            log_ends = self._log_ends() if snapshot.is_broker_connected else None
+            self._history.note(totals(snapshot, log_ends, now))
             self._read_times.look(now, [((work.tp, work.epoch), work.tracker.next_offset) for work in self._manager])
         if now > self._asked_at + WATCHED_SECONDS:
             self._look = None
@@ -96,8 +97,12 @@ class StatusFeed:
         return close_up_of_all(works, self._under_way(), self._read_times, now)
 
 
-def totals(snapshot: RuntimeSnapshot, log_ends: LogEnds, now: float) -> Totals:
-    """The row of numbers that a snapshot amounts to. Where the log's end is not known, what was read counts as all."""
+def totals(snapshot: RuntimeSnapshot, log_ends: LogEnds | None, now: float) -> Totals:
+    """The row of numbers that a snapshot amounts to. Where the log's end is not known, what was read counts as all.
+
+    Without ``log_ends`` no broker answers, and nobody knows the lag.
+    """
+    is_lag_known, log_ends = log_ends is not None, log_ends or {}
     latency = [0] * (len(DURATION_BOUNDS_SECONDS) + 1)
     lag, backlog = 0, snapshot.load_messages
     backlogs: dict[object, int] = {}
@@ -111,4 +116,14 @@ def totals(snapshot: RuntimeSnapshot, log_ends: LogEnds, now: float) -> Totals:
         if each.latency is not None:
             latency = [mine + more for mine, more in zip(latency, each.latency.counts, strict=True)]
     load, in_flight = snapshot.load_messages, snapshot.in_flight
-    return Totals(now, snapshot.processed, snapshot.failed, lag, backlog, load, in_flight, latency, backlogs)
+    return Totals(
+        at=now,
+        finished=snapshot.processed,
+        failed=snapshot.failed,
+        lag=lag if is_lag_known else None,
+        backlog=backlog,
+        load=load,
+        in_flight=in_flight,
+        latency=latency,
+        backlogs=backlogs,
+    )

@@ -55,6 +55,8 @@ def verdict(
     age_seconds = now - picture.taken_at
     if age_seconds > STALE_SECONDS and picture.state != "closed":
         level, headline = Level.LOOK, _of_old(age_seconds, signs)
+    elif not picture.is_broker_connected:
+        level, headline = Level.BAD, "No broker answers, so nobody knows how much there is to do."
     else:
         level, headline = _pace_of(moments) if moments else (Level.OK, "Just started.")
     notes = [(Level.LOOK, text) for text in _notes(picture, moments, named)]

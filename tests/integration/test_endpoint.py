@@ -28,6 +28,7 @@ from tests.third_party_engine import ThirdPartyEngine
 
 LONGEST_ANSWER_SECONDS = 20.0
 BLOCKED_SECONDS = 0.3
+NOTICED_SECONDS = 15.0
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
@@ -412,3 +413,26 @@ async def test_a_consumer_without_partitions_or_whose_dead_letters_are_refused_i
             assert await reasons(consumer, "/livez") == []
         assert seen <= {"not_assigned", "dead_letters_refused"}
         assert consumer.get_metrics()["consumer_dlq_failures_total"]["TOPIC_AUTHORIZATION_FAILED"] >= 1
+
+
+async def test_an_outage_of_all_brokers_is_seen_by_an_idle_consumer_and_so_is_its_end(broker: EmbeddedBroker) -> None:
+    config = kafka(broker.bootstrap_servers, new_group(), metrics=metered())
+    producing_to(broker.bootstrap_servers)("orders", 10)
+    async with PyrallelConsumer(config, ignore, ["orders"]) as consumer:
+        await until(lambda: consumer.get_metrics()["consumer_broker_lag"].get(("orders", 0)) == 0)
+        await until_reasons(consumer, [])
+        broker.set_down()
+        went_at = time.monotonic()
+        while (await reasons(consumer))[:1] != ["broker_unreachable"]:
+            assert time.monotonic() - went_at < NOTICED_SECONDS
+            await asyncio.sleep(0.1)
+        samples = scraped((await ask(consumer, "/metrics"))[1])
+        assert samples["consumer_broker_connected", ()] == 0
+        assert not [name for name, _ in samples if name == "consumer_broker_lag"]
+        _, status = await ask_json(consumer, "/status.json")
+        assert status["verdict"]["level"] == "bad"
+        assert "No broker answers" in status["verdict"]["headline"]
+        assert (await ask(consumer, "/livez"))[0] == HTTPStatus.OK
+        broker.set_up()
+        await until_reasons(consumer, [])
+        assert scraped((await ask(consumer, "/metrics"))[1])["consumer_broker_connected", ()] == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from importlib.resources import files
 from importlib.util import find_spec
@@ -11,11 +12,13 @@ import pytest
 from selenium.webdriver import Keys
 from selenium.webdriver.support.select import Select
 
+from pyrallel_consumer import MetricsConfig, PyrallelConsumer
 from pyrallel_consumer.control_plane.close_up import fingerprint
 from pyrallel_consumer.ingress.embedded import EmbeddedBroker
 from tests.integration.browser import Browser, browser
 from tests.integration.busy_shop import HANGS_AT, KEY_IN_CLEAR, PAYLOAD, BusyShop
 from tests.integration.conftest import Produce
+from tests.integration.consuming import ignore, kafka, new_group
 
 __all__ = ["browser"]
 
@@ -172,3 +175,26 @@ def test_axe_finds_nothing_that_keeps_people_out(page: Browser, width: int, sche
     assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found["violations"]] == []
     assert len(found["passes"]) > 20
     assert page.run("return document.documentElement.scrollWidth") <= width
+
+
+async def test_an_outage_of_all_brokers_is_a_red_banner_and_an_unknown_lag(browser: Browser) -> None:
+    with EmbeddedBroker({"orders": 1}) as broker:
+        config = kafka(broker.bootstrap_servers, new_group(), metrics=MetricsConfig(enabled=True, port=0))
+        async with PyrallelConsumer(config, ignore, "orders") as consumer:
+            assert consumer.metrics_address is not None
+            browser.look_like(width=WIDE, scheme="light")
+            await asyncio.to_thread(browser.open, "http://{}:{}/".format(*consumer.metrics_address))
+            await asyncio.to_thread(browser.until, lambda: browser.find_all("#partitions tbody"))
+            assert not browser.run("return document.getElementById('outage').checkVisibility()")
+            broker.set_down()
+            await asyncio.to_thread(
+                browser.until, lambda: browser.run("return document.getElementById('outage').checkVisibility()")
+            )
+            shown = await asyncio.to_thread(browser.run, "return document.body.innerText")
+            assert "No broker answers, so nobody knows how much there is to do." in shown
+            assert browser.run("return document.getElementById('verdict').className") == "bad"
+            browser.until(lambda: "unknown not committed" in browser.run("return document.body.innerText"))
+            broker.set_up()
+            await asyncio.to_thread(
+                browser.until, lambda: not browser.run("return document.getElementById('outage').checkVisibility()")
+            )

@@ -90,6 +90,16 @@ def test_consumers_that_share_a_page_are_summed_up_and_the_worst_of_states_and_a
     assert value("consumer_processing_latency_seconds_bucket", {**PLACE, "le": "+Inf"}) == 3
 
 
+def test_while_no_broker_answers_the_brokers_lag_has_no_series() -> None:
+    poller = {"commits_sent": 0, "commit_failures": {}, "log_end_offsets": {("orders", 3): 15}}
+    for is_connected in (True, False):
+        shown_now = shown(figures(picture(is_broker_connected=is_connected), poller))
+        assert shown_now.get_sample_value("consumer_broker_lag", PLACE) == (5 if is_connected else None)
+        assert shown_now.get_sample_value("consumer_broker_connected") == is_connected
+    both = shown(*({"consumer_broker_connected": each} for each in (1, 0, 1)))
+    assert both.get_sample_value("consumer_broker_connected") == 0
+
+
 def test_what_a_consumer_has_no_number_for_is_left_out() -> None:
     assert shown({}).get_sample_value("consumer_in_flight_count") is None
     assert shown({}, {"consumer_in_flight_count": 0}).get_sample_value("consumer_in_flight_count") == 0

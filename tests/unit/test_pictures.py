@@ -190,7 +190,8 @@ def test_what_the_users_callbacks_raise_comes_out_of_no_poll(name: str) -> None:
 
     given: object = SimpleNamespace(log=users) if name == "logger" else users
     events = ClientEvents(lambda: 0.0, LogThrottle(Log("test"), lambda: 0.0), bug)
-    installed = events.installed_in({name: given}, lambda *_: None)[name]
+    installed = events.installed_in({name: given, "statistics.interval.ms": 1}, lambda *_: None)[name]
     call: Callable[..., object] = installed.log if name == "logger" else installed
-    call(*([KafkaError(-195)] if name == "error_cb" else [None, "more"]))
+    arguments: dict[str, list[object]] = {"error_cb": [KafkaError(-195)], "stats_cb": ["{}"]}
+    call(*arguments.get(name, [None, "more"]))
     assert len(seen) == 1

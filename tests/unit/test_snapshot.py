@@ -38,7 +38,7 @@ def snapshot_of_a_busy_consumer() -> RuntimeSnapshot:
         facts=fixed_facts(config, ExecutionConfig(max_in_flight=7), OnExhausted.DLQ, "orders"),
         is_rebalancing=False,
         letters=LetterQueue(),
-        rebalances=1,
+        poller={"rebalances": 1, "is_broker_connected": True, "broker_silent_seconds": 0.1},
         blocked_loops=0,
     )
 

@@ -92,7 +92,7 @@ def test_the_partitions_that_are_blocked_for_longest_are_looked_at_where_not_all
     assert look.close_up.left_out == 1
 
 
-def row(snapshot: RuntimeSnapshot, log_ends: dict[tuple[str, int], int]) -> tuple[int, int]:
+def row(snapshot: RuntimeSnapshot, log_ends: dict[tuple[str, int], int] | None) -> tuple[int | None, int]:
     found = totals(snapshot, log_ends, 1.0)
     return found.lag, found.backlog
 
@@ -105,6 +105,16 @@ def test_lag_is_what_is_not_committed_and_backlog_what_is_not_finished() -> None
     )
     assert row(shown, {}) == (45, 7)
     assert row(shown, {TP: 80, OTHER: 4}) == (75, 37)
+
+
+def test_while_no_broker_answers_the_lag_is_unknown_and_nothing_is_known_to_grow() -> None:
+    consumer = Consumer(manager_of(TP))
+    consumer.run(5)
+    consumer.snapshot = replace(consumer.snapshot, is_broker_connected=False)
+    consumer.run(3)
+    assert [consumer.feed.moments[at].lag for at in (0, -1)] == [picture().partitions[0].fetched_offset - 10, None]
+    assert row(picture(), None) == (None, picture().load_messages)
+    assert totals(picture(), None, 1.0).backlogs == {}
 
 
 def test_the_backlog_of_a_partition_is_known_when_the_end_of_its_log_is_and_belongs_to_its_epoch() -> None:

@@ -133,3 +133,10 @@ def test_consumers_that_share_an_endpoint_are_chosen_by_group_and_number() -> No
 
 def test_where_no_consumer_is_left_there_is_nothing_to_show() -> None:
     assert set(data()) == {"now", "consumers"}
+
+
+def test_while_no_broker_answers_the_lag_of_each_partition_is_unknown() -> None:
+    outage = replace(watched(broker_lag=9), picture=lambda: picture(partition(tp=TP), is_broker_connected=False))
+    document = data("", outage)
+    assert [each["lag"] for each in document["partitions"]] == [None]
+    assert document["totals"]["is_broker_connected"] is False

@@ -142,6 +142,15 @@ def test_what_makes_the_consumer_unready_comes_first_and_is_said_once() -> None:
     )
 
 
+def test_an_outage_of_all_brokers_is_bad_and_nobody_knows_the_lag() -> None:
+    outage = picture(is_broker_connected=False, broker_silent_seconds=12.4)
+    assert judged(outage, moments(0, 0, rate=0.0)) == Verdict(
+        Level.BAD,
+        "Needs attention. No broker answers, so nobody knows how much there is to do.",
+        ((Level.BAD, "No broker has answered for 12 s, so the lag is not known."),),
+    )
+
+
 def test_a_picture_that_is_old_says_so() -> None:
     blocked = SignsOfLife(40.0, 0.0, is_poll_thread_alive=True)
     late = SignsOfLife(4.0, 0.0, is_poll_thread_alive=True)

@@ -18,7 +18,7 @@ const TILES = [
   },
   {
     title: "Lag", column: LAG, second: BACKLOG, unit: "not committed", text: number,
-    describe: ({ row }) => `${number(row[BACKLOG])} of them not finished (dashed)`,
+    describe: ({ row }) => (row[LAG] === null ? "no broker answers" : `${number(row[BACKLOG])} of them not finished (dashed)`),
   },
   {
     title: "Buffer: read, not finished", column: LOAD, unit: "messages", text: number, limit: ({ totals }) => totals.queue_max_messages,

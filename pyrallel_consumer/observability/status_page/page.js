@@ -71,10 +71,12 @@ function show(data) {
   part("unreachable").hidden = true;
   showChooser(data);
   if (shown === null) {
+    part("outage").hidden = true;
     showVerdict({ level: "bad", headline: "No consumer runs in this process any more.", reasons: [] });
     return;
   }
   showVerdict(data.verdict);
+  part("outage").hidden = data.totals.is_broker_connected;
   say(part("who"), `group ${data.consumer} · ${data.settings.topic} · ${data.settings.mode} workers · ${data.totals.state}`);
   showAge(data.age_seconds);
   curves.show(data);

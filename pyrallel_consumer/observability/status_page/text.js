@@ -3,7 +3,7 @@
 const NUMBER = new Intl.NumberFormat("en");
 const ROUGH = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
 
-export const number = (value) => NUMBER.format(value);
+export const number = (value) => (value === null ? "unknown" : NUMBER.format(value));
 export const rough = (value) => (value >= 1000 ? NUMBER.format(Math.round(value)) : ROUGH.format(value));
 
 export function duration(seconds) {

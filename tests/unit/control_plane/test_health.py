@@ -62,6 +62,17 @@ def test_dead_letters_that_are_refused_and_an_open_circuit_are_reasons() -> None
     assert reasons(picture(is_circuit_open=True, is_paused=True)) == ["circuit_open"]
 
 
+def test_an_outage_of_all_brokers_is_the_first_reason_and_says_what_is_not_known() -> None:
+    outage = picture(is_broker_connected=False, broker_silent_seconds=12.4)
+    [ailment] = ailments(outage, WELL, LIMITS)
+    assert (ailment.reason, ailment.detail) == (
+        "broker_unreachable",
+        "no broker has answered for 12 s, so the lag is not known",
+    )
+    assert reasons(replace(outage, partitions=())) == ["broker_unreachable", "not_assigned"]
+    assert ailments_of_life(outage, WELL, LIMITS) == ()  # a restart would not help
+
+
 @pytest.mark.parametrize(
     ("changes", "is_paused", "expected"),
     [
