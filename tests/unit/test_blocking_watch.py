@@ -12,6 +12,7 @@ from pyrallel_consumer.observability.blocking_watch import MOST_NAMED, NAMED_WIT
 from tests.unit.control_plane.builders import manager_of, picture_of
 
 WARN_SECONDS = 5.0
+PLACE = ("pyrallel_topic", "pyrallel_partition", "pyrallel_offset", "pyrallel_epoch")
 
 
 def blocked(number: int = 0, offset: int = 7, seconds: float = WARN_SECONDS) -> PartitionSnapshot:
@@ -26,14 +27,14 @@ def test_an_offset_is_named_once_and_its_place_can_be_searched_for(caplog: pytes
     [record] = caplog.records
     assert record.levelno == logging.WARNING
     assert "offset 7 of orders[0]" in record.getMessage()
-    assert [record.__dict__[name] for name in ("topic", "partition", "offset", "epoch")] == ["orders", 0, 7, 3]
+    assert [record.__dict__[name] for name in PLACE] == ["orders", 0, 7, 3]
 
 
 def test_the_next_offset_and_one_that_blocks_again_are_named_anew(caplog: pytest.LogCaptureFixture) -> None:
     watch = BlockingWatch(WARN_SECONDS)
     for now, partitions in enumerate(([blocked(offset=7)], [blocked(offset=9)], [], [blocked(offset=9)])):
         watch.look(partitions, float(now))
-    assert [record.__dict__["offset"] for record in caplog.records] == [7, 9, 9]
+    assert [record.__dict__["pyrallel_offset"] for record in caplog.records] == [7, 9, 9]
 
 
 def test_when_all_partitions_block_some_are_named_and_the_others_counted(caplog: pytest.LogCaptureFixture) -> None:
