@@ -316,8 +316,8 @@ class KafkaConfig(Settings):
     messages need two."""
 
     auto_offset_reset: Literal["earliest", "latest", "none"] = "earliest"
-    """Where to begin without a committed offset: ``earliest`` (default: nothing is missed), ``latest``, or ``none``,
-    which stops the consumer with an error."""
+    """Where to begin without a committed offset, or where the log no longer holds it (retention, a cut log):
+    ``earliest`` (default: nothing is missed), ``latest``, or ``none``, which stops the consumer with an error."""
 
     session_timeout_ms: int = Field(45_000, ge=1000, le=1_800_000)
     """Milliseconds without a heartbeat after which the group gives a member's partitions away, 1000-1,800,000. Low

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -113,6 +114,22 @@ class KafkaCluster:
     def produce_numbered(self, topic: str, messages: int, keys: int, *, partition: int | None = None) -> int:
         """Produces messages round robin over the keys `key-0` ...; the value numbers the messages of its key from 0."""
         return self.produce(topic, numbered_records(messages, keys), partition=partition)
+
+    @contextmanager
+    def open_transaction(self, topic: str, messages: int) -> Iterator[None]:
+        """A transaction with messages in partition 0 that is open meanwhile, and aborted at last."""
+        producer = Producer(
+            {"bootstrap.servers": self.bootstrap_servers, "transactional.id": self.new_name("transaction")}
+        )
+        producer.init_transactions(TIMEOUT_SECONDS)
+        producer.begin_transaction()
+        for _ in range(messages):
+            producer.produce(topic, value=b"uncommitted", partition=0)
+        assert not producer.flush(TIMEOUT_SECONDS)
+        try:
+            yield
+        finally:
+            producer.abort_transaction(TIMEOUT_SECONDS)
 
     def commit(self, group: str, offsets: list[TopicPartition]) -> None:
         """Commits offsets, metadata included, for a group that has no members."""

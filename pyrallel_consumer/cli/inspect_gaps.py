@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 from pyrallel_consumer.control_plane.offset_map import OffsetMap
-from pyrallel_consumer.control_plane.start_offset import resolve
+from pyrallel_consumer.control_plane.start_offset import Committed, restore
 from pyrallel_consumer.dto import TopicPartition
 
 PICTURE_CELLS: Final = 32
@@ -113,8 +113,7 @@ def gaps_of(
     """What the commit says, held against the log from ``low`` to ``high``, which was asked for after the commit."""
     if committed_offset is None:
         return PartitionGaps(tp, None, low, high, OffsetMap(low, low))
-    start = resolve(tp, committed_offset, metadata, low=low, high=high, reset="latest")
-    warning = start.warning
+    restored, warning, _ = restore(tp, Committed(committed_offset, metadata), high)
     if committed_offset > high:
         warning = (
             f"the offset committed for {tp}, {committed_offset}, is past the end of the log at {high}: "
@@ -122,7 +121,7 @@ def gaps_of(
         )
     elif committed_offset < low:
         warning = f"{low - committed_offset} offsets of {tp} from {committed_offset} on are no longer in the log"
-    return PartitionGaps(tp, committed_offset, low, high, start.restored, warning)
+    return PartitionGaps(tp, committed_offset, low, high, restored, warning)
 
 
 def ranges_text(ranges: Sequence[tuple[int, int]], shown: int = RANGES_SHOWN) -> str:

@@ -41,7 +41,8 @@ class Assignments:
         for start in starts:
             epoch = self._next_epoch()
             self._by_tp[start.tp] = _Assignment(start.tp, epoch, start.offset)
-            assigned.append(Assigned(start.tp, epoch, start.offset, start.restored, start.tp not in uncommitted))
+            is_committed = start.tp not in uncommitted
+            assigned.append(Assigned(start.tp, epoch, start.offset, start.restored, is_committed, start.leader_epoch))
         return assigned
 
     def release(self, tps: Iterable[TopicPartition]) -> list[tuple[TopicPartition, int]]:
@@ -95,7 +96,7 @@ class Assignments:
                 piece = known if known is not None else self._begin_piece(place, assignment, pieces, facts)
             offset = message.offset()
             if offset < expected and assignment is not None:
-                facts.append(self._go_back(assignment, offset))
+                facts.append(self._go_back(assignment, offset, message.leader_epoch()))
                 piece = self._begin_piece((topic, partition), assignment, pieces, facts)
             expected = offset + 1
             piece.append(message)
@@ -126,10 +127,10 @@ class Assignments:
         facts.append(Delivered(assignment.tp, assignment.epoch, piece))
         return piece
 
-    def _go_back(self, assignment: _Assignment, offset: int) -> OffsetWentBack:
+    def _go_back(self, assignment: _Assignment, offset: int, leader_epoch: int | None) -> OffsetWentBack:
         old_epoch = assignment.epoch
         assignment.epoch = self._next_epoch()
-        return OffsetWentBack(assignment.tp, old_epoch, assignment.epoch, offset)
+        return OffsetWentBack(assignment.tp, old_epoch, assignment.epoch, offset, leader_epoch)
 
     def _next_epoch(self) -> int:
         self._epochs += 1

@@ -1,10 +1,12 @@
 """The map of what is finished above a committed offset, as the text that travels in the commit's metadata.
 
-Text: ``pyrallel/1/`` and base64 without padding of: CRC-32 (4 bytes, big endian), form (1 byte), body. The body holds
-the lengths of alternating runs of unfinished and finished offsets from the committed offset on, as LEB128 varints, or a
-bitset of the finished offsets (little endian, bit 0 = committed offset), deflated without header or not. The CRC covers
-topic, partition and committed offset too: a map that was copied to another place (MirrorMaker translates offsets and
-keeps metadata) is refused. What is not in the map is unfinished, so whatever is cut off runs again and nothing is lost.
+Text: ``pyrallel/2/`` and base64 without padding of: CRC-32 (4 bytes, big endian), leader epoch of the map's top (LEB128
+varint), form (1 byte), body. A map without a leader epoch is ``pyrallel/1/`` and has no such field: older releases read
+version 1, and ignore version 2 with a warning. The body holds the lengths of alternating runs of unfinished and
+finished offsets from the committed offset on, as LEB128 varints, or a bitset of the finished offsets (little endian,
+bit 0 = committed offset), deflated without header or not. The CRC covers topic, partition, committed offset and, from
+version 2 on, the version too: a map that was copied to another place (MirrorMaker translates offsets and keeps
+metadata) is refused. What is not in the map is unfinished, so whatever is cut off runs again and nothing is lost.
 Cost follows the gaps, never the range; what decoding may cost is bounded whatever the text says.
 """
 
@@ -26,11 +28,14 @@ UNFINISHED_LIMIT = 131_072
 BODY_LIMIT_BYTES = 18 * UNFINISHED_LIMIT
 
 _MAGIC = "pyrallel/"
-_PREFIX = f"{_MAGIC}1/"
+_WITHOUT_LEADER_EPOCH, _WITH_LEADER_EPOCH = 1, 2
+_PREFIXES = {version: f"{_MAGIC}{version}/" for version in (_WITHOUT_LEADER_EPOCH, _WITH_LEADER_EPOCH)}
+_PREFIX_BYTES = len(_PREFIXES[_WITH_LEADER_EPOCH])
 _CRC_BYTES = 4
 _RUNS, _BITSET, _DEFLATED = 0, 1, 2
 _LARGEST_OFFSET = 2**63 - 1
 _LARGEST_SHIFT = 56
+_LARGEST_LEADER_EPOCH = 2**31 - 1
 # The first guess at how many gaps fit; maps with no more are tried whole.
 _FIRST_GUESS_GAPS = 4096
 # Share of the room from which on looking for more gaps to fill it is not worth the time, and the share to aim at.
@@ -49,14 +54,20 @@ def encode(offset_map: OffsetMap, tp: TopicPartition, limit_bytes: int = METADAT
     Empty when nothing above the base is finished or nothing of it fits. A map that is too large loses its highest
     offsets, a few more of them than must be.
     """
-    room_bytes = (min(limit_bytes, METADATA_LIMIT_BYTES) - len(_PREFIX)) * 3 // 4 - _CRC_BYTES
+    leader_epoch = offset_map.leader_epoch
+    if leader_epoch is not None and leader_epoch < 0:
+        leader_epoch = None  # Kafka's own word for an unknown one.
+    version = _WITHOUT_LEADER_EPOCH if leader_epoch is None else _WITH_LEADER_EPOCH
+    stamp = b"" if leader_epoch is None else _write_varints([leader_epoch])
+    room_bytes = (min(limit_bytes, METADATA_LIMIT_BYTES) - _PREFIX_BYTES) * 3 // 4 - _CRC_BYTES - len(stamp)
     if offset_map.is_empty or room_bytes <= 0:
         return ""
     body = _fit(_run_lengths(offset_map), room_bytes)
     if not body:
         return ""
-    crc = _checksum(body, tp, offset_map.base)
-    return _PREFIX + _to_text(crc.to_bytes(_CRC_BYTES, "big") + body)
+    content = stamp + body
+    crc = _checksum(content, tp, offset_map.base, version)
+    return _PREFIXES[version] + _to_text(crc.to_bytes(_CRC_BYTES, "big") + content)
 
 
 def decode(metadata: str | None, tp: TopicPartition, committed_offset: int) -> OffsetMap:
@@ -68,24 +79,41 @@ def decode(metadata: str | None, tp: TopicPartition, committed_offset: int) -> O
         return OffsetMap(committed_offset, committed_offset)
     if not metadata.startswith(_MAGIC):
         raise MetadataRefused("it was not written by this library")
-    if not metadata.startswith(_PREFIX):
-        version = metadata[len(_MAGIC) :].partition("/")[0][:8]
-        raise MetadataRefused(f"it has format version {version!r}, and this release reads version 1")
+    version = next((each for each, prefix in _PREFIXES.items() if metadata.startswith(prefix)), None)
+    if version is None:
+        theirs = metadata[len(_MAGIC) :].partition("/")[0][:8]
+        raise MetadataRefused(f"it has format version {theirs!r}, and this release reads versions 1 and 2")
     if len(metadata) > METADATA_LIMIT_BYTES:
         raise MetadataRefused(f"its {len(metadata)} characters are more than any map has")
-    packet = _from_text(metadata[len(_PREFIX) :])
+    packet = _from_text(metadata[_PREFIX_BYTES:])
     if len(packet) <= _CRC_BYTES:
         raise MetadataRefused("it is too short to hold a map")
     body = packet[_CRC_BYTES:]
-    if int.from_bytes(packet[:_CRC_BYTES], "big") != _checksum(body, tp, committed_offset):
+    if int.from_bytes(packet[:_CRC_BYTES], "big") != _checksum(body, tp, committed_offset, version):
         raise MetadataRefused("its checksum does not fit: it is corrupt, or it belongs to another partition or offset")
-    form, content = body[0], body[1:]
+    leader_epoch = None
+    if version == _WITH_LEADER_EPOCH:
+        leader_epoch, body = _split_leader_epoch(body)
+    runs = _runs_of(body[0], body[1:])
+    return _map_of_runs(runs, committed_offset, leader_epoch)
+
+
+def _split_leader_epoch(body: bytes) -> tuple[int, bytes]:
+    """The leader epoch that ``body`` begins with, and what follows it: at least one byte."""
+    length = next((at for at, byte in enumerate(body, 1) if byte < 0x80), len(body))  # noqa: PLR2004 -- ends a varint
+    [leader_epoch] = _read_varints(body[:length])
+    if leader_epoch > _LARGEST_LEADER_EPOCH or length == len(body):
+        raise MetadataRefused("its leader epoch is no leader epoch, or no map follows it")
+    return leader_epoch, body[length:]
+
+
+def _runs_of(form: int, content: bytes) -> list[int]:
     if form & _DEFLATED:
         content = _inflate(content)
     if form & ~_DEFLATED == _RUNS:
-        return _map_of_runs(_read_varints(content), committed_offset)
+        return _read_varints(content)
     if form & ~_DEFLATED == _BITSET:
-        return _map_of_runs(_runs_of_bits(content), committed_offset)
+        return _runs_of_bits(content)
     raise MetadataRefused(f"it has the unknown form {form}")
 
 
@@ -193,7 +221,7 @@ def _runs_of_bits(content: bytes) -> list[int]:
     return list(chain.from_iterable((low := pair.count("0"), len(pair) - low) for pair in pairs))
 
 
-def _map_of_runs(runs: list[int], base: int) -> OffsetMap:
+def _map_of_runs(runs: list[int], base: int, leader_epoch: int | None) -> OffsetMap:
     if not runs or len(runs) % 2 or not all(runs[1:]):
         raise MetadataRefused("its runs do not alternate")
     if sum(runs[::2]) > UNFINISHED_LIMIT:
@@ -206,7 +234,7 @@ def _map_of_runs(runs: list[int], base: int) -> OffsetMap:
     for length, finished in zip(runs[::2], runs[1::2], strict=True):
         unfinished.extend(range(position, position + length))
         position += length + finished
-    return OffsetMap(base, top, tuple(unfinished))
+    return OffsetMap(base, top, tuple(unfinished), leader_epoch)
 
 
 def _inflate(content: bytes) -> bytes:
@@ -220,8 +248,11 @@ def _inflate(content: bytes) -> bytes:
     return inflated
 
 
-def _checksum(body: bytes, tp: TopicPartition, base: int) -> int:
-    return zlib.crc32(body, zlib.crc32(f"{tp.topic}\0{tp.partition}\0{base}\0".encode()))
+def _checksum(body: bytes, tp: TopicPartition, base: int, version: int) -> int:
+    place = f"{tp.topic}\0{tp.partition}\0{base}\0"
+    if version != _WITHOUT_LEADER_EPOCH:
+        place += f"{version}\0"
+    return zlib.crc32(body, zlib.crc32(place.encode()))
 
 
 def _to_text(packet: bytes) -> str:

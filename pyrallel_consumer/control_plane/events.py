@@ -23,6 +23,7 @@ class Assigned:
 
     ``restored`` tells what above the start an earlier owner has finished. ``is_committed`` is False where the group has
     no offset at the broker yet, because committing the resolved start failed: then the first commit carries it.
+    ``leader_epoch`` is Kafka's, which goes with the start: that of the commit, or of the end of the log.
     """
 
     tp: TopicPartition
@@ -30,6 +31,7 @@ class Assigned:
     start_offset: int
     restored: OffsetMap
     is_committed: bool = True
+    leader_epoch: int | None = None
 
 
 @dataclass(slots=True)
@@ -46,12 +48,14 @@ class OffsetWentBack:
     """Offset ``offset`` was delivered again (truncation, seek, recreated topic): a new epoch begins there.
 
     Unfinished offsets below ``offset`` move into ``epoch``; all from it on belongs to ``old_epoch`` and is forgotten.
+    ``leader_epoch`` is Kafka's, of the record at ``offset``.
     """
 
     tp: TopicPartition
     old_epoch: int
     epoch: int
     offset: int
+    leader_epoch: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,15 @@ class OffsetMap:
 
     ``unfinished`` ascends strictly and lies within ``[base, top)``. ``base == top`` says that nothing is known beyond
     the committed offset ``base``.
+
+    ``leader_epoch`` is Kafka's, of the last record below ``top``, None where nobody knows it. The map speaks of that
+    log: a record below ``top`` with a newer leader epoch was written after the log had been cut.
     """
 
     base: int
     top: int
     unfinished: tuple[int, ...] = ()
+    leader_epoch: int | None = None
 
     @property
     def is_empty(self) -> bool:

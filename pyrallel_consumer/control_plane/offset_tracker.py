@@ -52,13 +52,21 @@ class OffsetTracker:
         """Whether delivery has not yet passed the top of the restored map."""
         return self._restored is not None
 
-    def is_done_before(self, offset: int) -> bool:
-        """Whether an earlier owner finished ``offset``, which is being delivered now. Ask in ascending order."""
+    def is_done_before(self, offset: int, leader_epoch: int | None = None) -> bool:
+        """Whether an earlier owner finished ``offset``, which is being delivered now. Ask in ascending order.
+
+        ``leader_epoch`` is that of its record. A newer one than the restored map's says that the log was cut below the
+        map's top and has grown again: the map speaks of records that are gone, and is dropped.
+        """
         restored = self._restored
         if restored is None:
             return False
         if offset >= restored.top:
             self._restored = None
+            return False
+        if leader_epoch is not None and restored.leader_epoch is not None and leader_epoch > restored.leader_epoch:
+            self._restored = None
+            self.version += 1
             return False
         at, unfinished = self._restored_at, restored.unfinished
         while at < len(unfinished) and unfinished[at] < offset:
@@ -80,8 +88,10 @@ class OffsetTracker:
         self.version += 1
         return forgotten
 
-    def finished_map(self, most_gaps: int = MOST_GAPS) -> OffsetMap:
+    def finished_map(self, leader_epoch: int | None = None, most_gaps: int = MOST_GAPS) -> OffsetMap:
         """What is finished from the committable offset on, the rest of the restored map included.
+
+        ``leader_epoch`` is that of the last record delivered. Where the restored map reaches further, its own is kept.
 
         With more than ``most_gaps`` unfinished offsets the map ends at the first one beyond: a commit's metadata has no
         room for more, and the work for one commit must not grow with the backlog.
@@ -90,14 +100,14 @@ class OffsetTracker:
         base = unfinished[0] if unfinished else self.next_offset
         if len(unfinished) > most_gaps:
             top = unfinished.pop()
-            return OffsetMap(base, top, tuple(unfinished))
+            return OffsetMap(base, top, tuple(unfinished), leader_epoch)
         top = self.next_offset
         restored = self._restored
         if restored is not None and restored.top > top:
             rest = restored.unfinished[self._restored_at :]
             unfinished.extend(offset for offset in rest if offset >= top)
-            top = restored.top
-        return OffsetMap(base, top, tuple(unfinished))
+            top, leader_epoch = restored.top, restored.leader_epoch
+        return OffsetMap(base, top, tuple(unfinished), leader_epoch)
 
     def gap_count(self) -> int:
         """Runs of finished offsets above the committable one: what the commit cannot pass yet.

@@ -110,7 +110,7 @@ class PartitionWork:
         self.held: dict[int, WorkItem] = {}
         self.failing: set[int] = set()
         self.blocked = 0
-        self.leader_epoch: int | None = None
+        self.leader_epoch = assigned.leader_epoch
         self.metadata_limit_bytes: int | None = None
         self.confirmed: tuple[int, int] | None = (assigned.start_offset, 0) if assigned.is_committed else None
         self.committed_offset = assigned.start_offset
@@ -173,7 +173,7 @@ class PartitionWork:
             raise InvariantViolation(f"{self.tp} delivered {messages[0].offset()} again without a new epoch")
         for message in messages:
             offset = message.offset()
-            if is_restoring and tracker.is_done_before(offset):
+            if is_restoring and tracker.is_done_before(offset, message.leader_epoch()):
                 self.skipped += 1
                 size -= MESSAGE_OVERHEAD_BYTES + len(message)
                 continue
@@ -303,11 +303,14 @@ class PartitionWork:
         self.ready.arrived.extend(self.held.values())
         self.held.clear()
 
-    def go_back(self, epoch: int, offset: int) -> None:
-        """Offsets from ``offset`` on come again: forget them; what is unfinished below goes on under ``epoch``."""
+    def go_back(self, epoch: int, offset: int, leader_epoch: int | None = None) -> None:
+        """Offsets from ``offset`` on come again: forget them; what is unfinished below goes on under ``epoch``.
+
+        ``leader_epoch`` is that of the record at ``offset``: the one known so far may be of a record that is gone.
+        """
         self._forget(offset)
         self.epoch = epoch
-        self.leader_epoch = None  # It was that of a record which is gone; without one the broker checks nothing.
+        self.leader_epoch = leader_epoch
         self.confirmed = None
         self.committed_offset = min(self.committed_offset, offset)
 
@@ -329,7 +332,7 @@ class PartitionWork:
         tracker = self.tracker
         offset, version = tracker.committable_offset, tracker.version if with_map else 0
         limit = METADATA_LIMIT_BYTES if self.metadata_limit_bytes is None else self.metadata_limit_bytes
-        metadata = encode(tracker.finished_map(), self.tp, limit) if with_map else ""
+        metadata = encode(tracker.finished_map(self.leader_epoch), self.tp, limit) if with_map else ""
         blocking = tracker.unfinished.get(offset)
         leader_epoch = self.leader_epoch if blocking is None else blocking._message.leader_epoch()
         return CommitSnapshot(self.tp, self.epoch, offset, metadata, version, leader_epoch)

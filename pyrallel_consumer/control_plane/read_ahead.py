@@ -225,14 +225,16 @@ class ReadAhead:
         lane = self._lanes.get(fact.tp)
         if lane is None:
             return fact
-        first = lane.runs[0][0][0].offset()
+        first = lane.runs[0][0][0]
         self._count(lane, -1)
         lane.cut(fact.offset)
         lane.epoch = fact.epoch
         self._count(lane, 1)
         if not lane.runs:
             self._remove(lane)
-        return replace(fact, offset=min(first, fact.offset))
+        if first.offset() >= fact.offset:
+            return fact
+        return replace(fact, offset=first.offset(), leader_epoch=first.leader_epoch())
 
     def _remove(self, lane: _Lane) -> None:
         del self._lanes[lane.tp]

@@ -149,7 +149,7 @@ class WorkManager:
         """Offsets come a second time: a new epoch begins within the assignment."""
         work = self._works.get(fact.tp)
         if work is not None and work.epoch == fact.old_epoch:
-            work.go_back(fact.epoch, fact.offset)
+            work.go_back(fact.epoch, fact.offset, fact.leader_epoch)
             if not work.held:
                 self.resume(fact.tp, "exhausted")  # The message that it was paused for is gone.
             self._pauses.repeat(fact.tp)

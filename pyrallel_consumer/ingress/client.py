@@ -209,6 +209,12 @@ def admin_configuration(config: KafkaConfig) -> dict[str, Any]:
     )
 
 
+def admin_configuration_of(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """What an admin client takes that is to reach the brokers as the consumer of this ``configuration`` does."""
+    without = _CONSUMER_ONLY | _PRODUCER_ONLY | _ABOUT_THE_CONSUMER
+    return {name: value for name, value in configuration.items() if name not in without}
+
+
 def is_cooperative(configuration: Mapping[str, Any]) -> bool:
     """Whether a consumer of this configuration is assigned step by step (``incremental_assign``) or all at once."""
     if str(configuration.get("group.protocol", "classic")).lower() == "consumer":

@@ -17,9 +17,11 @@ from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as ClientPartition
 
 from pyrallel_consumer.control_plane.assignments import Assignments
+from pyrallel_consumer.control_plane.commit_encoder import encode
 from pyrallel_consumer.control_plane.commit_sequence import METADATA_TOO_LARGE
 from pyrallel_consumer.control_plane.events import CommitSnapshot
 from pyrallel_consumer.control_plane.latency import Histogram
+from pyrallel_consumer.control_plane.start_offset import Start
 from pyrallel_consumer.dto import TopicPartition
 from pyrallel_consumer.ingress.log_throttle import LogThrottle
 
@@ -117,17 +119,18 @@ class Commits:
             elif snapshots[0].metadata:
                 self._commit_and_wait(client, [replace(snapshots[0], metadata="")])
 
-    def commit_starts(self, client: Consumer, offsets: Mapping[TopicPartition, int]) -> set[TopicPartition]:
-        """Commit where groups without an offset begin, waiting; returns the partitions for which it failed.
+    def commit_starts(self, client: Consumer, starts: Sequence[Start]) -> set[TopicPartition]:
+        """Commit where partitions begin, waiting; returns the partitions for which it failed.
 
-        Called right after the coordinator told that there was no offset, so it is there to answer.
+        Called right after the coordinator told what was committed, so it is there to answer.
         """
         try:
             answer = self._commit_now(
-                client, [ClientPartition(tp.topic, tp.partition, offset) for tp, offset in offsets.items()]
+                client,
+                [_offered(each.tp, each.offset, encode(each.restored, each.tp), each.leader_epoch) for each in starts],
             )
         except KafkaException as error:
-            return self._note(dict.fromkeys(offsets, error.args[0]))
+            return self._note(dict.fromkeys((each.tp for each in starts), error.args[0]))
         return self._note({TopicPartition(p.topic, p.partition): p.error for p in answer or ()})
 
     def _commit_now(self, client: Consumer, offers: list[ClientPartition]) -> list[ClientPartition] | None:
@@ -178,6 +181,9 @@ class Commits:
 
 
 def _offer(snapshot: CommitSnapshot) -> ClientPartition:
-    topic, partition = snapshot.tp
-    leader_epoch = NO_LEADER_EPOCH if snapshot.leader_epoch is None else snapshot.leader_epoch
-    return ClientPartition(topic, partition, snapshot.offset, snapshot.metadata, leader_epoch)
+    return _offered(snapshot.tp, snapshot.offset, snapshot.metadata, snapshot.leader_epoch)
+
+
+def _offered(tp: TopicPartition, offset: int, metadata: str, leader_epoch: int | None) -> ClientPartition:
+    known = NO_LEADER_EPOCH if leader_epoch is None else leader_epoch
+    return ClientPartition(tp.topic, tp.partition, offset, metadata, known)

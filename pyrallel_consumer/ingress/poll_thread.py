@@ -23,6 +23,7 @@ from pyrallel_consumer.control_plane.policies import FlowLimits
 from pyrallel_consumer.control_plane.read_ahead import ReadAhead
 from pyrallel_consumer.control_plane.start_offset import Reset
 from pyrallel_consumer.control_plane.subscription import Subscription
+from pyrallel_consumer.ingress.admin_look import AdminLook
 from pyrallel_consumer.ingress.client import MOST_READ_AHEAD, is_cooperative
 from pyrallel_consumer.ingress.client_errors import translate_client_error
 from pyrallel_consumer.ingress.client_events import ClientEvents
@@ -34,7 +35,7 @@ from pyrallel_consumer.ingress.log_throttle import LogThrottle
 from pyrallel_consumer.ingress.orderly_close import OrderlyClose
 from pyrallel_consumer.ingress.reader import Reader
 from pyrallel_consumer.ingress.rebalance import Rebalance
-from pyrallel_consumer.ingress.starts import StartSearch
+from pyrallel_consumer.ingress.starts import PATIENCE_SECONDS, StartSearch
 from pyrallel_consumer.ingress.topic_lookup import TopicLookup
 from pyrallel_consumer.log import Log
 
@@ -54,12 +55,17 @@ RESETS: Final[Mapping[str, Reset]] = {
 
 @dataclass(frozen=True, slots=True)
 class PollerPolicy:
-    """How the poll thread reads and waits; ``start_timeout_seconds`` bounds the wait for a first broker's answer."""
+    """How the poll thread reads and waits.
+
+    ``start_timeout_seconds`` bounds the wait for a first broker's answer, ``start_patience_seconds`` how long nothing
+    may be heard of where new partitions begin.
+    """
 
     poll_batch_size: int = 1000
     read_ahead: FlowLimits = MOST_READ_AHEAD
     revoke_grace_seconds: float = 0.5
     start_timeout_seconds: float = 10.0
+    start_patience_seconds: float = PATIENCE_SECONDS
     pattern_refresh_seconds: float = 30.0
 
 
@@ -97,13 +103,22 @@ class PollThread:
         self.commits = Commits(self.assignments, clock, throttle)
         self.events = ClientEvents(clock, throttle, self._fail_with)
         self.reader = Reader(self.assignments, self.read_ahead, self.events, clock, self.deliver)
+        self._admin = AdminLook(configuration, clock)
         answer_seconds = policy.revoke_grace_seconds + ANSWER_MARGIN_SECONDS
         self.rebalance = Rebalance(
             is_cooperative=is_cooperative(configuration),
             grace_seconds=answer_seconds,
             assignments=self.assignments,
             read_ahead=self.read_ahead,
-            starts=StartSearch(_reset(configuration), self.ending, clock, throttle),
+            starts=StartSearch(
+                _reset(configuration),
+                is_read_committed=str(configuration.get("isolation.level", "read_committed")) == "read_committed",
+                admin=self._admin,
+                ending=self.ending,
+                clock=clock,
+                throttle=throttle,
+                patience_seconds=policy.start_patience_seconds,
+            ),
             commits=self.commits,
             pauses=self.pauses,
             ending=self.ending,
@@ -214,6 +229,10 @@ class PollThread:
         self.reader.hand_on(self._credit)
         self.log_ends.look(client, now)
         topics = self._lookup.again(client, now)
+        if self.rebalance.must_join_anew:
+            self.rebalance.must_join_anew = False
+            client.unsubscribe()
+            topics = self._lookup.topics
         if topics is not None:
             self._subscribe(client, topics)
 

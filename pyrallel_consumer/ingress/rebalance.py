@@ -17,11 +17,12 @@ from confluent_kafka import TopicPartition as ClientPartition
 from pyrallel_consumer.control_plane.assignments import Assignments
 from pyrallel_consumer.control_plane.events import CommitSnapshot, Lost, RevokeAsked
 from pyrallel_consumer.control_plane.read_ahead import ReadAhead
+from pyrallel_consumer.control_plane.start_offset import Start
 from pyrallel_consumer.dto import TopicPartition
 from pyrallel_consumer.ingress.commits import Commits
 from pyrallel_consumer.ingress.ending import Ending
 from pyrallel_consumer.ingress.fetch_pauses import FetchPauses
-from pyrallel_consumer.ingress.starts import FoundStart, SearchGivenUp, StartSearch
+from pyrallel_consumer.ingress.starts import NobodyAnswered, SearchGivenUp, StartSearch, for_client
 from pyrallel_consumer.log import Log
 
 LOGGER: Final = Log("pyrallel_consumer.ingress")
@@ -59,7 +60,10 @@ class Farewell:
 
 
 class Rebalance:
-    """``on_assign``, ``on_revoke`` and ``on_lost`` for ``subscribe``; ``count`` counts those that moved a partition."""
+    """``on_assign``, ``on_revoke`` and ``on_lost`` for ``subscribe``; ``count`` counts those that moved a partition.
+
+    ``must_join_anew``: partitions were assigned and could not be begun; whoever subscribes is to leave and come back.
+    """
 
     def __init__(
         self,
@@ -89,6 +93,7 @@ class Rebalance:
         self._fail = fail
         self._closing: Farewell | None = None
         self.count = 0
+        self.must_join_anew = False
 
     def on_assign(self, client: Consumer, partitions: list[ClientPartition]) -> None:
         """Find where the new partitions begin, tell the loop, let the client fetch."""
@@ -147,23 +152,24 @@ class Rebalance:
         tps = _places(partitions)
         try:
             found = self._starts.find(client, tps)
-        except SearchGivenUp:
+        except SearchGivenUp as why:
             # The client has to hold what the group gave it, or it cannot give it back.
+            self.must_join_anew = isinstance(why, NobodyAnswered)
             self._assign(client, partitions)
             client.pause(partitions)
             return
         uncommitted = self._commit_starts(client, found)
         self._read_ahead.drop(tps)
-        for assigned in self._assignments.assign([each.start for each in found], uncommitted):
+        for assigned in self._assignments.assign(found, uncommitted):
             extra = _extra(assigned.tp, assigned.epoch)
             LOGGER.info("assigned %s from offset %d", assigned.tp, assigned.start_offset, extra=extra)
             self._deliver(assigned)
-        self._assign(client, [each.for_client() for each in found])
+        self._assign(client, [for_client(start) for start in found])
         self._pauses.settle(client, tps)
 
-    def _commit_starts(self, client: Consumer, found: Sequence[FoundStart]) -> set[TopicPartition]:
-        offsets = {each.start.tp: each.start.offset for each in found if each.start.must_commit}
-        return self._commits.commit_starts(client, offsets) if offsets else set()
+    def _commit_starts(self, client: Consumer, found: Sequence[Start]) -> set[TopicPartition]:
+        uncommitted = [start for start in found if start.must_commit]
+        return self._commits.commit_starts(client, uncommitted) if uncommitted else set()
 
     def _let_go(self, client: Consumer, partitions: list[ClientPartition]) -> None:
         tps = _places(partitions)

@@ -29,7 +29,10 @@ BETWEEN_TRIES_SECONDS: Final = 0.1
 
 
 class TopicLookup:
-    """Looks up topics for one subscription. ``may_create``: asking for a topic creates it, so none is unknown."""
+    """Looks up topics for one subscription. ``may_create``: asking for a topic creates it, so none is unknown.
+
+    ``topics`` are those of the last look.
+    """
 
     def __init__(
         self,
@@ -52,7 +55,7 @@ class TopicLookup:
         self._ending = ending
         self._clock = clock
         self._next_look_at = float("inf")
-        self._topics: tuple[str, ...] = ()
+        self.topics: tuple[str, ...] = ()
 
     def first(self, client: Consumer) -> tuple[str, ...]:
         """The topics to subscribe to; none where a pattern matches nothing yet.
@@ -66,14 +69,14 @@ class TopicLookup:
         if self._subscription.pattern is None:
             for name in self._subscription.names:
                 self._check(client, name, deadline)
-            self._topics = self._subscription.names
+            self.topics = self._subscription.names
         else:
             known = self._listed(client, None, deadline).topics
-            self._topics = self._subscription.matching(known)
+            self.topics = self._subscription.matching(known)
             self._next_look_at = self._clock() + self._refresh_seconds
-            if not self._topics:
+            if not self.topics:
                 LOGGER.warning("no topic matches %s yet; looking again from time to time", self._subscription)
-        return self._topics
+        return self.topics
 
     def again(self, client: Consumer, now: float) -> tuple[str, ...] | None:
         """The topics to subscribe to from now on, where it is time to look and they have changed; else None."""
@@ -86,10 +89,10 @@ class TopicLookup:
             self._events.note(error.args[0], "looking for topics that match the pattern")
             return None
         topics = self._subscription.matching(known)
-        if topics == self._topics:
+        if topics == self.topics:
             return None
         LOGGER.info("%s now matches: %s", self._subscription, ", ".join(topics) or "no topic")
-        self._topics = topics
+        self.topics = topics
         return topics
 
     def _check(self, client: Consumer, name: str, deadline: float) -> None:

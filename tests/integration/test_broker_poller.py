@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from confluent_kafka import Consumer, Producer
@@ -295,7 +296,7 @@ def test_an_assignment_restores_the_map_that_came_with_the_committed_offset(
     with running(member):
         member.read_at_least(90)
 
-        assert member.side.of(Assigned) == [Assigned(tp, 1, 10, finished_above)]
+        assert member.side.of(Assigned) == [Assigned(tp, 1, 10, finished_above, leader_epoch=0)]
         assert member.side.offsets(tp) == list(range(10, 100))
 
 
@@ -315,7 +316,7 @@ def test_foreign_metadata_is_ignored_with_a_warning(
     with caplog.at_level(logging.WARNING), running(member):
         member.read_at_least(10)
 
-    assert member.side.of(Assigned) == [Assigned(tp, 1, 10, OffsetMap(10, 10))]
+    assert member.side.of(Assigned) == [Assigned(tp, 1, 10, OffsetMap(10, 10), leader_epoch=0)]
     assert len([record for record in caplog.records if "metadata" in record.getMessage()]) == 1
 
 
@@ -330,8 +331,54 @@ def test_a_group_without_an_offset_commits_its_start_before_anything_is_delivere
     with running(member, grant=0):
         member.side.until(lambda: member.side.owned)
 
-        assert member.side.of(Assigned) == [Assigned(tp, 1, start, OffsetMap(start, start))]
+        [assigned] = member.side.of(Assigned)
+        assert replace(assigned, leader_epoch=None) == Assigned(tp, 1, start, OffsetMap(start, start))
         assert committed(own_broker, group, tp) == [(start, "")]
+
+
+def test_a_coordinator_that_is_away_for_longer_than_the_patience_ends_nothing(
+    own_broker: EmbeddedBroker, group: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    producing_to(own_broker.bootstrap_servers)("orders", 5, partitions=1)
+    own_broker.fail_requests("offset_fetch", ["COORDINATOR_LOAD_IN_PROGRESS"] * 10_000)
+    impatient = PollerPolicy(start_patience_seconds=0.5)
+    member = Member(own_broker, "orders", group, policy=impatient)
+
+    with running(member):
+        wait_until(lambda: "leaving the group and joining it anew" in caplog.text)
+        assert member.side.of(Assigned) == []
+        own_broker.clear_faults("offset_fetch")
+        member.read_at_least(5)
+
+        assert member.side.of(PollerFailed) == []
+        assert member.side.offsets(TopicPartition("orders", 0)) == list(range(5))
+
+
+def test_hundreds_of_partitions_of_a_far_broker_begin_within_seconds(group: str) -> None:
+    with EmbeddedBroker({"orders": 300}) as broker:
+        broker.set_round_trip_ms(140)
+        member = Member(broker, "orders", group, policy=PollerPolicy(start_timeout_seconds=60))
+
+        with running(member):
+            member.side.until(lambda: len(member.side.owned) == 300)
+
+
+@pytest.mark.parametrize("reset", ["earliest", "latest"])
+def test_a_quiet_group_whose_offset_fell_off_the_log_has_the_resolved_start_at_once(
+    own_broker: EmbeddedBroker, group: str, reset: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    tp = TopicPartition("orders", 0)
+    producing_to(own_broker.bootstrap_servers)("orders", 20, partitions=1)
+    commit_for_group(own_broker, group, tp, 5, "")
+    own_broker.delete_records("orders", 0, 10)
+    member = Member(own_broker, "orders", group, auto_offset_reset=reset)
+
+    with running(member, grant=0):
+        member.side.until(lambda: member.side.owned)
+
+        start = {"earliest": 10, "latest": 20}[reset]
+        assert committed(own_broker, group, tp) == [(start, "")]
+        assert f"reading begins at {start}" in caplog.text
 
 
 def test_reading_begins_where_the_log_does(own_broker: EmbeddedBroker, group: str) -> None:

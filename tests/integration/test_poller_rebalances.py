@@ -257,7 +257,7 @@ def test_a_close_does_not_wait_for_answers_about_where_to_begin(group: str, capl
         broker.fail_requests("offset_fetch", ["COORDINATOR_LOAD_IN_PROGRESS"] * 10_000)
         member = Member(broker, "orders", group)
         with running(member):
-            wait_until(lambda: "committed offsets of the group, asking again" in caplog.text)
+            wait_until(lambda: "the committed offsets of the group for orders" in caplog.text)
             member.close(1.0)
 
             assert member.side.facts == [PollerClosed()]

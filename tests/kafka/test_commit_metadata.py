@@ -43,7 +43,7 @@ BAD_METADATA: dict[str, Callable[[str], str]] = {
     "another program's": lambda _topic: '{"owner": "another program", "host": "böse"}',
     "corrupt": lambda topic: damaged(map_of(topic)),
     "cut short": lambda topic: map_of(topic)[:-4],
-    "of a newer version": lambda topic: map_of(topic).replace("/1/", "/2/"),
+    "of a newer version": lambda topic: map_of(topic).replace("/1/", "/3/"),
     "of another partition": lambda topic: map_of(topic, partition=1),
     "of another topic": lambda topic: map_of(f"not-{topic}"),
     "past the end of the log": lambda topic: map_of(topic, top=MESSAGES + 1),

@@ -42,8 +42,12 @@ class Fetching:
         self._restored: dict[TopicPartition, OffsetMap] = {}
 
     def begin(self, assigned: Assigned) -> None:
-        """Read this partition from its start."""
-        self._positions[assigned.tp] = assigned.start_offset
+        """Read this partition from its start, or from where the log was cut below it: the client checks that."""
+        log = self._scene.logs[assigned.tp]
+        position = assigned.start_offset
+        if assigned.leader_epoch is not None:
+            position = min(position, log.end_of(assigned.leader_epoch))
+        self._positions[assigned.tp] = position
         self._restored[assigned.tp] = assigned.restored
         self._unheard[assigned.tp] = []
 
@@ -70,10 +74,6 @@ class Fetching:
             return
         if position > offset:
             self._positions[tp] = offset
-        elif (restored := self._restored.get(tp)) is not None:
-            # Nothing comes twice, so nobody can tell that the map speaks of records that are gone.
-            epoch = self._scene.current_epochs[self._name, tp]
-            self._scene.truth.excuse(tp, restored, self._scene.incarnations[self._name, tp, epoch])
 
     def rewind(self, tp: TopicPartition, offset: int) -> None:
         """The client begins again at an earlier offset."""
@@ -134,9 +134,14 @@ class Fetching:
 
     def _begin_again_if_out_of_range(self, tp: TopicPartition) -> None:
         log = self._scene.logs[tp]
-        if self._positions[tp] > log.high:
-            self._positions[tp] = log.low if self._scene.scenario.reset == "earliest" else log.high
-            self._scene.truth.allow_repeats(log, OffsetMap(0, 0))
+        if log.low <= self._positions[tp] <= log.high:
+            return
+        self._scene.truth.allow_repeats(log, OffsetMap(0, 0))
+        if self._scene.scenario.reset == "earliest":
+            self._positions[tp] = log.low
+        else:
+            self._positions[tp] = log.high
+            self._scene.truth.pass_over(log, log.high)
 
     def _look_at_positions(self) -> None:
         for tp in self._assignments:

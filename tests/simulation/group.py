@@ -10,10 +10,13 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from pyrallel_consumer.control_plane.commit_encoder import encode
 from pyrallel_consumer.control_plane.events import CommitSnapshot
+from pyrallel_consumer.control_plane.start_offset import Start
 from pyrallel_consumer.dto import TopicPartition
 from tests.simulation.oracles import offsets
 from tests.simulation.scene import Scene
+from tests.simulation.topic_log import Record
 
 REFUSALS = (
     "ILLEGAL_GENERATION",
@@ -31,11 +34,12 @@ Errors = dict[TopicPartition, str | None]
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What the group has committed. ``incarnation`` is that of the log which the committer knew."""
+    """What the group has committed. ``known`` are the records of which it tells that they are finished."""
 
     offset: int
     metadata: str
-    incarnation: int
+    leader_epoch: int | None = None
+    known: frozenset[Record] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,12 +201,14 @@ class Group:
         self.commits += 1
         return errors
 
-    def commit_start(self, name: str, tp: TopicPartition, offset: int) -> bool:
-        """A start without a map, where the group has no offset or a bad map; returns whether the member knows it."""
+    def commit_start(self, start: Start) -> bool:
+        """Where the group has no offset, one that is gone, or a bad map; returns whether the member knows it."""
         if self._scene.fault("commit refused", 0.3):
             return False
-        known = self.stored.get(tp)
-        self.store(tp, Stored(offset, "", self._scene.logs[tp].incarnation if known is None else known.incarnation))
+        tp = start.tp
+        before = self.stored.get(tp)
+        known = frozenset[Record]() if before is None else before.known
+        self.store(tp, Stored(start.offset, encode(start.restored, tp), start.leader_epoch, known))
         return not self._scene.fault("answer lost", 0.2)
 
     def store(self, tp: TopicPartition, stored: Stored) -> None:
@@ -230,4 +236,5 @@ class Group:
         before = self._landed.get(tp)
         offsets.rule_1_commits_never_go_back(snapshot, before[1] if before is not None and before[0] == name else None)
         self._landed[tp] = (name, snapshot)
-        self.store(tp, Stored(snapshot.offset, snapshot.metadata, self._scene.incarnations[name, tp, snapshot.epoch]))
+        known = self._scene.known[id(snapshot)][1]
+        self.store(tp, Stored(snapshot.offset, snapshot.metadata, snapshot.leader_epoch, known))

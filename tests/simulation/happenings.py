@@ -6,12 +6,14 @@ Every method is one thing that happens; who and where is left to chance.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from pyrallel_consumer.control_plane.commit_encoder import encode
+from pyrallel_consumer.control_plane.commit_encoder import MetadataRefused, decode, encode
 from pyrallel_consumer.control_plane.offset_map import OffsetMap
 from pyrallel_consumer.dto import TopicPartition
-from tests.simulation.group import Group, Stored
+from tests.simulation.group import Group
 from tests.simulation.scene import Scene
+from tests.simulation.topic_log import TopicLog
 from tests.simulation.virtual_consumer import VirtualConsumer
 
 MOST_CONSUMERS = 3
@@ -36,6 +38,9 @@ class Happenings:
             "crash": (0.7, self._crash),
             "stop": (1, self._stop),
             "truncation": (1.2, self._truncate),
+            "unseen truncation": (1.5, self._truncate_unseen),
+            "new leader": (3, self._change_leader),
+            "retention": (1, self._retain),
             "rewind": (1.2, self._rewind),
             "foreign metadata": (1, self._write_foreign_metadata),
             "blocked loop": (0.7, self._block_loop),
@@ -133,15 +138,49 @@ class Happenings:
             consumer.stop()
 
     def _truncate(self) -> None:
-        """An unclean leader, or a topic that was deleted and created anew."""
-        random, tp = self._scene.random, self._some_tp()
-        log = self._scene.logs[tp]
-        offset = log.low if random.random() < 0.3 else random.randint(log.low, log.high)
+        """An unclean leader, which lacks the last records."""
+        random, log = self._scene.random, self._scene.logs[self._some_tp()]
+        self._cut(log, log.low if random.random() < 0.3 else random.randint(log.low, log.high))
+
+    def _truncate_unseen(self) -> None:
+        """An unclean leader while nobody reads: its log lacks records of which a committed map tells."""
+        tops = {tp: top for tp in self._scene.logs if (top := self._top_of_map(tp)) is not None}
+        if tops:
+            tp = self._scene.random.choice(list(tops))
+            for consumer in self.alive:
+                if consumer.name == self._scene.owners[tp]:
+                    consumer.die()
+            self._cut(self._scene.logs[tp], self._scene.random.randrange(self._group.stored[tp].offset, tops[tp]))
+
+    def _top_of_map(self, tp: TopicPartition) -> int | None:
+        """Up to where a commit tells what is finished; None where it tells nothing of what the log holds."""
+        stored, log = self._group.stored.get(tp), self._scene.logs[tp]
+        try:
+            known = None if stored is None else decode(stored.metadata, tp, stored.offset)
+        except MetadataRefused:
+            return None
+        return known.top if known is not None and log.low <= known.base < known.top <= log.high else None
+
+    def _cut(self, log: TopicLog, offset: int) -> None:
+        """The log may grow beyond its old end before anyone looks."""
         log.truncate(offset)
-        log.append(random.choice(self._scene.scenario.keys), b"new")
-        self._scene.note(f"{tp} is truncated at {offset}")
+        for _ in range(self._scene.random.choice((1, 3, 12))):
+            log.append(self._scene.random.choice(self._scene.scenario.keys), b"new")
+        self._scene.note(f"{log.tp} is truncated at {offset}")
         for consumer in self.alive:
-            consumer.poll_side.fetching.truncated(tp, offset)
+            consumer.poll_side.fetching.truncated(log.tp, offset)
+
+    def _change_leader(self) -> None:
+        """A clean one: nothing is lost."""
+        tp = self._some_tp()
+        self._scene.logs[tp].change_leader()
+        self._scene.note(f"{tp} has a new leader")
+
+    def _retain(self) -> None:
+        """The oldest records are deleted, done or not."""
+        log = self._scene.logs[self._some_tp()]
+        log.retain_from(self._scene.random.randint(log.low, log.high))
+        self._scene.note(f"{log.tp} begins at {log.low}")
 
     def _rewind(self) -> None:
         """The client begins again at an earlier offset, of the same log."""
@@ -158,7 +197,7 @@ class Happenings:
         if stored is not None:
             copied = encode(OffsetMap(stored.offset + 1, stored.offset + 9, (stored.offset + 1,)), tp)
             metadata = self._scene.random.choice((*FOREIGN, copied))
-            self._group.store(tp, Stored(stored.offset, metadata, stored.incarnation))
+            self._group.store(tp, replace(stored, metadata=metadata))
             self._scene.truth.taint(tp, "foreign metadata")
 
     def _block_loop(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,10 @@ from pyrallel_consumer.control_plane.events import CommitAnswered
 from pyrallel_consumer.control_plane.offset_map import OffsetMap
 from pyrallel_consumer.control_plane.offset_tracker import OffsetTracker
 from pyrallel_consumer.control_plane.partition_work import PartitionWork
+from pyrallel_consumer.control_plane.start_offset import Committed, LogRange, Reset, Start, resolve
 from pyrallel_consumer.control_plane.work_manager import WorkManager
+from pyrallel_consumer.dto import TopicPartition
+from tests.simulation import poll_side
 from tests.simulation.planting import around, planted
 
 # Offsets
@@ -29,13 +33,18 @@ def the_commit_is_one_too_far(patch: pytest.MonkeyPatch) -> None:
 
 @planted
 def the_restored_map_is_off_by_one(patch: pytest.MonkeyPatch) -> None:
-    around(patch, OffsetTracker, "is_done_before", lambda original, tracker, offset: original(tracker, offset + 1))
+    around(
+        patch,
+        OffsetTracker,
+        "is_done_before",
+        lambda original, tracker, offset, epoch: original(tracker, offset + 1, epoch),
+    )
 
 
 @planted
 def the_rest_of_the_restored_map_is_dropped(patch: pytest.MonkeyPatch) -> None:
-    def finished_map(_: object, tracker: OffsetTracker) -> OffsetMap:
-        return OffsetMap(tracker.committable_offset, tracker.next_offset, tuple(tracker.unfinished))
+    def finished_map(_: object, tracker: OffsetTracker, leader_epoch: int | None) -> OffsetMap:
+        return OffsetMap(tracker.committable_offset, tracker.next_offset, tuple(tracker.unfinished), leader_epoch)
 
     around(patch, OffsetTracker, "finished_map", finished_map)
 
@@ -78,6 +87,72 @@ def going_back_keeps_the_old_map(patch: pytest.MonkeyPatch) -> None:
 @planted
 def going_back_is_not_noticed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(WorkManager, "go_back", lambda manager, fact: None)
+
+
+# Logs that are cut, and leaders that change
+
+
+@planted
+def a_restored_map_outlives_a_cut_of_the_log(patch: pytest.MonkeyPatch) -> None:
+    around(patch, OffsetTracker, "is_done_before", lambda original, tracker, offset, epoch: original(tracker, offset))
+
+
+@planted
+def a_restored_map_is_dropped_though_its_log_was_not_cut(patch: pytest.MonkeyPatch) -> None:
+    def is_done_before(original: Callable[..., bool], tracker: OffsetTracker, offset: int, epoch: int | None) -> bool:
+        return original(tracker, offset, None if epoch is None else epoch + 1)
+
+    around(patch, OffsetTracker, "is_done_before", is_done_before)
+
+
+@planted
+def a_map_is_committed_without_the_leader_epoch_of_its_top(patch: pytest.MonkeyPatch) -> None:
+    around(patch, OffsetTracker, "finished_map", lambda original, tracker, leader_epoch: original(tracker))
+
+
+@planted
+def a_map_that_is_carried_on_loses_its_leader_epoch(patch: pytest.MonkeyPatch) -> None:
+    def finished_map(original: Callable[..., OffsetMap], tracker: OffsetTracker, leader_epoch: int | None) -> OffsetMap:
+        known = original(tracker, leader_epoch)
+        return replace(known, leader_epoch=None) if known.top > tracker.next_offset else known
+
+    around(patch, OffsetTracker, "finished_map", finished_map)
+
+
+@planted
+def a_map_that_is_carried_on_takes_the_leader_epoch_of_today(patch: pytest.MonkeyPatch) -> None:
+    def finished_map(original: Callable[..., OffsetMap], tracker: OffsetTracker, leader_epoch: int | None) -> OffsetMap:
+        known = original(tracker, leader_epoch)
+        return replace(known, leader_epoch=1_000) if known.top > tracker.next_offset else known
+
+    around(patch, OffsetTracker, "finished_map", finished_map)
+
+
+@planted
+def commits_carry_no_leader_epoch(patch: pytest.MonkeyPatch) -> None:
+    def snapshot(original: Callable[..., Any], work: PartitionWork, **kwargs: Any) -> Any:
+        made = original(work, **kwargs)
+        return None if made is None else replace(made, leader_epoch=None)
+
+    around(patch, PartitionWork, "snapshot", snapshot)
+
+
+@planted
+def going_back_keeps_the_old_leader_epoch(patch: pytest.MonkeyPatch) -> None:
+    def go_back(original: Callable[..., None], work: PartitionWork, epoch: int, offset: int, _: int | None) -> None:
+        original(work, epoch, offset, work.leader_epoch)
+
+    around(patch, PartitionWork, "go_back", go_back)
+
+
+@planted
+def an_offset_that_the_log_lost_is_believed(patch: pytest.MonkeyPatch) -> None:
+    def believing(tp: TopicPartition, committed: Committed | None, log: LogRange, reset: Reset) -> Start:
+        if committed is None:
+            return resolve(tp, committed, log, reset)
+        return Start(tp, committed.offset, OffsetMap(committed.offset, committed.offset))
+
+    patch.setattr(poll_side, "resolve", believing)
 
 
 # Commits

@@ -22,7 +22,7 @@ from pyrallel_consumer.control_plane.events import (
     Resume,
     RevokeAsked,
 )
-from pyrallel_consumer.control_plane.start_offset import Start, resolve
+from pyrallel_consumer.control_plane.start_offset import Committed, LogRange, Position, Start, resolve
 from pyrallel_consumer.dto import TopicPartition
 from tests.simulation.fetching import Fetching
 from tests.simulation.group import Group, Notice, Stored
@@ -175,22 +175,20 @@ class PollSide:
         uncommitted = set()
         for tp in notice.tps:
             stored, log = self._group.stored.get(tp), self._scene.logs[tp]
-            start = resolve(
-                tp,
-                None if stored is None else stored.offset,
-                None if stored is None else stored.metadata,
-                low=log.low,
-                high=log.high,
-                reset=self._scene.scenario.reset,
-            )
+            committed = None if stored is None else Committed(stored.offset, stored.metadata, stored.leader_epoch)
+            high = Position(log.high, log.leader_epoch)
+            ends = LogRange(Position(log.low, log.first_leader_epoch), high, high)
+            start = resolve(tp, committed, ends, self._scene.scenario.reset)
             self._note_start(start, stored)
-            if start.must_commit and not self._group.commit_start(self._name, tp, start.offset):
+            if start.must_commit and not self._group.commit_start(start):
                 uncommitted.add(tp)
             starts.append(start)
         for assigned in self._assignments.assign(starts, uncommitted):
             tp = assigned.tp
             self._scene.current_epochs[self._name, tp] = assigned.epoch
             self._scene.incarnations[self._name, tp, assigned.epoch] = self._scene.logs[tp].incarnation
+            known = self._group.stored.get(tp)
+            self._manager.handed_over[tp] = frozenset() if known is None else known.known
             self.fetching.begin(assigned)
             self._scene.note(f"{self._name} {assigned}")
             self._deliver(assigned)
@@ -199,16 +197,21 @@ class PollSide:
         truth, log, claims = self._scene.truth, self._scene.logs[start.tp], start.restored
         if start.warning:
             truth.taint(start.tp, start.warning)
-        resolved = log.low if self._scene.scenario.reset == "earliest" else log.high
-        offsets.rule_4_start_is_what_was_committed(start, None if stored is None else stored.offset, resolved)
-        if stored is None:
-            truth.excuse(start.tp, claims, -1)
-        elif stored.incarnation < log.incarnation:
-            truth.excuse(start.tp, claims, stored.incarnation)
+        is_latest = self._scene.scenario.reset == "latest"
+        is_within = stored is not None and log.low <= stored.offset <= log.high
+        resolved = log.high if is_latest else log.low
+        offsets.rule_4_start_is_what_was_committed(start, stored.offset if stored and is_within else None, resolved)
+        if not is_within and is_latest:
+            truth.pass_over(log, start.offset)
+        if stored is not None and stored.offset > log.high:
+            truth.taint(start.tp, "the log was cut below the committed offset")
+        known = frozenset() if stored is None else stored.known
         unknown = [
             record
             for record in log.records
-            if record in truth.done and record not in truth.may_repeat and not covers(claims, record.offset())
+            if record in truth.done
+            and record not in truth.may_repeat
+            and not (record in known and covers(claims, record.offset()))
         ]
         rebalances.rule_7_finished_work_is_handed_over(unknown, truth.tainted.pop(start.tp, None))
         truth.may_repeat.update(unknown)

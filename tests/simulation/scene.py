@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from random import Random
 
+from pyrallel_consumer.control_plane.events import CommitSnapshot
 from pyrallel_consumer.dto import TopicPartition
 from tests.simulation.scenario import Scenario
-from tests.simulation.topic_log import TopicLog
+from tests.simulation.topic_log import Record, TopicLog
 from tests.simulation.truth import Truth
 from tests.simulation.virtual_loop import Clock
 
@@ -25,6 +26,8 @@ class Scene:
     committed_offsets: dict[TopicPartition, int] = field(default_factory=dict)
     incarnations: dict[tuple[str, TopicPartition, int], int] = field(default_factory=dict)
     """Incarnation of the log by consumer, partition and epoch, at the beginning of that epoch."""
+    known: dict[int, tuple[CommitSnapshot, frozenset[Record]]] = field(default_factory=dict)
+    """Of every snapshot, by its identity: the records that its maker knows to be finished."""
     current_epochs: dict[tuple[str, TopicPartition], int] = field(default_factory=dict)
     """What is assigned now, by consumer, as its poll side was told by the group."""
     has_faults: bool = True

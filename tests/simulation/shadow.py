@@ -5,7 +5,7 @@ Written by the naive definition of each rule, without care for speed.
 
 from __future__ import annotations
 
-from pyrallel_consumer.control_plane.events import Assigned
+from pyrallel_consumer.control_plane.events import Assigned, OffsetWentBack
 from pyrallel_consumer.control_plane.offset_map import OffsetMap
 from pyrallel_consumer.control_plane.partition_work import MESSAGE_OVERHEAD_BYTES
 from pyrallel_consumer.dto import WorkItem
@@ -17,12 +17,17 @@ from tests.simulation.truth import covers
 class Shadow:
     """What is delivered, unfinished, in flight and held. ``incarnation`` is that of the log when the epoch began."""
 
-    def __init__(self, assigned: Assigned, incarnation: int, scenario: Scenario) -> None:
+    def __init__(
+        self, assigned: Assigned, incarnation: int, scenario: Scenario, handed_over: frozenset[Record]
+    ) -> None:
         self.tp = assigned.tp
         self.epoch = assigned.epoch
         self.incarnation = incarnation
         self.next_offset = assigned.start_offset
         self.restored: OffsetMap | None = assigned.restored
+        self.leader_epochs = {assigned.leader_epoch}
+        self.last_leader_epoch = assigned.leader_epoch
+        self._handed_over = handed_over
         self.delivered: dict[int, Record] = {}
         self.unfinished: dict[int, Record] = {}
         self.in_flight: dict[int, WorkItem] = {}
@@ -50,6 +55,10 @@ class Shadow:
             offset = record.offset()
             self.delivered[offset] = record
             self.next_offset = offset + 1
+            self.last_leader_epoch = record.leader_epoch()
+            self.leader_epochs.add(self.last_leader_epoch)
+            if self.restored is not None and offset < self.restored.top and _is_newer(record, self.restored):
+                self.restored = None
             if self.restored is not None and offset < self.restored.top and covers(self.restored, offset):
                 skipped.append(record)
                 continue
@@ -77,8 +86,21 @@ class Shadow:
         if lane is not None:
             self.lanes[lane].remove(offset)
 
-    def go_back(self, epoch: int, offset: int, incarnation: int) -> list[int]:
-        """Forget everything from ``offset`` on; returns the unfinished offsets among it."""
+    @property
+    def map_leader_epoch(self) -> int | None:
+        """The leader epoch of the last record that a map of this moment tells of."""
+        is_carried_on = self.restored is not None and self.restored.top > self.next_offset
+        return self.restored.leader_epoch if self.restored and is_carried_on else self.last_leader_epoch
+
+    @property
+    def known(self) -> frozenset[Record]:
+        """The records that are finished, by earlier owners or here: whatever a commit tells, it means these."""
+        finished = {record for offset, record in self.delivered.items() if offset not in self.unfinished}
+        return self._handed_over | finished
+
+    def go_back(self, fact: OffsetWentBack, incarnation: int) -> None:
+        """Forget everything from an offset on."""
+        epoch, offset = fact.epoch, fact.offset
         forgotten = [known for known in self.unfinished if known >= offset]
         for known in forgotten:
             self.finish(known)
@@ -87,4 +109,10 @@ class Shadow:
         self.next_offset = self.went_back_to = offset
         self.restored = None
         self.incarnation = incarnation
-        return forgotten
+        self.last_leader_epoch = fact.leader_epoch
+        self.leader_epochs = {record.leader_epoch() for record in self.delivered.values()} | {fact.leader_epoch}
+
+
+def _is_newer(record: Record, restored: OffsetMap) -> bool:
+    theirs, ours = record.leader_epoch(), restored.leader_epoch
+    return theirs is not None and ours is not None and theirs > ours

@@ -45,6 +45,8 @@ def test_the_faults_happen_that_the_rules_speak_of() -> None:
         "Notice(kind='lost'",
         "Notice(kind='revoke'",
         "is truncated",
+        "has a new leader",
+        " begins at ",
         " dies",
         " stops",
         "TOO_LARGE",

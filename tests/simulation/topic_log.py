@@ -11,16 +11,21 @@ from pyrallel_consumer.dto import Headers, TopicPartition
 
 
 class Record:
-    """One record, in the shape of the client's message. ``incarnation`` counts the truncations before it."""
+    """One record, in the shape of the client's message.
 
-    __slots__ = ("_key", "_offset", "_tp", "_value", "incarnation")
+    ``incarnation`` counts the truncations before it. The leader epoch counts all changes of the leader, clean ones too.
+    """
 
-    def __init__(self, tp: TopicPartition, offset: int, key: bytes | None, value: bytes, incarnation: int) -> None:
-        self._tp = tp
-        self._offset = offset
+    __slots__ = ("_key", "_leader_epoch", "_offset", "_tp", "_value", "incarnation")
+
+    def __init__(self, log: TopicLog, key: bytes | None, value: bytes) -> None:
+        """The next one of ``log``."""
+        self._tp = log.tp
+        self._offset = log.high
         self._key = key
         self._value = value
-        self.incarnation = incarnation
+        self._leader_epoch = log.leader_epoch
+        self.incarnation = log.incarnation
 
     @property
     def tp(self) -> TopicPartition:
@@ -51,7 +56,7 @@ class Record:
         return (0, 0)
 
     def leader_epoch(self) -> int | None:
-        return self.incarnation
+        return self._leader_epoch
 
     def __len__(self) -> int:
         return len(self._value)
@@ -68,11 +73,13 @@ class TopicLog:
         self.low = low
         self.high = low
         self.incarnation = 0
+        self.leader_epoch = 0
+        self._first_offsets: dict[int, int] = {}
         self.records: list[Record] = []
         self._offsets: list[int] = []
 
     def append(self, key: bytes | None, value: bytes) -> None:
-        self.records.append(Record(self.tp, self.high, key, value, self.incarnation))
+        self.records.append(Record(self, key, value))
         self._offsets.append(self.high)
         self.high += 1
 
@@ -91,3 +98,24 @@ class TopicLog:
         del self.records[at:], self._offsets[at:]
         self.high = max(self.low, offset)
         self.incarnation += 1
+        self.change_leader()
+
+    def change_leader(self) -> None:
+        """Another broker leads from now on: what is in the log stays, and what comes next is of its leader epoch."""
+        self.leader_epoch += 1
+        self._first_offsets[self.leader_epoch] = self.high
+
+    @property
+    def first_leader_epoch(self) -> int | None:
+        """That of the record that the log begins with; None without records."""
+        return self.records[0].leader_epoch() if self.records else None
+
+    def end_of(self, leader_epoch: int) -> int:
+        """Where the first later leader epoch begins: what a broker answers to a client that checks its position."""
+        return min((first for epoch, first in self._first_offsets.items() if epoch > leader_epoch), default=self.high)
+
+    def retain_from(self, offset: int) -> None:
+        """Retention: the log begins at ``offset`` from now on."""
+        at = bisect_left(self._offsets, offset)
+        del self.records[:at], self._offsets[:at]
+        self.low = max(self.low, offset)

@@ -25,14 +25,6 @@ class Run:
     is_stubborn: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Excuse:
-    """A commit of before a truncation covers records that came after it: nobody can tell them apart."""
-
-    claims: OffsetMap
-    incarnation: int
-
-
 def covers(claims: OffsetMap, offset: int) -> bool:
     """Whether a commit of this offset and map says that ``offset`` is finished."""
     return offset < claims.base or (offset < claims.top and offset not in claims.unfinished)
@@ -48,20 +40,14 @@ class Truth:
         self.repeated = 0
         self.attempts = 0
         self.tainted: dict[TopicPartition, str] = {}
-        self._excuses: dict[TopicPartition, list[Excuse]] = {}
+        self._passed_over: set[Record] = set()
 
     def is_done(self, record: Record) -> bool:
-        return record in self.done or self.is_excused(record)
+        return record in self.done or record in self._passed_over
 
-    def excuse(self, tp: TopicPartition, claims: OffsetMap, incarnation: int) -> None:
-        """Records younger than ``incarnation`` need not be processed where ``claims`` covers them."""
-        self._excuses.setdefault(tp, []).append(Excuse(claims, incarnation))
-
-    def is_excused(self, record: Record) -> bool:
-        return any(
-            record.incarnation > excuse.incarnation and covers(excuse.claims, record.offset())
-            for excuse in self._excuses.get(record.tp, ())
-        )
+    def pass_over(self, log: TopicLog, offset: int) -> None:
+        """What the log holds below ``offset`` now need not be processed: the group begins at the end, as it wants."""
+        self._passed_over.update(record for record in log.records if record.offset() < offset)
 
     def taint(self, tp: TopicPartition, why: str) -> None:
         """The next owner of ``tp`` may not know all that is done."""

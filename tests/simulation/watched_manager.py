@@ -20,11 +20,15 @@ from tests.simulation.topic_log import Record
 
 
 class WatchedManager(WorkManager):
-    """``shadows`` by partition; what the broker said is told to ``answered`` and ``acknowledged``."""
+    """``shadows`` by partition; what the broker said is told to ``answered`` and ``acknowledged``.
+
+    ``handed_over``: the records that an assignment was told of as finished.
+    """
 
     def __init__(self, scene: Scene, consumer: str) -> None:
         super().__init__(replace(scene.scenario.work, is_timed=True))
         self.shadows: dict[TopicPartition, Shadow] = {}
+        self.handed_over: dict[TopicPartition, frozenset[Record]] = {}
         self.answered: dict[int, CommitSnapshot] = {}
         self.open_items: dict[int, WorkItem] = {}
         self.acknowledged: list[WorkItem] = []
@@ -49,7 +53,7 @@ class WatchedManager(WorkManager):
         super().assign(assigned)
         tp, start = assigned.tp, assigned.start_offset
         incarnation = self._scene.incarnations[self._consumer, tp, assigned.epoch]
-        self.shadows[tp] = Shadow(assigned, incarnation, self._scene.scenario)
+        self.shadows[tp] = Shadow(assigned, incarnation, self._scene.scenario, self.handed_over[tp])
         if assigned.is_committed:
             metadata = encode(assigned.restored, tp) if self._has_map else ""
             self._confirmed[tp] = CommitSnapshot(tp, assigned.epoch, start, metadata, 0, None)
@@ -86,7 +90,7 @@ class WatchedManager(WorkManager):
         if shadow is not None and shadow.epoch == fact.old_epoch:
             rebalances.rule_8_epochs_ascend(fact.epoch, self._latest_epoch)
             self._latest_epoch = fact.epoch
-            shadow.go_back(fact.epoch, fact.offset, self._scene.incarnations[self._consumer, fact.tp, fact.epoch])
+            shadow.go_back(fact, self._scene.incarnations[self._consumer, fact.tp, fact.epoch])
         self._compare(fact.tp)
 
     # Messages in, items out, completions back
@@ -298,10 +302,12 @@ class WatchedManager(WorkManager):
 
     def _judge(self, snapshot: CommitSnapshot) -> None:
         shadow = self.shadows[snapshot.tp]
+        self._scene.known[id(snapshot)] = snapshot, shadow.known
         offsets.rule_1_commits_stop_at_the_lowest_unfinished(shadow, snapshot)
         offsets.rule_2_holes_stall_nothing(shadow, snapshot)
         offsets.rule_4_claims_only_what_is_done(shadow, snapshot, self._scene.truth, self._scene.logs[snapshot.tp])
         offsets.rule_4_leader_epoch_travels_along(shadow, snapshot)
+        offsets.rule_22_map_carries_the_leader_epoch_of_its_top(shadow, snapshot)
         if shadow.map_limit_bytes is not None:
             offsets.rule_5_refused_maps_shrink(snapshot, shadow.map_limit_bytes)
         else:

@@ -53,7 +53,7 @@ class World:
             self._happenings.produce()
         if self.scene.fault("foreign metadata", 1.0):
             for tp, log in self.scene.logs.items():
-                self._group.store(tp, Stored(log.low, self.scene.random.choice(FOREIGN), 0))
+                self._group.store(tp, Stored(log.low, self.scene.random.choice(FOREIGN)))
         self._happenings.join()
 
     # The last phase

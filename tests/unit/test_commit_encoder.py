@@ -7,6 +7,7 @@ import random
 import string
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given
@@ -60,19 +61,26 @@ def without_silent_end(offset_map: OffsetMap) -> OffsetMap:
     top, unfinished = offset_map.top, list(offset_map.unfinished)
     while unfinished and unfinished[-1] == top - 1:
         top = unfinished.pop()
-    return OffsetMap(offset_map.base, top, tuple(unfinished))
+    return replace(offset_map, top=top, unfinished=tuple(unfinished))
 
 
 def lowest_part(whole: OffsetMap, top: int) -> OffsetMap:
-    return OffsetMap(whole.base, top, tuple(offset for offset in whole.unfinished if offset < top))
+    return replace(whole, top=top, unfinished=tuple(offset for offset in whole.unfinished if offset < top))
 
 
 def text_of(form: int, content: bytes, tp: TopicPartition = TP, base: int = BASE) -> str:
-    """Metadata written by the letter of the module's docstring."""
-    place = f"{tp.topic}\0{tp.partition}\0{base}\0".encode()
-    body = bytes([form]) + content
-    packet = zlib.crc32(place + body).to_bytes(4, "big") + body
-    return "pyrallel/1/" + base64.b64encode(packet).decode().rstrip("=")
+    """Metadata without a leader epoch, written by the letter of the module's docstring."""
+    return packed(1, bytes([form]) + content, f"{tp.topic}\0{tp.partition}\0{base}\0")
+
+
+def text_with_leader_epoch(stamp: bytes, form: int, content: bytes) -> str:
+    """Metadata with a leader epoch, written by the letter of the module's docstring."""
+    return packed(2, stamp + bytes([form]) + content, f"{TP.topic}\0{TP.partition}\0{BASE}\0" + "2\0")
+
+
+def packed(version: int, body: bytes, place: str) -> str:
+    packet = zlib.crc32(place.encode() + body).to_bytes(4, "big") + body
+    return f"pyrallel/{version}/" + base64.b64encode(packet).decode().rstrip("=")
 
 
 def deflated(content: bytes) -> bytes:
@@ -135,6 +143,51 @@ def test_the_format_stays_as_it_was_released() -> None:
     text = encode(OffsetMap(100, 105, (100, 103)), TopicPartition("orders", 0))
     assert text == text_of(BITSET, b"\x16", TopicPartition("orders", 0), 100)
     assert text == "pyrallel/1/+cHPSgEW"
+
+
+# ---- leader epochs
+
+
+@given(base=bases, bits=dense_maps, leader_epoch=st.integers(0, 2**31 - 1), limit=st.integers(40, METADATA_LIMIT_BYTES))
+def test_the_leader_epoch_of_the_top_comes_back_with_the_map(
+    base: int, bits: list[bool], leader_epoch: int, limit: int
+) -> None:
+    offset_map = replace(map_of_bits(base, bits), leader_epoch=leader_epoch)
+    text = encode(offset_map, TP, limit)
+    decoded = decode(text, TP, base)
+    assert len(text) <= limit
+    assert decoded.leader_epoch == (leader_epoch if text else None)
+    assert finished(decoded) == finished(lowest_part(offset_map, decoded.top))
+
+
+@pytest.mark.parametrize("unknown", [None, -1])
+def test_a_map_without_a_leader_epoch_is_written_as_older_releases_read_it(unknown: int | None) -> None:
+    text = encode(OffsetMap(BASE, BASE + 3, (BASE,), unknown), TP)
+    assert text == text_of(BITSET, b"\x06")
+    assert decode(text, TP, BASE).leader_epoch is None
+
+
+@pytest.mark.parametrize(("stamp", "leader_epoch"), [(b"\x00", 0), (b"\x05", 5), (b"\xac\x02", 300)])
+def test_the_documented_format_with_a_leader_epoch_is_read_and_written(stamp: bytes, leader_epoch: int) -> None:
+    offset_map = OffsetMap(BASE, BASE + 3, (BASE,), leader_epoch)
+    text = text_with_leader_epoch(stamp, BITSET, b"\x06")
+    assert decode(text, TP, BASE) == offset_map
+    assert encode(offset_map, TP) == text
+
+
+def test_the_largest_map_leaves_room_for_the_largest_leader_epoch() -> None:
+    offset_map = replace(irregular_map(5_000, 100_000), leader_epoch=2**31 - 1)
+    text = encode(offset_map, TP, 1_000_000)
+    assert METADATA_LIMIT_BYTES * 0.9 < len(text) <= METADATA_LIMIT_BYTES
+    assert decode(text, TP, BASE).leader_epoch == 2**31 - 1
+
+
+def test_a_map_is_not_believed_under_the_name_of_another_version() -> None:
+    for leader_epoch in (None, 1):
+        text = encode(OffsetMap(BASE, BASE + 3, (BASE,), leader_epoch), TP)
+        renamed = text.replace("/1/", "/2/") if leader_epoch is None else text.replace("/2/", "/1/")
+        with pytest.raises(MetadataRefused, match="checksum"):
+            decode(renamed, TP, BASE)
 
 
 # ---- size
@@ -274,15 +327,16 @@ def test_the_metadata_of_another_library_is_refused_as_such() -> None:
 @example(rest="A")
 @example(rest="\ud800")
 def test_whatever_follows_the_magic_is_refused_without_another_error(rest: str) -> None:
-    for text in ("pyrallel/" + rest, "pyrallel/1/" + rest):
+    for text in ("pyrallel/" + rest, "pyrallel/1/" + rest, "pyrallel/2/" + rest):
         with pytest.raises(MetadataRefused):
             decode(text, TP, BASE)
 
 
-@given(form=st.integers(0, 255), content=st.binary(max_size=60))
-def test_a_body_of_any_bytes_is_read_or_refused(form: int, content: bytes) -> None:
+@given(stamp=st.binary(max_size=6), form=st.integers(0, 255), content=st.binary(max_size=60))
+def test_a_body_of_any_bytes_is_read_or_refused(stamp: bytes, form: int, content: bytes) -> None:
+    text = text_with_leader_epoch(stamp, form, content) if stamp else text_of(form, content)
     try:
-        decoded = decode(text_of(form, content), TP, BASE)
+        decoded = decode(text, TP, BASE)
     except MetadataRefused:
         return
     assert not decoded.is_empty
@@ -301,8 +355,8 @@ def test_the_map_of_another_place_is_refused(tp: TopicPartition, offset: int) ->
 
 
 def test_a_newer_version_is_refused_by_its_name() -> None:
-    with pytest.raises(MetadataRefused, match="format version '2'"):
-        decode("pyrallel/2/whatever", TP, BASE)
+    with pytest.raises(MetadataRefused, match="format version '3'"):
+        decode("pyrallel/3/whatever", TP, BASE)
 
 
 @pytest.mark.parametrize(
@@ -311,6 +365,10 @@ def test_a_newer_version_is_refused_by_its_name() -> None:
         ("pyrallel/1/" + "A" * METADATA_LIMIT_BYTES, "more than any map has"),
         ("pyrallel/1/", "too short"),
         (text_of(4, b"\x01\x02"), "unknown form 4"),
+        (text_with_leader_epoch(b"\x07", 4, b"\x01\x02"), "unknown form 4"),
+        (text_with_leader_epoch(b"\x80\x80\x80\x80\x08", RUNS, b"\x01\x02"), "no leader epoch"),
+        (text_with_leader_epoch(b"", 7, b""), "no map follows it"),
+        (text_with_leader_epoch(b"\x80", 0x80, b"\x80"), "ends within a number"),
         (text_of(RUNS, b""), "do not alternate"),
         (text_of(RUNS, b"\x01\x02\x03"), "do not alternate"),
         (text_of(RUNS, b"\x01\x02\x00\x01"), "do not alternate"),

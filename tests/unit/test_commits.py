@@ -199,12 +199,13 @@ def test_a_commit_that_fails_before_a_revoke_is_counted_and_raises_nothing(rig: 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["request", "partitions"])
 def test_starts_that_could_not_be_committed_are_named(rig: Rig, *, whole: bool) -> None:
-    taken = rig.commits.commit_starts(cast("Consumer", rig.client), {A: 3, B: 4})
+    starts = [Start(A, 3, OffsetMap(3, 3), True), Start(B, 4, OffsetMap(4, 6, (4,)), True, leader_epoch=2)]
+    taken = rig.commits.commit_starts(cast("Consumer", rig.client), starts)
     if whole:
         rig.client.refuses = REBALANCING
     else:
         rig.client.refuses_partitions = REBALANCING
-    refused = rig.commits.commit_starts(cast("Consumer", rig.client), {A: 3, B: 4})
+    refused = rig.commits.commit_starts(cast("Consumer", rig.client), starts)
 
     assert (taken, refused) == (set(), {A, B})
     assert rig.client.asked == [("sync", {A: 3, B: 4})] * 2

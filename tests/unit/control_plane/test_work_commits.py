@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pyrallel_consumer.control_plane.commit_encoder import decode, encode
 from pyrallel_consumer.control_plane.events import (
     Assigned,
@@ -26,6 +28,12 @@ from tests.unit.control_plane.builders import (
 )
 
 
+def beginning(fact: Assigned) -> WorkManager:
+    manager = WorkManager(WorkPolicy())
+    manager.assign(fact)
+    return manager
+
+
 def test_a_snapshot_has_the_offset_and_what_finished_above_it_from_one_moment() -> None:
     manager = manager_of()
     manager.add(TP, 1, run_of(keyed(0, "abcd"), leader_epoch=7))
@@ -34,7 +42,7 @@ def test_a_snapshot_has_the_offset_and_what_finished_above_it_from_one_moment() 
     snapshot = only(manager.snapshots())
 
     assert (snapshot.tp, snapshot.epoch, snapshot.offset, snapshot.leader_epoch) == (TP, 1, 1, 7)
-    assert decode(snapshot.metadata, TP, 1) == OffsetMap(1, 3, (1,))
+    assert decode(snapshot.metadata, TP, 1) == OffsetMap(1, 3, (1,), leader_epoch=7)
 
 
 def test_the_leader_epoch_of_a_commit_is_that_of_the_message_it_stands_at() -> None:
@@ -129,13 +137,77 @@ def test_a_snapshot_of_an_ended_assignment_confirms_nothing_of_the_next_one_and_
     assert only(manager.snapshots()).metadata == encode(OffsetMap(0, 2, (0,)), TP)
 
 
-def test_a_commit_right_after_going_back_carries_no_leader_epoch_of_a_record_that_is_gone() -> None:
+def test_a_commit_right_after_going_back_carries_the_leader_epoch_of_the_record_that_came_again() -> None:
     manager = manager_of()
     manager.add(TP, 1, run_of(keyed(0, "ab"), leader_epoch=7))
     manager.succeed(manager.take(2))
-    manager.go_back(OffsetWentBack(TP, 1, 2, 1))
+    manager.go_back(OffsetWentBack(TP, 1, 2, 1, 8))
 
-    assert only(manager.snapshots()).leader_epoch is None
+    assert only(manager.snapshots()).leader_epoch == 8
     manager.add(TP, 2, run_of(keyed(1, "b"), leader_epoch=8))
     manager.succeed(manager.take(1))
     assert only(manager.snapshots()).leader_epoch == 8
+
+
+def test_a_map_carries_the_leader_epoch_of_the_last_record_that_it_tells_of() -> None:
+    manager = manager_of()
+    manager.add(TP, 1, run_of(keyed(0, "ab"), leader_epoch=7))
+    manager.add(TP, 1, run_of(keyed(2, "c"), leader_epoch=8))
+    manager.succeed(manager.take(3)[1:])
+
+    snapshot = only(manager.snapshots())
+
+    assert decode(snapshot.metadata, TP, 0) == OffsetMap(0, 3, (0,), leader_epoch=8)
+    assert snapshot.leader_epoch == 7
+
+
+def test_a_commit_before_any_message_carries_the_leader_epoch_of_the_start() -> None:
+    manager = beginning(Assigned(TP, 1, 0, OffsetMap(0, 0), leader_epoch=4))
+    manager.advance(PositionAdvanced(TP, 1, 3))
+
+    assert only(manager.snapshots()).leader_epoch == 4
+
+
+def test_a_map_of_a_log_that_was_cut_and_has_grown_again_is_believed_below_the_cut_only() -> None:
+    """Committed 100, the map to 150, cut to 120 by an unclean leader, grown to 200."""
+    manager = beginning(Assigned(TP, 1, 100, OffsetMap(100, 150, (100,), leader_epoch=5)))
+    manager.add(TP, 1, run_of({offset: b"%d" % offset for offset in range(100, 120)}, leader_epoch=5))
+    manager.add(TP, 1, run_of({offset: b"%d" % offset for offset in range(120, 200)}, leader_epoch=6))
+
+    assert [item.offset for item in manager.take(1000)] == [100, *range(120, 200)]
+    assert picture_of(manager).skipped == 19
+
+
+def test_after_a_clean_change_of_the_leader_the_map_is_kept() -> None:
+    """The new leader's epoch is that of new records; the old ones keep theirs."""
+    manager = beginning(Assigned(TP, 1, 100, OffsetMap(100, 150, (100,), leader_epoch=5)))
+    manager.add(TP, 1, run_of({offset: b"%d" % offset for offset in range(100, 130)}, leader_epoch=4))
+    manager.add(TP, 1, run_of({offset: b"%d" % offset for offset in range(130, 150)}, leader_epoch=5))
+    manager.add(TP, 1, run_of({offset: b"%d" % offset for offset in range(150, 153)}, leader_epoch=9))
+
+    assert [item.offset for item in manager.take(1000)] == [100, 150, 151, 152]
+
+
+@pytest.mark.parametrize(("of_map", "of_record"), [(None, 6), (5, None), (5, -1), (None, None)])
+def test_an_unknown_leader_epoch_drops_no_map(of_map: int | None, of_record: int | None) -> None:
+    manager = beginning(Assigned(TP, 1, 100, OffsetMap(100, 150, (100,), leader_epoch=of_map)))
+    manager.add(TP, 1, run_of({offset: b"%d" % offset for offset in range(100, 150)}, leader_epoch=of_record))
+
+    assert [item.offset for item in manager.take(1000)] == [100]
+
+
+def test_a_map_that_is_not_read_to_its_top_is_carried_on_with_its_own_leader_epoch() -> None:
+    manager = beginning(Assigned(TP, 1, 100, OffsetMap(100, 150, (100, 110), leader_epoch=5)))
+    manager.add(TP, 1, run_of({100: b"a"}, leader_epoch=3))
+    manager.succeed(manager.take(1))
+
+    snapshot = only(manager.snapshots())
+
+    assert decode(snapshot.metadata, TP, 101) == OffsetMap(101, 150, (110,), leader_epoch=5)
+
+
+def test_a_map_that_was_dropped_is_replaced_at_the_broker() -> None:
+    manager = beginning(Assigned(TP, 1, 100, OffsetMap(100, 150, (100,), leader_epoch=5)))
+    manager.add(TP, 1, run_of({100: b"a"}, leader_epoch=6))
+
+    assert (only(manager.snapshots()).offset, only(manager.snapshots()).metadata) == (100, "")

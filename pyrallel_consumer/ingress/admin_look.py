@@ -1,0 +1,70 @@
+"""What only an admin client can ask the broker: ends of logs whatever transactions are open, and ids of topics.
+
+The admin client is made with the first question and has connections of its own, so nothing is asked while nothing is
+odd. A question is sent at once and answered later: nobody need wait for it. Belongs to the poll thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Future
+from typing import Any, Final
+
+from confluent_kafka import IsolationLevel, KafkaException
+from confluent_kafka import TopicPartition as ClientPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # the client's own typing
+
+from pyrallel_consumer.control_plane.start_offset import Position
+from pyrallel_consumer.dto import TopicPartition
+from pyrallel_consumer.ingress.client import admin_configuration_of
+from pyrallel_consumer.log import Log
+
+LOGGER: Final = Log("pyrallel_consumer.ingress")
+POLL_SECONDS: Final = 0.05
+
+
+class AdminLook:
+    """Asks with the connection settings of the consumer's ``configuration``."""
+
+    def __init__(self, configuration: Mapping[str, Any], clock: Callable[[], float]) -> None:
+        self._configuration = configuration
+        self._clock = clock
+        self._client: AdminClient | None = None
+
+    def high_watermarks(self, tps: Collection[TopicPartition], seconds: float) -> dict[TopicPartition, Position]:
+        """The ends of the logs (exclusive), records of open transactions included; waits for up to ``seconds``.
+
+        Partitions for which no answer came are left out.
+        """
+        client = self._made_client()
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the client's own typing
+        asked = {ClientPartition(tp.topic, tp.partition): latest for tp in tps}
+        answers = client.list_offsets(asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=seconds)
+        self._wait(client, answers.values(), seconds)
+        found = {}
+        for place, answer in answers.items():
+            end = _answered(answer)
+            if end is not None:
+                found[TopicPartition(place.topic, place.partition)] = Position(end.offset, end.leader_epoch)
+        return found
+
+    def _made_client(self) -> AdminClient:
+        if self._client is None:
+            self._client = AdminClient(admin_configuration_of(self._configuration))
+        return self._client
+
+    def _wait(self, client: AdminClient, answers: Collection[Future[Any]], seconds: float) -> None:
+        deadline = self._clock() + seconds
+        while not all(answer.done() for answer in answers) and self._clock() < deadline:
+            client.poll(POLL_SECONDS)  # serves the user's callback for tokens, too
+
+
+def _answered(answer: Future[Any]) -> Any:
+    """The answer, None where there is none yet or the broker refused it."""
+    if not answer.done():
+        return None
+    try:
+        return answer.result()
+    except KafkaException as error:
+        LOGGER.debug("an admin client's question was not answered: %s", error)
+        return None
