@@ -54,10 +54,11 @@ Verdict: TypeAlias = "RetryAt | Exhausted | Uncharged"
 class Attempt:
     """One attempt under way. ``marked_at`` is None, or when it was first found timed out or told to stop.
 
-    ``handle`` is the engine's own: what it ends the attempt by.
+    ``handle`` is the engine's own: what it ends the attempt by. ``is_withdrawn`` is for engines where attempts begin
+    later than they start: it is given back unless it has begun.
     """
 
-    __slots__ = ("handle", "is_cancelled", "is_timed_out", "item", "marked_at", "root", "started_at")
+    __slots__ = ("handle", "is_cancelled", "is_timed_out", "is_withdrawn", "item", "marked_at", "root", "started_at")
 
     def __init__(self, root: WorkItem, item: WorkItem, started_at: float, handle: Any = None) -> None:
         self.root = root
@@ -67,6 +68,7 @@ class Attempt:
         self.marked_at: float | None = None
         self.is_timed_out = False
         self.is_cancelled = False
+        self.is_withdrawn = False
 
     @property
     def number(self) -> int:

@@ -11,7 +11,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pyrallel_consumer.execution_plane.attempts import Attempt
 
@@ -91,6 +91,16 @@ class Lane:
             self.head_since = now
             self.is_held = False
         return ended
+
+    def withdraw(self, which: Callable[[Attempt], bool], above: int) -> bool:
+        """Mark what is in ``which`` and has a higher number than ``above``; returns whether that was news of any."""
+        news = False
+        for number, attempt, _ in reversed(self._sent):
+            if number <= above:
+                break
+            if not attempt.is_withdrawn and which(attempt):
+                attempt.is_withdrawn = news = True
+        return news
 
     def reclaim(self, above: int) -> list[Attempt]:
         """Take back all with higher numbers than ``above``, in their order."""

@@ -144,9 +144,17 @@ class ProcessEngine(BookedEngine):
         return sweep_at
 
     def withdraw(self, which: Callable[[WorkItem], bool]) -> None:
-        """What waits in the queue has not begun either."""
+        """What waits in the queue has not begun either; what of the rest has not, the processes tell after a recall."""
         super().withdraw(which)
-        self._give_back_queued(lambda attempt: which(attempt.root))
+
+        def concerned(attempt: Attempt) -> bool:
+            return which(attempt.root)
+
+        self._give_back_queued(concerned)
+        for member in self._members:
+            marker = member.child.marker
+            if member.lane.withdraw(concerned, max(marker.running, marker.done)) and member.recalled_at is None:
+                self._recall(member)
 
     def cancel(self, which: Callable[[WorkItem], bool]) -> None:
         super().cancel(which)
@@ -337,13 +345,13 @@ class ProcessEngine(BookedEngine):
             self._give_back_queued(self._is_over)
 
     def _requeue(self, member: Member, attempts: list[Attempt]) -> None:
-        """These never began; those that were cancelled meanwhile, or stand behind a failure, are over."""
+        """These never began; those that were cancelled or withdrawn meanwhile, or stand behind a failure, are over."""
         if attempts or member.bound:
             self._backlog.put_back(member, attempts)
             self._give_back_queued(self._is_over)
 
     def _is_over(self, attempt: Attempt) -> bool:
-        return attempt.is_cancelled or self._runs.is_doomed(attempt.root)
+        return attempt.is_cancelled or attempt.is_withdrawn or self._runs.is_doomed(attempt.root)
 
     def _give_back_queued(self, which: Callable[[Attempt], bool]) -> None:
         for attempt in self._backlog.take_out(which):

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pyrallel_consumer.dto import unpacked_item
 from pyrallel_consumer.errors import WorkerMismatchError
 from pyrallel_consumer.execution_plane import frames
+from pyrallel_consumer.execution_plane.forked_children import STOP_SIGNALS, DefaultsInForkedChildren
 from pyrallel_consumer.execution_plane.lifeline import hold
 from pyrallel_consumer.execution_plane.progress_marker import ProgressMarker
 from pyrallel_consumer.execution_plane.remote_error import packed_error
@@ -59,11 +60,12 @@ def is_loading() -> bool:
 
 def main(socket_fd: int, lifeline_fd: int, marker_fd: int) -> None:
     """The life of a worker process. Signals that stop the program are the engine's business."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOP_SIGNALS:
         # Not SIG_IGN: programs that the worker starts would inherit that and could not be stopped any more.
         signal.signal(number, _do_nothing)
         signal.siginterrupt(number, False)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+    DefaultsInForkedChildren(_do_nothing)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     hold(lifeline_fd)
     process = WorkerProcess(socket.socket(fileno=socket_fd), ProgressMarker(marker_fd))
     try:

@@ -98,6 +98,18 @@ def _leave_a_child(_: str) -> None:
     _kill("")
 
 
+def _end_children(_: str) -> None:
+    """Children that multiprocessing forks are told to end, and must; ``Pool`` waits for its own for ever."""
+    fork = multiprocessing.get_context("fork")
+    child = fork.Process(target=time.sleep, args=(60,), daemon=True)
+    child.start()
+    child.terminate()
+    child.join(20)
+    assert child.exitcode == -signal.SIGTERM, f"after terminate() the child's exit code is {child.exitcode}"
+    with fork.Pool(2) as pool:
+        pool.map(_sleep, ["0", "0"])
+
+
 HARM: dict[str, Callable[[str], None]] = {
     "kill": _kill,
     "exit": _exit,
@@ -111,6 +123,7 @@ HARM: dict[str, Callable[[str], None]] = {
     "initialized?": _check_initialized,
     "signals": _send_signals,
     "leave-a-child": _leave_a_child,
+    "end-children": _end_children,
 }
 
 

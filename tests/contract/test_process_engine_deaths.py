@@ -72,6 +72,17 @@ async def started(
     return bench
 
 
+# A worker's own children
+
+
+async def test_children_that_a_worker_forks_can_be_terminated(benches: list[Bench], tmp_path: Path) -> None:
+    bench = await started(benches, tmp_path, RetryPolicy(max_attempts=1, timeout_ms=0), processes=2)
+    items = [bench.send("end-children") for _ in range(4)]
+    await bench.until_finished(4)
+    assert bench.failures == []
+    assert set(bench.successes) == set(items)
+
+
 # Death
 
 

@@ -129,13 +129,14 @@ class LifecycleContract(EngineRigs):
         await rig.until_finished(1)
         assert [cancelled.item for cancelled in rig.cancellations] == [item]
 
-    async def test_withdrawing_gives_back_waiting_retries_at_once_and_leaves_the_rest(
-        self, rigs: list[Rig], gate: Path
+    async def test_withdrawing_gives_back_waiting_retries_at_once_and_leaves_what_runs(
+        self, rigs: list[Rig], tmp_path: Path, gate: Path
     ) -> None:
         rig = await self.rig(rigs, RetryPolicy(max_attempts=3, backoff_ms=60_000, timeout_ms=0))
         withdrawn, kept = rig.submit([["raise", "ValueError"]]), rig.submit([["raise", "ValueError"]])
-        running = rig.submit([["wait", str(gate)]])
-        await rig.until(lambda: rig.engine.status().waiting_retries == 2)
+        log = tmp_path / "log"
+        running = rig.submit([["wait", str(gate)]], log=log)
+        await rig.until(lambda: rig.engine.status().waiting_retries == 2 and log.exists())
         assert set(rig.engine.waiting()) == {withdrawn, kept}
         rig.engine.withdraw(lambda item: item is not kept)
         rig.look()
@@ -145,6 +146,41 @@ class LifecycleContract(EngineRigs):
         gate.touch()
         await rig.until_finished(2)
         assert rig.successes == [running]
+
+    async def test_after_a_withdrawal_nothing_begins_that_had_not(
+        self, rigs: list[Rig], tmp_path: Path, gate: Path
+    ) -> None:
+        rig = await self.rig(rigs, RetryPolicy(max_attempts=3, backoff_ms=60_000, timeout_ms=0), slots=16)
+        log = tmp_path / "log"
+        items = [rig.submit([["wait", str(gate)], ["raise", "ValueError"]], log=log) for _ in range(8)]
+        items += [rig.submit([["wait", str(gate)]], log=log) for _ in range(8)]
+        await rig.until(lambda: log.exists() and "+" in log.read_text())
+
+        def begun() -> int:
+            rig.engine.withdraw(lambda _: True)  # As the loop does at every turn of a drain.
+            return log.read_text().count("+")
+
+        await rig.until(lambda: rig.engine.running() == begun() == 16 - rig.finished)
+        running = rig.engine.running()
+        gate.touch()
+        await rig.until(lambda: begun() > 0 and rig.finished == 16)
+        assert begun() == running
+        assert rig.failures == []
+        assert set(rig.successes) | {cancelled.item for cancelled in rig.cancellations} == set(items)
+
+    async def test_what_is_not_withdrawn_begins_all_the_same(self, rigs: list[Rig], tmp_path: Path, gate: Path) -> None:
+        rig = await self.rig(rigs, slots=32)
+        log = tmp_path / "log"
+        items = [rig.submit([["wait", str(gate)]], log=log) for _ in range(32)]
+        kept = set(items[::2])
+        await rig.until(lambda: log.exists() and "+" in log.read_text())
+        rig.engine.withdraw(lambda item: item not in kept)
+        gate.touch()
+        await rig.until_finished(32)
+        assert kept <= set(rig.successes)
+        assert rig.failures == []
+        assert len(rig.successes) + len(rig.cancellations) == 32
+        assert log.read_text().count("+") == len(rig.successes)
 
     # Isolation
 

@@ -159,7 +159,26 @@ class OrderContract(EngineRigs):
         assert {cancelled.item for cancelled in rig.cancellations} == set(items)
         assert rig.engine.capacity() == 16
 
-    async def test_a_run_is_withdrawn_but_for_what_may_have_begun(self, rigs: list[Rig], gate: Path) -> None:
+    async def test_a_run_is_withdrawn_but_for_what_has_begun(self, rigs: list[Rig], tmp_path: Path, gate: Path) -> None:
+        rig = await self.rig(rigs, slots=16)
+        log = tmp_path / "log"
+        items: list[WorkItem] = rig.run([[["wait", str(gate)]]], *[NOTHING] * 7, log=log)
+        for item in items:
+            rig.engine.submit(item)
+        await rig.until(lambda: log.exists() and "+" in log.read_text())
+        rig.engine.withdraw(lambda _: True)
+        await rig.until(lambda: rig.engine.running() == 1)
+        gate.touch()
+        await rig.until_finished(8)
+        assert rig.successes == items[:1]
+        assert {(cancelled.item, cancelled.attempt) for cancelled in rig.cancellations} == {
+            (item, 1) for item in items[1:]
+        }
+        assert log.read_text().count("+") == 1
+
+    async def test_a_run_that_is_withdrawn_unbegun_comes_back_in_any_part_but_from_its_end(
+        self, rigs: list[Rig], gate: Path
+    ) -> None:
         rig = await self.rig(rigs, slots=16)
         items: list[WorkItem] = rig.run([[["wait", str(gate)]]], *[NOTHING] * 7)
         for item in items:
@@ -170,3 +189,22 @@ class OrderContract(EngineRigs):
         done = len(rig.successes)
         assert rig.successes == items[:done]
         assert {cancelled.item for cancelled in rig.cancellations} == set(items[done:])
+
+    async def test_beside_a_run_that_is_withdrawn_other_keys_go_on_in_order(
+        self, rigs: list[Rig], tmp_path: Path, gate: Path
+    ) -> None:
+        rig = await self.rig(rigs, slots=64)
+        log = tmp_path / "log"
+        runs = [rig.run([[["wait", str(gate)]]], *[NOTHING] * 5, log=log) for _ in range(8)]
+        for item in (item for run in runs for item in run):
+            rig.engine.submit(item)
+        await rig.until(lambda: log.exists() and "+" in log.read_text())
+        gone = {item for run in runs[::2] for item in run}
+        rig.engine.withdraw(gone.__contains__)
+        gate.touch()
+        await rig.until_finished(48)
+        assert {cancelled.item for cancelled in rig.cancellations} <= gone
+        for run in runs:
+            done = [item for item in rig.successes if item in run]
+            assert done == run[: len(done)]
+        assert log.read_text().count("+") == len(rig.successes)
