@@ -11,13 +11,14 @@ from pyrallel_consumer.cli.demo import demo
 from pyrallel_consumer.cli.dlq import dlq
 from pyrallel_consumer.cli.inspect import inspect
 from pyrallel_consumer.cli.run import config, run
+from pyrallel_consumer.cli.terminal import accept_any_text, say
 
 main = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 def _print_version(is_asked: bool) -> None:
     if is_asked:
-        print(f"pyrallel-consumer {version('pyrallel-consumer')}")
+        say(f"pyrallel-consumer {version('pyrallel-consumer')}")
         raise typer.Exit
 
 
@@ -28,6 +29,7 @@ def _options(
     ] = False,
 ) -> None:
     """Consume Kafka topics with far more parallelism than partitions, in order by key."""
+    accept_any_text()
 
 
 main.command()(run)

@@ -8,9 +8,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from pyrallel_consumer.cli.command import EXIT_FAILED, EXIT_OK, EXIT_USAGE
+from pyrallel_consumer.cli.terminal import drawn, say
 
 
 class Verdict(Enum):
@@ -66,12 +66,12 @@ def print_findings(console: Console, findings: list[Finding]) -> None:
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
         for finding in findings:
             mark, style = _MARKS[finding.verdict]
-            table.add_row(Text(mark, style), Text(finding.subject, "bold"), Text(finding.text))
+            table.add_row(drawn(mark, style), drawn(finding.subject, "bold"), drawn(finding.text))
         console.print(table)
     else:
         width = max(len(finding.subject) for finding in findings)
         for finding in findings:
-            print(f"{_MARKS[finding.verdict][0]:<7}  {finding.subject:<{width}}  {finding.text}".rstrip())
+            say(f"{_MARKS[finding.verdict][0]:<7}  {finding.subject:<{width}}  {finding.text}".rstrip())
     for finding in findings:
         if finding.shown:
-            console.print(f"\n{finding.shown}", markup=False, highlight=False, soft_wrap=True)
+            say(f"\n{finding.shown}")

@@ -8,11 +8,12 @@ Light: the command line loads it always.
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import typer
+
+from pyrallel_consumer.cli.terminal import complain
 
 if TYPE_CHECKING:
     from pyrallel_consumer.config import KafkaConfig
@@ -46,7 +47,7 @@ def _tell(error: Exception) -> None:
     from pyrallel_consumer.cli.run_log import log_error
 
     if not log_error(error):
-        print(f"Error: {error}", file=sys.stderr)
+        complain(f"Error: {error}")
 
 
 def check_servers(bootstrap_servers: str) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 from pydantic import SecretStr
 from rich.console import Console
-from rich.text import Text
 
 from pyrallel_consumer.cli.command import EXIT_OK
 from pyrallel_consumer.cli.run_plan import Flags
 from pyrallel_consumer.cli.run_settings import DEFAULT, Origin, RunSettings, settings_of, typos
+from pyrallel_consumer.cli.terminal import drawn, say_json
 from pyrallel_consumer.settings import MASK, Settings, revealed, shown_mapping
 
 
@@ -20,7 +20,7 @@ def show_config(flags: Flags, *, as_json: bool) -> int:
     """Raises ConfigurationError where a setting does not fit."""
     settings = settings_of(flags)
     if as_json:
-        print(json.dumps({"settings": _as_json(settings), "warnings": typos()}, default=str), flush=True)
+        say_json({"settings": _as_json(settings), "warnings": typos()})
     else:
         _print(Console(highlight=False), settings)
     return EXIT_OK
@@ -60,12 +60,12 @@ def _print(console: Console, settings: RunSettings) -> None:
     name_width = max(len(variable) for _, variable, _, _ in lines)
     value_width = max(len(_text(value)) for _, _, value, origin in lines if origin is DEFAULT)
     for title, rows in sections:
-        console.print(Text(title, "bold"))
+        console.print(drawn(title, "bold"))
         for _, variable, value, origin in rows:
             line = f"  {variable:<{name_width}}  {_text(value):<{value_width}}  {_source(origin, variable)}"
-            console.print(Text(line, "dim" if origin is DEFAULT else ""), soft_wrap=True)
+            console.print(drawn(line, "dim" if origin is DEFAULT else ""), soft_wrap=True)
     for sentence in typos():
-        console.print(Text(f"Warning: {sentence}", "yellow"), soft_wrap=True)
+        console.print(drawn(f"Warning: {sentence}", "yellow"), soft_wrap=True)
 
 
 def _source(origin: Origin, variable: str) -> str:

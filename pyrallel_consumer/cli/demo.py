@@ -4,10 +4,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 import signal
-import sys
 import time
 from typing import Annotated
 
@@ -15,6 +13,7 @@ import typer
 
 from pyrallel_consumer.cli.command import EXIT_FAILED, EXIT_SIGNALLED, EXIT_USAGE
 from pyrallel_consumer.cli.demo_plan import DemoPlan
+from pyrallel_consumer.cli.terminal import complain, say_json
 
 MOST_MESSAGES = 5_000_000
 MOST_PARTITIONS = 1000
@@ -80,15 +79,15 @@ def _run(plan: DemoPlan, *, as_json: bool) -> int:
             verdict = asyncio.run(DemoRun(plan, display).run())
             display.conclude(verdict)
     except ConfigurationError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        complain(f"Error: {error}")
         return EXIT_USAGE
     except PyrallelConsumerError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        complain(f"Error: {error}")
         return EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_SIGNALLED + signal.SIGINT
     if as_json:
-        print(json.dumps(verdict.to_json()), flush=True)
+        say_json(verdict.to_json())
     return verdict.exit_code
 
 

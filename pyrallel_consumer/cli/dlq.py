@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from pyrallel_consumer.cli.command import check_servers, exit_with
-from pyrallel_consumer.cli.dlq_plan import MOST_REPLAYS, Where
+from pyrallel_consumer.cli.dlq_plan import MOST_LISTED, MOST_REPLAYS, Where
 
 dlq = typer.Typer(no_args_is_help=True, add_completion=False, help="Look at dead letters, and send them back.")
 
@@ -19,7 +19,10 @@ DlqTopic = Annotated[str | None, typer.Option(help="The dead-letter topic itself
 Servers = Annotated[
     str | None, typer.Option(help="Kafka's address; without it, and beside it, the KAFKA_ settings count.")
 ]
-Group = Annotated[str | None, typer.Option(help="The group in which replays are noted; DLQ-TOPIC.replay unless given.")]
+Group = Annotated[str | None, typer.Option(help="Only letters of this consumer group.")]
+ReplayGroup = Annotated[
+    str | None, typer.Option(help="The group in which replays are noted; DLQ-TOPIC.replay unless given.")
+]
 Filters = Annotated[
     list[str] | None,
     typer.Option(
@@ -38,14 +41,19 @@ def list_letters(
     dlq_topic: DlqTopic = None,
     bootstrap_servers: Servers = None,
     group: Group = None,
+    replay_group: ReplayGroup = None,
     filters: Filters = None,
+    letters: Annotated[
+        bool, typer.Option("--letters", help="List them one by one too: partition and offset are what show asks for.")
+    ] = False,
+    limit: Annotated[int, typer.Option(min=1, help="With --letters, list so many at most.")] = MOST_LISTED,
     as_json: AsJson = False,
 ) -> None:
-    """Count letters by error, source topic and age: of one topic, or of all that have the suffix."""
+    """Count letters by group, error, source topic and age: of one topic, or of all that have the suffix."""
     from pyrallel_consumer.cli.dlq_run import run_list
 
-    where = _where(topic, dlq_topic, bootstrap_servers, group, filters)
-    exit_with(lambda: run_list(where, as_json=as_json))
+    where = _where(topic, dlq_topic, bootstrap_servers, group=group, replay_group=replay_group, filters=filters)
+    exit_with(lambda: run_list(where, most_listed=limit if letters else 0, as_json=as_json))
 
 
 @dlq.command("show")
@@ -61,7 +69,7 @@ def show_letter(
     """Show one letter: why it is one, its headers, key and value."""
     from pyrallel_consumer.cli.dlq_run import run_show
 
-    where = _where(topic, dlq_topic, bootstrap_servers, None, None, needs_topic=True)
+    where = _where(topic, dlq_topic, bootstrap_servers, needs_topic=True)
     exit_with(lambda: run_show(where, partition, offset, as_json=as_json))
 
 
@@ -72,7 +80,12 @@ def replay_letters(
     dlq_topic: DlqTopic = None,
     bootstrap_servers: Servers = None,
     group: Group = None,
+    replay_group: ReplayGroup = None,
     filters: Filters = None,
+    allow_topic: Annotated[
+        list[str] | None,
+        typer.Option(help="Send letters back to this topic, too, if they name it; may be given several times."),
+    ] = None,
     max_replays: Annotated[
         int, typer.Option(min=1, help="Skip letters whose message was sent back so often already.")
     ] = MOST_REPLAYS,
@@ -81,7 +94,11 @@ def replay_letters(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be sent.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send letters back to the topics they came from, in order, each once.
+    """Send letters back to the topic they came from, in order, each once.
+
+    That is the dead-letter topic's name without its suffix. A letter that
+    names another topic stays, unless --allow-topic allows it. All groups
+    that consume the topic get the message again.
 
     What was sent is noted in a group: started again, a replay goes on
     where it stopped. Letters that were not selected, skipped or refused
@@ -94,8 +111,18 @@ def replay_letters(
 
     if rate is not None and not math.isfinite(rate):
         raise typer.BadParameter("it must be a finite number.", param_hint="'--rate'")
-    where = _where(topic, dlq_topic, bootstrap_servers, group, filters, needs_topic=True)
-    options = ReplayOptions(max_replays, rate, limit, dry_run)
+    if any(not name.strip() for name in allow_topic or ()):
+        raise typer.BadParameter("it is empty.", param_hint="'--allow-topic'")
+    where = _where(
+        topic,
+        dlq_topic,
+        bootstrap_servers,
+        group=group,
+        replay_group=replay_group,
+        filters=filters,
+        needs_topic=True,
+    )
+    options = ReplayOptions(max_replays, rate, limit, dry_run, tuple(allow_topic or ()))
     exit_with(lambda: run_replay(where, options, as_json=as_json))
 
 
@@ -103,9 +130,10 @@ def _where(
     topic: str | None,
     dlq_topic: str | None,
     bootstrap_servers: str | None,
-    group: str | None,
-    filters: list[str] | None,
     *,
+    group: str | None = None,
+    replay_group: str | None = None,
+    filters: list[str] | None = None,
     needs_topic: bool = False,
 ) -> Where:
     """What is asked for; refuses what cannot be meant, by the option's name."""
@@ -113,7 +141,8 @@ def _where(
         raise typer.BadParameter("give --topic or --dlq-topic, not both.", param_hint="'--dlq-topic'")
     if needs_topic and topic is None and dlq_topic is None:
         raise typer.BadParameter("it is needed, or --dlq-topic is.", param_hint="'--topic'")
-    for option, value in (("--topic", topic), ("--dlq-topic", dlq_topic), ("--group", group)):
+    given = {"--topic": topic, "--dlq-topic": dlq_topic, "--group": group, "--replay-group": replay_group}
+    for option, value in given.items():
         if value is not None and not value.strip():
             raise typer.BadParameter("it is empty.", param_hint=f"'{option}'")
     from pyrallel_consumer.cli.dlq_filter import parse_filters
@@ -124,4 +153,4 @@ def _where(
         raise typer.BadParameter(str(error), param_hint="'--filter'") from error
     if bootstrap_servers is not None:
         check_servers(bootstrap_servers)
-    return Where(topic, dlq_topic, bootstrap_servers, group, tuple(filters or ()))
+    return Where(topic, dlq_topic, bootstrap_servers, group, tuple(filters or ()), replay_group)

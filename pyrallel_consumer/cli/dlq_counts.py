@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from pyrallel_consumer.cli.dlq_letter import UNKNOWN, StoredLetter
-from pyrallel_consumer.cli.dlq_shown import printable
+from pyrallel_consumer.cli.terminal import printable
 
 _SPANS: Final = (("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1000))
 
@@ -16,6 +16,7 @@ class Kind(NamedTuple):
     """What letters are counted together."""
 
     dlq_topic: str
+    group: str
     error: str
     source_topic: str
 
@@ -62,7 +63,7 @@ class Counts:
         self.letters = 0
 
     def add(self, letter: StoredLetter, *, is_replayed: bool) -> None:
-        kind = Kind(letter.tp.topic, letter.error, letter.source.topic if letter.source else UNKNOWN)
+        kind = Kind(letter.tp.topic, letter.group, letter.error, letter.source.topic if letter.source else UNKNOWN)
         if kind not in self._by_kind:
             self._by_kind[kind] = Count(kind)
         self._by_kind[kind].add(letter, is_replayed=is_replayed)
@@ -75,7 +76,7 @@ class Counts:
 
 def table_of(counts: Iterable[Count], now_ms: int) -> list[tuple[str, ...]]:
     """The counts as rows of text, with a head."""
-    head = ("dlq topic", "error", "source topic", "letters", "replayed", "cannot be", "oldest", "newest")
+    head = ("dlq topic", "group", "error", "source topic", "letters", "replayed", "cannot be", "oldest", "newest")
     return [head] + [
         (
             *map(printable, count.kind),

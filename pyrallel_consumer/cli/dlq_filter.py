@@ -28,8 +28,12 @@ class LetterFilter:
     keys: tuple[bytes, ...] = ()
     since_ms: int | None = None
     until_ms: int | None = None
+    group: str | None = None
+    """The consumer group whose letters are meant, None for all of them."""
 
     def selects(self, letter: StoredLetter) -> bool:
+        if self.group is not None and letter.group != self.group:
+            return False
         reason = letter.reason.lower()
         if self.errors and not any(text in reason for text in self.errors):
             return False
@@ -43,7 +47,7 @@ class LetterFilter:
         return (self.since_ms is None or at >= self.since_ms) and (self.until_ms is None or at < self.until_ms)
 
 
-def parse_filters(texts: Sequence[str], now_ms: int) -> LetterFilter:
+def parse_filters(texts: Sequence[str], now_ms: int, group: str | None = None) -> LetterFilter:
     """The filter that the options ask for together. Raises ValueError with a sentence."""
     errors: list[str] = []
     keys: list[bytes] = []
@@ -62,7 +66,7 @@ def parse_filters(texts: Sequence[str], now_ms: int) -> LetterFilter:
             times[name] = _time_ms(value, now_ms)
         else:
             raise ValueError(f"{name!r} is nothing to filter by: {_FORMS}")
-    return LetterFilter(tuple(errors), tuple(keys), times.get("since"), times.get("until"))
+    return LetterFilter(tuple(errors), tuple(keys), times.get("since"), times.get("until"), group)
 
 
 def _key(text: str) -> bytes:

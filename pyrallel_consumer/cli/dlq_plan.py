@@ -7,22 +7,34 @@ from typing import Final
 
 MOST_REPLAYS: Final = 5
 """A message that comes back so often is not helped by another replay."""
+MOST_LISTED: Final = 1000
+"""Letters that ``dlq list --letters`` lists one by one unless ``--limit`` says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """The options that all commands share. At most one of ``topic`` and ``dlq_topic`` is given."""
+    """The options that all commands share. At most one of ``topic`` and ``dlq_topic`` is given.
+
+    ``group`` is the consumer group whose letters are meant, None for all; ``replay_group`` is where replays are noted.
+    """
 
     topic: str | None
     dlq_topic: str | None
     bootstrap_servers: str | None
     group: str | None
     filters: tuple[str, ...] = ()
+    replay_group: str | None = None
 
     def topic_name(self, suffix: str) -> str | None:
         """The dead-letter topic that is meant, None for all there are."""
         return f"{self.topic}{suffix}" if self.topic is not None else self.dlq_topic
 
-    def group_of(self, dlq_topic: str) -> str:
+    def source_topic(self, suffix: str) -> str | None:
+        """The topic whose letters are in the dead-letter topic that is meant; None where its name does not tell."""
+        if self.topic is not None or self.dlq_topic is None:
+            return self.topic
+        return self.dlq_topic.removesuffix(suffix) if suffix and self.dlq_topic.endswith(suffix) else None
+
+    def replay_group_of(self, dlq_topic: str) -> str:
         """The group in which replays of the topic are noted: the same for whoever replays, whatever the environment."""
-        return self.group or f"{dlq_topic}.replay"
+        return self.replay_group or f"{dlq_topic}.replay"

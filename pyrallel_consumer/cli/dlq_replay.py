@@ -31,7 +31,10 @@ ONE_LETTERS: Final = LETTERS_OWN
 
 @dataclass(frozen=True, slots=True)
 class ReplayPlan:
-    """What is asked for. ``rate`` is in letters per second; ``limit`` counts letters that are sent."""
+    """What is asked for. ``rate`` is in letters per second; ``limit`` counts letters that are sent.
+
+    ``allowed_topics`` are those to which letters may go back: anybody who writes to a dead-letter topic can name any.
+    """
 
     dlq_topic: str
     group: str
@@ -40,6 +43,7 @@ class ReplayPlan:
     is_dry_run: bool
     rate: float | None
     limit: int | None
+    allowed_topics: frozenset[str]
 
 
 class _Stop(Exception):  # noqa: N818 -- no error: the way out of a replay that shall not go on
@@ -102,7 +106,7 @@ class Replay:
         try:
             return bookmark_of(tp, noted.offset, noted.metadata, low, end)
         except ValueError as error:
-            raise StateError(f"{error}; name another --group to begin anew") from error
+            raise StateError(f"{error}; name another --replay-group to begin anew") from error
 
     def _replay_partition(self, bookmark: Bookmark, start: int, end: int) -> None:
         position = start
@@ -148,9 +152,14 @@ class Replay:
 
     def _why_not(self, letter: StoredLetter) -> str | None:
         why = letter.why_not_replayable
-        if why is None and letter.source is not None and not self._sender.partitions(letter.source.topic):
-            why = f"there is no topic {letter.source.topic!r}, or it may not be seen"
-        return why
+        if why is not None or letter.source is None:
+            return why
+        topic = letter.source.topic
+        if topic not in self._plan.allowed_topics:
+            return f"it names {topic!r} as its topic, and lies in {letter.tp.topic}: --allow-topic allows that"
+        if not self._sender.partitions(topic):
+            return f"there is no topic {topic!r}, or it may not be seen"
+        return None
 
     # One lot
 

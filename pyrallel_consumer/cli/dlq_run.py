@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import signal
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,14 +14,16 @@ from rich.console import Console
 
 from pyrallel_consumer.cli.command import EXIT_FAILED, EXIT_OK, EXIT_SIGNALLED, kafka_config
 from pyrallel_consumer.cli.dlq_bookmark import bookmark_of
-from pyrallel_consumer.cli.dlq_counts import Count, Counts, table_of
+from pyrallel_consumer.cli.dlq_counts import Counts, table_of
 from pyrallel_consumer.cli.dlq_filter import LetterFilter, parse_filters
-from pyrallel_consumer.cli.dlq_letter import letter_of
+from pyrallel_consumer.cli.dlq_letter import StoredLetter, letter_of
+from pyrallel_consumer.cli.dlq_listing import LISTED_TEXTS, Listing
 from pyrallel_consumer.cli.dlq_plan import Where
 from pyrallel_consumer.cli.dlq_progress import Display, display_for
 from pyrallel_consumer.cli.dlq_replay import Replay, ReplayPlan
 from pyrallel_consumer.cli.dlq_shown import json_of, lines_of
 from pyrallel_consumer.cli.table import print_table
+from pyrallel_consumer.cli.terminal import complain, printable, say, say_json
 from pyrallel_consumer.config import KafkaConfig
 from pyrallel_consumer.control_plane.offset_map import OffsetMap
 from pyrallel_consumer.dto import TopicPartition
@@ -32,8 +32,8 @@ from pyrallel_consumer.ingress.dead_letter_reader import DeadLetterReader
 from pyrallel_consumer.ingress.record_sender import RecordSender
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-LEFT_ALIGNED = (0, 1, 2)
-"""Columns of the list that are text; the others are numbers."""
+COUNTED_TEXTS = (0, 1, 2, 3)
+"""Columns of the counts that are text; the others are numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,28 +44,42 @@ class ReplayOptions:
     rate: float | None
     limit: int | None
     is_dry_run: bool
+    allowed_topics: tuple[str, ...]
 
 
-def run_list(where: Where, *, as_json: bool) -> int:
-    """Raises a PyrallelConsumerError where the broker or a setting is in the way."""
+def run_list(where: Where, *, most_listed: int, as_json: bool) -> int:
+    """Lists ``most_listed`` letters one by one.
+
+    Raises a PyrallelConsumerError where the broker or a setting is in the way.
+    """
     config = kafka_config(where.bootstrap_servers)
     console = Console(highlight=False)
     suffix = config.dlq_topic_suffix
     name = where.topic_name(suffix)
-    counts, letter_filter = Counts(), parse_filters(where.filters, _now_ms())
+    counts, listing = Counts(), Listing(most_listed)
+    letter_filter = parse_filters(where.filters, _now_ms(), where.group)
     with display_for(console, "reading", time.monotonic) as display:
         topics = _topics(config, where, name, suffix)
         for dlq_topic, partitions in sorted(topics.items()):
-            with DeadLetterReader(config, where.group_of(dlq_topic)) as reader:
-                for number in range(partitions):
-                    _count(reader, TopicPartition(dlq_topic, number), letter_filter, counts, display)
+            with DeadLetterReader(config, where.replay_group_of(dlq_topic)) as reader:
+                tps = [TopicPartition(dlq_topic, number) for number in range(partitions)]
+                for letter, is_replayed in _selected(reader, tps, letter_filter, display):
+                    counts.add(letter, is_replayed=is_replayed)
+                    listing.add(letter, is_replayed=is_replayed)
     rows = counts.rows()
     if not rows:
-        console.print(f"No letters in {name or f'any topic that ends in {suffix}'}.", markup=False, soft_wrap=True)
+        say(f"No letters in {name or f'any topic that ends in {suffix}'}.")
     else:
-        print_table(console, table_of(rows, _now_ms()), LEFT_ALIGNED)
+        print_table(console, table_of(rows, _now_ms()), COUNTED_TEXTS)
+    if listing.letters:
+        say("")
+        print_table(console, listing.table(), LISTED_TEXTS)
+    if listing.left_out:
+        say(f"and {listing.left_out:,} more letters: raise --limit, or choose some by --filter and --group")
     if as_json:
-        _print_json({"ok": True, "topics": sorted(topics), "letters": counts.letters, "counts": _json_rows(rows)})
+        found = {"ok": True, "topics": sorted(topics), "letters": counts.letters}
+        listed = {"listed": listing.to_json()} if most_listed else {}
+        say_json(found | {"counts": [row.to_json() for row in rows]} | listed)
     return EXIT_OK
 
 
@@ -73,7 +87,7 @@ def run_show(where: Where, partition: int, offset: int, *, as_json: bool) -> int
     """As ``run_list``; exit code 1 where there is no such letter."""
     config = kafka_config(where.bootstrap_servers)
     name = where.topic_name(config.dlq_topic_suffix) or ""
-    with DeadLetterReader(config, where.group_of(name)) as reader:
+    with DeadLetterReader(config, where.replay_group_of(name)) as reader:
         partitions = _partitions(reader, name)
         tp = TopicPartition(name, partition)
         low, end = reader.ends(tp) if partition < partitions else (0, 0)
@@ -81,14 +95,14 @@ def run_show(where: Where, partition: int, offset: int, *, as_json: bool) -> int
             for stored in reader.read(tp, offset, offset + 1):
                 if stored is not None:
                     letter = letter_of(tp, stored.offset, stored.record)
-                    print("\n".join(lines_of(letter)))
+                    say("\n".join(lines_of(letter)))
                     if as_json:
-                        _print_json({"ok": True, **json_of(letter)})
+                        say_json({"ok": True, **json_of(letter)})
                     return EXIT_OK
     there = f"its letters are at {low} to {end - 1}" if low < end else "it has none"
     if partition >= partitions:
         there = f"{name} has {partitions} partitions"
-    print(f"Error: there is no letter {tp}@{offset}: {there}", file=sys.stderr)
+    complain(f"Error: there is no letter {tp}@{offset}: {there}")
     return EXIT_FAILED
 
 
@@ -96,14 +110,16 @@ def run_replay(where: Where, options: ReplayOptions, *, as_json: bool) -> int:
     """As ``run_list``; exit code 1 where something could not be sent back."""
     config = kafka_config(where.bootstrap_servers)
     name = where.topic_name(config.dlq_topic_suffix) or ""
+    own_topic = where.source_topic(config.dlq_topic_suffix)
     plan = ReplayPlan(
         dlq_topic=name,
-        group=where.group_of(name),
-        letter_filter=parse_filters(where.filters, _now_ms()),
+        group=where.replay_group_of(name),
+        letter_filter=parse_filters(where.filters, _now_ms(), where.group),
         max_replays=options.max_replays,
         is_dry_run=options.is_dry_run,
         rate=options.rate,
         limit=options.limit,
+        allowed_topics=frozenset(options.allowed_topics) | ({own_topic} if own_topic else set()),
     )
     console = Console(highlight=False)
     display = display_for(console, "replaying", time.monotonic)
@@ -115,11 +131,11 @@ def run_replay(where: Where, options: ReplayOptions, *, as_json: bool) -> int:
     outcome = replay.outcome
     outcome.is_signalled = signals.number is not None and outcome.stopped_because == signals.why()
     for sentence in outcome.sentences():
-        console.print(sentence, markup=False, soft_wrap=True)
+        say(printable(sentence))
     if outcome.error:
-        print(f"Error: {outcome.error}", file=sys.stderr)
+        complain(f"Error: {outcome.error}")
     if as_json:
-        _print_json(outcome.to_json())
+        say_json(outcome.to_json())
     if outcome.is_signalled and signals.number is not None:
         return EXIT_SIGNALLED + signals.number
     return EXIT_OK if outcome.is_ok else EXIT_FAILED
@@ -163,7 +179,7 @@ class _Signals:
 
 
 def _topics(config: KafkaConfig, where: Where, name: str | None, suffix: str) -> Mapping[str, int]:
-    with DeadLetterReader(config, where.group_of(name or "all")) as reader:
+    with DeadLetterReader(config, where.replay_group_of(name or "all")) as reader:
         if name is not None:
             return {name: _partitions(reader, name)}
         return {topic: count for topic, count in reader.topics().items() if topic.endswith(suffix)}
@@ -176,35 +192,31 @@ def _partitions(reader: DeadLetterReader, name: str) -> int:
     return partitions
 
 
-def _count(
-    reader: DeadLetterReader, tp: TopicPartition, letter_filter: LetterFilter, counts: Counts, display: Display
-) -> None:
-    low, end = reader.ends(tp)
-    noted = reader.noted(tp)
-    try:
-        finished = bookmark_of(tp, noted.offset, noted.metadata, low, end).finished()
-    except ValueError:
-        finished = OffsetMap(low, low)  # nobody knows what was replayed: a replay would say why
-    waiting = frozenset(finished.unfinished)
-    display.begin(end - low)
-    position = low
-    for stored in reader.read(tp, low, end):
-        if stored is None:
-            continue
-        letter = letter_of(tp, stored.offset, stored.record)
-        if letter_filter.selects(letter):
-            counts.add(letter, is_replayed=stored.offset < finished.top and stored.offset not in waiting)
-        display.advance(stored.offset + 1 - position, f"{counts.letters:,} letters")
-        position = stored.offset + 1
-    display.advance(end - position, f"{counts.letters:,} letters")
-
-
-def _json_rows(rows: Sequence[Count]) -> list[Mapping[str, object]]:
-    return [row.to_json() for row in rows]
-
-
-def _print_json(found: Mapping[str, object]) -> None:
-    print(json.dumps(found), flush=True)
+def _selected(
+    reader: DeadLetterReader, tps: Sequence[TopicPartition], letter_filter: LetterFilter, display: Display
+) -> Iterator[tuple[StoredLetter, bool]]:
+    """The letters that are asked for, each with whether it was replayed."""
+    found = 0
+    for tp in tps:
+        low, end = reader.ends(tp)
+        noted = reader.noted(tp)
+        try:
+            finished = bookmark_of(tp, noted.offset, noted.metadata, low, end).finished()
+        except ValueError:
+            finished = OffsetMap(low, low)  # nobody knows what was replayed: a replay would say why
+        waiting = frozenset(finished.unfinished)
+        display.begin(end - low)
+        position = low
+        for stored in reader.read(tp, low, end):
+            if stored is None:
+                continue
+            letter = letter_of(tp, stored.offset, stored.record)
+            if letter_filter.selects(letter):
+                found += 1
+                yield letter, stored.offset < finished.top and stored.offset not in waiting
+            display.advance(stored.offset + 1 - position, f"{found:,} letters")
+            position = stored.offset + 1
+        display.advance(end - position, f"{found:,} letters")
 
 
 def _now_ms() -> int:

@@ -8,8 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Final
 
-from pyrallel_consumer.cli.dlq_letter import StoredLetter
+from pyrallel_consumer.cli.dlq_letter import UNKNOWN, StoredLetter
+from pyrallel_consumer.cli.terminal import escaped, printable, printable_lines
+
+FIELD_WIDTH: Final = 10
 
 
 def text_of(data: bytes | None) -> str:
@@ -20,22 +24,17 @@ def text_of(data: bytes | None) -> str:
         text = data.decode()
     except UnicodeDecodeError:
         return f"hex:{data.hex()}"
-    return text if all(sign.isprintable() or sign in "\n\t" for sign in text) else f"hex:{data.hex()}"
-
-
-def printable(text: str) -> str:
-    """What may be printed on one line of a terminal, whoever wrote it."""
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+    return text if printable_lines(text) == text else f"hex:{data.hex()}"
 
 
 def value_of(data: bytes | None) -> str:
-    """As ``text_of``; JSON is indented."""
+    """As ``text_of``; JSON is indented, and what its escapes stand for stays escaped where it could steer."""
     text = text_of(data)
     if not text.lstrip().startswith(("{", "[")):
         return text
     try:
-        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-    except ValueError:
+        return escaped(json.dumps(json.loads(text), indent=2, ensure_ascii=False))
+    except (ValueError, RecursionError):  # it only looks like JSON, or is too deep
         return text
 
 
@@ -56,17 +55,26 @@ def lines_of(letter: StoredLetter) -> Sequence[str]:
         f"letter    {letter.tp}@{letter.offset}",
         f"source    {printable(f'{source.topic}[{source.partition}]@{source.offset}') if source else '(not named)'}",
         f"error     {printable(letter.reason)}",
-        f"attempts  {'(unknown)' if letter.attempts is None else letter.attempts}",
+        f"group     {printable(letter.group)}",
+        f"failed    {time_of(letter.failed_at_ms)}",
+        f"attempts  {UNKNOWN if letter.attempts is None else letter.attempts}",
         f"replays   {letter.replays}",
         f"time      {time_of(letter.timestamp_ms)}",
-        f"key       {text_of(letter.key)}",
+        f"key       {_indented(text_of(letter.key))}",
     ]
-    lines += [f"header    {printable(name)}: {text_of(value)}" for name, value in letter.headers]
+    lines += [f"header    {printable(name)}: {_indented(text_of(value))}" for name, value in letter.headers]
     if letter.headers_omitted is not None:
         lines.append(f"headers   left out ({printable(letter.headers_omitted)})")
     if letter.why_not_replayable:
-        lines.append(f"cannot be replayed: {letter.why_not_replayable}")
+        lines.append(f"cannot be replayed: {printable(letter.why_not_replayable)}")
+    if letter.traceback:
+        lines.append(f"traceback {_indented(letter.traceback)}")
     return [*lines, "value", value_of(letter.value)]
+
+
+def _indented(text: str) -> str:
+    """With its further lines behind the names of the fields: no text of a letter looks like a field of it."""
+    return text.replace("\n", f"\n{' ' * FIELD_WIDTH}")
 
 
 def json_of(letter: StoredLetter) -> Mapping[str, object]:
@@ -76,7 +84,10 @@ def json_of(letter: StoredLetter) -> Mapping[str, object]:
         "partition": letter.tp.partition,
         "offset": letter.offset,
         "source": letter.source._asdict() if letter.source else None,
+        "group": letter.group,
+        "failed_at_ms": letter.failed_at_ms,
         "error": letter.reason,
+        "traceback": letter.traceback or None,
         "attempts": letter.attempts,
         "replays": letter.replays,
         "timestamp_ms": letter.timestamp_ms,

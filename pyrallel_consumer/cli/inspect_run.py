@@ -12,12 +12,12 @@ from urllib.request import urlopen
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.text import Text
 
 from pyrallel_consumer.cli.command import EXIT_OK
 from pyrallel_consumer.cli.inspect_gaps import BLOCKS, PLAIN, PartitionGaps, gaps_of
 from pyrallel_consumer.cli.inspect_report import Report, Section, report_of_group, report_of_running
 from pyrallel_consumer.cli.table import drawn_table, fitting_columns, plain_table
+from pyrallel_consumer.cli.terminal import drawn, printable, say, say_json
 from pyrallel_consumer.config import KafkaConfig
 from pyrallel_consumer.dto import TopicPartition
 from pyrallel_consumer.errors import BrokerError, PyrallelConsumerError, UnknownTopicError
@@ -114,7 +114,7 @@ def _repeat(look: Look, first: Report, show: Callable[[Report], None], every_sec
 
 
 def _print_json(report: Report) -> None:
-    print(json.dumps(report.document), flush=True)
+    say_json(report.document)
 
 
 def _print(console: Console, report: Report) -> None:
@@ -123,17 +123,17 @@ def _print(console: Console, report: Report) -> None:
         return
     for section in report.sections:
         rows = plain_table(section.rows, section.left_aligned) if section.rows else []
-        print("\n".join((*section.lines, *rows, *section.notes)), flush=True)
+        say("\n".join((*map(printable, section.lines), *rows, *map(printable, section.notes))))
 
 
 def _drawn(report: Report, width: int) -> RenderableType:
     parts: list[RenderableType] = []
     for section in report.sections:
         title, *lines = section.lines
-        parts += [Text(title, style="bold"), *map(Text, lines)]
+        parts += [drawn(title, "bold"), *map(drawn, lines)]
         if section.rows:
-            parts += [Text(), *_drawn_rows(section, width)]
-        parts += [Text(note, style="dim") for note in section.notes] + [Text()]
+            parts += [drawn(""), *_drawn_rows(section, width)]
+        parts += [drawn(note, "dim") for note in section.notes] + [drawn("")]
     return Group(*parts[:-1])
 
 
@@ -142,7 +142,7 @@ def _drawn_rows(section: Section, width: int) -> Sequence[RenderableType]:
     rows = [[row[at] for at in columns] for row in section.rows]
     table = drawn_table(rows, [at for at, column in enumerate(columns) if column in section.left_aligned])
     left_out = [name for at, name in enumerate(section.rows[0]) if at not in columns]
-    return [table, Text(f"(a wider terminal shows: {', '.join(left_out)})", style="dim")] if left_out else [table]
+    return [table, drawn(f"(a wider terminal shows: {', '.join(left_out)})", "dim")] if left_out else [table]
 
 
 def _speaks_utf8() -> bool:

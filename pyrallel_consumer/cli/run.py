@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated, Literal
 
 import typer
 
 from pyrallel_consumer.cli.command import EXIT_FAILED, exit_with
 from pyrallel_consumer.cli.run_plan import Flags
+from pyrallel_consumer.cli.terminal import complain
 from pyrallel_consumer.dto import ExecutionMode
 
 
@@ -207,7 +207,7 @@ def _run(flags: Flags) -> int:
     try:
         worker = find_worker(settings.worker(), settings.run.app_dir)
     except WorkerImportError as error:
-        print(f"{error.shown}\nError: {error}: its own code raises, see above", file=sys.stderr)
+        complain(f"{error.shown}\nError: {error}: its own code raises, see above")
         return EXIT_FAILED
     # After the import, which may have set up logging: that is left alone.
     logging_setup.apply()

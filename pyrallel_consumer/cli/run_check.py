@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import json
 import logging
 import socket
 import time
@@ -20,6 +19,7 @@ from rich.console import Console
 from pyrallel_consumer.cli.check_table import Finding, Verdict, exit_code_of, json_of, print_findings
 from pyrallel_consumer.cli.run_plan import Flags
 from pyrallel_consumer.cli.run_settings import DEFAULT, RunSettings, settings_of, typos
+from pyrallel_consumer.cli.terminal import say_json
 from pyrallel_consumer.cli.worker_place import WorkerImportError, check_for_command_line, find_worker
 from pyrallel_consumer.config import ExecutionConfig
 from pyrallel_consumer.control_plane.subscription import Subscription, parse_topic
@@ -45,7 +45,7 @@ def run_check(flags: Flags) -> int:
     finally:
         logging.disable(logging.NOTSET)
     if as_json:
-        print(json.dumps(json_of(findings)), flush=True)
+        say_json(json_of(findings))
     else:
         print_findings(Console(highlight=False), findings)
     return exit_code_of(findings)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import json
 import signal
 import time
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import Any, cast
 from pyrallel_consumer.cli.command import EXIT_FAILED, EXIT_OK, EXIT_SIGNALLED
 from pyrallel_consumer.cli.run_burst import BurstWatch
 from pyrallel_consumer.cli.run_settings import RunSettings
+from pyrallel_consumer.cli.terminal import say, say_json
 from pyrallel_consumer.consumer import PyrallelConsumer
 from pyrallel_consumer.dto import RuntimeSnapshot
 from pyrallel_consumer.errors import StateError
@@ -100,9 +100,9 @@ class _Run:
         verdict = self._watch.verdict()
         if self._settings.run.log_format == "json":
             is_ok = self._watch.is_done and not self._has_forbidden_failures
-            print(json.dumps({"ok": is_ok, "burst": verdict, **told}), flush=True)
+            say_json({"ok": is_ok, "burst": verdict, **told})
         else:
-            print(f"{verdict[:1].upper()}{verdict[1:]}, after {sentence}.", flush=True)
+            say(f"{verdict[:1].upper()}{verdict[1:]}, after {sentence}.")
 
 
 def _figures(picture: RuntimeSnapshot | None, seconds: float) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pyrallel_consumer.cli.run_settings import RunSettings
+from pyrallel_consumer.cli.terminal import escaped, printable_lines
 from pyrallel_consumer.errors import ConfigurationError
 from pyrallel_consumer.log import FIELD_PREFIX, Log
 
@@ -52,9 +53,16 @@ class JsonFormatter(logging.Formatter):
                     short = name
                 told[f"{short}_" if short in told else short] = value
         try:
-            return json.dumps(told, default=str, ensure_ascii=False, allow_nan=False)
+            return escaped(json.dumps(told, default=str, ensure_ascii=False, allow_nan=False))
         except (TypeError, ValueError):  # a key that is no text, a number that is none, an object that holds itself
-            return json.dumps({name: str(value) for name, value in told.items()}, ensure_ascii=False)
+            return escaped(json.dumps({name: str(value) for name, value in told.items()}, ensure_ascii=False))
+
+
+class TextFormatter(logging.Formatter):
+    """Lines for people. An error's text may be a stranger's, and steers no terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable_lines(super().format(record))
 
 
 def _error_in(args: object) -> BaseException | None:
@@ -126,7 +134,7 @@ def _reasons(error: BaseException) -> str:
 def set_up_logging(log_format: str, level: str) -> None:
     """Have everything that is logged in this process written to standard error; worker processes send theirs here."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if log_format == "json" else logging.Formatter(TEXT))
+    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter(TEXT))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

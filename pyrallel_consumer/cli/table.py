@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from rich.console import Console, RenderableType
 from rich.table import Table
-from rich.text import Text
+
+from pyrallel_consumer.cli.terminal import drawn, printable, say
 
 COLUMN_GAP = 2
 
@@ -32,12 +33,13 @@ def drawn_table(rows: Sequence[Sequence[str]], left_aligned: Sequence[int]) -> R
     for at, name in enumerate(head):
         table.add_column(name, justify="left" if at in left_aligned else "right", overflow="fold")
     for line in lines:
-        table.add_row(*map(Text, line))
+        table.add_row(*(drawn(printable(cell)) for cell in line))
     return table
 
 
 def plain_table(rows: Sequence[Sequence[str]], left_aligned: Sequence[int]) -> list[str]:
     """Lines without colours and never folded, for programs and logs."""
+    rows = [tuple(map(printable, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
@@ -53,4 +55,4 @@ def print_table(console: Console, rows: Sequence[Sequence[str]], left_aligned: S
     if console.is_terminal:
         console.print(drawn_table(rows, left_aligned))
     else:
-        print("\n".join(plain_table(rows, left_aligned)))
+        say("\n".join(plain_table(rows, left_aligned)))

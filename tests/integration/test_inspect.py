@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -31,9 +32,12 @@ def inspected(broker: EmbeddedBroker, *arguments: str) -> Result:
     return CliRunner().invoke(main, ["inspect", "--bootstrap-servers", broker.bootstrap_servers, *arguments])
 
 
-def inspected_at(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [str(COMMAND), "inspect", "--url", url, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False)
+def inspected_at(url: str, encoding: str = "utf-8") -> subprocess.CompletedProcess[str]:
+    command = [str(COMMAND), "inspect", "--url", url]
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    return subprocess.run(
+        command, capture_output=True, encoding=encoding, timeout=DEADLINE_SECONDS, check=False, env=environment
+    )
 
 
 def watched_at(url: str, looks: int) -> tuple[list[dict[str, Any]], int]:
@@ -118,7 +122,7 @@ def test_a_group_or_a_topic_that_is_not_there_is_an_error(
 async def test_a_running_consumer_tells_what_it_does_and_what_blocks_it(
     embedded_broker: EmbeddedBroker, new_topic: Callable[[int], str], produce: Produce
 ) -> None:
-    topic, group = new_topic(1), new_group()
+    topic, group = new_topic(1), f"{new_group()}-漢\x9b"
     produce(topic, 10, key_of=lambda i: b"%d" % i, value_of=lambda _: b"the card number", partitions=1)
     go_on = asyncio.Event()
 
@@ -132,12 +136,15 @@ async def test_a_running_consumer_tells_what_it_does_and_what_blocks_it(
         assert consumer.metrics_address is not None
         url = "http://{}:{}".format(*consumer.metrics_address)
         shown = await asyncio.to_thread(inspected_at, url)
+        on_old_terminal = await asyncio.to_thread(inspected_at, url, "latin-1")
         told, code = await asyncio.to_thread(watched_at, url, 3)
         go_on.set()
 
     assert shown.returncode == 0, shown.stderr
     assert changeable(consumer.get_runtime_snapshot()) == []
-    assert f"group {group}, topic {topic}" in shown.stdout
+    assert f"group {group[:-1]}\N{REPLACEMENT CHARACTER}, topic {topic}" in shown.stdout
+    assert (on_old_terminal.returncode, on_old_terminal.stderr) == (0, "")
+    assert f"group {group[:-2]}\\u6f22\\ufffd, topic {topic}" in on_old_terminal.stdout
     assert "1 of 1,000 in flight" in shown.stdout
     assert "the card number" not in shown.stdout
     for look in told:

@@ -20,8 +20,8 @@ def test_help_names_the_three_commands_and_every_option_of_a_replay() -> None:
     assert [name for name in ("list", "show", "replay") if name not in text] == []
     _, text = run("replay", "--help")
     options = (
-        *("--topic", "--dlq-topic", "--bootstrap-servers", "--group", "--filter", "--max-replays", "--rate"),
-        *("--limit", "--dry-run", "--json"),
+        *("--topic", "--dlq-topic", "--bootstrap-servers", "--group", "--replay-group", "--filter"),
+        *("--allow-topic", "--max-replays", "--rate", "--limit", "--dry-run", "--json"),
     )
     assert [option for option in options if option not in text] == []
 
@@ -34,6 +34,9 @@ def test_help_names_the_three_commands_and_every_option_of_a_replay() -> None:
         (("replay", "--topic", "a", "--dlq-topic", "b"), "--dlq-topic"),
         (("replay", "--topic", ""), "--topic"),
         (("list", "--group", " "), "--group"),
+        (("list", "--letters", "--limit", "0"), "--limit"),
+        (("replay", "--topic", "a", "--replay-group", ""), "--replay-group"),
+        (("replay", "--topic", "a", "--allow-topic", ""), "--allow-topic"),
         (("replay", "--topic", "a", "--filter", "reason=x"), "--filter"),
         (("replay", "--topic", "a", "--rate", "0"), "--rate"),
         (("replay", "--topic", "a", "--rate", "inf"), "--rate"),

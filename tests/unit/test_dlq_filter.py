@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pyrallel_consumer.cli.dlq_filter import LetterFilter, parse_filters
@@ -72,6 +74,14 @@ def test_a_letter_without_a_time_or_a_key_is_selected_by_none_of_them() -> None:
 def test_a_filter_that_means_nothing_is_refused_by_a_sentence(text: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         parse_filters([text], NOW_MS)
+
+
+def test_letters_of_one_consumer_group_are_selected_and_those_that_name_none_are_not() -> None:
+    of_shop = parse_filters(["error=valueerror"], NOW_MS, "shop")
+
+    assert of_shop.selects(replace(letter(), group="shop"))
+    assert not of_shop.selects(replace(letter(), group="audit"))
+    assert not of_shop.selects(letter())
 
 
 def test_two_beginnings_are_refused() -> None:
