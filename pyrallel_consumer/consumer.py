@@ -24,6 +24,7 @@ from pyrallel_consumer.errors import BrokerError, ConfigurationError, MessageExh
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 from pyrallel_consumer.execution_plane.engine_choice import made_engine
 from pyrallel_consumer.execution_plane.worker_kind import Worker, check_worker, name_of
+from pyrallel_consumer.foreign_errors import loggable
 from pyrallel_consumer.ingress.client import consumer_configuration, producer_configuration
 from pyrallel_consumer.log import Log
 from pyrallel_consumer.observability.figures import figures
@@ -183,7 +184,7 @@ class PyrallelConsumer:
         except Exception as fatal:
             if error is None or fatal is error:
                 raise
-            logger.exception("the consumer had failed while its block raised")
+            logger.error("the consumer had failed while its block raised", exc_info=loggable(fatal))  # noqa: TRY400 -- not every traceback can be shown
 
     # Steering and looking
 
@@ -279,6 +280,7 @@ class PyrallelConsumer:
         control.on_tick.append(self._look_at_poller)
         self._published = Published(self._parts.picture, self._parts.blocking_watch, control.pictures)
         control.pictures.add(self._published.tick)
+        control.on_interrupt = self._on_interrupt
 
     # The supervisor
 
@@ -363,12 +365,12 @@ class PyrallelConsumer:
         if self._error is None:
             self._error = error
         elif error is not self._error:
-            logger.error("after the consumer had failed: %s", error, exc_info=error)
+            logger.error("after the consumer had failed: %s", error, exc_info=loggable(error))
 
     def _fail(self, error: BaseException) -> None:
         if self._error is None:
             place = error.place if isinstance(error, MessageExhaustedError) else {}
-            logger.error("the consumer fails: %s", error, exc_info=error, extra=place)
+            logger.error("the consumer fails: %s", error, exc_info=loggable(error), extra=place)
             self._error = error
         if not isinstance(error, MessageExhaustedError):
             self._parts.closing.abort()
@@ -383,6 +385,11 @@ class PyrallelConsumer:
             logger.warning("%s again: aborting; what runs is cancelled and will run again", number.name)
             self.aborted_by = number
             self._parts.closing.abort()
+
+    def _on_interrupt(self) -> None:
+        """Ctrl-C while no handler was in place, or an exception that a worker took for it: as the signal."""
+        logger.warning("KeyboardInterrupt in a worker: its message stays uncommitted, and runs again after a restart")
+        self._on_signal(signal.SIGINT)
 
     def _check_started(self) -> None:
         if self._state == "new":

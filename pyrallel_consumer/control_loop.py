@@ -110,6 +110,8 @@ class ControlLoop:
         self.on_tick: list[Callable[[float], None]] = []
         """Duties: an error of one of them ends the consumer."""
         self.pictures = Pictures()
+        self.on_interrupt: Callable[[], None] = lambda: None
+        """Called when Ctrl-C cut a worker short; before anything more is started."""
         self._clock = clock or loop.time
         self.heartbeat = self._clock()
         self._revoke_grace_seconds = revoke_grace_seconds
@@ -119,7 +121,7 @@ class ControlLoop:
         self._fail = fail
         self._is_timed = manager.policy.is_timed
         self._exhausted = ExhaustedMessages(manager, fail, self._clock)
-        self.pictures.add(self._exhausted.tell_circuit)
+        self.pictures.add(self._exhausted.tell)
         self._inbox: deque[Any] = deque()
         self._inbox_at = 0
         self._messages_taken = 0
@@ -181,6 +183,7 @@ class ControlLoop:
 
     def stop(self) -> None:
         """Turn and tick no more. What still arrives is ignored."""
+        self._exhausted.sum_up()
         self._is_stopped = True
         self._is_scheduled = True
         self.channel.go_on = nothing_follows
@@ -290,6 +293,9 @@ class ControlLoop:
         return self._start_items() or has_completions or has_facts
 
     def _take_completions(self) -> bool:
+        if self.channel.is_interrupted:
+            self.channel.is_interrupted = False
+            self.on_interrupt()
         finished = self.channel.drain(CHUNK)
         manager = self.manager
         manager.succeed(finished.successes, self._clock() if self._is_timed else None)
@@ -460,4 +466,5 @@ class ControlLoop:
                 ingress.resume(command)
         commit = self.commits.next(now, is_final=self._is_final)
         if commit is not None:
+            self._exhausted.sum_up()
             ingress.commit(commit)

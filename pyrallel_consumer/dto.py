@@ -195,6 +195,10 @@ class WorkItem:
         """The item of the following attempt; this one stays as it is."""
         return WorkItem(self._message, self._offset, self._origin, self._attempt + 1)
 
+    def same_attempt(self) -> WorkItem:
+        """The item of the same attempt, to be made once more; this one stays as it is."""
+        return WorkItem(self._message, self._offset, self._origin, self._attempt)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return unpacked_item, (packed_item(self),)
 
@@ -224,6 +228,11 @@ def unpacked_item(row: Row) -> WorkItem:
     """The item of these values, as the worker gets it."""
     message = SentMessage(row)
     return WorkItem(message, row[2], message, row[9])
+
+
+def place_of(item: WorkItem) -> dict[str, object]:
+    """Where the message stands, as the fields of a log record."""
+    return {"topic": item.topic, "partition": item.partition, "offset": item.offset, "epoch": item.epoch}
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from numbers import Real
+from typing import Any, Final
+
+_LONGEST_DELAY_MS: Final = 86_400_000
 
 
 class PyrallelConsumerError(Exception):
@@ -81,17 +84,22 @@ class PoisonKeyError(ExecutionError):
 
 
 class RetryLater(Exception):  # noqa: N818 -- a signal that workers raise, named as they say it
-    """Raised by a worker: this attempt failed, try again after ``delay_ms`` milliseconds."""
+    """Raised by a worker: try this message again after ``delay_ms`` milliseconds, 0 to 86,400,000 (24 hours).
 
-    def __init__(self, delay_ms: int, reason: str = "") -> None:
+    The attempt counts as a failed one. With ``charge=False`` it does not count, up to 1,000 times for one message:
+    for what is not the message's fault, as a service that asks to be called later. ValueError where the delay is not
+    a number or out of range; in a subclass that has no such delay, it is an ordinary failed attempt.
+    """
+
+    def __init__(self, delay_ms: float, reason: str = "", *, charge: bool = True) -> None:
+        if delay_in_range(delay_ms) is None:
+            raise ValueError("RetryLater: delay_ms must be a number of milliseconds from 0 to 86,400,000 (24 hours)")
         super().__init__(reason or f"the worker asked for another attempt in {delay_ms} ms")
-        if delay_ms < 0:
-            msg = f"RetryLater(delay_ms={delay_ms}): the delay must be 0 or more milliseconds"
-            raise ValueError(msg)
         self.delay_ms = delay_ms
+        self.charge = charge
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.delay_ms, str(self))
+        return type(self), (self.delay_ms, str(self)), self.__dict__
 
 
 class DoNotRetry(Exception):  # noqa: N818 -- a signal that workers raise, named as they say it
@@ -100,3 +108,14 @@ class DoNotRetry(Exception):  # noqa: N818 -- a signal that workers raise, named
 
 class InvariantViolation(PyrallelConsumerError):  # noqa: N818 -- states what happened; never caught by us
     """A rule of the control plane does not hold: a bug of this library. Stops the consumer, never caught."""
+
+
+def delay_in_range(delay_ms: object) -> float | None:
+    """``delay_ms`` as a float where it is a real number from 0 to 24 hours, else None. A boolean is no number."""
+    if isinstance(delay_ms, bool) or not isinstance(delay_ms, Real):
+        return None
+    try:
+        milliseconds = float(delay_ms)
+    except OverflowError:
+        return None
+    return milliseconds if 0 <= milliseconds <= _LONGEST_DELAY_MS else None

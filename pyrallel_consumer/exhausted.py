@@ -1,12 +1,10 @@
 """What becomes of messages whose last attempt failed: dead letter, skip, stop, or a paused partition; never silence.
 
-The work manager decides and keeps the books; here it is carried out and told to the user, once per burst of one kind,
-with the traceback of the first: what fails thousands of times a second must not fill a disk.
+The work manager decides and keeps the books; here it is carried out and told to the user.
 """
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -14,29 +12,18 @@ from pyrallel_consumer.control_plane.events import LetterAnswer
 from pyrallel_consumer.control_plane.letter import error_reason
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dead_letters import DeadLetters
-from pyrallel_consumer.dto import OnExhausted, WorkItem
+from pyrallel_consumer.dto import OnExhausted, WorkItem, place_of
 from pyrallel_consumer.errors import MessageExhaustedError, PoisonKeyError
 from pyrallel_consumer.execution_plane.engine import Failed
+from pyrallel_consumer.given_up import LONGEST_ERROR_SHOWN, GivenUp, failed_last
 from pyrallel_consumer.log import Log
 
 logger = Log("pyrallel_consumer.exhausted")
 
-BURST_SECONDS: Final = 10.0
-"""Failures of one kind within so long are told together."""
-LONGEST_ERROR_SHOWN: Final = 300
 REMIND_SECONDS: Final = 60.0
 """How often it is told that the circuit is open."""
 
-_POISONED: Final = "not tried, for several messages of this key in a row failed their last attempt"
-
-_OUTCOMES: Final = {
-    OnExhausted.DLQ: "it goes to the dead-letter topic, and its offset counts as done once it is there",
-    OnExhausted.SKIP: "it is skipped and its offset counts as done (on_exhausted is skip)",
-    OnExhausted.PAUSE_PARTITION: (
-        "its partition fetches no more (on_exhausted is pause_partition): mend the cause, then call "
-        "resume_partition(), which runs it again"
-    ),
-}
+_POISONED: Final = "several messages of its key in a row failed their last attempt"
 
 
 class ExhaustedMessages:
@@ -49,8 +36,7 @@ class ExhaustedMessages:
         self._clock = clock
         self._last_error = ""
         self._circuit_told_at = 0.0
-        self._told_at: dict[tuple[OnExhausted, type], float] = {}
-        self._untold: dict[tuple[OnExhausted, type], int] = {}
+        self._given_up = GivenUp()
 
     def take(self, failed: Failed) -> None:
         """The last attempt of a message failed."""
@@ -61,25 +47,32 @@ class ExhaustedMessages:
             return
         if outcome is OnExhausted.STOP:
             message = (
-                f"{_what(failed)}; on_exhausted is stop, so the consumer stops: the offset stays uncommitted, and the "
-                "message runs again after a restart"
+                f"{failed_last(failed.item, failed.attempt, self._last_error)}; on_exhausted is stop, so the consumer "
+                "stops: the offset stays uncommitted, and the message runs again after a restart"
             )
-            error = MessageExhaustedError(message, _place(failed.item))
+            error = MessageExhaustedError(message, place_of(failed.item))
             error.__cause__ = failed.error
             self._fail(error)
             return
         if outcome is OnExhausted.DLQ and self.dead_letters is not None:
             self.dead_letters.send(failed.item, failed.error, failed.attempt)
-        self._tell(failed, outcome)
+        self._given_up.tell(failed.item, failed.error, failed.attempt, outcome, self._clock())
 
     def take_condemned(self) -> None:
         """Messages of poisoned keys are dead letters untried."""
         for item in self._manager.take_condemned():
+            error = PoisonKeyError(_POISONED)
             if self.dead_letters is not None:
-                self.dead_letters.send(item, PoisonKeyError(_POISONED), 0)
+                self.dead_letters.send(item, error, 0)
+            self._given_up.tell(item, error, 0, OnExhausted.DLQ, self._clock())
 
-    def tell_circuit(self, now: float) -> None:
-        """Tell the user when the circuit opens and closes, and once in a while that it still is open."""
+    def sum_up(self) -> None:
+        """Name what was given up and had no line of its own: before it is committed, and at the end."""
+        self._given_up.sum_up()
+
+    def tell(self, now: float) -> None:
+        """A tick: tell the user when the circuit opens and closes, once in a while that it still is open, and sums."""
+        self._given_up.look(now)
         circuit = self._manager.circuit
         for change in circuit.take_changes():
             self._circuit_told_at = now
@@ -129,30 +122,3 @@ class ExhaustedMessages:
         """Assignments have ended."""
         if self.dead_letters:
             self.dead_letters.drop_ended()
-
-    def _tell(self, failed: Failed, outcome: OnExhausted) -> None:
-        kind = (outcome, type(failed.error))
-        now = self._clock()
-        if now - self._told_at.get(kind, float("-inf")) < BURST_SECONDS:
-            self._untold[kind] = self._untold.get(kind, 0) + 1
-            return
-        self._told_at[kind] = now
-        more = self._untold.pop(kind, 0)
-        item, error = failed.item, failed.error
-        logger.error(
-            "%s; %s%s\n%s",
-            _what(failed),
-            _OUTCOMES[outcome],
-            f" (and {more} more like it since this was last told)" if more else "",
-            "".join(traceback.format_exception(error)).rstrip(),
-            extra=_place(item),
-        )
-
-
-def _place(item: WorkItem) -> dict[str, object]:
-    return {"topic": item.topic, "partition": item.partition, "offset": item.offset, "epoch": item.epoch}
-
-
-def _what(failed: Failed) -> str:
-    reason = error_reason(failed.error, LONGEST_ERROR_SHOWN)
-    return f"{failed.item.id} failed its last attempt, number {failed.attempt}: {reason}"

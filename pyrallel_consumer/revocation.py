@@ -55,6 +55,7 @@ class Revocation:
             case DrainStep.CANCEL:
                 self._engine.cancel(self._concerns)
             case DrainStep.DONE:
+                self._exhausted.sum_up()
                 self._asked.answer(self._manager.end(self._asked.partitions, is_lost=False))
                 return True
             case DrainStep.WAIT:

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
+
+from pyrallel_consumer.foreign_errors import attempted, cause_or_context_of, frames_of, type_name
 
 MOST_ERRORS: Final = 5
 """The error and its causes."""
@@ -28,18 +31,15 @@ def error_trace(error: BaseException) -> str:
     for _ in range(MOST_ERRORS):
         if each is None:
             break
-        try:
-            lines.append(f"{'caused by ' if lines else ''}{type(each).__name__}")
-            lines += _frames(each)
-            each = _cause_of(each)
-        except Exception:  # noqa: BLE001 -- a stranger's property may raise anything
-            break
+        lines.append(f"{'caused by ' if lines else ''}{type_name(each)}")
+        lines += attempted(partial(_frames, each), ())
+        each = cause_or_context_of(each)
     return "\n".join(lines)[:LONGEST_TRACE]
 
 
 def _frames(error: BaseException) -> Sequence[str]:
     frames: deque[str] = deque(maxlen=MOST_FRAMES)
-    place = error.__traceback__
+    place = frames_of(error)
     while place is not None:
         code = place.tb_frame.f_code
         frames.append(f'{FRAME}{code.co_filename}", line {place.tb_lineno}, in {code.co_qualname}')
@@ -48,9 +48,3 @@ def _frames(error: BaseException) -> Sequence[str]:
     for note in getattr(error, "__notes__", ()):
         frames.extend(line for line in str(note).splitlines() if line.startswith(FRAME))
     return list(frames)
-
-
-def _cause_of(error: BaseException) -> BaseException | None:
-    cause = error.__cause__
-    cause = cause if cause is not None or error.__suppress_context__ else error.__context__
-    return cause if isinstance(cause, BaseException) else None

@@ -10,6 +10,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from pyrallel_consumer import foreign_errors
+
 if TYPE_CHECKING:
     from pyrallel_consumer.dto import Headers, WorkItem
 
@@ -228,12 +230,9 @@ def error_reason(error: BaseException, longest: int = LONGEST_REASON) -> str:
 
     Never raises, though an error's ``__str__`` is the user's code.
     """
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001 -- the user's code, at the edge where it is looked at
-        text = "(its text cannot be had)"
-    text = _cut(text, longest)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    text = foreign_errors.text_of(error, longest)
+    name = foreign_errors.type_name(error)
+    return f"{name}: {text}" if text else name
 
 
 def _cut(text: str, longest: int) -> str:

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pyrallel_consumer.errors import InvariantViolation, TaskTimeoutError
-from pyrallel_consumer.execution_plane.retry import next_wait_ms
+from pyrallel_consumer.execution_plane.retry import next_wait
+from pyrallel_consumer.foreign_errors import is_a
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -28,9 +29,15 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class RetryAt:
-    """The attempt failed; the item waits until ``due_at`` and is then given out by ``due``."""
+    """The attempt failed with ``error``; the item waits until ``due_at`` and is then given out by ``due``.
+
+    ``attempt`` is its number, which the next one has again where it was not charged.
+    """
 
     due_at: float
+    error: BaseException | None = field(default=None, compare=False)
+    attempt: int = field(default=0, compare=False)
+    is_charged: bool = field(default=True, compare=False)
 
 
 @dataclass(slots=True)
@@ -43,7 +50,7 @@ class Exhausted:
 
 @dataclass(slots=True)
 class Uncharged:
-    """The attempt was cancelled by us: it counts for nothing, and its number is free again."""
+    """The attempt was cancelled by us, or cut short by Ctrl-C: it counts for nothing, and its number is free again."""
 
     attempt: int
 
@@ -55,10 +62,20 @@ class Attempt:
     """One attempt under way. ``marked_at`` is None, or when it was first found timed out or told to stop.
 
     ``handle`` is the engine's own: what it ends the attempt by. ``is_withdrawn`` is for engines where attempts begin
-    later than they start: it is given back unless it has begun.
+    later than they start: it is given back unless it has begun. ``uncharged`` is how often it was put off uncharged.
     """
 
-    __slots__ = ("handle", "is_cancelled", "is_timed_out", "is_withdrawn", "item", "marked_at", "root", "started_at")
+    __slots__ = (
+        "handle",
+        "is_cancelled",
+        "is_timed_out",
+        "is_withdrawn",
+        "item",
+        "marked_at",
+        "root",
+        "started_at",
+        "uncharged",
+    )
 
     def __init__(self, root: WorkItem, item: WorkItem, started_at: float, handle: Any = None) -> None:
         self.root = root
@@ -69,6 +86,7 @@ class Attempt:
         self.is_timed_out = False
         self.is_cancelled = False
         self.is_withdrawn = False
+        self.uncharged = 0
 
     @property
     def number(self) -> int:
@@ -83,6 +101,7 @@ class _Waiting:
     sequence: int
     root: WorkItem
     item: WorkItem
+    uncharged: int
 
 
 class Attempts:
@@ -168,16 +187,14 @@ class Attempts:
             heapq.heappush(self._waiting, self._due.pop())
         return started
 
-    def ended_ok(self, root: WorkItem, now: float) -> Verdict | None:
-        """The worker returned. None = success; an attempt that was marked before has not succeeded all the same."""
-        attempt = self._end(root)
-        verdict = self._judge(attempt, None, now) if attempt.marked_at is not None else None
+    def ended_ok(self, root: WorkItem, now: float) -> None:
+        """The worker returned: a success, also after its timeout or a cancel that did not reach it."""
+        self._end(root)
         if self._waiting:
             self._reserve(now)
-        return verdict
 
     def all_ended_ok(self, attempts: Sequence[Attempt], now: float) -> None:
-        """Running attempts, none of them marked, returned: each a success."""
+        """These returned: each a success."""
         running, retries = self.running, self._running_retries
         for attempt in attempts:
             root = attempt.root
@@ -195,13 +212,14 @@ class Attempts:
         del self.running[attempt.root]
         if attempt.item is not attempt.root:
             self._running_retries.discard(attempt.root)
+            attempt.uncharged = 0
         attempt.root = attempt.item = root
         attempt.started_at = now
         self.running[root] = attempt
         return attempt
 
     def ended_failed(self, root: WorkItem, error: BaseException, now: float) -> Verdict:
-        """The worker raised ``error``, or its process died."""
+        """The worker raised ``error``, or its process died. KeyboardInterrupt is Ctrl-C, and no failure of it."""
         attempt = self._end(root)
         verdict = self._judge(attempt, error, now)
         self._reserve(now)
@@ -224,6 +242,7 @@ class Attempts:
             self._running_retries.add(waiting.root)
             self.retries_total += 1
             attempt = self.running[waiting.root] = Attempt(waiting.root, waiting.item, now)
+            attempt.uncharged = waiting.uncharged
             started.append(attempt)
         return started
 
@@ -282,7 +301,7 @@ class Attempts:
     def cancel(self, which: Callable[[WorkItem], bool], now: float) -> list[Attempt]:
         """Mark the running attempts of ``which`` as cancelled, and tell which were not before.
 
-        However they end now, they are uncharged: whether such a worker did its work cannot be known.
+        Those that raise now are uncharged; those that return have done their work all the same.
         """
         found = [attempt for attempt in self.running.values() if not attempt.is_cancelled and which(attempt.root)]
         for attempt in found:
@@ -301,22 +320,25 @@ class Attempts:
             self._running_retries.discard(root)
         return attempt
 
-    def _judge(self, attempt: Attempt, error: BaseException | None, now: float) -> Verdict:
-        if attempt.is_cancelled:
-            return Uncharged(attempt.number)
-        if attempt.is_timed_out or error is None:
+    def _judge(self, attempt: Attempt, error: BaseException, now: float) -> Verdict:
+        number = attempt.number
+        if attempt.is_cancelled or is_a(error, KeyboardInterrupt):
+            return Uncharged(number)
+        if attempt.is_timed_out:
             timeout = TaskTimeoutError(
-                f"attempt {attempt.number} of {attempt.root.id} ran longer than {self._policy.timeout_ms} ms"
+                f"attempt {number} of {attempt.root.id} ran longer than {self._policy.timeout_ms} ms"
             )
             timeout.__cause__ = error
             error = timeout
-        wait_ms = next_wait_ms(self._policy, attempt.number, error, self._jitter())
-        if wait_ms is None:
-            return Exhausted(error, attempt.number)
-        due_at = now + wait_ms / 1000
+        wait = next_wait(self._policy, number, error, self._jitter(), attempt.uncharged)
+        if wait is None:
+            return Exhausted(error, number)
+        due_at = now + wait.milliseconds / 1000
+        item = attempt.item.next_attempt() if wait.is_charged else attempt.item.same_attempt()
+        uncharged = attempt.uncharged + (not wait.is_charged)
         self._sequence += 1
-        heapq.heappush(self._waiting, _Waiting(due_at, self._sequence, attempt.root, attempt.item.next_attempt()))
-        return RetryAt(due_at)
+        heapq.heappush(self._waiting, _Waiting(due_at, self._sequence, attempt.root, item, uncharged))
+        return RetryAt(due_at, error, number, wait.is_charged)
 
     def _may_retry(self) -> bool:
         return (

@@ -12,7 +12,8 @@ from abc import abstractmethod
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from pyrallel_consumer.execution_plane.attempts import Attempt, Attempts, Exhausted, Uncharged, Verdict
+from pyrallel_consumer.execution_plane.attempt_log import AttemptLog
+from pyrallel_consumer.execution_plane.attempts import Attempt, Attempts, Exhausted, RetryAt, Uncharged, Verdict
 from pyrallel_consumer.execution_plane.engine import (
     CompletionChannel,
     EngineStatus,
@@ -20,6 +21,7 @@ from pyrallel_consumer.execution_plane.engine import (
     RunningAttempt,
     StuckAttempt,
 )
+from pyrallel_consumer.foreign_errors import is_a
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,6 +42,7 @@ class BookedEngine(ExecutionEngine):
         is_timing: bool = True,
     ) -> None:
         self._attempts = Attempts(policy, slots, jitter, is_timing=is_timing)
+        self._log = AttemptLog()
         self._is_stopped = False
         # Until the start; an engine that never started can be stopped all the same.
         self._channel = CompletionChannel(_nothing)
@@ -125,15 +128,30 @@ class BookedEngine(ExecutionEngine):
     async def _wait_ended(self, timeout_seconds: float) -> None:
         """Return when nothing runs, or after ``timeout_seconds``."""
 
+    # On the loop, called by nobody who would catch anything
+
+    def _guarded(self, call: Callable[[], None]) -> None:
+        """What ``call`` raises is a bug of ours, and reaches the consumer instead of the event loop."""
+        try:
+            call()
+        except Exception as bug:  # noqa: BLE001 -- see above; what a worker raises never comes here
+            self._channel.crashed(bug)
+
     # How attempts end
 
     def _end(self, root: WorkItem, error: BaseException | None) -> None:
         """The running attempt of ``root`` returned (None) or failed with ``error``."""
+        now = self._now()
         if error is None:
-            verdict = self._attempts.ended_ok(root, self._now())
-        else:
-            verdict = self._attempts.ended_failed(root, error, self._now())
+            self._attempts.ended_ok(root, now)
+            self._report(root, None)
+            return
+        verdict = self._attempts.ended_failed(root, error, now)
+        if isinstance(verdict, RetryAt):
+            self._log.failed(root, verdict, now)
         self._report(root, verdict)
+        if is_a(error, KeyboardInterrupt):
+            self._channel.interrupted()
 
     def _give_back(self, root: WorkItem) -> None:
         """The running attempt of ``root`` is over without a failure or a success that is known of."""

@@ -22,7 +22,7 @@ from pyrallel_consumer.execution_plane.progress_marker import ProgressMarker
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 REAP_SECONDS: Final = 0.002
 """How often a process that is about to be gone is asked whether it is."""
@@ -40,6 +40,9 @@ class Listener(Protocol):
 
     def ended(self, child: ChildProcess) -> None:
         """The process is gone; nothing more comes from it."""
+
+    def broke(self, error: BaseException) -> None:
+        """There is a bug, and nobody else would hear of it."""
 
 
 class ChildProcess:
@@ -67,7 +70,7 @@ class ChildProcess:
         finally:
             theirs.close()
             their_lifeline.close()
-        loop.add_reader(self._socket, self._on_readable)
+        loop.add_reader(self._socket, self._guarded, self._read)
         self.send(frames.SETUP, setup)
 
     @property
@@ -95,7 +98,7 @@ class ChildProcess:
         if not self._unsent:
             data = self._sent(data)
             if data:
-                self._loop.add_writer(self._socket, self._on_writable)
+                self._loop.add_writer(self._socket, self._guarded, self._on_writable)
         if data:
             self._unsent.append(data)
 
@@ -125,8 +128,11 @@ class ChildProcess:
 
     # Inside
 
-    def _on_readable(self) -> None:
-        self._read()
+    def _guarded(self, call: Callable[[], object]) -> None:
+        try:
+            call()
+        except Exception as bug:  # noqa: BLE001 -- this is ours: it must reach the consumer, not the event loop
+            self._listener.broke(bug)
 
     def _read(self) -> bool:
         """Read once; whether there may be more."""
@@ -154,7 +160,7 @@ class ChildProcess:
 
     def _reap(self) -> None:
         if self._process.poll() is None:
-            self._reaping = self._loop.call_later(REAP_SECONDS, self._reap)
+            self._reaping = self._loop.call_later(REAP_SECONDS, self._guarded, self._reap)
             return
         self._has_ended = True
         self._listener.ended(self)

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from weakref import getweakrefcount
 
 from pyrallel_consumer.execution_plane.booked_engine import BookedEngine, any_item
+from pyrallel_consumer.foreign_errors import drop_first_frame, is_a
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -330,7 +331,7 @@ class DriverEngine(BookedEngine):
             began_at = ended_at
             if error is not None or (attempt is not None and attempt.marked_at is not None):
                 self._conclude(root, error)
-                is_over = isinstance(error, GeneratorExit) or not self._is_untouched(task, context, weak_references)
+                is_over = type(error) is GeneratorExit or not self._is_untouched(task, context, weak_references)
                 error = attempt = following = None
                 if is_over or count_references() != references:
                     break  # The next one is made by whoever called this driver, or below.
@@ -377,13 +378,13 @@ class DriverEngine(BookedEngine):
             return False
 
     def _conclude(self, root: WorkItem, error: BaseException | None) -> None:
-        if isinstance(error, GeneratorExit) and not self._loop.is_running():
+        if type(error) is GeneratorExit and not self._loop.is_running():
             raise error
-        if error is not None and error.__traceback__ is not None:
-            error.__traceback__ = error.__traceback__.tb_next  # Without our frame: it goes on with other messages.
+        if error is not None:
+            drop_first_frame(error)  # Without our frame: it goes on with other messages.
         if root not in self._attempts.running:
             self._attempts.start(root, self._now())
-        if isinstance(error, CancelledError) and self._is_shutting_down():
+        if error is not None and is_a(error, CancelledError) and self._is_shutting_down():
             self._give_back(root)
         else:
             self._end(root, error)

@@ -6,7 +6,9 @@ An engine knows items, attempts and slots, and nothing of offsets and commits. F
 - Every submitted item yields exactly one final completion: succeeded, failed (out of attempts), or cancelled.
 - An attempt ends when its task, call or process ended, not when its timeout fired; until then it holds its slot.
 - No slot is held by a waiting retry; due retries go before new work, and some slots are always left to new work.
-- Whatever a worker raises, ``BaseException`` included, is a failed attempt and reaches nobody but the channel.
+- A call that returned is done: it succeeded, also after its timeout or a cancel that did not reach it.
+- Whatever a worker raises, ``BaseException`` included, is a failed attempt and reaches nobody but the channel; but
+  KeyboardInterrupt: that is Ctrl-C, so the item is given back as cancelled, and the channel is ``interrupted``.
 
 What must be kept in order shares an ``item.origin`` whose ``is_ordered`` is True. Unless an engine says otherwise it is
 given such items one after another. One that is ``is_keeping_order`` is sent several ahead, as many as its
@@ -97,12 +99,23 @@ class CompletionChannel:
     report names the very object that was given to ``submit``, whatever attempt ended.
     """
 
-    __slots__ = ("_cancellations", "_crash", "_failures", "_wake", "go_on", "is_notified", "successes")
+    __slots__ = (
+        "_cancellations",
+        "_crash",
+        "_failures",
+        "_wake",
+        "go_on",
+        "is_interrupted",
+        "is_notified",
+        "successes",
+    )
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self.successes: list[WorkItem] = []
         """Engines may append here themselves, and must then call ``notify`` unless ``is_notified`` is set."""
         self.is_notified = False
+        self.is_interrupted = False
+        """Whether Ctrl-C cut a worker short, until the loop has taken note of it."""
         self.go_on: Callable[[WorkItem, float], WorkItem | None] = nothing_follows
         """For engines on the loop's thread: what follows an item that succeeded now, to be run in its slot at once.
 
@@ -126,6 +139,11 @@ class CompletionChannel:
         self._cancellations.append(Cancelled(item, attempt))
         self.notify()
 
+    def interrupted(self) -> None:
+        """KeyboardInterrupt came out of a worker, whose item is given back: the consumer is to stop."""
+        self.is_interrupted = True
+        self.notify()
+
     def crashed(self, error: BaseException) -> None:
         """The engine itself is broken (never: the worker raised); the next ``drain`` raises ``error``."""
         self._crash = error
@@ -144,7 +162,9 @@ class CompletionChannel:
 
     @property
     def has_items(self) -> bool:
-        return bool(self.successes or self._failures or self._cancellations or self._crash)
+        return bool(
+            self.successes or self._failures or self._cancellations or self._crash is not None or self.is_interrupted
+        )
 
     def drain(self, limit: int) -> Finished:
         """Take out at most ``limit`` completions, failures and cancellations first, for successes never end.
@@ -227,7 +247,7 @@ class ExecutionEngine(ABC):
 
     @abstractmethod
     def cancel(self, which: Callable[[WorkItem], bool]) -> None:
-        """Cancel running attempts of ``which``, once each; each reports cancelled when it ended, however it ended."""
+        """Cancel running attempts of ``which``, once each; each reports when it ended, cancelled unless it returned."""
 
     @abstractmethod
     def stuck(self, now: float) -> Sequence[StuckAttempt]:

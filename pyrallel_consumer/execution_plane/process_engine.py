@@ -184,14 +184,11 @@ class ProcessEngine(BookedEngine):
     def _dispatch_soon(self) -> None:
         if not self._is_dispatch_due:
             self._is_dispatch_due = True
-            self._loop.call_soon(self._dispatch_now)
+            self._loop.call_soon(self._guarded, self._dispatch_now)
 
     def _dispatch_now(self) -> None:
         self._is_dispatch_due = False
-        try:
-            self._dispatch()
-        except Exception as bug:  # noqa: BLE001 -- this is ours: it must reach the consumer, not the event loop
-            self.broke(bug)
+        self._dispatch()
 
     def _dispatch(self) -> None:
         """Deal out what is queued to the processes with the least to do."""
@@ -321,10 +318,6 @@ class ProcessEngine(BookedEngine):
         if not ended:
             return
         self._note_progress()
-        if any(attempt.marked_at is not None for attempt in ended):
-            for attempt in ended:
-                self._end(attempt.root, None)
-            return
         self._attempts.all_ended_ok(ended, now)
         left = self._runs.left
         roots = [attempt.root for attempt in ended]
@@ -361,21 +354,17 @@ class ProcessEngine(BookedEngine):
 
     def _tick_later(self) -> None:
         if self._ticker is None and not self._is_stopped:
-            self._ticker = self._loop.call_later(LOOK_SECONDS, self._tick)
+            self._ticker = self._loop.call_later(LOOK_SECONDS, self._guarded, self._tick)
 
     def _tick(self) -> None:
         self._ticker = None
-        try:
-            now = self._now()
-            for member in list(self._members):
-                if len(member.lane):
-                    self._look(member)
-                    self._settle(member, now)
-            if self._backlog:
-                self._dispatch()
-        except Exception as bug:  # noqa: BLE001 -- this is ours: it must reach the consumer, not the event loop
-            self.broke(bug)
-            return
+        now = self._now()
+        for member in list(self._members):
+            if len(member.lane):
+                self._look(member)
+                self._settle(member, now)
+        if self._backlog:
+            self._dispatch()
         if self._backlog or any(len(member.lane) for member in self._members):
             self._tick_later()
 
@@ -411,15 +400,12 @@ class ProcessEngine(BookedEngine):
         member.lane.is_recalled = member.lane.is_held = True
         member.lane.generation += 1
         member.child.marker.recall(member.lane.generation)
-        self._loop.call_later(STORES_ARE_SEEN_SECONDS, self._settle_recalled, member)
+        self._loop.call_later(STORES_ARE_SEEN_SECONDS, self._guarded, lambda: self._settle_recalled(member))
 
     def _settle_recalled(self, member: Member) -> None:
-        try:
-            self._settle(member, self._now())
-            if self._backlog:
-                self._dispatch()
-        except Exception as bug:  # noqa: BLE001 -- as above
-            self.broke(bug)
+        self._settle(member, self._now())
+        if self._backlog:
+            self._dispatch()
 
     def _settle(self, member: Member, now: float) -> None:
         """After a recall: what has certainly not begun is ours again, and what runs and is cancelled is killed."""

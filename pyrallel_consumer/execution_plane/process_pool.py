@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
+from pyrallel_consumer.dto import place_of
 from pyrallel_consumer.errors import ConfigurationError, ExecutionError
 from pyrallel_consumer.execution_plane import frames
 from pyrallel_consumer.execution_plane.child_process import ChildProcess
@@ -184,6 +185,10 @@ class ProcessPool:
         except Exception as bug:  # noqa: BLE001 -- as above
             self._crew.broke(bug)
 
+    def broke(self, error: BaseException) -> None:
+        """See ``child_process.Listener``."""
+        self._crew.broke(error)
+
     # Inside
 
     def _note_death(self, member: Member, item: WorkItem | None) -> None:
@@ -193,7 +198,7 @@ class ProcessPool:
         place: dict[str, object] = {}
         if item is not None:
             doing = f"while it ran {item.id}"
-            place = {"topic": item.topic, "partition": item.partition, "offset": item.offset, "epoch": item.epoch}
+            place = place_of(item)
         logger.warning(
             "worker process %d died %s (%s)", member.child.pid, doing, member.child.how_it_ended, extra=place
         )
@@ -229,9 +234,15 @@ class ProcessPool:
         deaths = len(self._barren)
         if deaths > 1:
             delay = min(MAX_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2 ** (deaths - 2))
-            self._respawn = self._loop.call_later(delay, self._fill_now)
+            self._respawn = self._loop.call_later(delay, self._fill_later)
         else:
             self._fill_now()
+
+    def _fill_later(self) -> None:
+        try:
+            self._fill_now()
+        except Exception as bug:  # noqa: BLE001 -- as above
+            self._crew.broke(bug)
 
     def _fill_now(self) -> None:
         self._respawn = None
@@ -245,7 +256,7 @@ class ProcessPool:
                     self._crew.broke(failure)
                 else:
                     logger.warning("a worker process cannot be started: %s", error)
-                    self._respawn = self._loop.call_later(MAX_DELAY_SECONDS, self._fill_now)
+                    self._respawn = self._loop.call_later(MAX_DELAY_SECONDS, self._fill_later)
                 return
             member = Member(child, self._max_tasks())
             self._by_child[child] = member

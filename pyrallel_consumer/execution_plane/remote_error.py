@@ -6,13 +6,31 @@ Nothing that an exception does while it is pickled or restored stops a process o
 from __future__ import annotations
 
 import pickle
-import traceback
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pyrallel_consumer.dto import SPAN_CARRIER
 from pyrallel_consumer.errors import DoNotRetry, ExecutionError, RetryLater
+from pyrallel_consumer.execution_plane.retry import asked_for
+from pyrallel_consumer.foreign_errors import (
+    add_note,
+    attempted,
+    cause_of,
+    is_a,
+    set_cause,
+    take_attribute,
+    text_of,
+    traceback_of,
+    type_name,
+)
 
-_MAX_CAUSES = 8
+_MAX_CAUSES: Final = 8
+_LONGEST_TEXT: Final = 10_000
+_MAX_PICKLED_BYTES: Final = 1 << 20
+"""A larger exception is told by its words: it holds more than an error, and every attempt would send it again."""
+
+_GIVE_UP: Final = "give up"
+_LATER: Final = "later"
+_STOP: Final = "stop"
 
 
 class PackedError(NamedTuple):
@@ -24,65 +42,64 @@ class PackedError(NamedTuple):
     pickled: bytes | None
     description: str
     trace: str
-    steering: tuple[str, Any] | None
+    steering: tuple[Any, ...] | None
     cause: tuple[Any, ...] | None
     carrier: dict[str, str] | None = None
 
 
 def packed_error(error: BaseException, depth: int = 0) -> PackedError:
     """What is sent instead of ``error``, with its causes, which pickle forgets."""
-    steering: tuple[str, Any] | None = None
-    if isinstance(error, DoNotRetry):
-        steering = ("give up", None)
-    elif isinstance(error, RetryLater):
-        delay = getattr(error, "delay_ms", None)
-        steering = ("later", delay if type(delay) in {int, float} else None)
-    try:
-        description = f"{type(error).__qualname__}: {error}"
-    except Exception:  # noqa: BLE001 -- the user's __str__ may raise anything
-        description = type(error).__qualname__
-    try:
-        trace = "" if depth else "".join(traceback.format_exception(error))
-    except Exception:  # noqa: BLE001 -- as above
-        trace = description
-    cause = error.__cause__
+    text = text_of(error, _LONGEST_TEXT)
+    description = f"{type_name(error)}: {text}" if text else type_name(error)
+    trace = "" if depth else traceback_of(error)
+    cause = cause_of(error)
     packed_cause = None if cause is None or depth >= _MAX_CAUSES else tuple(packed_error(cause, depth + 1))
-    carrier = error.__dict__.pop(SPAN_CARRIER, None)
-    return PackedError(_pickled(error), description, trace, steering, packed_cause, carrier)
+    carrier = take_attribute(error, SPAN_CARRIER)
+    return PackedError(_pickled(error), description, trace, _steering(error), packed_cause, carrier)
 
 
 def restored_error(packed: PackedError) -> BaseException:
     """The error again, with the trace of the process as a note; where it cannot be, one that tells what it was."""
-    error: object = None
-    if packed.pickled is not None:
-        try:
-            error = pickle.loads(packed.pickled)  # noqa: S301 -- written by our own process
-        except Exception:  # noqa: BLE001 -- the user's __init__ or __setstate__ may raise anything
-            error = None
-    if not isinstance(error, BaseException):
+    error = None if packed.pickled is None else _unpickled(packed.pickled)
+    if error is None or _steering(error) != packed.steering:
         error = _substitute(packed)
     if packed.cause is not None:
-        error.__cause__ = restored_error(PackedError(*packed.cause))
+        set_cause(error, restored_error(PackedError(*packed.cause)))
     if packed.trace:
-        error.add_note(f"In the worker process:\n{packed.trace.rstrip()}")
+        add_note(error, f"In the worker process:\n{packed.trace}")
     return error
+
+
+def _steering(error: BaseException) -> tuple[Any, ...] | None:
+    if is_a(error, KeyboardInterrupt):
+        return (_STOP,)
+    if is_a(error, DoNotRetry):
+        return (_GIVE_UP,)
+    asked = asked_for(error)
+    return None if asked is None else (_LATER, *asked)
 
 
 def _substitute(packed: PackedError) -> BaseException:
     text = f"{packed.description} (raised in a worker process; the exception itself cannot be pickled)"
     match packed.steering:
-        case ("give up", _):
+        case (str(kind),) if kind == _STOP:
+            return KeyboardInterrupt(text)
+        case (str(kind),) if kind == _GIVE_UP:
             return DoNotRetry(text)
-        case ("later", int() | float() as delay) if delay >= 0:
-            return RetryLater(delay, text)  # type: ignore[arg-type]  # as whoever raised it chose
+        case (_, delay_ms, is_charged):
+            return RetryLater(delay_ms, text, charge=is_charged)
         case _:
             return ExecutionError(text)
 
 
 def _pickled(error: BaseException) -> bytes | None:
-    try:
-        pickled = pickle.dumps(error, 5)
-        pickle.loads(pickled)  # noqa: S301 -- many exceptions can be pickled and not be restored
-    except Exception:  # noqa: BLE001 -- whatever the user's class does: then its words must do
+    """Many exceptions can be pickled and not be restored: neither, then."""
+    pickled = attempted(lambda: pickle.dumps(error, 5), None)
+    if pickled is None or len(pickled) > _MAX_PICKLED_BYTES or _unpickled(pickled) is None:
         return None
     return pickled
+
+
+def _unpickled(pickled: bytes) -> BaseException | None:
+    restored = attempted(lambda: pickle.loads(pickled), None)  # noqa: S301 -- written by our own process
+    return restored if issubclass(type(restored), BaseException) else None

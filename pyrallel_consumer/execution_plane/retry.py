@@ -6,16 +6,26 @@ Nothing that a worker raises makes these functions raise.
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from pyrallel_consumer.errors import DoNotRetry, RetryLater
+from pyrallel_consumer.errors import DoNotRetry, RetryLater, delay_in_range
+from pyrallel_consumer.foreign_errors import attempted, attribute, is_a
 
 if TYPE_CHECKING:
     from pyrallel_consumer.control_plane.policies import RetryPolicy
 
+MOST_UNCHARGED: Final = 1000
+"""So often one message may be put off without a charge; after that, ``charge=False`` counts for nothing."""
+
 _MAX_DOUBLINGS = 62
 """Doubling further changes no wait that a person would configure, and a huge power costs memory and time."""
+
+
+class Wait(NamedTuple):
+    """Before another attempt: how long, and whether the one that ended counts."""
+
+    milliseconds: float
+    is_charged: bool = True
 
 
 def backoff_ms(policy: RetryPolicy, attempt: int, jitter: float) -> float:
@@ -30,16 +40,30 @@ def backoff_ms(policy: RetryPolicy, attempt: int, jitter: float) -> float:
     return min(backoff, policy.max_backoff_ms) + jitter * policy.jitter_ms
 
 
-def next_wait_ms(policy: RetryPolicy, attempt: int, error: BaseException, jitter: float) -> float | None:
-    """Milliseconds until the attempt after ``attempt``, which failed with ``error``; None = there is none.
+def asked_for(error: BaseException) -> Wait | None:
+    """The wait that a ``RetryLater`` asks for; None where it is another error, or holds no delay in range.
+
+    A subclass of the user's may lack the delay, or raise where it is looked at.
+    """
+    if not is_a(error, RetryLater):
+        return None
+    delay_ms = attempted(lambda: delay_in_range(attribute(error, "delay_ms")), None)
+    return None if delay_ms is None else Wait(delay_ms, attribute(error, "charge", otherwise=True) is not False)
+
+
+def next_wait(
+    policy: RetryPolicy, attempt: int, error: BaseException, jitter: float, uncharged: int = 0
+) -> Wait | None:
+    """The wait before the attempt after ``attempt``, which failed with ``error``; None = there is none.
 
     ``RetryLater`` sets its own wait, without jitter and without the upper bound, and ``DoNotRetry`` ends it at once.
+    ``uncharged`` is how often the message was put off without a charge.
     """
-    if attempt >= policy.max_attempts or isinstance(error, DoNotRetry):
+    if is_a(error, DoNotRetry):
         return None
-    if isinstance(error, RetryLater):
-        delay: object = error.delay_ms
-        # A subclass of the user's may hold anything here; what is no duration falls back to the usual backoff.
-        if isinstance(delay, int | float) and math.isfinite(delay) and delay >= 0:
-            return delay
-    return backoff_ms(policy, attempt, jitter)
+    asked = asked_for(error)
+    if asked is not None and not asked.is_charged and uncharged < MOST_UNCHARGED:
+        return asked
+    if attempt >= policy.max_attempts:
+        return None
+    return Wait(backoff_ms(policy, attempt, jitter) if asked is None else asked.milliseconds)

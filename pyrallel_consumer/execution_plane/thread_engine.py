@@ -79,6 +79,7 @@ class ThreadEngine(BookedEngine):
     ) -> None:
         super().__init__(policy, slots, jitter=jitter)
         self._slots = slots
+        self._timeout_ms = policy.timeout_ms
         self._max_threads = slots if threads is None else threads
         self._worker = worker
         self._given_context = base_context
@@ -133,6 +134,8 @@ class ThreadEngine(BookedEngine):
 
     def _stop_attempt(self, attempt: Attempt) -> None:
         """What has begun ends when it ends."""
+        if attempt.is_timed_out and not attempt.is_cancelled:
+            self._log.overdue(attempt, self._timeout_ms, self._now())
 
     async def _wait_ended(self, timeout_seconds: float) -> None:
         try:
@@ -162,7 +165,7 @@ class ThreadEngine(BookedEngine):
                 return
         if missing > THREADS_AT_ONCE:
             self._is_adding_threads = True
-            self._loop.call_soon(self._add_threads, context=self._base)
+            self._loop.call_soon(self._guarded, self._add_threads, context=self._base)
 
     def _add_thread(self) -> bool:
         name = f"pyrallel-worker-{next(self._numbers)}"
@@ -198,7 +201,7 @@ class ThreadEngine(BookedEngine):
         if is_busy:
             can_wait = 0 if self._calls.empty() else self._slots - self._max_threads
             pause = pause_seconds(now - self._looked_at, count, can_wait)
-            self._loop.call_later(pause, self._take_ended, context=self._base)
+            self._loop.call_later(pause, self._guarded, self._take_ended, context=self._base)
         self._looked_at = now
 
     def _take(self, ended: Sequence[Attempt]) -> None:
@@ -208,7 +211,7 @@ class ThreadEngine(BookedEngine):
             error, attempt.handle = attempt.handle, None
             if running.get(attempt.root) is not attempt:
                 continue  # It was abandoned.
-            if error is None and attempt.marked_at is None:
+            if error is None:
                 returned.append(attempt)
             else:
                 self._end(attempt.root, error)
@@ -222,6 +225,13 @@ class ThreadEngine(BookedEngine):
     # In the threads
 
     def _serve(self) -> None:
+        try:
+            self._serve_calls()
+        except Exception as bug:  # noqa: BLE001 -- this is ours: it must reach the consumer, and not end with the thread
+            with suppress(RuntimeError):  # The loop is closed.
+                self._channel.crashed(bug)
+
+    def _serve_calls(self) -> None:
         calls, now, ended, worker, base = self._calls, self._now, self._ended, self._worker, self._base
         while (attempt := calls.get()) is not None:
             attempt.started_at = now()
@@ -237,7 +247,7 @@ class ThreadEngine(BookedEngine):
             ended.append(attempt)
             try:
                 if self._look_calls and self._look_calls.pop():
-                    self._loop.call_soon_threadsafe(self._take_ended, context=base)
+                    self._loop.call_soon_threadsafe(self._guarded, self._take_ended, context=base)
             except IndexError:
                 pass  # Another thread calls, for both.
             except RuntimeError:

@@ -29,6 +29,7 @@ from opentelemetry.util.types import AttributeValue
 from pyrallel_consumer.control_plane.letter import error_reason
 from pyrallel_consumer.dto import SPAN_CARRIER, ExecutionMode, Headers, WorkItem
 from pyrallel_consumer.errors import ProcessDiedError, TaskTimeoutError
+from pyrallel_consumer.foreign_errors import attempted, set_attribute, type_name
 from pyrallel_consumer.log import Log
 
 Carrier = dict[str, str]
@@ -135,7 +136,7 @@ class RemoteCall:
         try:
             result = self._worker(item)
         except BaseException as error:
-            error.__dict__[SPAN_CARRIER] = end_failed(span, parent, error)
+            set_attribute(error, SPAN_CARRIER, end_failed(span, parent, error))
             raise
         end(span)
         return result
@@ -236,8 +237,7 @@ def tell_once(error: Exception) -> None:
 
 
 def _ended_failed(span: Span, parent: Context, error: BaseException) -> Carrier | None:
-    with suppress(Exception):  # What an exception says of itself is the user's code.
-        span.record_exception(error)
+    attempted(lambda: span.record_exception(error), None)
     span.set_attribute("error.type", _type_name(error))
     span.set_status(Status(StatusCode.ERROR, error_reason(error)))
     span.end()
@@ -276,5 +276,6 @@ def _place(item: WorkItem) -> tuple[str, int, int]:
 
 
 def _type_name(error: BaseException) -> str:
-    kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    module = attempted(lambda: f"{type(error).__module__}", "")
+    name = attempted(lambda: f"{type(error).__qualname__}", type_name(error))
+    return name if module in {"", "builtins"} else f"{module}.{name}"

@@ -20,7 +20,7 @@ from pyrallel_consumer.control_plane.run_work import RunLane
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dead_letters import DeadLetters
 from pyrallel_consumer.dto import OnExhausted
-from pyrallel_consumer.execution_plane.attempts import Attempts, RetryAt
+from pyrallel_consumer.execution_plane.attempts import Attempts, RetryAt, Uncharged
 from pyrallel_consumer.execution_plane.runs import Runs
 from pyrallel_consumer.exhausted import ExhaustedMessages
 from tests.simulation.planting import around, planted
@@ -91,10 +91,11 @@ def a_key_is_released_when_the_timeout_fires(patch: pytest.MonkeyPatch) -> None:
 
 
 @planted
-def a_late_return_counts_as_success(patch: pytest.MonkeyPatch) -> None:
+def a_known_success_is_thrown_away(patch: pytest.MonkeyPatch) -> None:
     def ended_ok(original: Callable[..., Any], attempts: Attempts, root: Any, now: float) -> Any:
-        attempts.running[root].marked_at = None
-        return original(attempts, root, now)
+        attempt = attempts.running[root]
+        original(attempts, root, now)
+        return None if attempt.marked_at is None else Uncharged(attempt.number)
 
     around(patch, Attempts, "ended_ok", ended_ok)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from pyrallel_consumer.dto import WorkItem
 from pyrallel_consumer.errors import DoNotRetry, RetryLater
-from pyrallel_consumer.execution_plane.attempts import Attempt, Attempts, Exhausted, RetryAt, Uncharged
+from pyrallel_consumer.execution_plane.attempts import Attempt, Attempts, Exhausted, RetryAt, Uncharged, Verdict
 from pyrallel_consumer.execution_plane.engine import (
     CompletionChannel,
     EngineStatus,
@@ -148,8 +148,8 @@ class VirtualEngine(ExecutionEngine):
         if how == "ok" and self._goes_on(item):
             return
         if how == "ok":
-            verdict = self._attempts.ended_ok(item, scene.clock.now)
-            work.rule_13_marked_attempts_fail(run, verdict is None)
+            verdict = self._returned(item)
+            work.rule_28_what_returned_is_done(run, verdict)
         else:
             verdict = self._attempts.ended_failed(item, self._error(), scene.clock.now)
         scene.note(f"{self._consumer} {item!r} ended {how}: {verdict}")
@@ -229,6 +229,11 @@ class VirtualEngine(ExecutionEngine):
         self._scene.note(f"{self._consumer} {item!r} is given back unbegun")
         self._runs.broke(item, is_final=True)
         self.channel.cancelled(item, uncharged.attempt)
+
+    def _returned(self, item: WorkItem) -> Verdict | None:
+        """What comes of a call that returned: nothing but its success, where no bug is planted."""
+        ended_ok: Callable[[WorkItem, float], Verdict | None] = self._attempts.ended_ok
+        return ended_ok(item, self._scene.clock.now)
 
     def _error(self) -> BaseException:
         random = self._scene.random

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
+import signal
 import sys
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -539,7 +540,7 @@ async def test_a_timeout_cancels_the_worker_once_and_its_cleanup_runs(form: type
     assert [type(failed.error) for failed in rig.failures] == [TaskTimeoutError] * 3
 
 
-async def test_a_worker_that_swallows_its_timeout_and_returns_has_failed(form: type[DriverEngine]) -> None:
+async def test_a_worker_that_swallows_its_timeout_and_returns_is_done(form: type[DriverEngine]) -> None:
     async def worker(item: WorkItem) -> None:
         try:
             await asyncio.Event().wait()
@@ -547,12 +548,18 @@ async def test_a_worker_that_swallows_its_timeout_and_returns_has_failed(form: t
             return
 
     rig = await run(form, worker, count=1, policy=RetryPolicy(max_attempts=2, backoff_ms=0, jitter_ms=0, timeout_ms=5))
-    assert [(type(failed.error), failed.attempt) for failed in rig.failures] == [(TaskTimeoutError, 2)]
-    assert rig.engine.status().timeouts_total == 2
+    assert (len(rig.successes), rig.failures) == (1, [])
+    assert rig.engine.status().timeouts_total == 1
 
 
-async def test_a_cancelled_worker_is_given_back_whether_it_stops_or_swallows(form: type[DriverEngine]) -> None:
+async def test_a_cancelled_worker_is_given_back_where_it_stops_and_done_where_it_returns(
+    form: type[DriverEngine],
+) -> None:
+    begun = 0
+
     async def worker(item: WorkItem) -> None:
+        nonlocal begun
+        begun += 1
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
@@ -562,11 +569,32 @@ async def test_a_cancelled_worker_is_given_back_whether_it_stops_or_swallows(for
     rig = await Rig(form(worker, ONCE, 4)).start()
     for _ in range(4):
         rig.submit()
-    await suspend()
+    await rig.until(lambda: begun == 4)
     rig.engine.cancel(lambda _: True)
     await rig.until_finished(4)
-    assert offsets([cancelled.item for cancelled in rig.cancellations]) == [1, 2, 3, 4]
+    assert offsets([cancelled.item for cancelled in rig.cancellations]) == [1, 3]
+    assert offsets(rig.successes) == [2, 4]
     await rig.engine.stop(1)
+
+
+@pytest.mark.parametrize("waits_first", [True, False])
+async def test_ctrl_c_in_a_step_of_a_worker_gives_its_item_back_and_interrupts(
+    form: type[DriverEngine], *, waits_first: bool
+) -> None:
+    async def worker(item: WorkItem) -> None:
+        if waits_first:
+            await suspend()
+        if item.offset == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        rig = await run(form, worker, count=2, policy=ONCE)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert [(cancelled.item.offset, cancelled.attempt) for cancelled in rig.cancellations] == [(1, 1)]
+    assert (offsets(rig.successes), rig.failures) == ([2], [])
+    assert rig.channel.is_interrupted
 
 
 async def test_running_work_that_nobody_else_refers_to_is_not_collected(form: type[DriverEngine]) -> None:

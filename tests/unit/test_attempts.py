@@ -13,6 +13,7 @@ from pyrallel_consumer.control_plane.policies import RetryPolicy
 from pyrallel_consumer.dto import WorkItem
 from pyrallel_consumer.errors import DoNotRetry, InvariantViolation, RetryLater, TaskTimeoutError
 from pyrallel_consumer.execution_plane.attempts import Attempts, Exhausted, RetryAt, Uncharged, Verdict
+from pyrallel_consumer.execution_plane.retry import MOST_UNCHARGED
 from pyrallel_consumer.testing.messages import work_item
 
 POLICY = RetryPolicy(max_attempts=3, backoff_ms=1000, jitter_ms=0, timeout_ms=30_000)
@@ -35,7 +36,7 @@ def test_a_running_attempt_holds_a_slot_until_it_ended() -> None:
     item = work_item()
     attempts.start(item, 0)
     assert attempts.capacity == 1
-    assert attempts.ended_ok(item, 1) is None
+    attempts.ended_ok(item, 1)
     assert attempts.capacity == 2
     assert not attempts.running
 
@@ -119,22 +120,79 @@ def test_an_attempt_times_out_once_and_keeps_its_slot_until_it_ended() -> None:
     assert (attempt.root, attempt.is_timed_out, attempt.marked_at) == (item, True, 31)
     assert attempts.expired(32) == []
     assert (attempts.capacity, attempts.timeouts_total, attempts.next_due_at()) == (0, 1, None)
-    assert isinstance(attempts.ended_ok(item, 40), RetryAt)
+    assert isinstance(attempts.ended_failed(item, ValueError(), 40), RetryAt)
     assert attempts.capacity == 1
 
 
-def test_a_timed_out_attempt_has_failed_by_timeout_whatever_it_ends_with() -> None:
+@pytest.mark.parametrize("error", [ValueError(), DoNotRetry(), RetryLater(5, charge=False), TimeoutError()])
+def test_a_timed_out_attempt_that_raises_has_failed_by_timeout_whatever_it_raises(error: Exception) -> None:
     attempts = books(policy=RetryPolicy(max_attempts=1, timeout_ms=1000))
-    returned, raised = work_item(offset=1), work_item(offset=2)
-    attempts.start(returned, 0)
-    attempts.start(raised, 0)
+    item = work_item(offset=1)
+    attempts.start(item, 0)
     attempts.expired(1)
-    own_error = ValueError()
-    verdicts = [attempts.ended_ok(returned, 2), attempts.ended_failed(raised, own_error, 2)]
-    errors = [verdict.error for verdict in verdicts if isinstance(verdict, Exhausted)]
-    assert [type(error) for error in errors] == [TaskTimeoutError, TaskTimeoutError]
-    assert str(errors[0]) == "attempt 1 of test-0-1 ran longer than 1000 ms"
-    assert [error.__cause__ for error in errors] == [None, own_error]
+    verdict = attempts.ended_failed(item, error, 2)
+    assert isinstance(verdict, Exhausted)
+    assert type(verdict.error) is TaskTimeoutError
+    assert str(verdict.error) == "attempt 1 of test-0-1 ran longer than 1000 ms"
+    assert verdict.error.__cause__ is error
+
+
+@pytest.mark.parametrize("is_together", [True, False])
+def test_a_call_that_returned_after_its_timeout_or_a_cancel_is_done(*, is_together: bool) -> None:
+    attempts = books(slots=2, policy=RetryPolicy(max_attempts=1, timeout_ms=1000))
+    overdue, cancelled = work_item(), work_item()
+    running = [attempts.start(overdue, 0), attempts.start(cancelled, 0.5)]
+    attempts.expired(1)
+    attempts.cancel(lambda root: root is cancelled, 1.2)
+    if is_together:
+        attempts.all_ended_ok(running, 2)
+    else:
+        attempts.ended_ok(overdue, 2)
+        attempts.ended_ok(cancelled, 2)
+    assert (attempts.capacity, attempts.waiting_count, attempts.timeouts_total) == (2, 0, 1)
+
+
+def test_ctrl_c_in_a_worker_is_no_failed_attempt() -> None:
+    attempts = books(policy=RetryPolicy(max_attempts=1, timeout_ms=1000))
+    item, overdue = work_item(), work_item()
+    attempts.start(overdue, 0)
+    attempts.expired(1)
+    attempts.start(item, 1)
+    assert attempts.ended_failed(item, KeyboardInterrupt(), 2) == Uncharged(attempt=1)
+    assert attempts.ended_failed(overdue, KeyboardInterrupt(), 2) == Uncharged(attempt=1)
+    assert (attempts.capacity, attempts.waiting_count) == (8, 0)
+
+
+def test_a_message_is_put_off_uncharged_a_thousand_times_and_then_each_time_counts() -> None:
+    attempts = books(policy=RetryPolicy(max_attempts=2, backoff_ms=0, jitter_ms=0))
+    item = work_item()
+    attempts.start(item, 0)
+    for _ in range(MOST_UNCHARGED):
+        verdict = attempts.ended_failed(item, RetryLater(delay_ms=1000, charge=False), 0)
+        assert isinstance(verdict, RetryAt)
+        assert (verdict.due_at, verdict.attempt, verdict.is_charged) == (1, 1, False)
+        [attempt] = attempts.due(1)
+        assert attempt.number == 1
+        assert attempt.item is not item  # A retry, for the slots.
+    assert attempts.ended_failed(item, RetryLater(delay_ms=1000, charge=False), 0) == RetryAt(1)
+    [attempt] = attempts.due(1)
+    assert attempt.number == 2
+    assert isinstance(attempts.ended_failed(item, RetryLater(delay_ms=1000, charge=False), 0), Exhausted)
+
+
+def test_a_message_in_the_slot_of_one_that_was_put_off_has_its_own_thousand_times() -> None:
+    attempts = books(slots=1)
+    first, second = work_item(), work_item()
+    attempts.start(first, 0)
+    for _ in range(MOST_UNCHARGED - 1):
+        attempts.ended_failed(first, RetryLater(delay_ms=0, charge=False), 0)
+        attempts.due(0)
+    attempts.ended_failed(first, RetryLater(delay_ms=0, charge=False), 0)
+    [attempt] = attempts.due(0)
+    attempts.hand_on(attempt, second, 0)
+    verdict = attempts.ended_failed(second, RetryLater(delay_ms=0, charge=False), 0)
+    assert isinstance(verdict, RetryAt)
+    assert not verdict.is_charged
 
 
 def test_without_a_timeout_nothing_expires() -> None:
@@ -144,16 +202,15 @@ def test_without_a_timeout_nothing_expires() -> None:
     assert attempts.expired(1e9) == []
 
 
-def test_a_cancelled_attempt_is_uncharged_however_it_ends() -> None:
+def test_a_cancelled_attempt_is_uncharged_however_it_fails() -> None:
     attempts = books()
-    items = [work_item() for _ in range(3)]
+    items = [work_item() for _ in range(2)]
     for item in items:
         attempts.start(item, 0)
-    assert [attempt.root for attempt in attempts.cancel(lambda root: root is not items[2], 1)] == items[:2]
+    assert [attempt.root for attempt in attempts.cancel(lambda root: root is items[0], 1)] == items[:1]
     assert attempts.cancel(lambda root: root is items[0], 2) == []
-    assert attempts.ended_ok(items[0], 3) == Uncharged(attempt=1)
-    assert attempts.ended_failed(items[1], DoNotRetry(), 3) == Uncharged(attempt=1)
-    assert attempts.ended_ok(items[2], 3) is None
+    assert attempts.ended_failed(items[0], DoNotRetry(), 3) == Uncharged(attempt=1)
+    assert isinstance(attempts.ended_failed(items[1], DoNotRetry(), 3), Exhausted)
 
 
 def test_a_cancelled_attempt_does_not_time_out_later() -> None:
@@ -282,10 +339,10 @@ class AttemptsAgainstAModel(RuleBasedStateMachine):
     def check_verdict(self, record: Record, verdict: Verdict | None, error: BaseException | None) -> None:
         self.reports += 1
         record.state = "gone"
-        if record.is_cancelled:
-            assert verdict == Uncharged(record.attempt)
-        elif error is None and not record.is_timed_out:
+        if error is None:
             assert verdict is None
+        elif record.is_cancelled:
+            assert verdict == Uncharged(record.attempt)
         elif record.attempt == self.policy.max_attempts:
             assert isinstance(verdict, Exhausted)
             assert verdict.attempt == record.attempt
@@ -328,7 +385,8 @@ class AttemptsAgainstAModel(RuleBasedStateMachine):
     def an_attempt_ends(self, data: st.DataObject, error: ValueError | None) -> None:
         record = data.draw(st.sampled_from(self.of("running")))
         if error is None:
-            self.check_verdict(record, self.attempts.ended_ok(record.root, self.now), None)
+            self.attempts.ended_ok(record.root, self.now)
+            self.check_verdict(record, None, None)
         else:
             self.check_verdict(record, self.attempts.ended_failed(record.root, error, self.now), error)
 
@@ -419,7 +477,8 @@ class AttemptsAgainstAModel(RuleBasedStateMachine):
             self.now += 10
             self.due_retries_start(None)
             for record in self.of("running"):
-                self.check_verdict(record, self.attempts.ended_ok(record.root, self.now), None)
+                self.attempts.ended_ok(record.root, self.now)
+                self.check_verdict(record, None, None)
         if hasattr(self, "attempts"):
             assert self.attempts.capacity == self.slots
 
@@ -435,7 +494,7 @@ def test_a_slot_is_handed_on_from_one_attempt_to_the_next() -> None:
     assert attempts.hand_on(attempt, second, 0.5) is attempt
     assert (list(attempts.running), attempt.root, attempt.number, attempts.capacity) == ([second], second, 1, 0)
     assert attempts.next_due_at() == 1.5
-    assert attempts.ended_ok(second, 0.6) is None
+    attempts.ended_ok(second, 0.6)
     assert attempts.capacity == 1
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import pickle
+from typing import Any
+
 import pytest
 
 from pyrallel_consumer import errors
@@ -51,6 +55,20 @@ def test_retry_later_carries_its_delay_and_a_reason() -> None:
     assert str(RetryLater(0, "the shop is closed")) == "the shop is closed"
 
 
-def test_retry_later_refuses_to_go_back_in_time() -> None:
-    with pytest.raises(ValueError, match="0 or more"):
-        RetryLater(-1)
+@pytest.mark.parametrize(
+    "delay",
+    [-1, float("nan"), float("inf"), 10**400, 10**5000, 86_400_001, True, "5", None],
+    ids=itertools.count(),
+)
+def test_retry_later_refuses_what_is_no_delay_and_says_what_is(delay: Any) -> None:
+    with pytest.raises(ValueError, match=r"delay_ms must be a number of milliseconds from 0 to 86,400,000"):
+        RetryLater(delay)
+
+
+def test_retry_later_survives_its_way_between_processes() -> None:
+    later = RetryLater(250, "the shop is closed", charge=False)
+    later.add_note("it is Sunday")
+    restored = pickle.loads(pickle.dumps(later))  # noqa: S301 -- our own
+
+    assert (restored.delay_ms, restored.charge, str(restored)) == (250, False, "the shop is closed")
+    assert restored.__notes__ == ["it is Sunday"]

@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from pyrallel_consumer.control_plane.policies import RetryPolicy
 from pyrallel_consumer.errors import TaskTimeoutError
 from pyrallel_consumer.testing.engine_contract.rig import PATIENCE_SECONDS
@@ -43,7 +45,7 @@ class LifecycleContract(EngineRigs):
 
     async def test_an_attempt_that_runs_too_long_fails_when_it_has_ended(self, rigs: list[Rig], gate: Path) -> None:
         rig = await self.rig(rigs, RetryPolicy(max_attempts=1, timeout_ms=10))
-        item = rig.submit([["stubborn", str(gate)]])
+        item = rig.submit([["stubborn", str(gate)], ["raise", "ValueError"]])
         await rig.until(lambda: rig.has_stuck)
         [stuck] = rig.engine.stuck(asyncio.get_running_loop().time())
         assert (stuck.item, stuck.attempt, stuck.is_timed_out) == (item, 1, True)
@@ -57,12 +59,38 @@ class LifecycleContract(EngineRigs):
         assert rig.engine.capacity() == SLOTS
         assert rig.engine.stuck(asyncio.get_running_loop().time()) == []
 
+    @pytest.mark.parametrize("kind", ["stubborn", "swallow"])
+    async def test_a_call_that_returned_after_its_timeout_is_done(self, rigs: list[Rig], gate: Path, kind: str) -> None:
+        """``swallow``: it notices that it is cancelled, where it can, and returns."""
+        rig = await self.rig(rigs, RetryPolicy(max_attempts=1, timeout_ms=10))
+        item = rig.submit([[kind, str(gate)]])
+        await rig.until(lambda: rig.has_stuck or rig.finished > 0)
+        gate.touch()
+        await rig.until_finished(1)
+        assert rig.successes == ([] if self.overdue_work_is_killed else [item])
+        assert rig.engine.status().timeouts_total == 1
+
+    @pytest.mark.parametrize("kind", ["stubborn", "swallow"])
+    async def test_a_call_that_returned_after_it_was_cancelled_is_done(
+        self, rigs: list[Rig], tmp_path: Path, gate: Path, kind: str
+    ) -> None:
+        rig = await self.rig(rigs, RetryPolicy(max_attempts=1, timeout_ms=0))
+        log = tmp_path / "log"
+        item = rig.submit([[kind, str(gate)]], log=log)
+        await rig.until(log.exists)
+        rig.engine.cancel(lambda _: True)
+        gate.touch()
+        await rig.until_finished(1)
+        has_returned = log.read_text().count("-") == 1
+        assert has_returned or self.overdue_work_is_killed
+        assert (rig.successes, rig.failures) == ([item] if has_returned else [], [])
+
     async def test_the_next_attempt_begins_only_after_the_timed_out_one_ended(
         self, rigs: list[Rig], tmp_path: Path, gate: Path
     ) -> None:
         rig = await self.rig(rigs, RetryPolicy(max_attempts=2, backoff_ms=0, jitter_ms=0, timeout_ms=1000))
         log = tmp_path / "log"
-        item = rig.submit([["stubborn", str(gate)]], [], log=log)
+        item = rig.submit([["stubborn", str(gate)], ["raise", "ValueError"]], [], log=log)
         await rig.until(lambda: rig.has_stuck)
         gate.touch()
         await rig.until_finished(1)
@@ -90,7 +118,7 @@ class LifecycleContract(EngineRigs):
     ) -> None:
         rig = await self.rig(rigs, RetryPolicy(max_attempts=1, timeout_ms=0))
         log = tmp_path / "log"
-        stubborn = rig.submit([["stubborn", str(gate)]], log=log)
+        stubborn = rig.submit([["stubborn", str(gate)], ["raise", "DoNotRetry"]], log=log)
         failing = rig.submit([["stubborn", str(gate)], ["raise", "ValueError"]], log=log)
         other = rig.submit([["wait", str(gate)]], log=log)
         await rig.until(lambda: log.exists() and log.read_text().count("+") == 3)
@@ -110,19 +138,19 @@ class LifecycleContract(EngineRigs):
         self, rigs: list[Rig], gate: Path
     ) -> None:
         rig = await self.rig(rigs)
-        items = [rig.submit([["wait", str(gate)]]) for _ in range(3)]
+        items = [rig.submit([["wait", str(gate)], ["raise", "DoNotRetry"]]) for _ in range(3)]
         rig.engine.cancel(lambda item: item is not items[1])
         gate.touch()
         await rig.until_finished(3)
         assert {cancelled.item for cancelled in rig.cancellations} == {items[0], items[2]}
-        assert rig.successes == [items[1]]
+        assert [failed.item for failed in rig.failures] == [items[1]]
         assert rig.engine.capacity() == SLOTS
 
     async def test_a_timed_out_attempt_that_is_cancelled_is_given_back_and_not_failed(
         self, rigs: list[Rig], gate: Path
     ) -> None:
         rig = await self.rig(rigs, RetryPolicy(max_attempts=1, timeout_ms=10))
-        item = rig.submit([["stubborn", str(gate)]])
+        item = rig.submit([["stubborn", str(gate)], ["raise", "ValueError"]])
         await rig.until(lambda: rig.has_stuck)
         rig.engine.cancel(lambda _: True)
         gate.touch()
@@ -228,7 +256,7 @@ class LifecycleContract(EngineRigs):
         rig = await self.rig(rigs, RetryPolicy(max_attempts=3, backoff_ms=60_000, timeout_ms=0))
         waiting = rig.submit([["raise", "ValueError"]])
         await rig.until(lambda: rig.engine.status().waiting_retries == 1)
-        running = rig.submit([["wait", str(gate)]])
+        running = rig.submit([["wait", str(gate)], ["raise", "ValueError"]])
         asyncio.get_running_loop().call_later(0.02, gate.touch)
         await rig.engine.stop(PATIENCE_SECONDS)
         rig.look()

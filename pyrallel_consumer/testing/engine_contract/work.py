@@ -17,6 +17,7 @@ from pyrallel_consumer.control_plane.policies import RetryPolicy
 from pyrallel_consumer.testing.engine_contract.lifecycle import LifecycleContract
 from pyrallel_consumer.testing.engine_contract.rig import PATIENCE_SECONDS
 from pyrallel_consumer.testing.engine_contract.rigs import SLOTS, EngineRigs
+from pyrallel_consumer.testing.engine_contract.touchy_errors import TOUCHY_ERRORS
 from pyrallel_consumer.testing.engine_contract.worker import ERRORS
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class WorkContract(EngineRigs):
         assert [failed.attempt for failed in rig.failures] == [3]
         assert str(rig.failures[0].error) == "attempt 3"
 
-    @pytest.mark.parametrize("name", sorted(ERRORS.keys() - {"DoNotRetry"}))
+    @pytest.mark.parametrize("name", sorted(ERRORS.keys() - {"DoNotRetry", "KeyboardInterrupt"}))
     async def test_whatever_a_worker_raises_is_a_failed_attempt_and_nothing_more(
         self, rigs: list[Rig], name: str
     ) -> None:
@@ -123,6 +124,27 @@ class WorkContract(EngineRigs):
         assert failed.attempt == 3
         error = failed.error if isinstance(failed.error, ERRORS[name]) else failed.error.__cause__
         assert isinstance(error, ERRORS[name])
+
+    @pytest.mark.parametrize("name", sorted(TOUCHY_ERRORS))
+    async def test_an_exception_that_resists_being_touched_is_a_failed_attempt_and_nothing_more(
+        self, rigs: list[Rig], name: str
+    ) -> None:
+        rig = await self.rig(rigs)
+        item = rig.submit([["raise", name]])
+        healthy = rig.submit()
+        await rig.until_finished(2)
+        assert rig.successes == [healthy]
+        [failed] = rig.failures
+        assert (failed.item, failed.attempt) == (item, 3)
+        assert rig.engine.capacity() == SLOTS
+
+    async def test_keyboard_interrupt_is_no_attempt_and_interrupts(self, rigs: list[Rig]) -> None:
+        rig = await self.rig(rigs, RetryPolicy(max_attempts=1))
+        item = rig.submit([["raise", "KeyboardInterrupt"]])
+        await rig.until_finished(1)
+        assert [(cancelled.item, cancelled.attempt) for cancelled in rig.cancellations] == [(item, 1)]
+        assert rig.channel.is_interrupted
+        assert (rig.engine.running(), rig.engine.capacity()) == (0, SLOTS)
 
     async def test_do_not_retry_ends_an_item_after_one_attempt(self, rigs: list[Rig]) -> None:
         rig = await self.rig(rigs)
@@ -142,6 +164,17 @@ class WorkContract(EngineRigs):
         await rig.until_finished(1)
         assert loop.time() >= began_at + 0.12
         assert rig.successes == [item]
+
+    async def test_retry_later_without_a_charge_leaves_the_attempt_its_number(
+        self, rigs: list[Rig], tmp_path: Path
+    ) -> None:
+        rig = await self.rig(rigs, RetryPolicy(max_attempts=1))
+        log = tmp_path / "log"
+        rig.submit([["postponed", 3]], log=log)
+        await rig.until_finished(1)
+        assert [failed.attempt for failed in rig.failures] == [1]
+        assert [line.split("/")[1] for line in log.read_text().splitlines() if line[0] == "+"] == ["1"] * 4
+        assert rig.engine.status().retries_total == 3
 
     async def test_a_waiting_retry_holds_no_slot(self, rigs: list[Rig]) -> None:
         rig = await self.rig(rigs, RetryPolicy(max_attempts=2, backoff_ms=60_000), slots=1)

@@ -1,10 +1,11 @@
 """A worker that does what its message says, as `async def` and as a plain function, in this process or another.
 
 The message's value is a JSON list of attempts, each a list of steps; the last attempt's steps hold for all later ones.
-Steps: ``["raise", name]``, ``["retry_later", ms]``, ``["wait", path]`` (until that file exists), ``["stubborn", path]``
-(the same, and nothing stops it), ``["swallow", path]`` (the same, and returns when it is cancelled), ``["context"]``
-(fails unless it finds the context of the engine's start, then changes it). With a header ``log`` a worker appends
-``+id/attempt`` when it begins and ``-id/attempt`` when it ended to the file of that name.
+Steps: ``["raise", name]``, ``["retry_later", ms]``, ``["postponed", n]`` (without a charge, the first n times by the
+log; then it fails), ``["wait", path]`` (until that file exists), ``["stubborn", path]`` (the same, and nothing stops
+it), ``["swallow", path]`` (the same, and returns when it is cancelled), ``["context"]`` (fails unless it finds the
+context of the engine's start, then changes it). With a header ``log`` a worker appends ``+id/attempt`` when it begins
+and ``-id/attempt`` when it ended to the file of that name.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyrallel_consumer.errors import DoNotRetry, RetryLater
+from pyrallel_consumer.testing.engine_contract.touchy_errors import TOUCHY_ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,6 +64,17 @@ def _log(item: WorkItem, sign: str) -> None:
                 log.write(f"{sign}{item.key and item.key.decode()}:{item.offset}/{item.attempt}\n")
 
 
+def _begun(item: WorkItem) -> int:
+    """How often the log says that it began."""
+    place = dict(item.headers)["log"] or b""
+    return Path(place.decode()).read_text().count("+")
+
+
+def raised(name: str, text: str) -> BaseException:
+    """A new error of this name, of the usual ones or the touchy ones."""
+    return TOUCHY_ERRORS[name]() if name in TOUCHY_ERRORS else ERRORS[name](text)
+
+
 def _steps(item: WorkItem) -> Iterator[tuple[str, Path]]:
     """Does the steps; yields (kind, path) for what is to be waited for."""
     script = json.loads(item.payload or b"[]")
@@ -69,9 +82,13 @@ def _steps(item: WorkItem) -> Iterator[tuple[str, Path]]:
     for step in attempts[min(item.attempt, len(attempts)) - 1]:
         match step:
             case ["raise", name]:
-                raise ERRORS[name](f"attempt {item.attempt}")
+                raise raised(name, f"attempt {item.attempt}")
             case ["retry_later", milliseconds]:
                 raise RetryLater(milliseconds)
+            case ["postponed", times]:
+                if _begun(item) <= times:
+                    raise RetryLater(delay_ms=0, charge=False)
+                raise ValueError("not any more")
             case ["context"]:
                 assert SETTING.get() == "as at start", SETTING.get()
                 SETTING.set(f"changed by {item.offset}")

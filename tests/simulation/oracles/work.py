@@ -1,4 +1,4 @@
-"""Rules 9, 13 to 15, 18 and 27: order, overlap, completions, slots and attempts; and how few messages may run twice."""
+"""Rules 9, 13 to 15, 18, 27, 28: order, overlap, completions, slots, attempts; and how few messages may run twice."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pyrallel_consumer.control_plane.letter import Letter, LetterForm
 from pyrallel_consumer.control_plane.partition_work import PartitionWork
 from pyrallel_consumer.dto import WorkItem
+from pyrallel_consumer.execution_plane.attempts import Verdict
 from tests.simulation.oracles.verdict import RuleBroken
 from tests.simulation.scenario import Scenario
 from tests.simulation.shadow import Shadow
@@ -44,9 +45,9 @@ def rules_9_and_13_keys_do_not_overlap(run: Run, others: Iterable[Run], scenario
             raise RuleBroken("13" if other.epoch == run.epoch else "9", f"{run} starts while {other} runs")
 
 
-def rule_13_marked_attempts_fail(run: Run, is_success: bool) -> None:
-    if run.is_marked and is_success:
-        raise RuleBroken("13", f"{run} counts as a success though its time was over")
+def rule_28_what_returned_is_done(run: Run, verdict: Verdict | None) -> None:
+    if verdict is not None:
+        raise RuleBroken("28", f"{run} returned, and what came of it is {verdict}")
 
 
 def the_lowest_offset_goes_first(item: WorkItem, ready: Iterable[WorkItem]) -> None:
