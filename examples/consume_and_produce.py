@@ -90,7 +90,6 @@ def read_all(kafka: TrialKafka, topic: str) -> dict[bytes, list[dict[str, int]]]
         {
             "bootstrap.servers": ",".join(kafka.config.bootstrap_servers),
             "group.id": f"{kafka.config.consumer_group}-reader",
-            "group.protocol": kafka.config.librdkafka.get("group.protocol", "classic"),
             "auto.offset.reset": "earliest",
         }
     )

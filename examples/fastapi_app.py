@@ -119,7 +119,6 @@ def main(journal: Path) -> int:
         environment = {
             "KAFKA_BOOTSTRAP_SERVERS": ",".join(kafka.config.bootstrap_servers),
             "KAFKA_CONSUMER_GROUP": kafka.config.consumer_group,
-            "KAFKA_LIBRDKAFKA": json.dumps(kafka.config.librdkafka),
             "ORDERS_TOPIC": topic,
             "ORDERS_JOURNAL": str(journal),
         }

@@ -319,10 +319,17 @@ class KafkaConfig(Settings):
     """Where to begin without a committed offset, or where the log no longer holds it (retention, a cut log):
     ``earliest`` (default: nothing is missed), ``latest``, or ``none``, which stops the consumer with an error."""
 
+    group_protocol: Literal["auto", "classic", "consumer"] = "auto"
+    """The protocol of the group. ``consumer`` is KIP-848: a member that dies holds up no commit of the others.
+    ``auto`` (default) tries it, and takes ``classic`` where a broker does not have it, where the group refuses it, or
+    where a setting is set that only ``classic`` has, such as ``session_timeout_ms``; one log line says why. With
+    ``consumer`` by name the consumer does not start where the broker does not have it."""
+
     session_timeout_ms: int = Field(45_000, ge=1000, le=1_800_000)
     """Milliseconds without a heartbeat after which the group gives a member's partitions away, 1000-1,800,000. Low
     puts members out on a short network trouble, high leaves a killed member's partitions unread for as long. The
-    broker has bounds of its own. Not used with ``group.protocol=consumer``: there the broker decides."""
+    broker has bounds of its own. Only with the ``classic`` protocol, which ``group_protocol`` = ``auto`` takes when
+    this is set; with ``consumer`` the broker decides (``group.consumer.session.timeout.ms``)."""
 
     dlq_enabled: bool = True
     """Whether a message whose last attempt failed is produced to ``<topic><dlq_topic_suffix>``. Create that topic,
@@ -370,7 +377,7 @@ class KafkaConfig(Settings):
     def __init__(self, **values: Any) -> None:
         super().__init__(**values)
 
-    @field_validator("auto_offset_reset", "dlq_payload_mode", mode="before")
+    @field_validator("auto_offset_reset", "dlq_payload_mode", "group_protocol", mode="before")
     @classmethod
     def _ignore_case(cls, value: Any) -> Any:
         return _lowered(value)

@@ -25,7 +25,12 @@ from pyrallel_consumer.dto import Headers, OnExhausted, RuntimeSnapshot, WorkIte
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 from pyrallel_consumer.garbage_threshold import RaisedThreshold
 from pyrallel_consumer.ingress.broker_poller import BrokerPoller, PollerPolicy
-from pyrallel_consumer.ingress.client import consumer_configuration, producer_configuration, read_ahead_limits
+from pyrallel_consumer.ingress.client import (
+    consumer_configuration,
+    producer_configuration,
+    protocol_choice,
+    read_ahead_limits,
+)
 from pyrallel_consumer.ingress.dead_letter import DeadLetterProducer
 from pyrallel_consumer.observability.blocking_watch import BlockingWatch
 from pyrallel_consumer.observability.loop_watchdog import LoopWatchdog
@@ -84,8 +89,11 @@ class Parts:
             fail=fail,
             clock=time.monotonic,
         )
+        choice = protocol_choice(config)
         self.poller = BrokerPoller(
             consumer_configuration(config),
+            choice=choice,
+            classic=consumer_configuration(config, "classic") if choice.may_change else None,
             subscription=subscription,
             deliver=self.control.deliver,
             policy=PollerPolicy(
@@ -244,6 +252,7 @@ class Parts:
             poller=self.poller.get_metrics(),
             blocked_loops=self.watchdog.blocked_count,
             picture_failures=self.control.pictures.failures,
+            group_protocol=self.poller.group_protocol,
         )
 
     def _look_at_engine(self, now: float) -> None:

@@ -131,12 +131,15 @@ class Settings(BaseSettings):
         """An independent copy in which every setting, nested ones included, was checked once more.
 
         Finds what assignment could not see: a list or mapping changed in place, values set past pydantic. Raises
-        ``ConfigurationError``. Neither environment nor ``.env`` is read for it.
+        ``ConfigurationError``. Neither environment nor ``.env`` is read for it. What counts as set
+        (``model_fields_set``) stays the same.
         """
         stored = {name: self.__dict__.get(name) for name in type(self).model_fields}
-        return type(self)(
+        copy = type(self)(
             **{name: value.validate_all() if isinstance(value, Settings) else value for name, value in stored.items()}
         )
+        copy.model_fields_set.intersection_update(self.model_fields_set)
+        return copy
 
     @classmethod
     def settings_customise_sources(

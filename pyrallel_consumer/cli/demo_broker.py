@@ -33,7 +33,7 @@ def kafka_config(plan: DemoPlan, bootstrap_servers: str, group: str) -> KafkaCon
     config = KafkaConfig(bootstrap_servers=bootstrap_servers, consumer_group=group, auto_offset_reset="earliest")
     if plan.bootstrap_servers is None:
         # Members join and leave the embedded broker's groups in an instant this way; and it asks for no password.
-        config.librdkafka = {"group.protocol": "consumer"}
+        config.librdkafka, config.group_protocol = {}, "consumer"
         config.security_protocol = None
     if plan.fail_rate:
         config.dlq_enabled = True

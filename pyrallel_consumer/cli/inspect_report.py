@@ -104,12 +104,17 @@ def _consumer(consumer: Mapping[str, Any]) -> Section:
         "letters": _letters(consumer["dead_letters"]),
     }
     lines = (
-        f"group {settings['group']}, topic {settings['topic']}",
+        f"group {settings['group']}, topic {settings['topic']}{_protocol(settings)}",
         *(f"{name:9}{fact}" for name, fact in facts.items()),
     )
     if not partitions:
         return Section((*lines, "no partition is assigned"))
     return Section(lines, [RUNNING_HEAD, *map(_partition_row, partitions)], (0, 11), dispensable=(1, 9, 10, 4, 7))
+
+
+def _protocol(settings: Mapping[str, Any]) -> str:
+    protocol = settings.get("group_protocol")  # releases before this setting do not tell it
+    return f", group protocol {protocol}" if protocol else ""
 
 
 def _state(consumer: Mapping[str, Any]) -> Iterable[str]:

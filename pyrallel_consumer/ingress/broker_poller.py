@@ -16,6 +16,7 @@ from typing import Any
 from confluent_kafka import Consumer
 
 from pyrallel_consumer.control_plane.events import Commit, CommitAnswered, Pause, Resume
+from pyrallel_consumer.control_plane.group_protocol import ProtocolChoice
 from pyrallel_consumer.control_plane.subscription import Subscription
 from pyrallel_consumer.errors import StateError
 from pyrallel_consumer.ingress.poll_thread import PollerPolicy, PollThread
@@ -27,7 +28,8 @@ class BrokerPoller:
     """Reads the topics of ``subscription`` as a member of the configured group, on a thread of its own.
 
     ``deliver`` is called on that thread with each fact; when it raises, because its loop is closed, the thread ends
-    without a commit. ``clock`` is the one that stamps ``last_poll_at``.
+    without a commit. ``clock`` is the one that stamps ``last_poll_at``. ``choice`` is the protocol of groups that
+    ``configuration`` is for; where it may change, ``classic`` is the configuration for the other one.
     """
 
     def __init__(
@@ -38,8 +40,18 @@ class BrokerPoller:
         deliver: Callable[[object], None],
         policy: PollerPolicy,
         clock: Callable[[], float] = time.monotonic,
+        choice: ProtocolChoice | None = None,
+        classic: Mapping[str, Any] | None = None,
     ) -> None:
-        self._inner = PollThread(configuration, subscription=subscription, policy=policy, deliver=deliver, clock=clock)
+        self._inner = PollThread(
+            configuration,
+            subscription=subscription,
+            policy=policy,
+            deliver=deliver,
+            clock=clock,
+            choice=choice,
+            classic=classic,
+        )
         self._started: Future[None] = Future()
         self._is_started = False
         self.ended: Future[None] = Future()
@@ -101,6 +113,11 @@ class BrokerPoller:
     def is_alive(self) -> bool:
         """Whether the thread runs."""
         return self._thread.is_alive()
+
+    @property
+    def group_protocol(self) -> str:
+        """``classic`` or ``consumer``: the one in use, or being tried."""
+        return self._inner.group_client.protocol
 
     def get_metrics(self) -> dict[str, Any]:
         """Plain numbers since the start, by name; ``last_poll_at`` in seconds of the clock."""

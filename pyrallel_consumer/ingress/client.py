@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pyrallel_consumer.config import KafkaConfig
+from pyrallel_consumer.control_plane.group_protocol import Protocol, ProtocolChoice, choose
 from pyrallel_consumer.control_plane.policies import FlowLimits
 from pyrallel_consumer.errors import ConfigurationError
 from pyrallel_consumer.settings import revealed
@@ -106,6 +107,8 @@ _ABOUT_THE_CONSUMER: Final = frozenset({"error_cb", "stats_cb", "throttle_cb", "
 _SET_BY_BROKER: Final = frozenset(
     {"session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy", "group.protocol.type"}
 )
+# Whoever only looks into a group needs none of these, and no member's name.
+_OF_MEMBERS: Final = ("group.instance.id", "group.protocol", "group.remote.assignor")
 _LOCATIONS: Final = (
     "ssl.ca.location",
     "ssl.certificate.location",
@@ -151,11 +154,29 @@ _DELIVERY: Final = {
 }
 
 
-def consumer_configuration(config: KafkaConfig) -> dict[str, Any]:
-    """What ``confluent_kafka.Consumer`` takes; holds secrets in clear. Raises ConfigurationError; does not connect."""
-    config = config.validate_all()
+def protocol_choice(config: KafkaConfig) -> ProtocolChoice:
+    """Which protocol of groups the settings ask for. Raises ConfigurationError where they contradict each other."""
     theirs = _users_mapping(config, without=_PRODUCER_ONLY)
-    by_broker = str(theirs.get("group.protocol", "classic")).lower() == "consumer"
+    in_mapping = theirs.get("group.protocol")
+    classic_only = ["KafkaConfig.session_timeout_ms"] if "session_timeout_ms" in config.model_fields_set else []
+    classic_only += sorted(_SET_BY_BROKER & theirs.keys())
+    return choose(config.group_protocol, None if in_mapping is None else str(in_mapping).lower(), classic_only)
+
+
+def protocol_of(configuration: Mapping[str, Any]) -> Protocol:
+    """The protocol of groups that a client of this configuration speaks."""
+    return "consumer" if str(configuration.get("group.protocol", "classic")).lower() == "consumer" else "classic"
+
+
+def consumer_configuration(config: KafkaConfig, protocol: Protocol | None = None) -> dict[str, Any]:
+    """What ``confluent_kafka.Consumer`` takes; holds secrets in clear. Raises ConfigurationError; does not connect.
+
+    ``protocol`` defaults to the one that ``protocol_choice`` begins with.
+    """
+    config = config.validate_all()
+    protocol = protocol or protocol_choice(config).first
+    theirs = _users_mapping(config, without=_PRODUCER_ONLY)
+    by_broker = protocol == "consumer"
     refused = sorted(_SET_BY_BROKER & theirs.keys()) if by_broker else []
     if refused:
         raise ConfigurationError(
@@ -165,7 +186,7 @@ def consumer_configuration(config: KafkaConfig) -> dict[str, Any]:
     if not str(theirs.get("group.id", config.consumer_group)):
         # The client does not refuse it: it aborts the process.
         raise ConfigurationError("KafkaConfig.librdkafka: group.id is empty; leave it out or name a group")
-    ours = _connection(config) | _group(config, theirs) | _FETCHING
+    ours = _connection(config) | _group(config, theirs) | _FETCHING | {"group.protocol": protocol}
     most_bytes = read_ahead_limits(config).max_bytes
     ours["queued.max.messages.kbytes"] = most_bytes // 1024  # of 64 MiB
     # Of 50 MiB: a message that was not compressed keeps its whole answer alive. The client refuses one that is smaller
@@ -175,6 +196,12 @@ def consumer_configuration(config: KafkaConfig) -> dict[str, Any]:
         ours = {name: value for name, value in ours.items() if name not in _SET_BY_BROKER}
     never = {"enable.auto.commit": False, "enable.auto.offset.store": False}
     return _checked(ours | theirs | never)
+
+
+def observer_configuration(config: KafkaConfig) -> dict[str, Any]:
+    """What ``confluent_kafka.Consumer`` takes to look into a group without ever joining it, on any broker."""
+    configuration = consumer_configuration(config)
+    return {name: value for name, value in configuration.items() if name not in _OF_MEMBERS}
 
 
 def read_ahead_limits(config: KafkaConfig) -> FlowLimits:
@@ -217,7 +244,7 @@ def admin_configuration_of(configuration: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_cooperative(configuration: Mapping[str, Any]) -> bool:
     """Whether a consumer of this configuration is assigned step by step (``incremental_assign``) or all at once."""
-    if str(configuration.get("group.protocol", "classic")).lower() == "consumer":
+    if protocol_of(configuration) == "consumer":
         return True
     strategies = str(configuration.get("partition.assignment.strategy", "range,roundrobin")).split(",")
     return any(strategy.strip() == "cooperative-sticky" for strategy in strategies)

@@ -20,6 +20,7 @@ from pyrallel_consumer.errors import (
     StateError,
     UnknownTopicError,
 )
+from pyrallel_consumer.ingress.error_kinds import cause_of
 from pyrallel_consumer.settings import is_secret_name
 
 _CLASSES: Final[dict[type[BrokerError], frozenset[str]]] = {
@@ -60,7 +61,7 @@ _CHECK_TLS: Final = (
     "broker's certificate carries the host name used"
 )
 _CHECK_TOPIC: Final = "create the topic, or correct its name"
-_TOO_OLD: Final = "the broker is too old for a setting in use, such as group.protocol=consumer"
+_TOO_OLD: Final = "the broker is too old for a setting in use, or has it turned off, such as group_protocol=consumer"
 _OTHER_MEMBER: Final = "another consumer runs with the same group.instance.id: give each member its own"
 
 _ADVICE: Final = {
@@ -85,7 +86,12 @@ _ADVICE: Final = {
         "the group has no offset to begin at and auto_offset_reset is none: commit one, or choose earliest or latest"
     ),
     "INCONSISTENT_GROUP_PROTOCOL": (
-        "other members of the group use another partition.assignment.strategy: use theirs, or another consumer_group"
+        "other members of the group use another partition.assignment.strategy, or another group_protocol and the "
+        "broker's group.consumer.migration.policy allows no mixture: use theirs, or another consumer_group"
+    ),
+    "GROUP_ID_NOT_FOUND": (
+        "the group speaks the classic protocol by now: start the consumer again, with KafkaConfig.group_protocol auto "
+        "or classic"
     ),
     "INVALID_SESSION_TIMEOUT": (
         "KafkaConfig.session_timeout_ms lies outside the broker's group.min.session.timeout.ms and "
@@ -94,7 +100,9 @@ _ADVICE: Final = {
     "INVALID_GROUP_ID": "correct KafkaConfig.consumer_group",
     "GROUP_MAX_SIZE_REACHED": "run fewer members, or raise group.max.size of the broker",
     "FENCED_INSTANCE_ID": _OTHER_MEMBER,
-    "UNRELEASED_INSTANCE_ID": _OTHER_MEMBER,
+    "UNRELEASED_INSTANCE_ID": (
+        f"{_OTHER_MEMBER}; where it was killed, the group forgets it after the broker's session timeout"
+    ),
     "UNSUPPORTED_ASSIGNOR": "the broker has no such group.remote.assignor: choose uniform or range",
     "UNSUPPORTED_VERSION": _TOO_OLD,
     "_UNSUPPORTED_FEATURE": _TOO_OLD,
@@ -163,7 +171,7 @@ def advice_for(code: str) -> str:
 
 
 def _translated(error: KafkaError, doing: str | None) -> PyrallelConsumerError:
-    code = error.name()
+    code = cause_of(error)
     said = error.str().strip()
     if code == "_INVALID_ARG":
         refused = _refused_setting(said)

@@ -23,6 +23,7 @@ from confluent_kafka import KafkaError, Producer
 
 ERROR_TEXT_BYTES: Final = 512
 ALL_BROKERS: Final = -1
+NO_VERSION: Final = -1
 METADATA_TIMEOUT_SECONDS: Final = 10.0
 LOG_LEVEL_ERROR: Final = 3
 
@@ -49,6 +50,7 @@ SIGNATURES: Final[dict[str, tuple[Any, list[Any]]]] = {
         [_handle, ctypes.c_int16, _size, ctypes.POINTER(ctypes.c_int)],
     ),
     "rd_kafka_mock_clear_request_errors": (None, [_handle, ctypes.c_int16]),
+    "rd_kafka_mock_set_apiversion": (_number, [_handle, ctypes.c_int16, ctypes.c_int16, ctypes.c_int16]),
     "rd_kafka_mock_broker_set_down": (_number, [_handle, ctypes.c_int32]),
     "rd_kafka_mock_broker_set_up": (_number, [_handle, ctypes.c_int32]),
     "rd_kafka_mock_broker_set_rtt": (_number, [_handle, ctypes.c_int32, _number]),
@@ -134,6 +136,10 @@ class MockCluster:
 
     def clear_faults(self, api_key: int) -> None:
         self._library.rd_kafka_mock_clear_request_errors(self._cluster, api_key)
+
+    def withdraw(self, api_key: int) -> None:
+        code = self._library.rd_kafka_mock_set_apiversion(self._cluster, api_key, NO_VERSION, NO_VERSION)
+        _check(code, f"request {api_key} cannot be withdrawn")
 
     def set_down(self) -> None:
         _check(self._library.rd_kafka_mock_broker_set_down(self._cluster, ALL_BROKERS), "the broker stays up")

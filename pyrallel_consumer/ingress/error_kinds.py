@@ -26,6 +26,35 @@ FATAL: Final = frozenset(
 )
 REFUSALS: Final = frozenset({"_AUTHENTICATION", "_SSL", "SASL_AUTHENTICATION_FAILED", "UNSUPPORTED_SASL_MECHANISM"})
 
+# librdkafka hands a fatal error on as `_FATAL`; which one it is stands only in its text, by these errors' sentences.
+_HIDDEN_CAUSES: Final = {
+    KafkaError(code).str(): KafkaError(code).name()
+    for code in (
+        KafkaError.FENCED_INSTANCE_ID,
+        KafkaError.FENCED_MEMBER_EPOCH,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_ID_NOT_FOUND,
+        KafkaError.GROUP_MAX_SIZE_REACHED,
+        KafkaError.INCONSISTENT_GROUP_PROTOCOL,
+        KafkaError.INVALID_REQUEST,
+        KafkaError.UNRELEASED_INSTANCE_ID,
+        KafkaError.UNSUPPORTED_ASSIGNOR,
+        KafkaError.UNSUPPORTED_VERSION,
+    )
+}
+
+
+def cause_of(error: KafkaError) -> str:
+    """The name of the error; of a fatal one the name of what caused it, where the client tells."""
+    return hidden_cause(error.str()) if error.name() == "_FATAL" else error.name()
+
+
+def hidden_cause(said: str) -> str:
+    """The name of the error that the client speaks of as fatal, `_FATAL` where it is another one."""
+    return next((name for sentence, name in _HIDDEN_CAUSES.items() if sentence in said), "_FATAL")
+
 
 def is_fatal(error: KafkaError) -> bool:
     """Whether the consumer cannot go on after this error."""

@@ -17,14 +17,12 @@ from confluent_kafka import TopicPartition as ClientPartition
 
 from pyrallel_consumer.config import KafkaConfig
 from pyrallel_consumer.dto import TopicPartition
-from pyrallel_consumer.ingress.client import consumer_configuration
+from pyrallel_consumer.ingress.client import observer_configuration
 from pyrallel_consumer.ingress.client_errors import translate_client_error
 from pyrallel_consumer.ingress.client_events import ClientLog
 
 REACH_SECONDS: Final = 5.0
 TIMEOUT_SECONDS: Final = 15.0
-# Members of a group have these; whoever only looks into it needs none, and no member's name.
-_OF_MEMBERS: Final = ("group.instance.id", "group.protocol", "group.remote.assignor")
 
 
 class Noted(NamedTuple):
@@ -47,9 +45,7 @@ class GroupReader:
     def __init__(self, config: KafkaConfig, group: str) -> None:
         self._said: list[KafkaError] = []
         ours = {"group.id": group, "logger": ClientLog(time.monotonic), "error_cb": self._said.append}
-        configuration: dict[str, Any] = consumer_configuration(config) | ours
-        for name in _OF_MEMBERS:
-            configuration.pop(name, None)
+        configuration: dict[str, Any] = observer_configuration(config) | ours
         self._servers = ",".join(config.bootstrap_servers)
         with translating("making a client"):
             self._client = Consumer(configuration)

@@ -19,17 +19,19 @@ from confluent_kafka import Consumer, KafkaError, KafkaException
 from pyrallel_consumer.control_plane.assignments import Assignments
 from pyrallel_consumer.control_plane.backpressure import FetchGate, GateState
 from pyrallel_consumer.control_plane.events import PollerClosed, PollerFailed
+from pyrallel_consumer.control_plane.group_protocol import ProtocolChoice
 from pyrallel_consumer.control_plane.policies import FlowLimits
 from pyrallel_consumer.control_plane.read_ahead import ReadAhead
 from pyrallel_consumer.control_plane.start_offset import Reset
 from pyrallel_consumer.control_plane.subscription import Subscription
 from pyrallel_consumer.ingress.admin_look import AdminLook
-from pyrallel_consumer.ingress.client import MOST_READ_AHEAD, is_cooperative
+from pyrallel_consumer.ingress.client import MOST_READ_AHEAD, is_cooperative, protocol_of
 from pyrallel_consumer.ingress.client_errors import translate_client_error
 from pyrallel_consumer.ingress.client_events import ClientEvents
 from pyrallel_consumer.ingress.commits import Commits
 from pyrallel_consumer.ingress.ending import Ending
 from pyrallel_consumer.ingress.fetch_pauses import LOAD, STOPPING, FetchPauses
+from pyrallel_consumer.ingress.group_client import GroupClient
 from pyrallel_consumer.ingress.log_ends import LogEnds
 from pyrallel_consumer.ingress.log_throttle import LogThrottle
 from pyrallel_consumer.ingress.orderly_close import OrderlyClose
@@ -83,6 +85,8 @@ class PollThread:
         policy: PollerPolicy,
         deliver: Callable[[object], None],
         clock: Callable[[], float],
+        choice: ProtocolChoice | None = None,
+        classic: Mapping[str, Any] | None = None,
     ) -> None:
         self.granted = 0
         self.is_held = False
@@ -102,6 +106,12 @@ class PollThread:
         self.log_ends = LogEnds(self.assignments, self.pauses, clock)
         self.commits = Commits(self.assignments, clock, throttle)
         self.events = ClientEvents(clock, throttle, self._fail_with)
+        on_commit = self.commits.on_commit
+        self.group_client = GroupClient(
+            self.events.installed_in(configuration, on_commit),
+            choice or ProtocolChoice(protocol_of(configuration)),
+            None if classic is None else self.events.installed_in(classic, on_commit),
+        )
         self.reader = Reader(self.assignments, self.read_ahead, self.events, clock, self.deliver)
         self._admin = AdminLook(configuration, clock)
         answer_seconds = policy.revoke_grace_seconds + ANSWER_MARGIN_SECONDS
@@ -125,6 +135,7 @@ class PollThread:
             clock=clock,
             deliver=self.deliver,
             fail=self._fail,
+            settle=self.group_client.settle,
         )
         self._orderly_close = OrderlyClose(
             grace_seconds=answer_seconds,
@@ -145,15 +156,14 @@ class PollThread:
             clock=clock,
         )
         self._is_static_member = bool(configuration.get("group.instance.id"))
-        self._has_classic_protocol = str(configuration.get("group.protocol", "classic")).lower() == "classic"
-        self._configuration = self.events.installed_in(configuration, self.commits.on_commit)
 
     def run(self, started: Future[None], ended: Future[None]) -> None:
         """The thread's whole life. ``started`` tells of the subscription or why there is none; ``ended`` comes last."""
-        client: Consumer | None = None
         try:
-            client = self._made_client()
-            self._subscribe(client, self._lookup.first(client))
+            client = self.group_client.make()
+            topics = self._lookup.first(client)
+            client = self.group_client.checked(client)
+            self._subscribe(client, topics)
             if self._failure is not None:
                 raise self._failure
         except BaseException as error:  # noqa: BLE001 -- the edge of the thread: start() raises it to the user
@@ -164,8 +174,8 @@ class PollThread:
             started.set_result(None)
             self._serve(client)
         finally:
-            if client is not None:
-                self._close_client(client)
+            if self.group_client.client is not None:
+                self._close_client(self.group_client.client)
             self.deliver(PollerClosed())
             ended.set_result(None)
 
@@ -179,12 +189,6 @@ class PollThread:
             self._is_mute = True
             self.ending.abandon()
             LOGGER.warning("the event loop takes nothing any more (%s): the poll thread ends without a commit", error)
-
-    def _made_client(self) -> Consumer:
-        try:
-            return Consumer(self._configuration)
-        except Exception as error:
-            raise translate_client_error(error) from error
 
     # Commands
 
@@ -206,6 +210,10 @@ class PollThread:
         try:
             while not (self._is_over or self.ending.is_abandoned):
                 self._turn(client)
+                if self.group_client.must_change:
+                    self._close_client(client)
+                    client = self.group_client.changed()
+                    self._subscribe(client, self._lookup.topics)
         except BaseException as error:  # noqa: BLE001 -- the edge of the thread: whatever escapes the client is fatal
             self._fail(error)
 
@@ -279,6 +287,8 @@ class PollThread:
             self.ending.abandon()
 
     def _fail_with(self, error: KafkaError) -> None:
+        if self.group_client.is_refusal(error):
+            return  # before anything was assigned; the next turn joins with another client
         self._fail(KafkaException(error))
 
     def _close_client(self, client: Consumer) -> None:
@@ -296,11 +306,14 @@ class PollThread:
             LOGGER.warning("closing the client: %s", error)
 
     def _leave(self, client: Consumer) -> None:
-        client.unsubscribe()
+        try:
+            client.unsubscribe()
+        except KafkaException as error:
+            LOGGER.debug("the client did not unsubscribe: %s", error)  # after a fatal error there is nothing to leave
         # A rebalance under way is completed before; then, of the classic protocol, the member's id is gone.
         deadline = self._clock() + LEAVE_SECONDS
         self.reader.poll_aside(client, 0)
-        while self._has_classic_protocol and client.memberid() and self._clock() < deadline:
+        while self.group_client.protocol == "classic" and client.memberid() and self._clock() < deadline:
             self.reader.poll_aside(client, PAUSED_POLL_SECONDS)
 
 

@@ -79,6 +79,7 @@ class Rebalance:
         clock: Callable[[], float],
         deliver: Callable[[Any], None],
         fail: Callable[[BaseException], None],
+        settle: Callable[[], None],
     ) -> None:
         self._is_cooperative = is_cooperative
         self._grace_seconds = grace_seconds
@@ -91,6 +92,7 @@ class Rebalance:
         self._clock = clock
         self._deliver = deliver
         self._fail = fail
+        self._settle = settle
         self._closing: Farewell | None = None
         self.count = 0
         self.must_join_anew = False
@@ -149,6 +151,7 @@ class Rebalance:
             self._assign(client, [])
             return
         self.count += 1
+        self._settle()
         tps = _places(partitions)
         try:
             found = self._starts.find(client, tps)

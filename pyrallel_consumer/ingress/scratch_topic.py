@@ -17,7 +17,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from pyrallel_consumer.config import KafkaConfig
 from pyrallel_consumer.errors import BrokerError
-from pyrallel_consumer.ingress.client import admin_configuration, consumer_configuration, producer_configuration
+from pyrallel_consumer.ingress.client import admin_configuration, observer_configuration, producer_configuration
 from pyrallel_consumer.ingress.client_errors import translate_client_error
 from pyrallel_consumer.ingress.client_events import ClientLog
 
@@ -164,7 +164,7 @@ def _is_taken(producer: Producer, topic: str, key: bytes, value: bytes) -> bool:
 @contextmanager
 def _observer(config: KafkaConfig) -> Iterator[Consumer]:
     """A client that may ask about the group without joining it."""
-    observer = Consumer(consumer_configuration(config) | _speaking())
+    observer = Consumer(observer_configuration(config) | _speaking())
     try:
         yield observer
     finally:

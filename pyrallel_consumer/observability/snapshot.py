@@ -81,6 +81,7 @@ def take_snapshot(
     letters: LetterQueue | None,
     poller: Mapping[str, Any],
     blocked_loops: int,
+    group_protocol: str,
     picture_failures: int = 0,
 ) -> RuntimeSnapshot:
     """The picture at ``now``; ``poller`` is what ``BrokerPoller.get_metrics()`` returns.
@@ -112,7 +113,7 @@ def take_snapshot(
         commits=commits.sent,
         commit_failures=sum(commits.failures.values()),
         partitions=partitions,
-        settings=facts.settings,
+        settings=MappingProxyType({**facts.settings, "group_protocol": group_protocol}),
         stuck=engine.stuck,
         rebalances=poller["rebalances"],
         is_broker_connected=poller["is_broker_connected"],

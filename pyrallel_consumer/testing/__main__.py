@@ -18,7 +18,6 @@ from pyrallel_consumer.ingress.scratch_topic import ScratchTopic
 MOST_RECORDS = 100_000
 """More of them and the broker, which keeps little, would drop some."""
 CUSTOMERS = 100
-AT_ONCE = {"group.protocol": "consumer"}
 
 
 def order(number: int) -> tuple[bytes, bytes]:
@@ -37,13 +36,12 @@ def serve(
     signals = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     with EmbeddedBroker() as broker:
-        config = KafkaConfig(bootstrap_servers=broker.bootstrap_servers, security_protocol=None, librdkafka=AT_ONCE)
+        config = KafkaConfig(bootstrap_servers=broker.bootstrap_servers, security_protocol=None)
         for name in (topic, topic + config.dlq_topic_suffix):
             broker.create_topic(name, partitions)
         ScratchTopic(config, topic, partitions).append(map(order, range(records)))
         typer.echo(f"# {records:,} orders are in topic {topic}. In another shell:")
         typer.echo(f"export KAFKA_BOOTSTRAP_SERVERS={broker.bootstrap_servers}")
-        typer.echo(f"export KAFKA_LIBRDKAFKA='{json.dumps(AT_ONCE)}'  # members join this broker's groups at once so")
         typer.echo("# Ctrl-C ends the broker, and with it all it holds.")
         signal.sigwait(signals)
 

@@ -104,7 +104,7 @@ class TrialKafka:
             bootstrap_servers=self._broker.bootstrap_servers,
             consumer_group=group,
             security_protocol=None,
-            librdkafka={"group.protocol": "consumer"},
+            group_protocol="consumer",
         )
         return self
 

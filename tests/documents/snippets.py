@@ -90,13 +90,12 @@ def run_program(snippet: Snippet, folder: Path) -> int:
     path.write_text(snippet.text, "utf-8")
     report = folder / f"{snippet.name}.processed"
     with EmbeddedBroker({"orders": 4, "orders.dlq": 4, "invoices": 4}) as broker:
-        config = KafkaConfig(bootstrap_servers=broker.bootstrap_servers, librdkafka={"group.protocol": "consumer"})
+        config = KafkaConfig(bootstrap_servers=broker.bootstrap_servers)
         ScratchTopic(config, "orders", 4).append(map(order, range(ORDERS)))
         ran = subprocess.run(
             [sys.executable, "-W", "error", path],
             env=environment_without_settings(
                 KAFKA_BOOTSTRAP_SERVERS=broker.bootstrap_servers,
-                KAFKA_LIBRDKAFKA='{"group.protocol": "consumer"}',
                 PYTHONPATH=str(ENDING),
                 SNIPPET_REPORT=str(report),
             ),

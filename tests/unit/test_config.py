@@ -37,6 +37,7 @@ SETTINGS: list[tuple[type[Settings], str, object, str, object]] = [
     (KafkaConfig, "bootstrap_servers", ["localhost:9092"], "a:1, b:2,", ["a:1", "b:2"]),
     (KafkaConfig, "consumer_group", "pyrallel-consumer-group", "demo", "demo"),
     (KafkaConfig, "auto_offset_reset", "earliest", "LATEST", "latest"),
+    (KafkaConfig, "group_protocol", "auto", "Consumer", "consumer"),
     (KafkaConfig, "session_timeout_ms", 45_000, "6000", 6000),
     (KafkaConfig, "dlq_enabled", True, "false", False),
     (KafkaConfig, "dlq_topic_suffix", ".dlq", ".failed", ".failed"),

@@ -40,6 +40,7 @@ def snapshot_of_a_busy_consumer() -> RuntimeSnapshot:
         letters=LetterQueue(),
         poller={"rebalances": 1, "is_broker_connected": True, "broker_silent_seconds": 0.1},
         blocked_loops=0,
+        group_protocol="consumer",
     )
 
 

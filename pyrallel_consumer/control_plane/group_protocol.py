@@ -1,0 +1,131 @@
+"""Which protocol of consumer groups a member speaks: ``classic``, or ``consumer`` (KIP-848).
+
+``choose`` decides from the settings. Where it leaves the decision to the broker, a ``ProtocolTrial`` takes it: the
+member begins with ``consumer``, and goes back to ``classic`` when a broker does not have ``consumer`` or the group
+refuses it. That happens once at most, and only before the first partition is assigned. Silence decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from pyrallel_consumer.errors import ConfigurationError
+
+Protocol = Literal["classic", "consumer"]
+
+# The broker's answers to a member that asks for `consumer`, after which `classic` may do. Names of Kafka's errors.
+REFUSALS: Final = {
+    "GROUP_ID_NOT_FOUND": (
+        "the group's members speak classic, and the broker's group.consumer.migration.policy does not let it change"
+    ),
+    "INCONSISTENT_GROUP_PROTOCOL": "the group's members speak classic, and the broker does not let the group change",
+    "INVALID_REQUEST": "the broker does not understand how this client asks for consumer",
+    "UNRELEASED_INSTANCE_ID": (
+        "the group still has a member of this group.instance.id, and only a classic member takes its place at once"
+    ),
+    "UNSUPPORTED_ASSIGNOR": "the broker does not have the group.remote.assignor",
+    "UNSUPPORTED_VERSION": "the broker has consumer turned off",
+}
+NOT_OFFERED: Final = "a broker does not have consumer (Apache Kafka has it since 4.0)"
+UNKNOWN_OFFER: Final = "the client does not tell whether the broker has consumer"
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolChoice:
+    """The protocol to begin with. ``may_change``: a broker may make it ``classic``. ``why`` names what settings did."""
+
+    first: Protocol
+    may_change: bool = False
+    why: str = ""
+
+
+def choose(
+    wanted: Literal["auto", "classic", "consumer"], in_mapping: str | None, classic_only: Sequence[str]
+) -> ProtocolChoice:
+    """What the settings say: ``group_protocol``, ``group.protocol`` of the librdkafka mapping, and the names of those
+    settings that were set and that only ``classic`` has.
+
+    Raises ConfigurationError where the first two contradict each other.
+    """
+    if in_mapping is not None and wanted not in ("auto", in_mapping):
+        raise ConfigurationError(
+            f"KafkaConfig.group_protocol is {wanted}, and group.protocol in KafkaConfig.librdkafka is {in_mapping}: "
+            "leave out one of them"
+        )
+    named = in_mapping or wanted
+    if named == "auto" and not classic_only:
+        return ProtocolChoice("consumer", may_change=True)
+    settings = f"{', '.join(classic_only)} {'is' if len(classic_only) == 1 else 'are'} set"
+    if named == "auto":
+        return ProtocolChoice("classic", why=f"{settings}, which only classic has")
+    if named == "consumer":
+        return ProtocolChoice("consumer", why=f"{settings}, without effect here" if classic_only else "")
+    return ProtocolChoice("classic")
+
+
+class ProtocolTrial:
+    """The protocol of one started consumer. ``why`` says what led to it; empty where there is nothing to say.
+
+    ``hear_broker`` and ``hear_refusal`` take in what is known; ``must_change`` tells what follows, until ``change`` has
+    done it.
+    """
+
+    def __init__(self, choice: ProtocolChoice) -> None:
+        self.in_use: Protocol = choice.first
+        self.why = choice.why
+        self._may_change = choice.may_change
+        self._reason = ""
+        self._is_offered = False
+        self._is_missing = False
+        self._is_joining = False
+
+    @property
+    def may_change(self) -> bool:
+        """Whether a refusal would be answered by beginning anew."""
+        return self._may_change
+
+    @property
+    def must_change(self) -> bool:
+        """Whether this member has to begin anew with ``classic``."""
+        return bool(self._reason)
+
+    def hear_broker(self, *, has_it: bool, is_coordinator: bool) -> None:
+        """One broker of the cluster has ``consumer``, or does not have it.
+
+        In a cluster of both kinds ``consumer`` is not tried; once it is, only the group's coordinator counts.
+        """
+        self._is_offered |= has_it
+        if not has_it:
+            self._is_missing = True
+            if is_coordinator or not self._is_joining:
+                self._fall_back(NOT_OFFERED)
+
+    def hear_refusal(self, code: str) -> bool:
+        """The group refuses this member. Returns whether beginning anew with ``classic`` may help."""
+        return code in REFUSALS and self._fall_back(REFUSALS[code])
+
+    def check_offer(self) -> bool:
+        """Before joining: ``consumer`` is tried only where a broker said that it has it.
+
+        Returns False where the settings allow ``consumer`` only, and no broker has it.
+        """
+        self._is_joining = True
+        if self.in_use == "classic" or self._is_offered:
+            return True
+        return self._fall_back(UNKNOWN_OFFER) or not self._is_missing
+
+    def settle(self) -> None:
+        """A partition was assigned: from now on the protocol stays."""
+        self._may_change, self._reason = False, ""
+
+    def change(self) -> None:
+        """Speak ``classic`` from now on."""
+        self.in_use, self.why = "classic", self._reason
+        self.settle()
+
+    def _fall_back(self, reason: str) -> bool:
+        if self._may_change and not self._reason:
+            self._reason = reason
+        return self._may_change
