@@ -17,6 +17,7 @@ from typing import Final
 from rich.console import Console
 
 from pyrallel_consumer.cli.check_table import Finding, Verdict, exit_code_of, json_of, print_findings
+from pyrallel_consumer.cli.run_check_protocol import protocol_finding
 from pyrallel_consumer.cli.run_plan import Flags
 from pyrallel_consumer.cli.run_settings import DEFAULT, RunSettings, settings_of, typos
 from pyrallel_consumer.cli.terminal import say_json
@@ -153,7 +154,7 @@ def _looked_up(
     brokers, known = reader.cluster()
     servers = ",".join(settings.kafka.bootstrap_servers)
     answer = f"{servers} answers: {_counted(len(brokers), 'broker')}, {_counted(len(known), 'topic')}"
-    findings = [Finding("broker", Verdict.OK, answer)]
+    findings = [Finding("broker", Verdict.OK, answer), protocol_finding(reader.protocol_trial(), settings.kafka)]
     if isinstance(subscription, ConfigurationError):
         return [*findings, Finding("topic", Verdict.WRONG, str(subscription))]
     topics = {name: known[name] for name in subscription.matching(known) if name in known}

@@ -16,10 +16,12 @@ from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as ClientPartition
 
 from pyrallel_consumer.config import KafkaConfig
+from pyrallel_consumer.control_plane.group_protocol import ProtocolTrial
 from pyrallel_consumer.dto import TopicPartition
-from pyrallel_consumer.ingress.client import observer_configuration
+from pyrallel_consumer.ingress.client import observer_configuration, protocol_choice
 from pyrallel_consumer.ingress.client_errors import translate_client_error
 from pyrallel_consumer.ingress.client_events import ClientLog
+from pyrallel_consumer.ingress.group_client import FeatureLog
 
 REACH_SECONDS: Final = 5.0
 TIMEOUT_SECONDS: Final = 15.0
@@ -46,6 +48,8 @@ class GroupReader:
         self._said: list[KafkaError] = []
         ours = {"group.id": group, "logger": ClientLog(time.monotonic), "error_cb": self._said.append}
         configuration: dict[str, Any] = observer_configuration(config) | ours
+        self._trial = ProtocolTrial(protocol_choice(config))
+        configuration = FeatureLog.installed_in(configuration, self._trial)
         self._servers = ",".join(config.bootstrap_servers)
         with translating("making a client"):
             self._client = Consumer(configuration)
@@ -76,6 +80,11 @@ class GroupReader:
     def topics(self) -> Mapping[str, int]:
         """Every topic the user may see, with its number of partitions."""
         return self.cluster().topics
+
+    def protocol_trial(self) -> ProtocolTrial:
+        """What a member would know of the group's protocol before it joins; to be asked after ``cluster``."""
+        self._client.poll(0)  # serves the client's log
+        return self._trial
 
     def ends(self, tp: TopicPartition) -> tuple[int, int]:
         """Where the log begins, and where it ends."""

@@ -346,14 +346,29 @@ class TestCheck:
             ["ok", "settings"],
             ["ok", "worker"],
             ["ok", "broker"],
+            ["ok", "protocol"],
             ["ok", "topic"],
             ["ok", "group"],
             ["warning", "dead"],
         ]
-        assert found[3][2] == f"{topic}: 3 partitions"
-        assert "nothing yet; it begins at the earliest offset; 30 messages to do" in found[4][2]
-        assert f"{topic}.dlq: not there" in found[5][2]
+        assert found[3][2].startswith("classic: heartbeat.interval.ms, session.timeout.ms are set")
+        assert found[4][2] == f"{topic}: 3 partitions"
+        assert "nothing yet; it begins at the earliest offset; 30 messages to do" in found[5][2]
+        assert f"{topic}.dlq: not there" in found[6][2]
         assert runs.committed(topic, 3) == [0, 0, 0]
+
+    def test_the_group_protocol_that_would_be_chosen_is_told(self, runs: Runs) -> None:
+        def told(broker: EmbeddedBroker, protocol: str) -> str:
+            where = {"KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers, "KAFKA_LIBRDKAFKA": ""}
+            done = runs.done("app:handle", "--topic", "orders", "--check", KAFKA_GROUP_PROTOCOL=protocol, **where)
+            return next(line for line in done.stdout.splitlines() if " protocol " in line)
+
+        with EmbeddedBroker({"orders": 1}) as broker:
+            assert re.fullmatch(r"ok +protocol +consumer *", told(broker, ""))
+            broker.withdraw("consumer_group_heartbeat")
+            assert re.match(r"ok +protocol +classic: a broker does not have consumer", told(broker, "auto"))
+            assert re.fullmatch(r"ok +protocol +classic *", told(broker, "classic"))
+            assert re.match(r"error +protocol +.*no broker has it", told(broker, "consumer"))
 
     def test_all_that_is_wrong_is_told_at_once(self, runs: Runs, new_topic: NewTopic) -> None:
         topic = new_topic(1)

@@ -16,6 +16,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from pyrallel_consumer.config import KafkaConfig
+from pyrallel_consumer.control_plane.group_protocol import ProtocolChoice
 from pyrallel_consumer.errors import (
     AuthenticationError,
     BrokerError,
@@ -29,7 +30,10 @@ from pyrallel_consumer.ingress.client import (
     admin_configuration,
     consumer_configuration,
     is_cooperative,
+    observer_configuration,
     producer_configuration,
+    protocol_choice,
+    protocol_of,
     read_ahead_limits,
 )
 from pyrallel_consumer.ingress.client_errors import translate_client_error
@@ -191,6 +195,53 @@ def test_with_the_consumer_protocol_the_broker_decides() -> None:
     }
     assert configuration["group.remote.assignor"] == "uniform"
     assert is_cooperative(configuration)
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (KafkaConfig(), ProtocolChoice("consumer", may_change=True)),
+        (KafkaConfig(group_protocol="classic"), ProtocolChoice("classic")),
+        (mapped(group_protocol="CONSUMER"), ProtocolChoice("consumer")),
+        (mapped(session_timeout_ms="6000", heartbeat_interval_ms=1000), "heartbeat.interval.ms, session.timeout.ms"),
+        (mapped(group_protocol_type="consumer"), "group.protocol.type"),
+        (KafkaConfig(session_timeout_ms=45_000), "KafkaConfig.session_timeout_ms"),
+    ],
+    ids=str,
+)
+def test_the_protocol_of_the_group_follows_from_what_was_set(
+    config: KafkaConfig, expected: ProtocolChoice | str
+) -> None:
+    choice = protocol_choice(config.validate_all())
+
+    if isinstance(expected, str):
+        assert choice.first == "classic"
+        assert choice.why.startswith(f"{expected} ")
+    else:
+        assert choice == expected
+    assert protocol_of(consumer_configuration(config)) == choice.first
+
+
+def test_a_protocol_set_twice_is_refused_where_the_two_differ() -> None:
+    with pytest.raises(ConfigurationError, match=r"group_protocol is classic.*group\.protocol.*consumer"):
+        consumer_configuration(KafkaConfig(group_protocol="classic", librdkafka={"group.protocol": "consumer"}))
+
+
+def test_both_configurations_of_auto_are_taken_by_the_client() -> None:
+    config = mapped(group_remote_assignor="uniform", group_instance_id="one", bootstrap_servers=NOBODY_LISTENS)
+
+    for protocol in (None, "classic", "consumer"):
+        consumer = Consumer(consumer_configuration(config, protocol) | {"log_level": 0})
+        consumer.close()
+
+
+def test_whoever_only_looks_into_a_group_is_no_member_of_it() -> None:
+    config = mapped(group_protocol="consumer", group_instance_id="one", group_remote_assignor="uniform")
+
+    observer = observer_configuration(config)
+
+    assert not observer.keys() & {"group.protocol", "group.instance.id", "group.remote.assignor"}
+    assert observer["group.id"] == config.consumer_group
 
 
 @pytest.mark.parametrize("name", ["session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy"])
