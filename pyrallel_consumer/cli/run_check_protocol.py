@@ -27,8 +27,8 @@ def protocol_finding(trial: ProtocolTrial, config: KafkaConfig) -> Finding:
             if not trial.hear_refusal("GROUP_ID_NOT_FOUND"):
                 return _refused(config, "consumer", "classic", policy)
             trial.change()
-        elif policy is None and may_change:
-            sentence = f"consumer, or classic as the group's members where {MIGRATION_POLICY} keeps them apart"
+        elif may_change:
+            sentence = "consumer where the broker lets the group change while its members speak classic, else classic"
             return Finding("protocol", Verdict.OK, sentence)
     elif spoken == "consumer" and trial.in_use == "classic" and policy == _KEEPS_APART:
         return _refused(config, "classic", "consumer", policy)

@@ -15,12 +15,14 @@ from pyrallel_consumer.errors import ConfigurationError
 
 Protocol = Literal["classic", "consumer"]
 
+_LIVE_CLASSIC: Final = (
+    "the group has members that speak classic, and the broker does not let it change while they are there (it does "
+    "where group.consumer.migration.policy allows it and they do not use cooperative-sticky)"
+)
 # The broker's answers to a member that asks for `consumer`, after which `classic` may do. Names of Kafka's errors.
 REFUSALS: Final = {
-    "GROUP_ID_NOT_FOUND": (
-        "the group's members speak classic, and the broker's group.consumer.migration.policy does not let it change"
-    ),
-    "INCONSISTENT_GROUP_PROTOCOL": "the group's members speak classic, and the broker does not let the group change",
+    "GROUP_ID_NOT_FOUND": _LIVE_CLASSIC,
+    "INCONSISTENT_GROUP_PROTOCOL": _LIVE_CLASSIC,
     "INVALID_REQUEST": "the broker does not understand how this client asks for consumer",
     "UNRELEASED_INSTANCE_ID": (
         "the group still has a member of this group.instance.id, and only a classic member takes its place at once"

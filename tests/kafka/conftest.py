@@ -30,7 +30,12 @@ def kafka() -> Iterator[KafkaCluster]:
         yield cluster
         cluster.close()
         return
-    node = KafkaNode()
+    yield from node_or_skip({})
+
+
+def node_or_skip(settings: dict[str, str]) -> Iterator[KafkaCluster]:
+    """A node of our own with these broker settings beside the usual ones, for as long as the fixture lives."""
+    node = KafkaNode(settings)
     try:
         node.start()
     except KafkaUnavailableError as error:
