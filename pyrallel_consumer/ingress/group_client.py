@@ -18,8 +18,9 @@ from pyrallel_consumer.control_plane.group_protocol import REFUSALS, ProtocolCho
 from pyrallel_consumer.errors import BrokerError
 from pyrallel_consumer.ingress.client_errors import translate_client_error
 from pyrallel_consumer.ingress.error_kinds import cause_of, hidden_cause
+from pyrallel_consumer.log import Log
 
-LOGGER: Final = logging.getLogger("pyrallel_consumer.ingress")
+LOGGER: Final = Log("pyrallel_consumer.ingress")
 # librdkafka's debug context whose lines come with new connections only, and tell which requests a broker has.
 FEATURE_CONTEXT: Final = "feature"
 _FEATURE_FACILITIES: Final = frozenset({"APIVERSION", "FEATURE"})
