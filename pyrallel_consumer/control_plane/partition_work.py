@@ -17,6 +17,7 @@ from pyrallel_consumer.control_plane.events import CommitSnapshot
 from pyrallel_consumer.control_plane.latency import INSTANT_SECONDS, QUICK_SECONDS
 from pyrallel_consumer.control_plane.offset_tracker import OffsetTracker
 from pyrallel_consumer.control_plane.ready_queue import ReadyQueue
+from pyrallel_consumer.control_plane.size_estimate import SizeEstimate
 from pyrallel_consumer.control_plane.slowness import Cause, Slowness, cause_of
 from pyrallel_consumer.control_plane.tally import Tally
 from pyrallel_consumer.control_plane.virtual_partition import VirtualPartition
@@ -35,7 +36,7 @@ WHOLE_PARTITION: Final = object()
 """The key under which a partition that is kept in order as a whole has its one queue."""
 
 MESSAGE_OVERHEAD_BYTES = 512
-"""What a message costs beside its key and value: the client's object, the item, its places in our books."""
+"""What a message costs beside its key, value and headers: the client's object, the item, its places in our books."""
 
 EXACT_MESSAGES = 256
 """So many are counted whenever one is done."""
@@ -46,7 +47,7 @@ Lingering = dict[tuple["TopicPartition", object], VirtualPartition]
 
 
 def sum_of_sizes(messages: Sequence[Message]) -> int:
-    """Bytes that read messages count as load."""
+    """Bytes that read messages count as load, without their headers."""
     keys = sum([len(key) for message in messages if (key := message.key()) is not None])
     return MESSAGE_OVERHEAD_BYTES * len(messages) + sum(map(len, messages)) + keys
 
@@ -58,6 +59,7 @@ class PartitionWork:
     __slots__ = (
         "_blocking_offset",
         "_blocking_since",
+        "_headers",
         "_is_by_key",
         "_is_ordered",
         "_lanes",
@@ -119,6 +121,7 @@ class PartitionWork:
         self._blocking_since = 0.0
         self.loaded_bytes = 0
         self._measured_at = 0
+        self._headers = SizeEstimate()
         self._lanes: dict[object, VirtualPartition] = {}
         self._lingering = lingering
         self._unordered = VirtualPartition(self, None, is_ordered=False)
@@ -138,7 +141,7 @@ class PartitionWork:
 
     @property
     def load(self) -> Load:
-        """What is delivered and unfinished. The bytes are never too few, and about right after ``measure``."""
+        """What is delivered and unfinished. The bytes are about right after ``measure``, and no fewer before."""
         return Load(len(self.tracker.unfinished), self.loaded_bytes, self.blocked)
 
     def measure(self) -> None:
@@ -155,7 +158,8 @@ class PartitionWork:
         """Count the bytes of what is unfinished anew, unless nothing was done since the last time."""
         if self._measured_at != self.finished:
             self._measured_at = self.finished
-            self.loaded_bytes = sum_of_sizes([item._message for item in self.tracker.unfinished.values()])
+            messages = [item._message for item in self.tracker.unfinished.values()]
+            self.loaded_bytes = sum_of_sizes(messages) + self._headers.of(messages)
 
     @property
     def queued(self) -> int:
@@ -168,7 +172,7 @@ class PartitionWork:
         unfinished, unordered = tracker.unfinished, self._unordered
         is_restoring, is_by_key, is_ordered = tracker.is_restoring, self._is_by_key, self._is_ordered
         orders_null_keys, lane_type = self._orders_null_keys, self.lane_type
-        size = MESSAGE_OVERHEAD_BYTES * len(messages) + sum(map(len, messages))
+        size = MESSAGE_OVERHEAD_BYTES * len(messages) + sum(map(len, messages)) + self._headers.of_new(messages)
         if messages[0].offset() < tracker.next_offset:
             raise InvariantViolation(f"{self.tp} delivered {messages[0].offset()} again without a new epoch")
         for message in messages:

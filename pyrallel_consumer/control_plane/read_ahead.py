@@ -12,6 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from pyrallel_consumer.control_plane.events import Delivered, OffsetWentBack
+from pyrallel_consumer.control_plane.size_estimate import SizeEstimate, beside_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -69,17 +70,17 @@ class _Lane:
         return piece
 
     def cut(self, offset: int) -> None:
-        """Forget everything from ``offset`` on."""
+        """Forget everything from ``offset`` on; part of a run counts as so much of its bytes."""
         runs, self.runs = self.runs, deque()
         self.messages = self.size_bytes = 0
-        for run, _ in runs:
+        for run, size_bytes in runs:
             kept = [message for message in run if message.offset() < offset]
             if kept:
-                self.put(kept, _size(kept))
+                self.put(kept, size_bytes * len(kept) // len(run))
 
 
 class ReadAhead:
-    """``messages`` and their ``size_bytes`` (of values) are kept, those of held partitions included.
+    """``messages`` and their ``size_bytes`` (of keys, values and headers) are kept, those of held partitions included.
 
     A full one is filled up again when ``LOW`` is left of it. Held partitions keep what they have; they leave the others
     at least ``SPARED`` of the bounds, so that both together may pass the bounds by that.
@@ -91,6 +92,7 @@ class ReadAhead:
         self._turns: deque[_Lane] = deque()  # those that are not held, the next one first
         self._held: set[TopicPartition] = set()
         self._message_bytes = 0.0
+        self._beside_values = SizeEstimate(beside_value)
         self._pace = _Pace.DRY
         self._given: Counter[TopicPartition] = Counter()  # since the client began to give
         self._is_full = False
@@ -213,7 +215,7 @@ class ReadAhead:
             lane = self._lanes[fact.tp] = _Lane(fact.tp)
             if fact.tp not in self._held:
                 self._turns.append(lane)
-        size_bytes = _size(fact.messages)
+        size_bytes = sum(map(len, fact.messages)) + self._beside_values.of_new(fact.messages)
         lane.epoch = fact.epoch
         lane.put(fact.messages, size_bytes)
         self.messages += len(fact.messages)
@@ -254,7 +256,3 @@ class ReadAhead:
         held = [self._lanes[tp] for tp in self._held if tp in self._lanes]
         held_messages, held_bytes = sum(lane.messages for lane in held), sum(lane.size_bytes for lane in held)
         return self._part(self.messages - held_messages, self.size_bytes - held_bytes)
-
-
-def _size(messages: list[Message]) -> int:
-    return sum(map(len, messages))

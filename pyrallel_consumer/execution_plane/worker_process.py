@@ -16,7 +16,6 @@ import pickle
 import signal
 import socket
 import sys
-import threading
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,6 +23,7 @@ from pyrallel_consumer.dto import unpacked_item
 from pyrallel_consumer.errors import WorkerMismatchError
 from pyrallel_consumer.execution_plane import frames
 from pyrallel_consumer.execution_plane.forked_children import STOP_SIGNALS, DefaultsInForkedChildren
+from pyrallel_consumer.execution_plane.frame_sender import FrameSender
 from pyrallel_consumer.execution_plane.lifeline import hold
 from pyrallel_consumer.execution_plane.progress_marker import ProgressMarker
 from pyrallel_consumer.execution_plane.remote_error import packed_error
@@ -81,7 +81,7 @@ class WorkerProcess:
         self._socket = connection
         self._marker = marker
         self._reader = frames.FrameReader()
-        self._send_lock = threading.Lock()  # Threads of the worker's own may log.
+        self.send = FrameSender(connection).send
         self._worker: Worker = _do_nothing
         self._context = contextvars.Context()
         self._done = 0
@@ -101,11 +101,6 @@ class WorkerProcess:
                 elif not self._load(Setup(*pickle.loads(body))):  # noqa: S301 -- from our own engine
                     return
             self._flush(monotonic())
-
-    def send(self, kind: int, body: bytes = b"") -> None:
-        """Send a frame, and wait until the kernel has taken it."""
-        with self._send_lock:
-            self._socket.sendall(frames.frame(kind, body))
 
     # Becoming a worker
 
@@ -194,12 +189,20 @@ def _initialize(initializer: bytes | str) -> None:
 
 
 class _ToTheEngine(logging.Handler):
-    """Hands records to the engine, whose process has the handlers that the program set up."""
+    """Hands records to the engine, whose process has the handlers that the program set up.
+
+    Without a handler's lock: a thread that holds it and waits for another's frame would be waited for by a finalizer
+    in that other thread.
+    """
 
     def __init__(self, process: WorkerProcess) -> None:
         super().__init__()
         self._process = process
         self._formatter = logging.Formatter()
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        self.emit(record)
+        return True
 
     def emit(self, record: logging.LogRecord) -> None:
         fields = dict(record.__dict__)
