@@ -224,6 +224,11 @@ class ExecutionConfig(Settings):
     has it go through thousands of held messages again and again: with thousands of waiting workers a fifth more CPU.
     Higher lets more garbage in cycles pile up, and one look takes longer."""
 
+    show_error_text: bool = True
+    """Whether the text of what a worker raises is told: in logs, in a letter's ``x-error-reason``, in spans, and as the
+    cause of the error that ends the consumer. On by default: it is what one looks for. Off, types and places are told
+    alone: for workers, and libraries below them, that put what messages hold into exceptions."""
+
     tracing: bool = False
     """Whether each attempt is an OpenTelemetry span, child of the one in the message's headers. Off by default: a span
     costs some 40 µs, its export not counted. Needs the extra ``otel``, and a program that sets up an SDK, in
@@ -275,6 +280,7 @@ class ExecutionConfig(Settings):
             max_backoff_ms=self.max_retry_backoff_ms,
             jitter_ms=self.retry_jitter_ms,
             timeout_ms=self.task_timeout_ms,
+            shows_error_text=self.show_error_text,
         )
 
     def circuit_policy(self) -> CircuitPolicy | None:

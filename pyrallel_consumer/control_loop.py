@@ -29,6 +29,7 @@ from pyrallel_consumer.control_plane.events import (
     Resume,
     RevokeAsked,
 )
+from pyrallel_consumer.error_text import ErrorText
 from pyrallel_consumer.errors import BrokerError, StateError
 from pyrallel_consumer.execution_plane.engine import CompletionChannel, nothing_follows
 from pyrallel_consumer.exhausted import ExhaustedMessages
@@ -98,6 +99,7 @@ class ControlLoop:
         base: Context,
         fail: Callable[[BaseException], None],
         clock: Callable[[], float] | None = None,
+        errors: ErrorText | None = None,
     ) -> None:
         self.manager = manager
         self.commits = commits
@@ -120,7 +122,7 @@ class ControlLoop:
         self._base = base
         self._fail = fail
         self._is_timed = manager.policy.is_timed
-        self._exhausted = ExhaustedMessages(manager, fail, self._clock)
+        self._exhausted = ExhaustedMessages(manager, fail, self._clock, errors or ErrorText())
         self.pictures.add(self._exhausted.tell)
         self._inbox: deque[Any] = deque()
         self._inbox_at = 0

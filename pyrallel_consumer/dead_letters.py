@@ -13,10 +13,11 @@ from typing import Final, Protocol
 
 from pyrallel_consumer.control_plane.error_trace import error_trace
 from pyrallel_consumer.control_plane.events import LetterAnswer
-from pyrallel_consumer.control_plane.letter import Letter, LetterForm, error_reason
+from pyrallel_consumer.control_plane.letter import Letter, LetterForm
 from pyrallel_consumer.control_plane.letter_queue import LetterNotice, LetterPolicy, LetterQueue, NoticeKind
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import DlqPayloadMode, Headers, WorkItem
+from pyrallel_consumer.error_text import ErrorText
 from pyrallel_consumer.log import Log
 
 logger = Log("pyrallel_consumer.dead_letters")
@@ -61,6 +62,7 @@ class DeadLetters:
         policy: LetterPolicy | None = None,
         trace_headers: Callable[[WorkItem], Headers] | None = None,
         group: str = "",
+        errors: ErrorText | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self.queue = LetterQueue(policy)
@@ -71,6 +73,7 @@ class DeadLetters:
         self._clock = clock
         self._trace_headers = trace_headers
         self._group = group
+        self._errors = errors or ErrorText()
         self._wall_clock = wall_clock
 
     def __len__(self) -> int:
@@ -87,7 +90,7 @@ class DeadLetters:
         letter = Letter(
             item,
             f"{item.topic}{self._suffix}",
-            error_reason(error),
+            self._errors.reason(error),
             attempt,
             self._form,
             trace=None if self._trace_headers is None else self._trace_headers(item),

@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from pyrallel_consumer.control_plane.events import LetterAnswer
-from pyrallel_consumer.control_plane.letter import error_reason
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dead_letters import DeadLetters
 from pyrallel_consumer.dto import OnExhausted, WorkItem, place_of
+from pyrallel_consumer.error_text import ErrorText
 from pyrallel_consumer.errors import MessageExhaustedError, PoisonKeyError
 from pyrallel_consumer.execution_plane.engine import Failed
 from pyrallel_consumer.given_up import LONGEST_ERROR_SHOWN, GivenUp, failed_last
@@ -29,18 +29,25 @@ _POISONED: Final = "several messages of its key in a row failed their last attem
 class ExhaustedMessages:
     """Carries out ``on_exhausted``. ``fail`` is called with the error that ends the consumer where it is ``stop``."""
 
-    def __init__(self, manager: WorkManager, fail: Callable[[BaseException], None], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        manager: WorkManager,
+        fail: Callable[[BaseException], None],
+        clock: Callable[[], float],
+        errors: ErrorText,
+    ) -> None:
         self.dead_letters: DeadLetters | None = None
         self._manager = manager
         self._fail = fail
+        self._errors = errors
         self._clock = clock
         self._last_error = ""
         self._circuit_told_at = 0.0
-        self._given_up = GivenUp()
+        self._given_up = GivenUp(errors)
 
     def take(self, failed: Failed) -> None:
         """The last attempt of a message failed."""
-        self._last_error = error_reason(failed.error, LONGEST_ERROR_SHOWN)
+        self._last_error = self._errors.reason(failed.error, LONGEST_ERROR_SHOWN)
         manager = self._manager
         outcome = manager.exhaust(failed.item, self._clock() if manager.policy.is_timed else None)
         if outcome is None:
@@ -51,7 +58,8 @@ class ExhaustedMessages:
                 "stops: the offset stays uncommitted, and the message runs again after a restart"
             )
             error = MessageExhaustedError(message, place_of(failed.item))
-            error.__cause__ = failed.error
+            if self._errors.is_shown:
+                error.__cause__ = failed.error
             self._fail(error)
             return
         if outcome is OnExhausted.DLQ and self.dead_letters is not None:

@@ -9,9 +9,8 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Final
 
-from pyrallel_consumer.control_plane.letter import error_reason
 from pyrallel_consumer.dto import OnExhausted, TopicPartition, WorkItem, place_of
-from pyrallel_consumer.foreign_errors import traceback_of
+from pyrallel_consumer.error_text import ErrorText
 from pyrallel_consumer.log import Log
 
 logger = Log("pyrallel_consumer.exhausted")
@@ -41,7 +40,8 @@ _OUTCOMES_OF_MANY: Final = {
 class GivenUp:
     """What was told lately, and what is still to be summed up. Belongs to the loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, errors: ErrorText) -> None:
+        self._errors = errors
         self._began_at = float("-inf")
         self._lines = 0
         self._shown: set[type] = set()
@@ -55,7 +55,7 @@ class GivenUp:
             self._began_at = now
             self._lines = 0
             self._shown.clear()
-        reason = error_reason(error, LONGEST_ERROR_SHOWN)
+        reason = self._errors.reason(error, LONGEST_ERROR_SHOWN)
         self._lines += 1
         if self._lines > MOST_LINES:
             self._leave_for_the_sum(item, outcome, reason)
@@ -66,7 +66,7 @@ class GivenUp:
             "%s; %s%s",
             failed_last(item, attempt, reason),
             _OUTCOMES[outcome],
-            f"\n{traceback_of(error)}" if is_new else "",
+            f"\n{self._errors.trace(error)}" if is_new else "",
             extra=place_of(item),
         )
 

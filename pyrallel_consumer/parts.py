@@ -22,6 +22,7 @@ from pyrallel_consumer.control_plane.subscription import Subscription
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
 from pyrallel_consumer.dead_letters import DeadLetters
 from pyrallel_consumer.dto import Headers, OnExhausted, RuntimeSnapshot, WorkItem
+from pyrallel_consumer.error_text import ErrorText
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 from pyrallel_consumer.garbage_threshold import RaisedThreshold
 from pyrallel_consumer.ingress.broker_poller import BrokerPoller, PollerPolicy
@@ -65,6 +66,7 @@ class Parts:
         parallel = config.parallel_consumer
         on_exhausted = execution.exhaustion(dlq_enabled=config.dlq_enabled)
         grace_seconds = execution.max_revoke_grace_ms / 1000
+        errors = ErrorText(execution.show_error_text)
         self.manager = WorkManager(
             WorkPolicy(
                 ordering=parallel.ordering_policy(),
@@ -88,6 +90,7 @@ class Parts:
             base=base,
             fail=fail,
             clock=time.monotonic,
+            errors=errors,
         )
         choice = protocol_choice(config)
         self.poller = BrokerPoller(
@@ -113,6 +116,7 @@ class Parts:
                 clock=time.monotonic,
                 trace_headers=trace_headers,
                 group=config.consumer_group,
+                errors=errors,
             )
         self.closing = Closing(
             self.control,

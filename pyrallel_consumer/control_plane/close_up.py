@@ -90,13 +90,16 @@ class CloseUp:
     left_out: int
 
 
-def fingerprint(key: bytes) -> str:
-    """Eight digits that stand for ``key``: the same in every run, and not the key, which is the user's data."""
-    return blake2b(key, digest_size=FINGERPRINT_BYTES).hexdigest()
+def fingerprint(key: bytes, secret: bytes) -> str:
+    """Eight digits that stand for ``key``: the same for one ``secret``, of at most 64 bytes.
+
+    Without it a key that can be guessed could be found by trying: the key is the user's data.
+    """
+    return blake2b(key, digest_size=FINGERPRINT_BYTES, key=secret).hexdigest()
 
 
 def close_up(
-    work: PartitionWork, under_way: UnderWay, read_times: ReadTimes, now: float, most_offsets: int
+    work: PartitionWork, under_way: UnderWay, read_times: ReadTimes, now: float, most_offsets: int, *, secret: bytes
 ) -> PartitionCloseUp:
     """Look at the ``most_offsets`` lowest unfinished offsets of ``work``, at least 1."""
     unfinished = work.tracker.unfinished
@@ -115,7 +118,7 @@ def close_up(
         if len(heads) == MOST_KEYS:
             break
     keys = tuple(
-        _key(item, state, under_way, read_times.read_at((work.tp, work.epoch), item.offset), now)
+        _key(item, state, under_way, read_times.read_at((work.tp, work.epoch), item.offset), now, secret=secret)
         for item, state in heads.values()
     )
     return PartitionCloseUp(work.tp, work.epoch, window, keys)
@@ -127,8 +130,12 @@ def close_up_of_all(
     read_times: ReadTimes,
     now: float,
     most_offsets: int = MOST_OFFSETS,
+    *,
+    secret: bytes,
 ) -> CloseUp:
     """Look at the first of ``works``, at most ``MOST_PARTITIONS``, in the order of their importance.
+
+    ``secret`` is for fingerprints of keys.
 
     Each partition may have an equal part of the ``most_offsets`` that are looked at; what it does not need the fuller
     ones may have.
@@ -138,7 +145,7 @@ def close_up_of_all(
     chosen = sorted(works[:MOST_PARTITIONS], key=lambda work: len(work.tracker.unfinished))
     for at, work in enumerate(chosen):
         share = max(1, budget // (len(chosen) - at))
-        pictures.append(close_up(work, under_way, read_times, now, share))
+        pictures.append(close_up(work, under_way, read_times, now, share, secret=secret))
         budget -= min(share, len(work.tracker.unfinished))
     keys = sorted(
         (key for picture in pictures for key in picture.keys),
@@ -171,7 +178,9 @@ def _state_of_started(item: WorkItem, under_way: UnderWay) -> OffsetState:
     return OffsetState.RUNNING if item.origin.is_ordered or item in under_way.running else OffsetState.QUEUED
 
 
-def _key(item: WorkItem, state: OffsetState, under_way: UnderWay, read_at: float | None, now: float) -> KeyCloseUp:
+def _key(
+    item: WorkItem, state: OffsetState, under_way: UnderWay, read_at: float | None, now: float, *, secret: bytes
+) -> KeyCloseUp:
     lane = item.origin
     attempt, began_at = under_way.running.get(item, (None, None))
     running_seconds = None if began_at is None else now - began_at
@@ -181,7 +190,7 @@ def _key(item: WorkItem, state: OffsetState, under_way: UnderWay, read_at: float
         offset=item.offset,
         state=state,
         order=_order(lane),
-        fingerprint=None if item.key is None else fingerprint(item.key),
+        fingerprint=None if item.key is None else fingerprint(item.key, secret),
         attempt=attempt,
         running_seconds=running_seconds,
         read_seconds=max(read_seconds, running_seconds or 0.0),

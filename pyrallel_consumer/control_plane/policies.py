@@ -25,7 +25,10 @@ class FlowLimits:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Attempts of one message and the waits between them; ``timeout_ms`` is per attempt, 0 = none."""
+    """Attempts of one message and the waits between them; ``timeout_ms`` is per attempt, 0 = none.
+
+    ``shows_error_text``: whether the log has the text of what a failed attempt raised.
+    """
 
     max_attempts: int = 3
     backoff_ms: int = 1000
@@ -33,3 +36,4 @@ class RetryPolicy:
     max_backoff_ms: int = 30_000
     jitter_ms: int = 200
     timeout_ms: int = 30_000
+    shows_error_text: bool = True

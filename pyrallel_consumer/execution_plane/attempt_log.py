@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pyrallel_consumer.control_plane.letter import error_reason
 from pyrallel_consumer.dto import place_of
 from pyrallel_consumer.log import Log
 
 if TYPE_CHECKING:
     from pyrallel_consumer.dto import WorkItem
+    from pyrallel_consumer.error_text import ErrorText
     from pyrallel_consumer.execution_plane.attempts import Attempt, RetryAt
 
 logger = Log("pyrallel_consumer.execution_plane")
@@ -38,7 +38,8 @@ class _Kind:
 class AttemptLog:
     """What was told of each kind of error. Times are the engine's."""
 
-    def __init__(self) -> None:
+    def __init__(self, errors: ErrorText) -> None:
+        self._errors = errors
         self._kinds: dict[type, _Kind] = {}
 
     def failed(self, root: WorkItem, retry: RetryAt, now: float) -> None:
@@ -52,7 +53,7 @@ class AttemptLog:
                 "attempt %d of %s failed with %s; the next one follows in %.1f s%s",
                 retry.attempt,
                 root.id,
-                error_reason(error, LONGEST_ERROR_SHOWN),
+                self._errors.reason(error, LONGEST_ERROR_SHOWN),
                 retry.due_at - now,
                 _more(left_out),
                 extra=place_of(root),

@@ -12,6 +12,7 @@ from abc import abstractmethod
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from pyrallel_consumer.error_text import ErrorText
 from pyrallel_consumer.execution_plane.attempt_log import AttemptLog
 from pyrallel_consumer.execution_plane.attempts import Attempt, Attempts, Exhausted, RetryAt, Uncharged, Verdict
 from pyrallel_consumer.execution_plane.engine import (
@@ -42,7 +43,7 @@ class BookedEngine(ExecutionEngine):
         is_timing: bool = True,
     ) -> None:
         self._attempts = Attempts(policy, slots, jitter, is_timing=is_timing)
-        self._log = AttemptLog()
+        self._log = AttemptLog(ErrorText(policy.shows_error_text))
         self._is_stopped = False
         # Until the start; an engine that never started can be stopped all the same.
         self._channel = CompletionChannel(_nothing)

@@ -26,8 +26,8 @@ from opentelemetry.propagators.textmap import Getter
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
 from opentelemetry.util.types import AttributeValue
 
-from pyrallel_consumer.control_plane.letter import error_reason
 from pyrallel_consumer.dto import SPAN_CARRIER, ExecutionMode, Headers, WorkItem
+from pyrallel_consumer.error_text import ErrorText
 from pyrallel_consumer.errors import ProcessDiedError, TaskTimeoutError
 from pyrallel_consumer.foreign_errors import attempted, set_attribute, type_name
 from pyrallel_consumer.log import Log
@@ -46,8 +46,8 @@ _TOLD: Final[set[type]] = set()
 class Spans:
     """Spans of the attempts of one consumer, and the memory of those that failed. For any thread."""
 
-    def __init__(self, group: str) -> None:
-        self._maker = SpanMaker(group)
+    def __init__(self, group: str, errors: ErrorText | None = None) -> None:
+        self._maker = SpanMaker(group, errors or ErrorText())
         self._lock = threading.Lock()
         self._failed: dict[tuple[str, int, int], Carrier] = {}
 
@@ -84,7 +84,7 @@ class Spans:
         began_at = time.time_ns() - int(seconds * 1e9)
         span, parent = self._maker.begin(item, self.earlier(item), began_at)
         error = TaskTimeoutError if is_timed_out else ProcessDiedError
-        self.failed(item, end_failed(span, parent, error(f"the worker process died ({how})")))
+        self.failed(item, self._maker.end_failed(span, parent, error(f"the worker process died ({how})")))
 
     # In this process
 
@@ -94,7 +94,7 @@ class Spans:
             try:
                 await worker(item)
             except BaseException as error:
-                self.failed(item, end_failed(span, parent, error))
+                self.failed(item, self._maker.end_failed(span, parent, error))
                 raise
             end(span)
             otel_context.detach(token)  # A task goes on with other messages only where its context is as it was.
@@ -107,7 +107,7 @@ class Spans:
             try:
                 result = worker(item)
             except BaseException as error:
-                self.failed(item, end_failed(span, parent, error))
+                self.failed(item, self._maker.end_failed(span, parent, error))
                 raise
             end(span)
             return result
@@ -136,7 +136,7 @@ class RemoteCall:
         try:
             result = self._worker(item)
         except BaseException as error:
-            set_attribute(error, SPAN_CARRIER, end_failed(span, parent, error))
+            set_attribute(error, SPAN_CARRIER, self._maker.end_failed(span, parent, error))
             raise
         end(span)
         return result
@@ -145,16 +145,13 @@ class RemoteCall:
 class SpanMaker:
     """Makes spans; can be pickled. The tracer is asked for once per process, whenever its SDK is set up."""
 
-    def __init__(self, group: str) -> None:
+    def __init__(self, group: str, errors: ErrorText) -> None:
         self._group = group
+        self._errors = errors
         self._tracer = _tracer()
 
-    def __getstate__(self) -> str:
-        return self._group
-
-    def __setstate__(self, group: str) -> None:
-        self._group = group
-        self._tracer = _tracer()
+    def __reduce__(self) -> tuple[type[SpanMaker], tuple[str, ErrorText]]:
+        return SpanMaker, (self._group, self._errors)
 
     def begin(self, item: WorkItem, earlier: Carrier | None, began_at_ns: int | None = None) -> tuple[Span, Context]:
         """The span of an attempt, and the context that it is the child of; ``earlier`` is the attempt to link to.
@@ -184,7 +181,7 @@ class SpanMaker:
         return span, parent
 
     def _attributes(self, item: WorkItem) -> dict[str, AttributeValue]:
-        key, payload = item.key, item.payload
+        payload = item.payload
         attributes: dict[str, AttributeValue] = {
             "messaging.system": "kafka",
             "messaging.operation.name": "process",
@@ -200,10 +197,28 @@ class SpanMaker:
             attributes["messaging.kafka.message.tombstone"] = True
         else:
             attributes["messaging.message.body.size"] = len(payload)
-        if key is not None:
-            with suppress(UnicodeDecodeError):  # The convention: without an unambiguous text form it is left out.
-                attributes["messaging.kafka.message.key"] = key.decode()
         return attributes
+
+    def end_failed(self, span: Span, parent: Context, error: BaseException) -> Carrier | None:
+        """End the span with its error, and tell its context; None where nothing traces, so that there is no span."""
+        try:
+            return self._ended_failed(span, parent, error)
+        except Exception as tracing_error:  # noqa: BLE001 -- see ``begin``
+            tell_once(tracing_error)
+            return None
+
+    def _ended_failed(self, span: Span, parent: Context, error: BaseException) -> Carrier | None:
+        if self._errors.is_shown:
+            attempted(lambda: span.record_exception(error), None)
+        span.set_attribute("error.type", _type_name(error))
+        span.set_status(Status(StatusCode.ERROR, self._errors.reason(error)))
+        span.end()
+        own = span.get_span_context()
+        if not own.is_valid or own.span_id == trace.get_current_span(parent).get_span_context().span_id:
+            return None
+        carrier: Carrier = {}
+        propagate.inject(carrier, trace.set_span_in_context(span, parent))
+        return carrier or None
 
 
 def end(span: Span) -> None:
@@ -212,15 +227,6 @@ def end(span: Span) -> None:
         span.end()
     except Exception as error:  # noqa: BLE001 -- see ``SpanMaker.begin``
         tell_once(error)
-
-
-def end_failed(span: Span, parent: Context, error: BaseException) -> Carrier | None:
-    """End the span with its error, and tell its context; None where nothing traces, so that there is no such span."""
-    try:
-        return _ended_failed(span, parent, error)
-    except Exception as tracing_error:  # noqa: BLE001 -- see ``SpanMaker.begin``
-        tell_once(tracing_error)
-        return None
 
 
 def tell_once(error: Exception) -> None:
@@ -234,19 +240,6 @@ def tell_once(error: Exception) -> None:
             type(error).__name__,
             exc_info=error,
         )
-
-
-def _ended_failed(span: Span, parent: Context, error: BaseException) -> Carrier | None:
-    attempted(lambda: span.record_exception(error), None)
-    span.set_attribute("error.type", _type_name(error))
-    span.set_status(Status(StatusCode.ERROR, error_reason(error)))
-    span.end()
-    own = span.get_span_context()
-    if not own.is_valid or own.span_id == trace.get_current_span(parent).get_span_context().span_id:
-        return None
-    carrier: Carrier = {}
-    propagate.inject(carrier, trace.set_span_in_context(span, parent))
-    return carrier or None
 
 
 class _HeadersGetter(Getter[Sequence[tuple[str, bytes | None]]]):

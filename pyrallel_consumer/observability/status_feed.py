@@ -7,6 +7,7 @@ numbers a second, and never anything on the way of a message.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
@@ -17,6 +18,8 @@ from pyrallel_consumer.dto import DURATION_BOUNDS_SECONDS, RuntimeSnapshot
 from pyrallel_consumer.observability.history import History, Moment, Totals
 from pyrallel_consumer.observability.verdict import BLOCKED_SECONDS
 
+FINGERPRINT_SECRET: Final = secrets.token_bytes(16)
+"""Of this process: its pages show a key alike, and nobody can tell a key from what they show by trying keys."""
 WATCHED_SECONDS: Final = 5.0
 """How long after somebody asked close-ups are made."""
 CLOSE_UP_SECONDS: Final = 0.9
@@ -94,7 +97,7 @@ class StatusFeed:
         blocked = {each.tp: each.blocking_seconds for each in snapshot.partitions}
         waits = {tp: seconds for tp, seconds in blocked.items() if seconds >= BLOCKED_SECONDS}
         works = sorted(self._manager, key=lambda work: (-waits.get(work.tp, 0.0), work.tp))
-        return close_up_of_all(works, self._under_way(), self._read_times, now)
+        return close_up_of_all(works, self._under_way(), self._read_times, now, secret=FINGERPRINT_SECRET)
 
 
 def totals(snapshot: RuntimeSnapshot, log_ends: LogEnds | None, now: float) -> Totals:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pyrallel_consumer.config import ExecutionConfig
+from pyrallel_consumer.error_text import ErrorText
 from pyrallel_consumer.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -25,4 +26,4 @@ def spans_for(execution: ExecutionConfig, group: str) -> Spans | None:
             f"ExecutionConfig.tracing is on, and {error.name} is not installed: pip install 'pyrallel-consumer[otel]', "
             "or turn tracing off (environment: EXECUTION_TRACING=false)"
         ) from error
-    return Spans(group)
+    return Spans(group, ErrorText(execution.show_error_text))

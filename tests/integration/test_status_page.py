@@ -15,6 +15,7 @@ from selenium.webdriver.support.select import Select
 from pyrallel_consumer import MetricsConfig, PyrallelConsumer
 from pyrallel_consumer.control_plane.close_up import fingerprint
 from pyrallel_consumer.ingress.embedded import EmbeddedBroker
+from pyrallel_consumer.observability.status_feed import FINGERPRINT_SECRET
 from tests.integration.browser import Browser, browser
 from tests.integration.busy_shop import HANGS_AT, KEY_IN_CLEAR, PAYLOAD, BusyShop
 from tests.integration.conftest import Produce
@@ -66,7 +67,7 @@ def test_it_shows_what_a_running_consumer_does_and_what_holds_it_back(page: Brow
     assert shop.group in page.text("#who")
     assert {each.text for each in page.find_all("#partitions tbody th")} == {f"{shop.topic}[{at}]" for at in (0, 1)}
     page.until(lambda: set(lanes(page, f"{shop.topic}[0]")) >= set(STATES))
-    key = fingerprint(f"{KEY_IN_CLEAR}-{2 * HANGS_AT}".encode())
+    key = fingerprint(f"{KEY_IN_CLEAR}-{2 * HANGS_AT}".encode(), FINGERPRINT_SECRET)
     page.until(lambda: f"Offset {HANGS_AT} holds the commit back" in page.text("#partitions"))
     assert f"key #{key}" in page.text("#partitions")
     assert f"#{key}" in page.text("#keys")

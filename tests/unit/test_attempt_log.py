@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pyrallel_consumer.error_text import ErrorText
 from pyrallel_consumer.errors import TaskTimeoutError
 from pyrallel_consumer.execution_plane.attempt_log import FIRST_TOLD, INTERVAL_SECONDS, MOST_KINDS, AttemptLog
 from pyrallel_consumer.execution_plane.attempts import RetryAt
@@ -19,7 +20,7 @@ def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_the_first_failures_of_each_kind_are_told_at_warning(caplog: pytest.LogCaptureFixture) -> None:
-    log = AttemptLog()
+    log = AttemptLog(ErrorText())
     for number in range(10):
         fail(log, ValueError(f"bad {number}"), 0.0)
     fail(log, TaskTimeoutError("it ran too long"), 0.0)
@@ -33,7 +34,7 @@ def test_the_first_failures_of_each_kind_are_told_at_warning(caplog: pytest.LogC
 
 
 def test_after_the_interval_it_is_told_again_with_the_number_that_was_not(caplog: pytest.LogCaptureFixture) -> None:
-    log = AttemptLog()
+    log = AttemptLog(ErrorText())
     for _ in range(10):
         fail(log, ValueError(), 0.0)
     fail(log, ValueError(), INTERVAL_SECONDS)
@@ -42,13 +43,13 @@ def test_after_the_interval_it_is_told_again_with_the_number_that_was_not(caplog
 
 
 def test_what_is_put_off_without_a_charge_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
-    fail(AttemptLog(), ValueError(), 0.0, is_charged=False)
+    fail(AttemptLog(ErrorText()), ValueError(), 0.0, is_charged=False)
 
     assert caplog.records == []
 
 
 def test_kinds_that_never_end_are_not_all_remembered(caplog: pytest.LogCaptureFixture) -> None:
-    log = AttemptLog()
+    log = AttemptLog(ErrorText())
     for number in range(MOST_KINDS + 1):
         fail(log, type(f"Error{number}", (Exception,), {})(), 0.0)
 

@@ -87,6 +87,7 @@ SETTINGS: list[tuple[type[Settings], str, object, str, object]] = [
     (ExecutionConfig, "on_exhausted", None, "skip", OnExhausted.SKIP),
     (ExecutionConfig, "gc_threshold", 30_000, "20000", 20_000),
     (ExecutionConfig, "tracing", False, "yes", True),
+    (ExecutionConfig, "show_error_text", True, "false", False),
     (ExecutionConfig, "circuit_failure_share", 0.0, "0.75", 0.75),
     (ExecutionConfig, "circuit_window", 100, "40", 40),
     (ExecutionConfig, "circuit_probe_ms", 5000, "250", 250),

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from pyrallel_consumer.dto import OnExhausted
+from pyrallel_consumer.error_text import ErrorText
 from pyrallel_consumer.errors import PoisonKeyError
 from pyrallel_consumer.given_up import INTERVAL_SECONDS, MOST_LINES, MOST_RANGES, GivenUp
 from pyrallel_consumer.testing.engine_contract.touchy_errors import TOUCHY_ERRORS
@@ -37,7 +38,7 @@ def named(caplog: pytest.LogCaptureFixture) -> list[int]:
 def test_three_hundred_in_a_burst_are_all_told_and_the_first_with_its_traceback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    give_up(GivenUp(), range(300))
+    give_up(GivenUp(ErrorText()), range(300))
 
     assert lines(caplog)[7] == (
         "orders-1-7 failed its last attempt, number 3: ValueError: invalid data 7; it is skipped and its offset counts "
@@ -52,7 +53,7 @@ def test_three_hundred_in_a_burst_are_all_told_and_the_first_with_its_traceback(
 def test_above_the_bound_that_is_told_at_once_and_the_rest_is_named_together_before_it_is_committed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    given_up = GivenUp()
+    given_up = GivenUp(ErrorText())
     give_up(given_up, range(MOST_LINES + 500))
     assert len(caplog.records) == MOST_LINES + 1
     assert lines(caplog)[-1].startswith(f"more than {MOST_LINES} messages failed their last attempt within 10 s")
@@ -71,7 +72,7 @@ def test_above_the_bound_that_is_told_at_once_and_the_rest_is_named_together_bef
 def test_a_sum_of_scattered_offsets_names_every_one_in_lines_of_bounded_length(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    given_up = GivenUp()
+    given_up = GivenUp(ErrorText())
     give_up(given_up, range(MOST_LINES))
     scattered = range(MOST_LINES, MOST_LINES + 6 * MOST_RANGES, 3)
     give_up(given_up, scattered[::-1])
@@ -87,7 +88,7 @@ def test_a_sum_of_scattered_offsets_names_every_one_in_lines_of_bounded_length(
 def test_after_the_interval_each_has_its_line_again_and_what_was_left_is_summed_up_before(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    given_up = GivenUp()
+    given_up = GivenUp(ErrorText())
     give_up(given_up, range(MOST_LINES + 2))
 
     give_up(given_up, range(MOST_LINES + 2, MOST_LINES + 4), now=INTERVAL_SECONDS)
@@ -98,7 +99,7 @@ def test_after_the_interval_each_has_its_line_again_and_what_was_left_is_summed_
 
 
 def test_where_no_commit_comes_a_tick_after_the_interval_sums_up(caplog: pytest.LogCaptureFixture) -> None:
-    given_up = GivenUp()
+    given_up = GivenUp(ErrorText())
     give_up(given_up, range(MOST_LINES + 5))
     given_up.look(INTERVAL_SECONDS - 0.1)
     assert len(caplog.records) == MOST_LINES + 1
@@ -111,7 +112,9 @@ def test_where_no_commit_comes_a_tick_after_the_interval_sums_up(caplog: pytest.
 
 
 def test_a_message_that_was_not_tried_is_named_too(caplog: pytest.LogCaptureFixture) -> None:
-    GivenUp().tell(work_item(topic="orders", offset=5), PoisonKeyError("its key fails"), 0, OnExhausted.DLQ, 0.0)
+    GivenUp(ErrorText()).tell(
+        work_item(topic="orders", offset=5), PoisonKeyError("its key fails"), 0, OnExhausted.DLQ, 0.0
+    )
 
     assert caplog.records[0].getMessage() == (
         "orders-0-5 is not tried: PoisonKeyError: its key fails; it goes to the dead-letter topic, and its offset "
@@ -123,7 +126,7 @@ def test_a_message_that_was_not_tried_is_named_too(caplog: pytest.LogCaptureFixt
 def test_exceptions_that_resist_being_touched_are_named_in_reasonable_length(
     name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    GivenUp().tell(work_item(offset=5), TOUCHY_ERRORS[name](), 1, OnExhausted.SKIP, 0.0)
+    GivenUp(ErrorText()).tell(work_item(offset=5), TOUCHY_ERRORS[name](), 1, OnExhausted.SKIP, 0.0)
 
     assert lines(caplog)[0].startswith("test-0-5 failed its last attempt, number 1: ")
     assert len(caplog.text) < 50_000

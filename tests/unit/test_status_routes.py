@@ -40,7 +40,7 @@ def watched(group: str = "shop", *, look: Look | None = None, broker_lag: int | 
 def a_look() -> Look:
     manager = manager_of()
     manager.add(TP, 1, run_of(keyed(0, "ab"), value=b"the card number"))
-    close_up = close_up_of_all(list(manager), UnderWay({}, (), ()), ReadTimes(), 5.0)
+    close_up = close_up_of_all(list(manager), UnderWay({}, (), ()), ReadTimes(), 5.0, secret=b"secret")
     return Look(picture(partition(tp=TP, queued=2)), close_up)
 
 
@@ -89,7 +89,7 @@ def test_nothing_of_a_message_but_offsets_and_fingerprints_is_in_the_data() -> N
     _, _, body = answer("/status.json", "", [watched(look=a_look())])
     assert b"card" not in body
     document = json.loads(body)
-    assert [key["fingerprint"] for key in document["keys"]] == [fingerprint(b"a"), fingerprint(b"b")]
+    assert [key["fingerprint"] for key in document["keys"]] == [fingerprint(key, b"secret") for key in (b"a", b"b")]
     [window] = document["windows"]
     assert (window["base"], window["top"], window["width"], window["buckets"]) == (0, 2, 1, 2)
     assert window["counts"] == {"queued": [1, 1]}

@@ -9,7 +9,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from opentelemetry import trace
@@ -24,6 +24,7 @@ from pyrallel_consumer import (
     WorkItem,
 )
 from pyrallel_consumer.control_plane.letter import Letter, LetterForm, record_of
+from pyrallel_consumer.error_text import ErrorText
 from pyrallel_consumer.observability import spans
 from pyrallel_consumer.observability.spans import RemoteCall, Spans
 from pyrallel_consumer.testing import work_item
@@ -188,3 +189,44 @@ def test_tracing_that_raises_is_told_once_and_changes_no_outcome(
     assert traced.letter_headers(item) == []
     [record] = caplog.records
     assert "tracing failed with ValueError" in record.getMessage()
+
+
+class NotingSpan(trace.NonRecordingSpan):
+    """Notes all that it is told."""
+
+    told: ClassVar[list[str]] = []
+
+    def set_attribute(self, *given: Any) -> None:
+        self.told.append(repr(given))
+
+    def set_status(self, status: Any, description: str | None = None) -> None:
+        self.told.append(repr((status.description, description)))
+
+    def record_exception(self, exception: BaseException, *_: Any) -> None:
+        self.told.append(repr(exception))
+
+
+class NotingTracer(trace.NoOpTracer):
+    def start_span(self, *given: Any, **more: Any) -> Any:
+        NotingSpan.told.append(repr((given, more)))
+        return NotingSpan(PARENT)
+
+
+@pytest.mark.parametrize("mode", [ExecutionMode.THREAD, ExecutionMode.PROCESS])
+@pytest.mark.parametrize("is_shown", [False, True])
+def test_spans_have_no_key_and_the_text_of_an_error_only_where_it_is_shown(
+    mode: ExecutionMode, is_shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trace, "get_tracer", lambda *_: NotingTracer())
+    monkeypatch.setattr(NotingSpan, "told", [])
+    traced = Spans("group", ErrorText(is_shown)).wrapped(fail, mode)
+    if mode is ExecutionMode.PROCESS:
+        traced = pickle.loads(pickle.dumps(traced))  # noqa: S301 -- our own
+
+    with pytest.raises(ValueError, match="invalid data"):
+        run_attempt(traced, work_item(b"", key=b"customer-4711"))
+
+    told = "".join(NotingSpan.told)
+    assert "customer-4711" not in told
+    assert ("invalid data" in told) is is_shown
+    assert "ValueError" in told

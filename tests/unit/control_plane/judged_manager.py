@@ -97,7 +97,7 @@ class JudgedManager(RuleBasedStateMachine):
                 else OffsetState(state.value)
                 for offset, state in self.model.states(self.model.partitions[work.tp]).items()
             }
-            window = close_up(work, under_way, ReadTimes(), 0.0, FAR_TOO_MANY).window
+            window = close_up(work, under_way, ReadTimes(), 0.0, FAR_TOO_MANY, secret=b"").window
             assert (window.top, window.width, window.unseen) == (self.model.partitions[work.tp].next_offset, 1, 0)
             shown = {
                 window.base + at: state

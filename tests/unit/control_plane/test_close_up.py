@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
 import pytest
 
 from pyrallel_consumer.control_plane.close_up import (
@@ -22,6 +24,7 @@ from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
 from pyrallel_consumer.dto import NullKeyOrdering, OrderingMode, TopicPartition
 from tests.unit.control_plane.builders import OTHER, THIRD, TP, keyed, manager_of, run_of
 
+SECRET = b"of this process"
 NOTHING = UnderWay({}, (), ())
 
 
@@ -33,7 +36,7 @@ def look(
     most_offsets: int = 1000,
 ) -> PartitionCloseUp:
     [work] = manager
-    return close_up(work, under_way, times or ReadTimes(), now, most_offsets)
+    return close_up(work, under_way, times or ReadTimes(), now, most_offsets, secret=SECRET)
 
 
 def test_the_keys_of_the_lowest_unfinished_offsets_come_first_and_with_what_waits_behind_them() -> None:
@@ -50,12 +53,16 @@ def test_the_keys_of_the_lowest_unfinished_offsets_come_first_and_with_what_wait
     assert [key.running_seconds for key in keys] == [6.5, None]
     assert [key.read_seconds for key in keys] == [9.0, 9.0]
     assert {key.order for key in keys} == {Order.KEY}
-    assert [key.fingerprint for key in keys] == [fingerprint(b"a"), fingerprint(b"b")]
+    assert [key.fingerprint for key in keys] == [fingerprint(b"a", SECRET), fingerprint(b"b", SECRET)]
 
 
-def test_a_key_is_shown_as_eight_digits_that_are_the_same_in_every_run() -> None:
-    assert fingerprint(b"alice@example.com") == "1e5ced43"
-    assert fingerprint(b"") != fingerprint(b"a")
+def test_a_key_is_shown_as_eight_digits_that_nobody_finds_by_trying_keys_without_the_secret() -> None:
+    shown = fingerprint(b"customer-4711", SECRET)
+
+    assert (len(shown), shown) == (8, fingerprint(b"customer-4711", SECRET))
+    assert shown != fingerprint(b"customer-4712", SECRET)
+    assert shown != fingerprint(b"customer-4711", b"another process")
+    assert shown != blake2b(b"customer-4711", digest_size=4).hexdigest()
 
 
 def test_what_was_read_just_now_has_been_read_for_no_time() -> None:
@@ -105,7 +112,7 @@ def test_partitions_share_the_look_and_the_full_ones_have_what_the_others_do_not
     manager = manager_of(TP, OTHER, THIRD)
     for epoch, (tp, messages) in enumerate([(TP, 50), (OTHER, 2), (THIRD, 50)], start=1):
         manager.add(tp, epoch, run_of(keyed(0, "a" * messages), tp))
-    picture = close_up_of_all(list(manager), NOTHING, ReadTimes(), 5.0, most_offsets=42)
+    picture = close_up_of_all(list(manager), NOTHING, ReadTimes(), 5.0, most_offsets=42, secret=SECRET)
     assert picture.taken_at == 5.0
     assert [each.tp for each in picture.partitions] == [THIRD, TP, OTHER]
     seen = {each.tp: sum(map(sum, each.window.counts.values())) for each in picture.partitions}
@@ -115,7 +122,7 @@ def test_partitions_share_the_look_and_the_full_ones_have_what_the_others_do_not
 
 def test_a_close_up_of_many_partitions_shows_the_first_ones_and_says_how_many_it_leaves_out() -> None:
     tps = [TopicPartition("orders", partition) for partition in range(MOST_PARTITIONS + 7)]
-    picture = close_up_of_all(list(manager_of(*tps)), NOTHING, ReadTimes(), 0.0)
+    picture = close_up_of_all(list(manager_of(*tps)), NOTHING, ReadTimes(), 0.0, secret=SECRET)
     assert [each.tp for each in picture.partitions] == tps[:MOST_PARTITIONS]
     assert (picture.left_out, picture.keys) == (7, ())
 
@@ -128,7 +135,7 @@ def test_the_slowest_keys_of_all_partitions_come_in_the_order_of_how_long_they_a
     times.look(1.0, [((OTHER, 2), 5)])
     times.look(4.0, [((OTHER, 2), 5), ((THIRD, 3), 5)])
     [item] = manager.take(1)
-    keys = close_up_of_all(list(manager), UnderWay({item: (1, 2.0)}, (), ()), times, now=6.0).keys
+    keys = close_up_of_all(list(manager), UnderWay({item: (1, 2.0)}, (), ()), times, now=6.0, secret=SECRET).keys
     assert len(keys) == MOST_KEYS_IN_ALL
     assert [key.tp for key in keys[:6]] == [*[OTHER] * 5, TP]
     assert keys[5].running_seconds == 4.0

@@ -1,0 +1,27 @@
+"""What is told of a worker's exceptions in logs, letters and spans: their text and their type, or their type alone.
+
+The text is the worker's, and may hold what the message holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyrallel_consumer.control_plane.error_trace import error_trace
+from pyrallel_consumer.control_plane.letter import LONGEST_REASON, error_reason
+from pyrallel_consumer.foreign_errors import traceback_of, type_name
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorText:
+    """``is_shown``: whether texts are told. Nothing here raises."""
+
+    is_shown: bool = True
+
+    def reason(self, error: BaseException, longest: int = LONGEST_REASON) -> str:
+        """Type and text on one line, or the type."""
+        return error_reason(error, longest) if self.is_shown else type_name(error)
+
+    def trace(self, error: BaseException) -> str:
+        """Where it was raised, with its causes; types and places alone where texts are not told."""
+        return traceback_of(error) if self.is_shown else error_trace(error)
