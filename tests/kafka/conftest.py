@@ -68,20 +68,28 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 
 @pytest.fixture
-def settings(kafka: KafkaCluster) -> Callable[..., KafkaConfig]:
+def group_protocol(request: pytest.FixtureRequest) -> str:
+    """The protocol of the test's groups: what ``each_group_protocol`` says, else what the library takes by itself."""
+    return getattr(request, "param", "auto")
+
+
+@pytest.fixture
+def settings(kafka: KafkaCluster, group_protocol: str) -> Callable[..., KafkaConfig]:
     """Makes the configuration of a consumer of the given group; further arguments are KafkaConfig's."""
 
     def make(group: str, **values: Any) -> KafkaConfig:
-        return KafkaConfig(bootstrap_servers=kafka.bootstrap_servers, consumer_group=group, **values)
+        ours = {"bootstrap_servers": kafka.bootstrap_servers, "group_protocol": group_protocol}
+        return KafkaConfig(consumer_group=group, **(ours | values))
 
     return make
 
 
 @pytest.fixture
-def start_member(kafka: KafkaCluster, tmp_path: Path) -> Iterator[Callable[..., ConsumerProcess]]:
+def start_member(kafka: KafkaCluster, group_protocol: str, tmp_path: Path) -> Iterator[Callable[..., ConsumerProcess]]:
     """Starts a member of a group in a process of its own; further arguments are ConsumerProcess's.
 
-    ``kafka`` adds to the arguments of KafkaConfig. Whoever is left when the test is over is killed.
+    ``kafka`` adds to the arguments of KafkaConfig. Without ``each_group_protocol`` members speak classic, because of
+    their short session. Whoever is left when the test is over is killed.
     """
     with ExitStack() as processes:
 
@@ -89,6 +97,7 @@ def start_member(kafka: KafkaCluster, tmp_path: Path) -> Iterator[Callable[..., 
             to_kafka = {
                 "bootstrap_servers": kafka.bootstrap_servers,
                 "consumer_group": group,
+                "group_protocol": group_protocol,
                 # Heartbeats once a second: members hear of a rebalance that soon.
                 "session_timeout_ms": 6000,
             } | values.pop("kafka", {})

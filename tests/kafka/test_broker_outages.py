@@ -11,6 +11,7 @@ from tests.kafka.deadline import until, until_asked, wait_until
 from tests.kafka.history import History, shown
 from tests.kafka.journal import Journal, journaling_worker
 from tests.kafka.plain_log import read_log
+from tests.kafka.protocols import each_group_protocol
 from tests.kafka_cluster import KafkaCluster
 from tests.kafka_node import KafkaNode
 
@@ -47,6 +48,7 @@ async def run_through_an_outage(
     return journal.history()
 
 
+@each_group_protocol
 async def test_a_broker_that_restarts_within_the_session_makes_nothing_run_twice(
     kafka: KafkaCluster, kafka_node: KafkaNode, settings: Settings, journal: Journal
 ) -> None:
@@ -98,6 +100,7 @@ async def test_a_stop_ends_within_its_bounds_though_the_broker_is_frozen(
     assert history.order_violations() == []
 
 
+@each_group_protocol
 async def test_a_broker_that_froze_for_a_while_makes_nothing_run_twice(
     kafka: KafkaCluster, kafka_node: KafkaNode, settings: Settings, journal: Journal
 ) -> None:

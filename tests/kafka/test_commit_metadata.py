@@ -19,8 +19,11 @@ from tests.kafka.committed import committed_maps, committed_places
 from tests.kafka.deadline import until, until_asked
 from tests.kafka.history import shown
 from tests.kafka.journal import Journal, journaling_worker
+from tests.kafka.protocols import each_group_protocol
 from tests.kafka_cluster import KafkaCluster
 from tests.kafka_node import KafkaNode
+
+pytestmark = each_group_protocol
 
 Settings = Callable[..., KafkaConfig]
 

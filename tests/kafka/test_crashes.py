@@ -16,6 +16,7 @@ from tests.kafka.history import shown
 from tests.kafka.journal import read_journals
 from tests.kafka.load import Load
 from tests.kafka.plain_log import read_log
+from tests.kafka.protocols import each_group_protocol
 from tests.kafka_cluster import KafkaCluster
 
 StartMember = Callable[..., ConsumerProcess]
@@ -27,7 +28,12 @@ COOPERATIVE = {"librdkafka": {"partition.assignment.strategy": "cooperative-stic
 KIP_848 = {"librdkafka": {"group.protocol": "consumer"}}
 
 
-@pytest.mark.parametrize("protocol", [COOPERATIVE, KIP_848], ids=["cooperative-sticky", "group.protocol=consumer"])
+each_protocol = pytest.mark.parametrize(
+    "protocol", [COOPERATIVE, KIP_848], ids=["cooperative-sticky", "group.protocol=consumer"]
+)
+
+
+@each_protocol
 def test_after_a_kill_the_others_take_over_and_run_again_only_what_was_not_committed(
     kafka: KafkaCluster, start_member: StartMember, tmp_path: Path, protocol: dict[str, Any]
 ) -> None:
@@ -57,6 +63,7 @@ def test_after_a_kill_the_others_take_over_and_run_again_only_what_was_not_commi
     assert history.order_violations() == []
 
 
+@each_group_protocol
 def test_after_a_kill_what_was_finished_above_stuck_offsets_does_not_run_again(
     kafka: KafkaCluster, start_member: StartMember, tmp_path: Path
 ) -> None:
@@ -87,11 +94,12 @@ def test_after_a_kill_what_was_finished_above_stuck_offsets_does_not_run_again(
     assert kafka.committed_offsets(group, topic) == {0: 1_000, 1: 1_000}
 
 
+@each_protocol
 def test_a_member_that_froze_past_its_session_moves_nothing_of_its_successor_and_joins_again(
-    kafka: KafkaCluster, start_member: StartMember, tmp_path: Path
+    kafka: KafkaCluster, start_member: StartMember, tmp_path: Path, protocol: dict[str, Any]
 ) -> None:
     topic, group = kafka.new_topic(partitions=4), kafka.new_group()
-    settings = COOPERATIVE | {"parallel_consumer": {"commit_interval_ms": COMMIT_INTERVAL_MS}}
+    settings = protocol | {"parallel_consumer": {"commit_interval_ms": COMMIT_INTERVAL_MS}}
 
     def is_overtaken() -> bool:
         return started <= committed_places(kafka, group, topic)

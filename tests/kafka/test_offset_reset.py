@@ -15,7 +15,10 @@ from pyrallel_consumer.dto import TopicPartition
 from tests.kafka.consumer_process import ConsumerProcess
 from tests.kafka.deadline import until, until_asked
 from tests.kafka.journal import Journal, journaling_worker, read_journals
+from tests.kafka.protocols import each_group_protocol
 from tests.kafka_cluster import KafkaCluster
+
+pytestmark = each_group_protocol
 
 Settings = Callable[..., KafkaConfig]
 

@@ -14,6 +14,7 @@ from tests.kafka.history import shown
 from tests.kafka.journal import read_journals
 from tests.kafka.load import Load
 from tests.kafka.plain_log import read_log
+from tests.kafka.protocols import each_group_protocol
 from tests.kafka_cluster import KafkaCluster
 
 StartMember = Callable[..., ConsumerProcess]
@@ -123,6 +124,7 @@ def test_work_that_outlasts_the_grace_of_a_revoke_is_cancelled_and_then_run_by_t
     assert history.order_violations() == []
 
 
+@each_group_protocol
 def test_a_static_member_that_comes_back_within_its_session_goes_on_where_it_was(
     kafka: KafkaCluster, start_member: StartMember, tmp_path: Path
 ) -> None:

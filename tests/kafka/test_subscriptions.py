@@ -11,7 +11,10 @@ from pyrallel_consumer import KafkaConfig, PyrallelConsumer, UnknownTopicError
 from tests.kafka.deadline import until
 from tests.kafka.history import shown
 from tests.kafka.journal import Journal, journaling_worker
+from tests.kafka.protocols import each_group_protocol
 from tests.kafka_cluster import KafkaCluster
+
+pytestmark = each_group_protocol
 
 Settings = Callable[..., KafkaConfig]
 
