@@ -23,8 +23,6 @@ from tests.kafka.protocols import each_group_protocol
 from tests.kafka_cluster import KafkaCluster
 from tests.kafka_node import KafkaNode
 
-pytestmark = each_group_protocol
-
 Settings = Callable[..., KafkaConfig]
 
 MESSAGES = 100
@@ -85,6 +83,7 @@ async def test_metadata_that_is_no_map_for_this_place_is_ignored_with_one_warnin
     assert f"commit metadata of {TopicPartition(topic, 0)} is ignored" in warnings[0]
 
 
+@each_group_protocol
 async def test_a_map_that_fits_is_believed(
     kafka: KafkaCluster, settings: Settings, journal: Journal, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -99,6 +98,7 @@ async def test_a_map_that_fits_is_believed(
     assert caplog.records == []
 
 
+@each_group_protocol
 async def test_what_lies_above_the_messages_read_so_far_stays_in_the_map(
     kafka: KafkaCluster, settings: Settings, journal: Journal
 ) -> None:
@@ -116,6 +116,7 @@ async def test_what_lies_above_the_messages_read_so_far_stays_in_the_map(
     assert committed_maps(kafka, group, topic) == {0: OffsetMap(UNFINISHED[1], DONE_TO, UNFINISHED[1:])}
 
 
+@each_group_protocol
 async def test_thousands_of_gaps_fill_the_metadata_and_commits_go_on(
     kafka: KafkaCluster, settings: Settings, journal: Journal
 ) -> None:

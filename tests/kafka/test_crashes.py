@@ -71,7 +71,7 @@ def test_after_a_kill_what_was_finished_above_stuck_offsets_does_not_run_again(
     stuck = {0: (0, 3, 500), 1: (700,)}
     for partition in stuck:
         kafka.produce(topic, ((b"%d" % number, b"") for number in range(1_000)), partition=partition)
-    expected = {at: OffsetMap(offsets[0], 1_000, offsets) for at, offsets in stuck.items()}
+    expected = {at: OffsetMap(offsets[0], 1_000, offsets, leader_epoch=0) for at, offsets in stuck.items()}
 
     doomed = start_member(
         "doomed",
