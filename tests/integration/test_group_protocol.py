@@ -11,7 +11,7 @@ import pytest
 from pyrallel_consumer import BrokerError, KafkaConfig, PyrallelConsumer, WorkItem
 from pyrallel_consumer.ingress.embedded import EmbeddedBroker
 from pyrallel_consumer.ingress.scratch_topic import ScratchTopic
-from tests.integration.consuming import Book, new_group, until
+from tests.integration.consuming import Book, committed, new_group, until
 
 MESSAGES = 40
 HEARTBEAT = "consumer_group_heartbeat"
@@ -173,3 +173,38 @@ async def test_a_consumer_that_stops_while_the_group_refuses_it_stops_in_order(b
     await consumer.stop()
 
     assert consumer.get_runtime_snapshot().state == "closed"
+
+
+# Commits of a member that the broker decides about
+
+
+@pytest.mark.parametrize("code", ["STALE_MEMBER_EPOCH", "UNKNOWN_MEMBER_ID", "FENCED_MEMBER_EPOCH"])
+async def test_a_commit_that_is_refused_for_its_members_epoch_ends_no_assignment_and_is_tried_again(
+    broker: EmbeddedBroker, code: str
+) -> None:
+    broker.fail_requests("offset_commit", [0, code, code])  # the first tells where the group begins
+    book, group = Book(), new_group()
+
+    async def worker(item: WorkItem) -> None:
+        book.begin(item)
+        book.end(item)
+
+    config = KafkaConfig(bootstrap_servers=broker.bootstrap_servers, consumer_group=group)
+    async with PyrallelConsumer(config, worker, "orders") as consumer:
+        await until(lambda: sum(committed(broker.bootstrap_servers, group, "orders", 4)) == MESSAGES)
+        assert consumer.get_runtime_snapshot().commit_failures > 0
+        assert consumer.get_runtime_snapshot().rebalances == 1
+    book.assert_each_ran_once_in_order(MESSAGES)
+
+
+@pytest.mark.parametrize("code", ["FENCED_MEMBER_EPOCH", "UNKNOWN_MEMBER_ID"])
+async def test_a_member_that_the_group_has_put_out_loses_its_partitions_and_joins_again(
+    broker: EmbeddedBroker, code: str
+) -> None:
+    book = Book()
+    consumer = consumer_of(broker, book=book)
+    async with consumer:
+        await until(lambda: len(book.messages) == MESSAGES)
+        broker.fail_requests(HEARTBEAT, [code])
+        await until(lambda: consumer.get_runtime_snapshot().rebalances == 3)  # assigned, lost, assigned
+        assert protocol_of(consumer) == "consumer"
