@@ -17,9 +17,9 @@ from weakref import WeakSet
 
 from pyrallel_consumer.closing import until_done
 from pyrallel_consumer.config import ExecutionConfig, KafkaConfig
-from pyrallel_consumer.control_plane.subscription import parse_topic
+from pyrallel_consumer.control_plane.subscription import check_letter_topics, parse_topic
 from pyrallel_consumer.control_plane.work_manager import WorkManager
-from pyrallel_consumer.dto import RuntimeSnapshot, TopicPartition
+from pyrallel_consumer.dto import OnExhausted, RuntimeSnapshot, TopicPartition
 from pyrallel_consumer.errors import BrokerError, ConfigurationError, MessageExhaustedError, StateError
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 from pyrallel_consumer.execution_plane.engine_choice import made_engine
@@ -80,10 +80,12 @@ class PyrallelConsumer:
         self._check_worker()
         self._spans = spans_for(self.execution_config, self.config.consumer_group)
         # What cannot work is refused here; the answers are asked for again when the parts are built.
-        self.execution_config.exhaustion(dlq_enabled=self.config.dlq_enabled)
+        on_exhausted = self.execution_config.exhaustion(dlq_enabled=self.config.dlq_enabled)
         consumer_configuration(self.config)
         producer_configuration(self.config)
         self._subscription = parse_topic(topic, self.config.dlq_topic_suffix if self.config.dlq_enabled else None)
+        if on_exhausted is OnExhausted.DLQ:
+            check_letter_topics(self._subscription, self.config.dlq_topic_suffix)
         self._state = "new"
         self._is_open = False
         self._error: BaseException | None = None

@@ -107,7 +107,11 @@ class Parts:
         )
         self.letter_producer: DeadLetterProducer | None = None
         if on_exhausted is OnExhausted.DLQ:
-            self.letter_producer = DeadLetterProducer(producer_configuration(config), self.control.deliver)
+            self.letter_producer = DeadLetterProducer(
+                producer_configuration(config),
+                self.control.deliver,
+                topics_of=lambda known: subscription.letter_topics(known, config.dlq_topic_suffix),
+            )
             self.control.dead_letters = DeadLetters(
                 self.manager,
                 self.letter_producer,

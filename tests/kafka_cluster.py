@@ -67,6 +67,10 @@ class KafkaCluster:
         for deleted in self._admin.delete_records(wanted).values():
             deleted.result(TIMEOUT_SECONDS)
 
+    def topics(self) -> set[str]:
+        """The names of all topics."""
+        return set(self._admin.list_topics(timeout=TIMEOUT_SECONDS).topics)
+
     def partitions(self, topic: str) -> list[int]:
         """The partitions of the topic that have a leader, ascending."""
         found = self._admin.list_topics(timeout=TIMEOUT_SECONDS).topics.get(topic)

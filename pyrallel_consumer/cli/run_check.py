@@ -16,6 +16,7 @@ from typing import Final
 
 from rich.console import Console
 
+from pyrallel_consumer.cli.check_letters import check_letters, letters_checked
 from pyrallel_consumer.cli.check_table import Finding, Verdict, exit_code_of, json_of, print_findings
 from pyrallel_consumer.cli.run_check_protocol import protocol_finding
 from pyrallel_consumer.cli.run_plan import Flags
@@ -24,7 +25,7 @@ from pyrallel_consumer.cli.terminal import say_json
 from pyrallel_consumer.cli.worker_place import WorkerImportError, check_for_command_line, find_worker
 from pyrallel_consumer.config import ExecutionConfig
 from pyrallel_consumer.control_plane.subscription import Subscription, parse_topic
-from pyrallel_consumer.dto import ExecutionMode, OnExhausted, TopicPartition
+from pyrallel_consumer.dto import ExecutionMode, TopicPartition
 from pyrallel_consumer.errors import ConfigurationError, PyrallelConsumerError
 from pyrallel_consumer.execution_plane.engine import CompletionChannel
 from pyrallel_consumer.execution_plane.engine_choice import made_engine
@@ -136,6 +137,7 @@ def _cluster(settings: RunSettings) -> list[Finding]:
     subscription: Subscription | ConfigurationError
     try:
         subscription = parse_topic(settings.topic(), config.dlq_topic_suffix if config.dlq_enabled else None)
+        check_letters(settings, subscription)
     except ConfigurationError as error:
         subscription = error
     try:
@@ -161,7 +163,7 @@ def _looked_up(
     findings += _topics(subscription, topics)
     if topics:
         findings.append(_group(reader, settings, topics))
-        findings += _dead_letters(settings, topics, known)
+        findings += letters_checked(settings, topics, known)
     return findings
 
 
@@ -206,18 +208,6 @@ def _group(reader: GroupReader, settings: RunSettings, topics: Mapping[str, int]
     )
     sentence = f"{group} has committed {some} at the {reset} offset"
     return Finding("group", Verdict.OK, f"{sentence}; {_counted(lag, 'message')} to do")
-
-
-def _dead_letters(settings: RunSettings, topics: Mapping[str, int], known: Mapping[str, int]) -> list[Finding]:
-    on_exhausted = settings.execution.exhaustion(dlq_enabled=settings.kafka.dlq_enabled)
-    if on_exhausted is not OnExhausted.DLQ:
-        return [Finding("dead letters", Verdict.OK, f"none: after the last attempt on_exhausted = {on_exhausted}")]
-    names = [f"{name}{settings.kafka.dlq_topic_suffix}" for name in topics]
-    missing = [name for name in names if name not in known]
-    if missing:
-        sentence = f"{', '.join(missing)}: not there; create it unless the brokers do, or failed messages wait for it"
-        return [Finding("dead letters", Verdict.WARNING, sentence)]
-    return [Finding("dead letters", Verdict.OK, f"to {', '.join(names)}")]
 
 
 def _metrics_port(settings: RunSettings) -> Finding:

@@ -15,6 +15,7 @@ from pyrallel_consumer.errors import ConfigurationError
 
 PATTERN_MARK: Final = "^"
 TOPIC_NAME: Final = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+LONGEST_NAME: Final = 249
 INTERNAL_TOPICS: Final = frozenset({"__consumer_offsets", "__transaction_state", "__share_group_state"})
 
 
@@ -31,6 +32,10 @@ class Subscription:
         if self.pattern is None:
             return self.names
         return tuple(sorted(name for name in set(known) if self._is_wanted(name, self.pattern)))
+
+    def letter_topics(self, known: Iterable[str], suffix: str) -> tuple[str, ...]:
+        """The dead-letter topics of the topics to subscribe to, where the broker knows ``known``."""
+        return tuple(f"{name}{suffix}" for name in self.matching(known))
 
     def _is_wanted(self, name: str, pattern: re.Pattern[str]) -> bool:
         if name in INTERNAL_TOPICS or (self.dlq_suffix and name.endswith(self.dlq_suffix)):
@@ -60,6 +65,16 @@ def parse_topic(topic: object, dlq_suffix: str | None) -> Subscription:
     if twice:
         raise ConfigurationError(f"topic names {', '.join(twice)} more than once")
     return Subscription(names, None, dlq_suffix or None)
+
+
+def check_letter_topics(subscription: Subscription, suffix: str) -> None:
+    """Raise ConfigurationError where a topic's name has no room for the suffix of its dead-letter topic."""
+    for name in subscription.letter_topics((), suffix):
+        if len(name) > LONGEST_NAME:
+            raise ConfigurationError(
+                f"KafkaConfig.dlq_topic_suffix: the dead-letter topic {name!r} would have a name of {len(name)} "
+                f"characters, and Kafka takes {LONGEST_NAME}: choose a shorter suffix, or another on_exhausted than dlq"
+            )
 
 
 def _checked(name: object) -> str:

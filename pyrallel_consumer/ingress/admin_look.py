@@ -1,18 +1,23 @@
-"""What only an admin client can ask the broker: ends of logs whatever transactions are open, and ids of topics.
+"""What only an admin client can ask the broker: ends of logs whatever transactions are open, settings of topics.
 
 The admin client is made with the first question and has connections of its own, so nothing is asked while nothing is
-odd. A question is sent at once and answered later: nobody need wait for it. Belongs to the poll thread.
+odd. A question is sent at once and answered later: nobody need wait for it. Each belongs to one thread.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Final
 
 from confluent_kafka import IsolationLevel, KafkaException
 from confluent_kafka import TopicPartition as ClientPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # the client's own typing
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the client's own typing
+    AdminClient,
+    ConfigResource,
+    OffsetSpec,
+    ResourceType,
+)
 
 from pyrallel_consumer.control_plane.start_offset import Position
 from pyrallel_consumer.dto import TopicPartition
@@ -48,6 +53,31 @@ class AdminLook:
                 found[TopicPartition(place.topic, place.partition)] = Position(end.offset, end.leader_epoch)
         return found
 
+    def topic_settings(self, topics: Collection[str], seconds: float) -> dict[str, dict[str, str]]:
+        """The settings of these topics by name, defaults included; topics whose settings nobody told are left out."""
+        found = self._described([ConfigResource(ResourceType.TOPIC, name) for name in topics], seconds)
+        answered = {resource.name: answer for resource, answer in found.items() if answer.done()}
+        return {name: _values(answer) for name, answer in answered.items() if answer.exception() is None}
+
+    def creates_topics(self, broker: int, seconds: float) -> bool | None:
+        """Whether the brokers create a topic that is produced to, as this one says; None where it does not tell.
+
+        A broker that cannot be asked at all is none of Kafka's: that of the tests creates topics.
+        """
+        [answer] = self._described([ConfigResource(ResourceType.BROKER, str(broker))], seconds).values()
+        if not answer.done():
+            return None
+        try:
+            return _values(answer).get("auto.create.topics.enable") != "false"
+        except KafkaException as error:
+            return True if error.args[0].name() == "_UNSUPPORTED_FEATURE" else None
+
+    def _described(self, resources: Sequence[ConfigResource], seconds: float) -> Mapping[ConfigResource, Future[Any]]:
+        client = self._made_client()
+        answers: Mapping[ConfigResource, Future[Any]] = client.describe_configs([*resources], request_timeout=seconds)
+        self._wait(client, answers.values(), seconds)
+        return answers
+
     def _made_client(self) -> AdminClient:
         if self._client is None:
             self._client = AdminClient(admin_configuration_of(self._configuration))
@@ -57,6 +87,10 @@ class AdminLook:
         deadline = self._clock() + seconds
         while not all(answer.done() for answer in answers) and self._clock() < deadline:
             client.poll(POLL_SECONDS)  # serves the user's callback for tokens, too
+
+
+def _values(answer: Future[Any]) -> dict[str, str]:
+    return {name: entry.value for name, entry in answer.result().items()}
 
 
 def _answered(answer: Future[Any]) -> Any:

@@ -13,7 +13,7 @@ import queue
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, Final
@@ -25,6 +25,7 @@ from pyrallel_consumer.control_plane.letter import UNREADABLE, Letter, record_of
 from pyrallel_consumer.errors import StateError
 from pyrallel_consumer.ingress.client_errors import advice_for, translate_client_error
 from pyrallel_consumer.ingress.client_events import ClientLog, GuardedLog
+from pyrallel_consumer.ingress.letter_topics import LetterTopics
 from pyrallel_consumer.ingress.log_throttle import LogThrottle
 from pyrallel_consumer.log import Log
 
@@ -42,7 +43,8 @@ class DeadLetterProducer:
     """Produces what ``produce`` is given, with a client of this configuration.
 
     ``deliver`` is called on the thread with ``LettersAnswered`` and, should the thread fail, ``LetterProducerFailed``;
-    when it raises, because its loop is closed, the thread ends.
+    when it raises, because its loop is closed, the thread ends. ``topics_of`` tells which dead-letter topics belong to
+    all the topics there are: the user is told when one of them is missing.
     """
 
     def __init__(
@@ -50,8 +52,14 @@ class DeadLetterProducer:
         configuration: Mapping[str, Any],
         deliver: Callable[[object], None],
         clock: Callable[[], float] = time.monotonic,
+        topics_of: Callable[[Iterable[str]], tuple[str, ...]] | None = None,
     ) -> None:
         self._configuration = dict(configuration)
+        self._topics = (
+            None
+            if topics_of is None
+            else LetterTopics(self._configuration | {"logger": ClientLog(clock)}, topics_of, clock)
+        )
         self._deliver = deliver
         self._clock = clock
         self._throttle = LogThrottle(logger, clock)
@@ -122,6 +130,8 @@ class DeadLetterProducer:
     def _produce_until_abandoned(self) -> None:
         poll_seconds = SHORTEST_POLL_SECONDS
         while not self._is_abandoned:
+            if self._topics is not None and not (self._under_way or self._unsent):
+                self._topics.look(self._client)
             has_new = self._take_given()
             self._send()
             if has_new:

@@ -179,3 +179,18 @@ async def test_run_forever_inside_a_running_loop_says_what_to_do() -> None:
 
     with pytest.raises(StateError, match=r"await consumer\.run\(\)"):
         consumer.run_forever()
+
+
+@pytest.mark.parametrize(("on_exhausted", "is_refused"), [("dlq", True), ("skip", False)])
+def test_a_topic_whose_letters_can_have_no_topic_is_refused_where_it_has_letters(
+    on_exhausted: str, is_refused: bool
+) -> None:
+    def make() -> None:
+        execution = ExecutionConfig(on_exhausted=on_exhausted)
+        PyrallelConsumer(KafkaConfig(), worker, "o" * 247, execution_config=execution)
+
+    if is_refused:
+        with pytest.raises(ConfigurationError, match="would have a name of 251 characters"):
+            make()
+    else:
+        make()

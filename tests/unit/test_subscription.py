@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pyrallel_consumer.control_plane.subscription import parse_topic
+from pyrallel_consumer.control_plane.subscription import check_letter_topics, parse_topic
 from pyrallel_consumer.errors import ConfigurationError
 
 
@@ -88,3 +88,20 @@ def test_what_is_no_topic_is_refused_with_a_sentence_that_shows_it(topic: Any, s
 @pytest.mark.parametrize(("topic", "text"), [(["a", "b"], "a, b"), ("^a.*", "^a.*")])
 def test_a_subscription_prints_as_what_was_asked_for(topic: object, text: str) -> None:
     assert str(parse_topic(topic, None)) == text
+
+
+def test_a_topic_whose_dead_letter_topic_would_have_too_long_a_name_is_refused() -> None:
+    longest = "o" * 245
+    check_letter_topics(parse_topic(longest, ".dlq"), ".dlq")
+    check_letter_topics(parse_topic("^o+", ".dlq"), ".dlq")
+
+    with pytest.raises(ConfigurationError, match="would have a name of 250 characters") as refused:
+        check_letter_topics(parse_topic(["orders", longest], ".dlq"), ".dlq2")
+    assert "KafkaConfig.dlq_topic_suffix" in str(refused.value)
+
+
+def test_dead_letter_topics_are_those_of_the_topics_that_are_consumed() -> None:
+    known = ["orders", "orders.dlq", "bills"]
+
+    assert parse_topic(["orders", "bills"], ".dlq").letter_topics(known, ".dlq") == ("orders.dlq", "bills.dlq")
+    assert parse_topic("^orders.*", ".dlq").letter_topics(known, ".dlq") == ("orders.dlq",)
