@@ -25,16 +25,19 @@ from pyrallel_consumer.control_plane.events import (
     Pause,
     PollerClosed,
     PollerFailed,
+    PollThreadFroze,
     PositionAdvanced,
     Resume,
     RevokeAsked,
 )
+from pyrallel_consumer.control_plane.membership import Membership
 from pyrallel_consumer.error_text import ErrorText
 from pyrallel_consumer.errors import BrokerError, StateError
 from pyrallel_consumer.execution_plane.engine import CompletionChannel, nothing_follows
 from pyrallel_consumer.exhausted import ExhaustedMessages
 from pyrallel_consumer.observability.pictures import Pictures
 from pyrallel_consumer.revocation import Revocation
+from pyrallel_consumer.start_lease import StartLease
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,7 +88,8 @@ class ControlLoop:
 
     Made on the loop's thread, and all methods but ``deliver`` belong to it; what engines report through ``channel`` may
     come from any. ``fail`` is called with the error that ends the consumer. ``clock`` must tell parts of a millisecond
-    apart, as ``time.monotonic`` does: uvloop's own time counts whole ones.
+    apart, as ``time.monotonic`` does: uvloop's own time counts whole ones. ``boot_clock`` (by default the same) goes on
+    while the machine is suspended, so that this is noticed.
     """
 
     def __init__(
@@ -100,6 +104,8 @@ class ControlLoop:
         fail: Callable[[BaseException], None],
         clock: Callable[[], float] | None = None,
         errors: ErrorText | None = None,
+        boot_clock: Callable[[], float] | None = None,
+        membership: Membership | None = None,
     ) -> None:
         self.manager = manager
         self.commits = commits
@@ -116,6 +122,14 @@ class ControlLoop:
         """Called when Ctrl-C cut a worker short; before anything more is started."""
         self._clock = clock or loop.time
         self.heartbeat = self._clock()
+        self.lease = StartLease(
+            membership or Membership(),
+            commits,
+            engine,
+            self.channel,
+            clock=self._clock,
+            boot_clock=boot_clock or self._clock,
+        )
         self._revoke_grace_seconds = revoke_grace_seconds
         self._loop = loop
         self._thread = get_ident()
@@ -229,6 +243,7 @@ class ControlLoop:
         try:
             self._is_scheduled = True
             started_at = self.heartbeat = self._clock()
+            self.lease.renew(started_at)
             if self._revocation is not None:
                 self._revocation.withdraw()  # Before the sweep: what failed meanwhile is not tried again here.
             sweep_at = self.engine.next_sweep_at()
@@ -241,7 +256,7 @@ class ControlLoop:
                     pass
             if self._revocation is not None:
                 self._step_revocation(self._revocation)
-            self._exhausted.pump()
+            self._pump_letters()
             self._grant()
             self._is_scheduled = False
             self.channel.is_notified = False  # Not all that engines notify of is there to be drained.
@@ -268,7 +283,7 @@ class ControlLoop:
 
     def _set_alarm(self, now: float) -> None:
         """Have a turn when engine, dead letters or a revocation are next due, where that is before the next tick."""
-        due = [self.engine.next_sweep_at(), self._exhausted.next_at]
+        due = [self.engine.next_sweep_at(), None if self.lease.is_held else self._exhausted.next_at]
         if self._revocation is not None:
             due.append(self._revocation.next_step_at)
         at = max(min((at for at in due if at is not None), default=self._tick_at), now + MIN_ALARM_SECONDS)
@@ -287,7 +302,9 @@ class ControlLoop:
         return self._loop.call_at(self._loop.time() + seconds, call, context=self._base)
 
     def _has_work(self) -> bool:
-        return bool(self._inbox) or self.channel.has_items or (self.manager.ready > 0 and self.engine.capacity() > 0)
+        if self._inbox or self.channel.has_items:
+            return True
+        return not self.lease.is_held and self.manager.ready > 0 and self.engine.capacity() > 0
 
     def _step(self) -> bool:
         has_completions = self.channel.has_items and self._take_completions()
@@ -337,16 +354,12 @@ class ControlLoop:
                 self._take_answer(fact)
             case PositionAdvanced():
                 manager.advance(fact)
+            case PollThreadFroze():
+                self.lease.poll_thread_froze(fact)
             case RevokeAsked():
                 self._begin_revocation(fact)
-            case Lost(tp, epoch):
-                manager.end([(tp, epoch)], is_lost=True)
-                self._forget_ended()
-                self.engine.cancel(lambda item: not manager.is_current(item))
-            case OffsetWentBack():
-                manager.go_back(fact)
-                self._forget_ended()
-                self.engine.cancel(lambda item: not manager.is_current(item))
+            case Lost() | OffsetWentBack():
+                self._take_loss(fact)
             case LettersAnswered(answers):
                 self._exhausted.take_answers(answers)
             case PollerFailed(error) | LetterProducerFailed(error):
@@ -358,10 +371,21 @@ class ControlLoop:
                 msg = f"unknown fact {fact!r}"
                 raise TypeError(msg)
 
+    def _take_loss(self, fact: Lost | OffsetWentBack) -> None:
+        manager = self.manager
+        if isinstance(fact, Lost):
+            manager.end([(fact.tp, fact.epoch)], is_lost=True)
+        else:
+            manager.go_back(fact)
+        self._forget_ended()
+        self.engine.cancel(lambda item: not manager.is_current(item))
+
     def _start_items(self) -> bool:
         capacity = self.engine.capacity()
         if self.channel.has_setbacks:
             return False  # What failed changes what may start.
+        if not self.lease.may_start():
+            return False
         self.manager.allow_runs(self.engine.run_length())
         now = self._clock() if self._is_timed else None
         items = self.manager.take(min(capacity, self._start_chunk), capacity, now)
@@ -375,6 +399,10 @@ class ControlLoop:
         else:
             self._start_chunk = min(CHUNK, self._start_chunk * 2)
         return True
+
+    def _pump_letters(self) -> None:
+        if self.lease.may_start():
+            self._exhausted.pump()
 
     def _grant(self) -> None:
         if self.ingress is not None:
@@ -412,6 +440,7 @@ class ControlLoop:
     # Commits and the ticker
 
     def _take_answer(self, answered: CommitAnswered) -> None:
+        self.lease.answered(answered)
         for tp, code in self.commits.answer(answered).items():
             if code in FATAL:
                 message = (
@@ -441,6 +470,7 @@ class ControlLoop:
         try:
             now = self._clock()
             self._ticker = None
+            self.lease.tick(now)
             self.manager.note_failing(self.engine.waiting())
             self.manager.observe(now)
             self.manager.review_shares()
@@ -466,7 +496,7 @@ class ControlLoop:
                 ingress.pause(command)
             else:
                 ingress.resume(command)
-        commit = self.commits.next(now, is_final=self._is_final)
+        commit = self.commits.next(now, is_final=self._is_final, is_repeating=self.lease.is_held)
         if commit is not None:
             self._exhausted.sum_up()
             ingress.commit(commit)

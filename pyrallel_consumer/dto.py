@@ -352,6 +352,8 @@ class RuntimeSnapshot:
     their last attempt: they were dead-lettered or skipped, and the others succeeded. ``picture_failures`` counts how
     often something that operators look at could not be drawn. ``is_broker_connected``: some broker answers. None has
     for ``broker_silent_seconds``; where it is not connected, the ends of the logs are the last that were heard of.
+    ``starts_held_seconds``: for so long nothing has been started, because this process stood still and the coordinator
+    has not confirmed a commit since; else 0.0.
     """
 
     taken_at: float
@@ -388,3 +390,4 @@ class RuntimeSnapshot:
     picture_failures: int = 0
     is_broker_connected: bool = True
     broker_silent_seconds: float = 0.0
+    starts_held_seconds: float = 0.0

@@ -18,11 +18,13 @@ from pyrallel_consumer.control_loop import ControlLoop
 from pyrallel_consumer.control_plane.close_up import UnderWay
 from pyrallel_consumer.control_plane.commit_sequence import CommitSequence
 from pyrallel_consumer.control_plane.health import SignsOfLife
+from pyrallel_consumer.control_plane.membership import Membership, gap_seconds
 from pyrallel_consumer.control_plane.subscription import Subscription
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
 from pyrallel_consumer.dead_letters import DeadLetters
 from pyrallel_consumer.dto import Headers, OnExhausted, RuntimeSnapshot, WorkItem
 from pyrallel_consumer.error_text import ErrorText
+from pyrallel_consumer.execution_plane.boot_clock import boot_seconds
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 from pyrallel_consumer.garbage_threshold import RaisedThreshold
 from pyrallel_consumer.ingress.broker_poller import BrokerPoller, PollerPolicy
@@ -67,6 +69,11 @@ class Parts:
         on_exhausted = execution.exhaustion(dlq_enabled=config.dlq_enabled)
         grace_seconds = execution.max_revoke_grace_ms / 1000
         errors = ErrorText(execution.show_error_text)
+        client_configuration = consumer_configuration(config)
+        choice = protocol_choice(config)
+        classic_configuration = consumer_configuration(config, "classic") if choice.may_change else None
+        session_ms = (classic_configuration or client_configuration).get("session.timeout.ms", 45_000)
+        most_gap_seconds = gap_seconds(float(session_ms) / 1000)
         self.manager = WorkManager(
             WorkPolicy(
                 ordering=parallel.ordering_policy(),
@@ -91,19 +98,22 @@ class Parts:
             fail=fail,
             clock=time.monotonic,
             errors=errors,
+            boot_clock=boot_seconds,
+            membership=Membership(most_gap_seconds),
         )
-        choice = protocol_choice(config)
         self.poller = BrokerPoller(
-            consumer_configuration(config),
+            client_configuration,
             choice=choice,
-            classic=consumer_configuration(config, "classic") if choice.may_change else None,
+            classic=classic_configuration,
             subscription=subscription,
             deliver=self.control.deliver,
             policy=PollerPolicy(
                 poll_batch_size=parallel.poll_batch_size,
                 read_ahead=read_ahead_limits(config),
                 revoke_grace_seconds=grace_seconds,
+                gap_seconds=most_gap_seconds,
             ),
+            boot_clock=boot_seconds,
         )
         self.letter_producer: DeadLetterProducer | None = None
         if on_exhausted is OnExhausted.DLQ:
@@ -261,6 +271,7 @@ class Parts:
             blocked_loops=self.watchdog.blocked_count,
             picture_failures=self.control.pictures.failures,
             group_protocol=self.poller.group_protocol,
+            starts_held_seconds=self.control.lease.held_seconds(now),
         )
 
     def _look_at_engine(self, now: float) -> None:

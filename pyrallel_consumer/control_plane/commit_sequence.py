@@ -9,6 +9,7 @@ then, at once, and only a partition that was refused alone has its map halved.
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from pyrallel_consumer.control_plane.events import Commit
@@ -41,14 +42,21 @@ class CommitSequence:
         """Whether a commit waits for its answer."""
         return self._under_way is not None
 
-    def next(self, now: float, *, is_final: bool = False) -> Commit | None:
-        """The commit to send now, if it is time and anything moved. ``is_final`` does not wait for the interval."""
+    def hurry(self) -> None:
+        """The next commit does not wait for the interval."""
+        self._next_at = -inf
+
+    def next(self, now: float, *, is_final: bool = False, is_repeating: bool = False) -> Commit | None:
+        """The commit to send now, if it is time and anything moved. ``is_final`` does not wait for the interval.
+
+        With ``is_repeating`` partitions of which nothing moved repeat their last commit.
+        """
         if self._under_way is not None and now < self._sent_at + self._give_up_seconds:
             return None
         if now < self._next_at and not is_final:
             return None
         self._next_at = now + self._interval_seconds
-        snapshots = self._manager.snapshots()
+        snapshots = self._manager.snapshots(is_repeating=is_repeating)
         suspected = [snapshot for snapshot in snapshots if snapshot.tp in self._suspects]
         self._suspects = {snapshot.tp for snapshot in suspected}
         snapshots = tuple(suspected[:1]) or snapshots

@@ -138,6 +138,14 @@ class RevokeAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class PollThreadFroze:
+    """The poll thread stood still for ``seconds``; commits up to number ``last_commit`` were sent before that ended."""
+
+    seconds: float
+    last_commit: int
+
+
+@dataclass(frozen=True, slots=True)
 class PollerFailed:
     """The poll thread cannot go on; it commits nothing more, and this is the last fact it delivers."""
 

@@ -7,12 +7,15 @@ should look at: some part of its work does not get on. What is not alive is not 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pyrallel_consumer.dto import PartitionSnapshot, RuntimeSnapshot
+
+STARTS_HELD_SECONDS: Final = 10.0
+"""A coordinator that is there confirms a commit much sooner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,12 @@ def _unready(picture: RuntimeSnapshot, signs: SignsOfLife, limits: HealthLimits)
         yield Ailment("broker_unreachable", f"no broker has answered for {seconds:.0f} s, so the lag is not known")
     if not picture.partitions and not limits.is_ready_without_partitions:
         yield Ailment("not_assigned", "no partition is assigned to this member of the group")
+    if picture.starts_held_seconds > STARTS_HELD_SECONDS:
+        detail = (
+            f"nothing has been started for {picture.starts_held_seconds:.0f} s: this process stood still, and the "
+            "group's coordinator has not confirmed a commit since"
+        )
+        yield Ailment("membership_unconfirmed", detail)
     if picture.dead_letters.is_failing:
         waiting = picture.dead_letters.waiting
         yield Ailment("dead_letters_refused", f"a dead-letter topic takes nothing; {waiting} letters wait")

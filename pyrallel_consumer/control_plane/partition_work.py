@@ -329,9 +329,9 @@ class PartitionWork:
         tracker = self.tracker
         return (tracker.committable_offset, tracker.version if with_map else 0) != self.confirmed
 
-    def snapshot(self, *, with_map: bool) -> CommitSnapshot | None:
-        """Offset and map as they are now, None where the broker has confirmed just that."""
-        if not self.is_worth_committing(with_map=with_map):
+    def snapshot(self, *, with_map: bool, is_repeating: bool = False) -> CommitSnapshot | None:
+        """Offset and map as they are now; None where the broker has confirmed just that, unless it is to repeat."""
+        if not is_repeating and not self.is_worth_committing(with_map=with_map):
             return None
         tracker = self.tracker
         offset, version = tracker.committable_offset, tracker.version if with_map else 0

@@ -335,9 +335,14 @@ class WorkManager:
 
     # Commits
 
-    def snapshots(self) -> tuple[CommitSnapshot, ...]:
-        """What is worth committing: partitions whose offset or map the broker does not have."""
-        candidates = (self._snapshot(work) for work in self._works.values())
+    def snapshots(self, *, is_repeating: bool = False) -> tuple[CommitSnapshot, ...]:
+        """What is worth committing: partitions whose offset or map the broker does not have.
+
+        With ``is_repeating`` those that the broker has are told again, as they are.
+        """
+        candidates = (
+            work.snapshot(with_map=self._with_map, is_repeating=is_repeating) for work in self._works.values()
+        )
         return tuple(snapshot for snapshot in candidates if snapshot is not None)
 
     @property

@@ -268,15 +268,17 @@ class Attempts:
             attempt.marked_at = now
         self.timeouts_total += 1
 
-    def next_due_at(self) -> float | None:
+    def next_due_at(self, *, with_retries: bool = True) -> float | None:
         """When ``due`` or ``expired`` have something to do, in the past for a retry that a slot is held for.
+
+        Without ``with_retries`` only ``expired`` is asked about.
 
         None = not before an attempt ends or one more starts: retries that find no slot wait for an end, not for a time.
         """
         moments = []
-        if self._due:
+        if with_retries and self._due:
             moments.append(self._due[0].due_at)
-        elif self._waiting and self._may_retry():
+        elif with_retries and self._waiting and self._may_retry():
             moments.append(self._waiting[0].due_at)
         if self._timeout_seconds is not None:
             for attempt in self.running.values():

@@ -10,6 +10,7 @@ import random
 import time
 from abc import abstractmethod
 from itertools import islice
+from math import inf
 from typing import TYPE_CHECKING
 
 from pyrallel_consumer.error_text import ErrorText
@@ -59,10 +60,11 @@ class BookedEngine(ExecutionEngine):
     def sweep(self, now: float) -> None:
         for attempt in self._attempts.expired(now):
             self._stop_attempt(attempt)
-        self._start_due(now)
+        if now <= self._channel.starts_until:
+            self._start_due(now)
 
     def next_sweep_at(self) -> float | None:
-        return self._attempts.next_due_at()
+        return self._attempts.next_due_at(with_retries=self._channel.starts_until > -inf)
 
     def running(self, which: Callable[[WorkItem], bool] | None = None) -> int:
         running = self._attempts.running

@@ -100,6 +100,7 @@ class DriverEngine(BookedEngine):
         self._drivers: set[Task[None]] = set()
         self._drivers_wanted = 1
         self._spent_seconds = 0.0
+        self._is_held = False
 
     async def start(self, channel: CompletionChannel, now: Callable[[], float]) -> None:
         await super().start(channel, now)
@@ -119,9 +120,18 @@ class DriverEngine(BookedEngine):
         fresh = len(self._fresh) if which is None else sum(map(bool, map(which, self._fresh)))
         return fresh + super().running(which)
 
+    def withdraw(self, which: Callable[[WorkItem], bool]) -> None:
+        super().withdraw(which)
+        self._cancel_queued(which)
+
     def cancel(self, which: Callable[[WorkItem], bool]) -> None:
         self._cancel_queued(which)
         super().cancel(which)
+
+    def heed_lease(self) -> None:
+        if self._is_held and self._now() <= self._channel.starts_until:
+            self._is_held = False
+            self._call_drivers()
 
     def _cancel_queued(self, which: Callable[[WorkItem], bool]) -> None:
         """What never began needs no task to end."""
@@ -147,7 +157,7 @@ class DriverEngine(BookedEngine):
             self._call_drivers()
             return
         give_way_at = self._now() + _START_SECONDS
-        while started := self._attempts.due(now, 1):
+        while not self._is_held and (started := self._attempts.due(now, 1)):
             self._fresh_retries.extend(started)
             self._call_drivers()
             if self._now() >= give_way_at:
@@ -172,8 +182,10 @@ class DriverEngine(BookedEngine):
     def _call_drivers(self) -> None:
         """Have the queue emptied: at once where tasks are eager, else by as many drivers as are wanted."""
         if self.is_eager:
-            while self._fresh or self._fresh_retries:
+            while (self._fresh or self._fresh_retries) and not self._is_held:
                 self._call_driver()
+            return
+        if self._is_held:
             return
         queued = len(self._fresh) + len(self._fresh_retries)
         for _ in range(min(queued, self._drivers_wanted) - len(self._drivers)):
@@ -257,6 +269,9 @@ class DriverEngine(BookedEngine):
         while True:
             if following is not None:
                 root = item = following
+            elif began_at > self._channel.starts_until:
+                self._is_held = True
+                break
             elif (fresh or retries) and not self.is_eager and self._spent_seconds >= _START_SECONDS:
                 if not self._stays_with_the_queue(task):
                     break
@@ -342,7 +357,12 @@ class DriverEngine(BookedEngine):
             )
             channel = self._channel
             most_seconds = _RESUMED_GO_ON_SECONDS if has_waited else _GO_ON_SECONDS
-            if is_over or self._spent_seconds >= most_seconds or attempts.is_retry_due(ended_at, ending):
+            if (
+                is_over
+                or self._spent_seconds >= most_seconds
+                or attempts.is_retry_due(ended_at, ending)
+                or ended_at > channel.starts_until
+            ):
                 following = None
             else:
                 following = channel.go_on(root, ended_at)

@@ -9,6 +9,7 @@ An engine knows items, attempts and slots, and nothing of offsets and commits. F
 - A call that returned is done: it succeeded, also after its timeout or a cancel that did not reach it.
 - Whatever a worker raises, ``BaseException`` included, is a failed attempt and reaches nobody but the channel; but
   KeyboardInterrupt: that is Ctrl-C, so the item is given back as cancelled, and the channel is ``interrupted``.
+- No attempt begins after ``channel.starts_until``, retries included: the engine holds it until that time has moved on.
 
 What must be kept in order shares an ``item.origin`` whose ``is_ordered`` is True. Unless an engine says otherwise it is
 given such items one after another. One that is ``is_keeping_order`` is sent several ahead, as many as its
@@ -24,6 +25,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 if TYPE_CHECKING:
@@ -107,6 +109,8 @@ class CompletionChannel:
         "go_on",
         "is_interrupted",
         "is_notified",
+        "starts_until",
+        "starts_until_boot",
         "successes",
     )
 
@@ -122,6 +126,11 @@ class CompletionChannel:
         Where there is something, the success is taken note of, and the engine starts what it was given. None: nothing
         has happened, and the success is to be reported as ever. Either way the engine must see to ``notify``.
         """
+        self.starts_until = inf
+        """Seconds of the engine's ``now``. The loop moves it on while it turns, and sets it to ``-inf`` while the group
+        may have given our partitions to others. Only to be read, by any thread."""
+        self.starts_until_boot = inf
+        """The same in ``boot_seconds``, which go on while the machine is suspended and are other processes' too."""
         self._failures: list[Failed] = []
         self._cancellations: list[Cancelled] = []
         self._crash: BaseException | None = None
@@ -232,6 +241,13 @@ class ExecutionEngine(ABC):
     @abstractmethod
     def next_sweep_at(self) -> float | None:
         """When ``sweep`` is needed at the latest (may be in the past: at once); None = not until something changes."""
+
+    def heed_lease(self) -> None:  # noqa: B027 -- most engines of third parties hold nothing back
+        """``channel.starts_until`` has moved: begin what was held back, if that may begin now.
+
+        Called several times a second. An engine that begins nothing outside of ``submit`` and ``sweep``, and no retry
+        in ``sweep`` after ``starts_until``, need not override it.
+        """
 
     @abstractmethod
     def running(self, which: Callable[[WorkItem], bool] | None = None) -> int:

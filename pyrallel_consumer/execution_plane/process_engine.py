@@ -160,6 +160,13 @@ class ProcessEngine(BookedEngine):
         super().cancel(which)
         self._give_back_queued(lambda attempt: attempt.is_cancelled)
 
+    def heed_lease(self) -> None:
+        for member in self._members:
+            if not member.child.has_ended():
+                member.child.marker.let_start(self._channel.starts_until_boot)
+        if self._backlog and not self._is_dispatch_due:
+            self._dispatch_soon()
+
     # What the base asks for
 
     def _start_due(self, now: float) -> None:
@@ -192,6 +199,8 @@ class ProcessEngine(BookedEngine):
 
     def _dispatch(self) -> None:
         """Deal out what is queued to the processes with the least to do."""
+        if self._now() > self._channel.starts_until:
+            return
         queue = self._backlog.queue
         self._send_bound()
         takers = [member for member in self._members if member.may_be_sent and member.lane.room > 0]
@@ -228,6 +237,7 @@ class ProcessEngine(BookedEngine):
         for attempt in attempts:
             attempt.handle = member
         lane.add(attempts, sizes, self._now())
+        member.child.marker.let_start(self._channel.starts_until_boot)
         member.child.send(frames.ITEMS, body)
         if member.max_tasks and lane.sent_total >= member.max_tasks and self._pool is not None:
             self._pool.retire(member)

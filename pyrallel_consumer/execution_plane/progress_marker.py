@@ -1,9 +1,9 @@
 """What a worker process is doing, in memory that it shares with the engine and that outlives a kill -9.
 
-Four words, each with one writer: the process writes which item runs (its number), since when, and up to which item all
-have ended; the engine writes the lowest generation of items that may still begin. A process stores what runs before it
-looks at the generation; an engine that stores a generation, and waits until the store has certainly been seen, finds in
-``running`` the last item of earlier generations that may have begun.
+Five words, each with one writer: the process writes which item runs (its number), since when, and up to which item all
+have ended; the engine writes the lowest generation of items that may still begin, and until when any item may begin. A
+process stores what runs before it looks at the generation. An engine stores a generation, waits until that store has
+certainly been seen, and then finds in ``running`` the last item of earlier generations that may have begun.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import os
 import tempfile
 from typing import Final
 
-_BYTES: Final = 32
+_BYTES: Final = 40
 _RUNNING, _DONE, _GENERATION = 0, 1, 2
+_SINCE, _STARTS_UNTIL = 0, 1
 
 STORES_ARE_SEEN_SECONDS: Final = 0.002
 """After so long a store of one process is seen by all others; processors need microseconds."""
@@ -28,13 +29,13 @@ class ProgressMarker:
         self._map = mmap.mmap(self.fd, _BYTES)
         view = memoryview(self._map)
         self._words = view[:24].cast("Q")
-        self._since = view[24:].cast("d")
+        self._times = view[24:].cast("d")
 
     # The process writes
 
     def begin(self, number: int, now: float) -> None:
         """Item ``number`` begins at ``now`` (``time.monotonic``, the same clock in all processes of a machine)."""
-        self._since[0] = now
+        self._times[_SINCE] = now
         self._words[_RUNNING] = number
 
     def end(self, number: int) -> None:
@@ -51,6 +52,10 @@ class ProgressMarker:
         """No item of a generation before ``generation`` begins any more."""
         self._words[_GENERATION] = generation
 
+    def let_start(self, until: float) -> None:
+        """Items may begin until then, in ``boot_seconds``; a new marker lets none begin."""
+        self._times[_STARTS_UNTIL] = until
+
     # Both read
 
     @property
@@ -60,7 +65,11 @@ class ProgressMarker:
 
     @property
     def since(self) -> float:
-        return self._since[0]
+        return self._times[_SINCE]
+
+    @property
+    def starts_until(self) -> float:
+        return self._times[_STARTS_UNTIL]
 
     @property
     def done(self) -> int:
@@ -75,7 +84,7 @@ class ProgressMarker:
         if self._map.closed:
             return
         self._words.release()
-        self._since.release()
+        self._times.release()
         self._map.close()
         os.close(self.fd)
 

@@ -20,10 +20,11 @@ import random
 import threading
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pyrallel_consumer.errors import ExecutionError, WorkerMismatchError
 from pyrallel_consumer.execution_plane.booked_engine import BookedEngine
+from pyrallel_consumer.execution_plane.boot_clock import boot_seconds
 from pyrallel_consumer.log import Log
 
 if TYPE_CHECKING:
@@ -48,6 +49,9 @@ THREADS_AT_ONCE = 8
 """So many threads are started before other callbacks of the loop have a turn: each start waits until it has begun."""
 FEWEST_FITTING_THREADS = 32
 FITTING_THREADS_PER_CORE = 4
+
+_NOT_BEGUN: Final = object()
+"""The handle of a call that a thread could not begin: ``channel.starts_until`` had passed."""
 
 
 def fitting_threads() -> int:
@@ -88,7 +92,8 @@ class ThreadEngine(BookedEngine):
         self._threads: list[threading.Thread] = []
         self._numbers = itertools.count(1)
         self._all_ended = asyncio.Event()
-        self._ended: list[Attempt] = []  # with what the call raised as handle
+        self._ended: list[Attempt] = []  # with what the call raised as handle, or _NOT_BEGUN
+        self._held: list[Attempt] = []
         self._look_calls = [True]  # One while the next thread is to call: who takes it, calls.
         self._looked_at = 0.0
         self._is_short_of_threads = False
@@ -117,8 +122,19 @@ class ThreadEngine(BookedEngine):
         self._take_back(which)
         super().cancel(which)
 
+    def heed_lease(self) -> None:
+        if self._held and not self._is_stopped and self._now() <= self._channel.starts_until:
+            held, self._held = self._held, []
+            self._call(held)
+
     def _take_back(self, which: Callable[[WorkItem], bool]) -> None:
         """Give back what no thread has begun; the rest waits on in its order."""
+        held, self._held = self._held, []
+        for unbegun in held:
+            if which(unbegun.root):
+                self._give_back(unbegun.root)
+            else:
+                self._held.append(unbegun)
         waiting = []
         with suppress(Empty):
             while True:
@@ -211,7 +227,9 @@ class ThreadEngine(BookedEngine):
             error, attempt.handle = attempt.handle, None
             if running.get(attempt.root) is not attempt:
                 continue  # It was abandoned.
-            if error is None:
+            if error is _NOT_BEGUN:
+                self._hold(attempt)
+            elif error is None:
                 returned.append(attempt)
             else:
                 self._end(attempt.root, error)
@@ -221,6 +239,15 @@ class ThreadEngine(BookedEngine):
             self._channel.notify()
         if self._is_stopped and not running:
             self._all_ended.set()
+        self.heed_lease()
+
+    def _hold(self, attempt: Attempt) -> None:
+        """A thread had this call in hand and could not begin it: the lease had run out."""
+        attempt.started_at = math.inf
+        if self._is_stopped or attempt.is_cancelled:
+            self._give_back(attempt.root)
+        else:
+            self._held.append(attempt)
 
     # In the threads
 
@@ -233,17 +260,22 @@ class ThreadEngine(BookedEngine):
 
     def _serve_calls(self) -> None:
         calls, now, ended, worker, base = self._calls, self._now, self._ended, self._worker, self._base
+        channel = self._channel
         while (attempt := calls.get()) is not None:
-            attempt.started_at = now()
-            try:
-                result = base.copy().run(worker, attempt.item)
-                if result is not None and inspect.iscoroutine(result):
-                    result.close()
-                    raise WorkerMismatchError(
-                        "the worker returned a coroutine, which nobody awaits in a thread: use ExecutionMode.ASYNC"
-                    )
-            except BaseException as raised:  # noqa: BLE001 -- around the worker: whatever it raises is a failed attempt
-                attempt.handle = raised
+            began_at = now()
+            if began_at > channel.starts_until or boot_seconds() > channel.starts_until_boot:
+                attempt.handle = _NOT_BEGUN
+            else:
+                attempt.started_at = began_at
+                try:
+                    result = base.copy().run(worker, attempt.item)
+                    if result is not None and inspect.iscoroutine(result):
+                        result.close()
+                        raise WorkerMismatchError(
+                            "the worker returned a coroutine, which nobody awaits in a thread: use ExecutionMode.ASYNC"
+                        )
+                except BaseException as raised:  # noqa: BLE001 -- around the worker: whatever it raises is a failed attempt
+                    attempt.handle = raised
             ended.append(attempt)
             try:
                 if self._look_calls and self._look_calls.pop():

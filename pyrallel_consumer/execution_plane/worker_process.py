@@ -16,12 +16,13 @@ import pickle
 import signal
 import socket
 import sys
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyrallel_consumer.dto import unpacked_item
 from pyrallel_consumer.errors import WorkerMismatchError
 from pyrallel_consumer.execution_plane import frames
+from pyrallel_consumer.execution_plane.boot_clock import boot_seconds
 from pyrallel_consumer.execution_plane.forked_children import STOP_SIGNALS, DefaultsInForkedChildren
 from pyrallel_consumer.execution_plane.frame_sender import FrameSender
 from pyrallel_consumer.execution_plane.lifeline import hold
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 FLUSH_SECONDS = 0.005
 """Ended items are told after so long at the latest, as long as items end: each word costs the engine a turn."""
+LEASE_LOOK_SECONDS = 0.005
+"""How often a process looks whether it may begin items again."""
 
 _state = {"is_loading": False}
 
@@ -124,11 +127,14 @@ class WorkerProcess:
         marker, worker, context, broken = self._marker, self._worker, self._context, self._broken
         for run in [run for run, failure in broken.items() if failure <= failures_seen]:
             del broken[run]
+        now = monotonic()
         for number, (run, row) in enumerate(zip(runs, rows, strict=True), first):
             if run in broken:
                 self.send(frames.SKIPPED, frames.skipped(number, number))
                 continue
-            marker.begin(number, monotonic())
+            marker.begin(number, now)
+            if boot_seconds() > marker.starts_until:
+                self._wait_for_lease(number, generation)
             if marker.generation > generation:
                 marker.begin_nothing()
                 self.send(frames.SKIPPED, frames.skipped(number, first + len(rows) - 1))
@@ -151,6 +157,19 @@ class WorkerProcess:
             now = monotonic()
             if now - self._busy_since > FLUSH_SECONDS:
                 self._flush(now)
+
+    def _wait_for_lease(self, number: int, generation: int) -> None:
+        """The engine stands still, or does not know whether its partitions still are its own: begin nothing meanwhile.
+
+        Returns with item ``number`` as the one that runs, unless it was recalled.
+        """
+        marker = self._marker
+        marker.begin_nothing()
+        self._flush(monotonic())
+        while boot_seconds() > marker.starts_until and marker.generation <= generation:
+            sleep(LEASE_LOOK_SECONDS)
+        self._busy_since = monotonic()
+        marker.begin(number, self._busy_since)
 
     def _flush(self, now: float) -> None:
         if self._ended:

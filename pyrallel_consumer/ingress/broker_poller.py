@@ -28,8 +28,9 @@ class BrokerPoller:
     """Reads the topics of ``subscription`` as a member of the configured group, on a thread of its own.
 
     ``deliver`` is called on that thread with each fact; when it raises, because its loop is closed, the thread ends
-    without a commit. ``clock`` is the one that stamps ``last_poll_at``. ``choice`` is the protocol of groups that
-    ``configuration`` is for; where it may change, ``classic`` is the configuration for the other one.
+    without a commit. ``clock`` is the one that stamps ``last_poll_at``; ``boot_clock`` also counts suspended time.
+    ``choice`` is the protocol of groups that ``configuration`` is for; where it may change, ``classic`` is the
+    configuration for the other one.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class BrokerPoller:
         clock: Callable[[], float] = time.monotonic,
         choice: ProtocolChoice | None = None,
         classic: Mapping[str, Any] | None = None,
+        boot_clock: Callable[[], float] | None = None,
     ) -> None:
         self._inner = PollThread(
             configuration,
@@ -51,6 +53,7 @@ class BrokerPoller:
             clock=clock,
             choice=choice,
             classic=classic,
+            boot_clock=boot_clock or clock,
         )
         self._started: Future[None] = Future()
         self._is_started = False
@@ -143,6 +146,7 @@ class BrokerPoller:
 
     def _commit(self, command: Commit, client: Consumer) -> None:
         deliver = self._inner.deliver
+        self._inner.last_commit = command.number
         self._inner.commits.send(
             client, command.snapshots, lambda errors: deliver(CommitAnswered(command.number, errors))
         )

@@ -18,8 +18,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from pyrallel_consumer.control_plane.assignments import Assignments
 from pyrallel_consumer.control_plane.backpressure import FetchGate, GateState
-from pyrallel_consumer.control_plane.events import PollerClosed, PollerFailed
+from pyrallel_consumer.control_plane.events import PollerClosed, PollerFailed, PollThreadFroze
 from pyrallel_consumer.control_plane.group_protocol import ProtocolChoice
+from pyrallel_consumer.control_plane.membership import GAP_SECONDS
 from pyrallel_consumer.control_plane.policies import FlowLimits
 from pyrallel_consumer.control_plane.read_ahead import ReadAhead
 from pyrallel_consumer.control_plane.start_offset import Reset
@@ -61,6 +62,7 @@ class PollerPolicy:
 
     ``start_timeout_seconds`` bounds the wait for a first broker's answer, ``start_patience_seconds`` how long nothing
     may be heard of where new partitions begin.
+    Where it stood still for more than ``gap_seconds`` it tells the loop so.
     """
 
     poll_batch_size: int = 1000
@@ -69,12 +71,14 @@ class PollerPolicy:
     start_timeout_seconds: float = 10.0
     start_patience_seconds: float = PATIENCE_SECONDS
     pattern_refresh_seconds: float = 30.0
+    gap_seconds: float = GAP_SECONDS
 
 
 class PollThread:
     """What runs on the thread. Other threads put commands, and write one plain number; nothing else.
 
-    ``granted`` is how many messages the loop allows in all, since the beginning.
+    ``granted`` is how many messages the loop allows in all, since the beginning; ``last_commit`` is the number of the
+    last commit that the loop asked for and that was sent. ``boot_clock`` also counts suspended time.
     """
 
     def __init__(
@@ -85,10 +89,12 @@ class PollThread:
         policy: PollerPolicy,
         deliver: Callable[[object], None],
         clock: Callable[[], float],
+        boot_clock: Callable[[], float],
         choice: ProtocolChoice | None = None,
         classic: Mapping[str, Any] | None = None,
     ) -> None:
         self.granted = 0
+        self.last_commit = 0
         self.is_held = False
         self.commands: SimpleQueue[Callable[[Consumer], None]] = SimpleQueue()
         self.ending = Ending()
@@ -97,6 +103,7 @@ class PollThread:
         self._is_over = False
         self._failure: BaseException | None = None
         self._clock = clock
+        self._boot_clock = boot_clock
         self._policy = policy
         self._gate = FetchGate()
         throttle = LogThrottle(LOGGER, clock)
@@ -218,6 +225,23 @@ class PollThread:
             self._fail(error)
 
     def _turn(self, client: Consumer) -> None:
+        began_at, rebalances = self._boot_clock(), self.rebalance.count
+        self._obey_and_read(client)
+        if self._is_over:
+            return
+        seconds = self._boot_clock() - began_at
+        if seconds > self._policy.gap_seconds and rebalances == self.rebalance.count:
+            self.deliver(PollThreadFroze(seconds, self.last_commit))
+        self.log_ends.look(client, self._clock())
+        topics = self._lookup.again(client, self._clock())
+        if self.rebalance.must_join_anew:
+            self.rebalance.must_join_anew = False
+            client.unsubscribe()
+            topics = self._lookup.topics
+        if topics is not None:
+            self._subscribe(client, topics)
+
+    def _obey_and_read(self, client: Consumer) -> None:
         commands = self.commands
         while not commands.empty():
             commands.get()(client)
@@ -235,14 +259,6 @@ class PollThread:
             self.pauses.pause_all(client, LOAD)
             self._read(client, 1, PAUSED_POLL_SECONDS)
         self.reader.hand_on(self._credit)
-        self.log_ends.look(client, now)
-        topics = self._lookup.again(client, now)
-        if self.rebalance.must_join_anew:
-            self.rebalance.must_join_anew = False
-            client.unsubscribe()
-            topics = self._lookup.topics
-        if topics is not None:
-            self._subscribe(client, topics)
 
     @property
     def _credit(self) -> int:

@@ -83,6 +83,7 @@ def take_snapshot(
     blocked_loops: int,
     group_protocol: str,
     picture_failures: int = 0,
+    starts_held_seconds: float = 0.0,
 ) -> RuntimeSnapshot:
     """The picture at ``now``; ``poller`` is what ``BrokerPoller.get_metrics()`` returns.
 
@@ -127,6 +128,7 @@ def take_snapshot(
         poisoned_keys=manager.poison_keys.poisoned,
         settled=manager.settled,
         picture_failures=picture_failures,
+        starts_held_seconds=starts_held_seconds,
     )
 
 

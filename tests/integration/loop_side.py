@@ -24,6 +24,7 @@ from pyrallel_consumer.control_plane.events import (
     OffsetWentBack,
     PollerClosed,
     PollerFailed,
+    PollThreadFroze,
     PositionAdvanced,
     RevokeAsked,
 )
@@ -110,6 +111,8 @@ class LoopSide:
                     del self.owned[tp]
             case PositionAdvanced() | CommitAnswered() | PollerClosed() | PollerFailed() | RevokeAsked():
                 pass
+            case PollThreadFroze():
+                pass
             case _:
                 raise AssertionError(f"no fact of the poll thread: {fact!r}")
 
@@ -127,6 +130,7 @@ class Member:
         dlq_suffix: str | None = None,
         auto_offset_reset: str = "earliest",
         librdkafka: Mapping[str, object] | None = None,
+        boot_clock: Callable[[], float] | None = None,
     ) -> None:
         theirs = dict(librdkafka or {})
         by_broker = theirs.get("group.protocol") == "consumer"
@@ -142,6 +146,7 @@ class Member:
             subscription=parse_topic(topic, dlq_suffix),
             deliver=self.side.deliver,
             policy=policy or PollerPolicy(),
+            boot_clock=boot_clock,
         )
 
     def start(self, grant: int = UNLIMITED) -> None:

@@ -12,14 +12,16 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from pyrallel_consumer import ExecutionConfig, KafkaConfig, PyrallelConsumer
+from pyrallel_consumer import ExecutionConfig, ExecutionMode, KafkaConfig, PyrallelConsumer, WorkItem
 from tests.kafka.deadline import PATIENCE_SECONDS, wait_until
-from tests.kafka.journal import SUFFIX, Journal, journaling_worker
+from tests.kafka.journal import SUFFIX, Journal, journaling_worker, plain_journaling_worker
+from tests.kafka.process_worker import process_worker
 from tests.kafka_jars import ROOT
 
 LOG_TAIL_LINES = 40
@@ -33,8 +35,10 @@ class ConsumerProcess:
         kafka: arguments of KafkaConfig.
         execution: arguments of ExecutionConfig.
         work_ms: how long the worker waits on each message.
-        never_finish: (partition, offset) on which it waits for ever.
-        fails_every: it fails on offsets that are multiples of this number; 0 = on none.
+        never_finish: (partition, offset) on which it waits for ever; in the async mode.
+        fails_every: it fails on offsets that are multiples of this number; 0 = on none; in the async mode.
+
+    In the process mode each worker process has a journal, ``name``, a hyphen and its process id.
     """
 
     def __init__(
@@ -139,13 +143,19 @@ class ConsumerProcess:
         self._process.kill()
         self._process.wait()
 
-    def freeze(self) -> None:
+    def freeze(self, *, with_children: bool = False) -> None:
         """Stops it in its tracks (SIGSTOP), as a suspended machine would; only ``thaw`` or ``kill`` ends that."""
-        self._process.send_signal(signal.SIGSTOP)
+        self._signal(signal.SIGSTOP, with_children=with_children)
 
-    def thaw(self) -> None:
+    def thaw(self, *, with_children: bool = False) -> None:
         """Lets it go on where it was frozen."""
-        self._process.send_signal(signal.SIGCONT)
+        self._signal(signal.SIGCONT, with_children=with_children)
+
+    def _signal(self, number: signal.Signals, *, with_children: bool) -> None:
+        if with_children:
+            os.killpg(self._process.pid, number)
+        else:
+            self._process.send_signal(number)
 
     def _log_tail(self) -> str:
         return "\n".join(self.log.splitlines()[-LOG_TAIL_LINES:])
@@ -155,13 +165,21 @@ def main() -> None:
     """Consumes until SIGTERM."""
     settings = json.loads(sys.argv[1])
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    journal = Journal(Path(settings["folder"]), settings["name"])
-    never_finish = [(partition, offset) for partition, offset in settings["never_finish"]]
+    folder, name, work_ms = Path(settings["folder"]), settings["name"], settings["work_ms"]
+    execution = ExecutionConfig(**settings["execution"])
+    worker: Callable[[WorkItem], Any]
+    if execution.mode is ExecutionMode.ASYNC:
+        never_finish = [(partition, offset) for partition, offset in settings["never_finish"]]
+        worker = journaling_worker(Journal(folder, name), work_ms, never_finish, settings["fails_every"])
+    elif execution.mode is ExecutionMode.THREAD:
+        worker = plain_journaling_worker(Journal(folder, name), work_ms)
+    else:
+        worker = partial(process_worker, folder, work_ms, name=f"{name}-")
     consumer = PyrallelConsumer(
         KafkaConfig(**settings["kafka"]),
-        journaling_worker(journal, settings["work_ms"], never_finish, settings["fails_every"]),
+        worker,
         settings["topic"],
-        execution_config=ExecutionConfig(**settings["execution"]),
+        execution_config=execution,
     )
     logging.getLogger(__name__).info("process %d", os.getpid())
     consumer.run_forever()

@@ -7,6 +7,7 @@ for an end, bytes in hexadecimal, ``-`` for None, times in nanoseconds of the mo
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -29,13 +30,14 @@ class Journal:
         self.owner = owner
         self.folder = folder
         self.started = 0
+        self._numbers = itertools.count(1)
         self.finished = 0
         self._file = os.open(folder / f"{owner}{SUFFIX}", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o644)
 
     @contextmanager
     def run(self, item: WorkItem) -> Iterator[None]:
         """Notes that a worker runs, and how it ended."""
-        number = self.started = self.started + 1
+        number = self.started = next(self._numbers)  # threads may run beside each other
         place = f"{item.topic} {item.partition} {item.offset}"
         self._write(f"+ {number} {time.monotonic_ns()} {place} {_hex(item.key)} {_hex(item.value)}\n")
         kind = "x"
@@ -77,6 +79,16 @@ def journaling_worker(
                 await asyncio.sleep(work_ms / 1000)
             if fails_every and item.offset % fails_every == 0:
                 raise ValueError("invalid data")
+
+    return worker
+
+
+def plain_journaling_worker(journal: Journal, work_ms: float) -> Callable[[WorkItem], None]:
+    """A plain function that notes what it does and waits ``work_ms``."""
+
+    def worker(item: WorkItem) -> None:
+        with journal.run(item):
+            time.sleep(work_ms / 1000)
 
     return worker
 

@@ -12,10 +12,10 @@ from tests.kafka.journal import SUFFIX, Journal
 _journals: dict[Path, Journal] = {}
 
 
-def process_worker(folder: Path, work_ms: float, item: WorkItem) -> None:
-    """Notes that it runs, takes its time, and notes that it has ended."""
+def process_worker(folder: Path, work_ms: float, item: WorkItem, *, name: str = "") -> None:
+    """Notes that it runs, takes its time, and notes that it has ended; ``name`` goes before the process id."""
     if folder not in _journals:
-        _journals[folder] = Journal(folder, str(os.getpid()))
+        _journals[folder] = Journal(folder, f"{name}{os.getpid()}")
     with _journals[folder].run(item):
         time.sleep(work_ms / 1000)
 

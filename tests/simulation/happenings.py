@@ -17,6 +17,7 @@ from tests.simulation.topic_log import TopicLog
 from tests.simulation.virtual_consumer import VirtualConsumer
 
 MOST_CONSUMERS = 3
+SLOW_SHARE = 0.9
 FOREIGN = ("", "owned by another program", "pyrallel/9/AAAA", "pyrallel/1/!!!!", "pyrallel/1/AAAAAAAA", "\x00ü")
 
 Happening = Callable[[], None]
@@ -44,6 +45,7 @@ class Happenings:
             "rewind": (1.2, self._rewind),
             "foreign metadata": (1, self._write_foreign_metadata),
             "blocked loop": (0.7, self._block_loop),
+            "freeze": (0.7, self._freeze),
             "answer never": (1, self._lose_answer),
             "outage": (3, self._begin_or_end_outage),
         }
@@ -83,9 +85,11 @@ class Happenings:
 
     def answer_commit(self) -> None:
         """Answers may overtake each other."""
+        frozen = {consumer.name for consumer in self.alive if consumer.is_frozen}
         answers = self._group.answers
-        if answers:
-            name, number, errors = answers.pop(self._scene.random.randrange(len(answers)))
+        if any_one := [answer for answer in answers if answer[0] not in frozen]:
+            name, number, errors = self._scene.random.choice(any_one)
+            answers.remove((name, number, errors))
             for consumer in self.alive:
                 if consumer.name == name:
                     consumer.poll_side.answer(number, errors)
@@ -100,7 +104,9 @@ class Happenings:
             consumer.run_loop(self._scene.random.choice((1, 1, 2, 5)))
 
     def _end_attempts(self) -> None:
-        if consumer := self._any():
+        """Worker processes go on while their consumer is frozen; nothing else does, and they have slow work then."""
+        consumer = self._any(may_be_frozen=self._scene.scenario.work.is_sending_ahead)
+        if consumer and not (consumer.is_frozen and self._scene.random.random() < SLOW_SHARE):
             for _ in range(self._scene.random.choice((1, 1, 3, 10))):
                 if items := consumer.engine.endable():
                     consumer.engine.end_by_chance(self._scene.random.choice(items))
@@ -130,7 +136,7 @@ class Happenings:
             self._group.expire(name, is_alive=is_alive)
 
     def _crash(self) -> None:
-        if consumer := self._any():
+        if consumer := self._any(may_be_frozen=True):
             consumer.die()
 
     def _stop(self) -> None:
@@ -202,7 +208,13 @@ class Happenings:
 
     def _block_loop(self) -> None:
         if consumer := self._any():
-            consumer.blocked_until = self._scene.clock.now + self._scene.random.choice((0.2, 0.6, 2.0))
+            consumer.block_loop(self._scene.random.choice((0.2, 0.6, 2.0)))
+
+    def _freeze(self) -> None:
+        """As long as a session is, and longer."""
+        if consumer := self._any():
+            session_seconds = 2 * self._scene.scenario.gap_seconds
+            consumer.freeze(session_seconds * self._scene.random.choice((0.3, 0.8, 1.5, 3.0)), session_seconds)
 
     def _lose_answer(self) -> None:
         if self._group.answers:
@@ -214,8 +226,9 @@ class Happenings:
 
     # Chance
 
-    def _any(self) -> VirtualConsumer | None:
-        return self._scene.random.choice(self.alive) if self.alive else None
+    def _any(self, *, may_be_frozen: bool = False) -> VirtualConsumer | None:
+        moving = [consumer for consumer in self.alive if may_be_frozen or not consumer.is_frozen]
+        return self._scene.random.choice(moving) if moving else None
 
     def _some_tp(self) -> TopicPartition:
         """Rather one that is still being restored: that state is short."""

@@ -122,10 +122,16 @@ class PollSide:
         known = self._unanswered.pop(number, None)
         if known is None:
             return
+        self._judge_standstill(known[1], errors)
         for snapshot in known[0].snapshots:
             if snapshot.tp in errors and errors[snapshot.tp] is None:
                 self._manager.answered[id(snapshot)] = snapshot
         self._deliver(CommitAnswered(number, errors))
+
+    def _judge_standstill(self, sent_at: float, errors: dict[TopicPartition, str | None]) -> None:
+        standstill = self._scene.standstills.get(self._name)
+        if standstill is not None and sent_at >= standstill.ends_at and None in errors.values():
+            del self._scene.standstills[self._name]
 
     # Commands
 

@@ -35,6 +35,7 @@ FAULTS = (
     "letters fail",
     "outage",
     "blocked loop",
+    "freeze",
 )
 
 
@@ -51,6 +52,7 @@ class Scenario:
     read_ahead: FlowLimits
     commit_interval_seconds: float
     give_up_seconds: float
+    gap_seconds: float
     grace_seconds: float
     answer_margin_seconds: float
     is_cooperative: bool
@@ -113,6 +115,7 @@ def draw(random: Random, steps: int) -> Scenario:
         read_ahead=FlowLimits(random.choice((1, 8, 40, 200)), random.choice((2_000, 1_000_000, 1_000_000))),
         commit_interval_seconds=random.choice((0.0, 0.05, 0.3)),
         give_up_seconds=1.5,
+        gap_seconds=random.choice((0.2, 0.5, 1.0)),
         grace_seconds=random.choice((0.0, 0.1, 0.5)),
         answer_margin_seconds=random.choice((0.2, 1.0)),
         is_cooperative=random.random() < 0.5,

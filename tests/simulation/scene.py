@@ -13,6 +13,14 @@ from tests.simulation.truth import Truth
 from tests.simulation.virtual_loop import Clock
 
 
+@dataclass(frozen=True, slots=True)
+class Standstill:
+    """A consumer stands still from ``began_at`` to ``ends_at``, for longer than the gap that the scenario allows."""
+
+    began_at: float
+    ends_at: float
+
+
 @dataclass(slots=True)
 class Scene:
     """``owners`` and ``committed_offsets`` are the group's view; ``has_faults`` is false in the last phase."""
@@ -30,6 +38,8 @@ class Scene:
     """Of every snapshot, by its identity: the records that its maker knows to be finished."""
     current_epochs: dict[tuple[str, TopicPartition], int] = field(default_factory=dict)
     """What is assigned now, by consumer, as its poll side was told by the group."""
+    standstills: dict[str, Standstill] = field(default_factory=dict)
+    """Of each consumer that stood still for too long: the last time, until the coordinator has confirmed a commit."""
     has_faults: bool = True
     is_outage: bool = False
     """Whether something is down that every worker needs."""
@@ -38,6 +48,16 @@ class Scene:
     def fault(self, name: str, share: float = 0.5) -> bool:
         """Whether this fault strikes now."""
         return self.has_faults and name in self.scenario.faults and self.random.random() < share
+
+    def end_faults(self) -> None:
+        """From now on no fault strikes, and what stands still goes on."""
+        self.has_faults = False
+        cut = {
+            name: Standstill(standstill.began_at, min(standstill.ends_at, self.clock.now))
+            for name, standstill in self.standstills.items()
+        }
+        gap = self.scenario.gap_seconds
+        self.standstills = {name: each for name, each in cut.items() if each.ends_at - each.began_at > gap}
 
     def note(self, text: str) -> None:
         """A line for the reader of a replay."""

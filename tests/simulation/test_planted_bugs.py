@@ -6,6 +6,7 @@ import pytest
 
 from tests.simulation import (
     planted_in_figures,
+    planted_in_membership,
     planted_in_offsets,
     planted_in_reading,
     planted_in_slots,
@@ -27,6 +28,7 @@ SEEDS_THAT_FOUND: dict[str, int] = {
     "a_key_is_sent_ahead_of_a_message_that_failed_for_good": 9,
     "a_key_is_sent_ahead_while_its_run_comes_back": 193,
     "a_late_answer_is_taken_for_the_next_commit": 4,
+    "a_lease_never_ends_by_itself": 329,
     "a_letter_of_an_ended_assignment_settles_the_message_of_the_next": 107,
     "a_message_of_a_poisoned_key_is_dropped": 3,
     "a_paused_partition_stays_paused": 13,
@@ -65,7 +67,14 @@ def test_a_planted_bug_is_found(name: str) -> None:
 def test_bugs_are_planted_in_every_part() -> None:
     parts = {plant.__module__ for plant in PLANTED.values()}
 
-    modules = (planted_in_figures, planted_in_offsets, planted_in_reading, planted_in_slots, planted_in_work)
+    modules = (
+        planted_in_figures,
+        planted_in_membership,
+        planted_in_offsets,
+        planted_in_reading,
+        planted_in_slots,
+        planted_in_work,
+    )
     assert parts == {module.__name__ for module in modules}
     assert len(PLANTED) >= 30
 

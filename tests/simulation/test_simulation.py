@@ -59,6 +59,7 @@ def test_the_faults_happen_that_the_rules_speak_of() -> None:
         "the circuit opens",
         "the circuit closes",
         "condemned",
+        "is frozen for",
     ):
         assert sign in told
     assert repeated > 0

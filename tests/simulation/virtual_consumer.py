@@ -6,10 +6,12 @@ Starts, stops in order, or dies, as ``PyrallelConsumer`` does; ``step_life`` tak
 from __future__ import annotations
 
 import contextvars
+from math import inf
 from typing import Any, cast
 
 from pyrallel_consumer.control_loop import ControlLoop
 from pyrallel_consumer.control_plane.commit_sequence import CommitSequence
+from pyrallel_consumer.control_plane.membership import Membership
 from pyrallel_consumer.dead_letters import DeadLetters
 from pyrallel_consumer.dto import DlqPayloadMode, TopicPartition
 from pyrallel_consumer.errors import MessageExhaustedError
@@ -17,7 +19,7 @@ from tests.simulation.group import Group
 from tests.simulation.letter_producer import POLICY, VirtualLetterProducer
 from tests.simulation.oracles import circuits, figures, flow, rebalances
 from tests.simulation.poll_side import PollSide
-from tests.simulation.scene import Scene
+from tests.simulation.scene import Scene, Standstill
 from tests.simulation.virtual_engine import VirtualEngine
 from tests.simulation.virtual_loop import VirtualLoop
 from tests.simulation.watched_manager import WatchedManager
@@ -35,7 +37,10 @@ class VirtualConsumer:
         self.name = name
         self.state = "running"
         self.blocked_until = 0.0
+        self._frozen_until = 0.0
+        self._expires_at = inf
         self._scene = scene
+        self._group = group
         self._deadline = 0.0
         self._starved_ticks = 0
         self._began_at = scene.clock.now
@@ -57,6 +62,7 @@ class VirtualConsumer:
             loop=cast("Any", self._loop),
             base=contextvars.Context(),
             fail=self._fail,
+            membership=Membership(scene.scenario.gap_seconds),
         )
         self.engine.channel = self._control.channel
         self._control.dead_letters = DeadLetters(
@@ -75,7 +81,24 @@ class VirtualConsumer:
     def is_alive(self) -> bool:
         return self.state not in {"closed", "dead"}
 
+    @property
+    def is_frozen(self) -> bool:
+        """Whether nothing of it moves but what runs in processes of its own."""
+        return self._scene.has_faults and self._scene.clock.now < self._frozen_until
+
     # What the world calls
+
+    def freeze(self, seconds: float, session_seconds: float) -> None:
+        """As by SIGSTOP; the group finds it dead when its session is over."""
+        now = self._scene.clock.now
+        self._scene.note(f"{self.name} is frozen for {seconds:.1f} s")
+        self._frozen_until, self._expires_at = now + seconds, now + session_seconds
+        self._stand_still(seconds)
+
+    def block_loop(self, seconds: float) -> None:
+        """A worker or a callback keeps the event loop; all else goes on."""
+        self.blocked_until = self._scene.clock.now + seconds
+        self._stand_still(seconds)
 
     def run_loop(self, most: int) -> bool:
         """Run callbacks of the event loop, at most so many; returns whether there was one."""
@@ -111,6 +134,11 @@ class VirtualConsumer:
     def step_life(self) -> None:
         """Go on with the stop, if it is time."""
         now = self._scene.clock.now
+        if self.is_frozen:
+            if now >= self._expires_at:
+                self._expires_at = inf
+                self._group.expire(self.name, is_alive=True)
+            return
         is_drained = not self.engine.running() and not self._control.channel.has_items
         if self.state == "draining" and (is_drained or now >= self._deadline):
             if not is_drained:
@@ -133,6 +161,11 @@ class VirtualConsumer:
         self._end("dead")
 
     # Inside
+
+    def _stand_still(self, seconds: float) -> None:
+        now = self._scene.clock.now
+        if seconds > self._scene.scenario.gap_seconds:
+            self._scene.standstills[self.name] = Standstill(now, now + seconds)
 
     def _end(self, state: str) -> None:
         self.state = state

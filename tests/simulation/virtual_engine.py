@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import inf
 
 from pyrallel_consumer.dto import WorkItem
 from pyrallel_consumer.errors import DoNotRetry, RetryLater
@@ -39,6 +40,7 @@ class VirtualEngine(ExecutionEngine):
         )
         self._runs = Runs()
         self._charged: dict[WorkItem, int] = {}
+        self._held: list[Attempt] = []
         self.channel: CompletionChannel
 
     async def start(self, channel: CompletionChannel, now: Callable[[], float]) -> None:
@@ -61,20 +63,25 @@ class VirtualEngine(ExecutionEngine):
         attempt = self._attempts.start(item, self._scene.clock.now)
         if not self._runs.add(item):
             self._give_back(item)
-        elif self._runs.is_first(item):
-            self._began(attempt)
-            if self._scene.random.random() < 0.1:
-                self.end(item, "ok")
+        elif self._runs.is_first(item) and self._begin(attempt) and self._scene.random.random() < 0.1:
+            self.end(item, "ok")
 
     def sweep(self, now: float) -> None:
         for attempt in self._expired(now):
             self._mark(attempt)
-        for attempt in self._attempts.due(now, self._scene.scenario.slots):
-            self._began(attempt)
+        if now <= self.channel.starts_until:
+            for attempt in self._attempts.due(now, self._scene.scenario.slots):
+                self._begin(attempt)
         self.check_slots()
 
+    def heed_lease(self) -> None:
+        held, self._held = self._held, []
+        for attempt in held:
+            if self._attempts.running.get(attempt.root) is attempt:
+                self._begin(attempt)
+
     def next_sweep_at(self) -> float | None:
-        moments = [self._attempts.next_due_at()]
+        moments = [self._attempts.next_due_at(with_retries=self.channel.starts_until > -inf)]
         if self.is_keeping_order and self._timeout_seconds:
             moments += [
                 attempt.started_at + self._timeout_seconds for attempt in self._begun() if not attempt.marked_at
@@ -167,7 +174,7 @@ class VirtualEngine(ExecutionEngine):
         if verdict is None:
             following = self._runs.succeeded(item)
             if following is not None:
-                self._began(self._attempts.running[following])
+                self._begin(self._attempts.running[following])
         else:
             self._runs.broke(item, is_final=not isinstance(verdict, RetryAt))
         self.check_slots()
@@ -176,7 +183,8 @@ class VirtualEngine(ExecutionEngine):
         """The attempt of ``item`` returned: at times what follows of its key runs in its slot at once."""
         scene, attempts = self._scene, self._attempts
         attempt = attempts.running[item]
-        is_asked = not self.is_keeping_order and scene.random.random() < GO_ON_SHARE
+        may_begin = scene.clock.now <= self.channel.starts_until
+        is_asked = may_begin and not self.is_keeping_order and scene.random.random() < GO_ON_SHARE
         if not is_asked or attempt.marked_at is not None or attempts.is_retry_due(scene.clock.now, attempt):
             return False
         self._manager.note_done(item)
@@ -244,10 +252,22 @@ class VirtualEngine(ExecutionEngine):
             return RetryLater(random.choice((0, 30, 300)))
         return ValueError("invalid data")
 
+    def _begin(self, attempt: Attempt) -> bool:
+        """Begin it, or hold it until it may begin."""
+        if self._scene.clock.now > self.channel.starts_until:
+            attempt.started_at = inf
+            self._held.append(attempt)
+            return False
+        self._began(attempt)
+        return True
+
     def _began(self, attempt: Attempt) -> None:
         scene, item = self._scene, attempt.root
         assert isinstance(item.message, Record)
         run = Run(self._consumer, item.message, item.epoch, attempt.number)
+        work.rule_23_nothing_begins_after_a_gap_until_a_commit_is_confirmed(
+            run, scene.clock.now, scene.standstills.get(self._consumer), scene.scenario.gap_seconds
+        )
         scene.note(f"{self._consumer} {item!r} attempt {attempt.number} starts")
         expected = self._charged.pop(item, 0) + 1
         work.rule_15_attempts_are_counted(run.number, expected, scene.scenario.retry.max_attempts)

@@ -226,10 +226,12 @@ class WatchedManager(WorkManager):
 
     # Commits
 
-    def snapshots(self) -> tuple[CommitSnapshot, ...]:
-        snapshots = super().snapshots()
+    def snapshots(self, *, is_repeating: bool = False) -> tuple[CommitSnapshot, ...]:
+        snapshots = super().snapshots(is_repeating=is_repeating)
         for snapshot in snapshots:
-            self._judge(snapshot)
+            self._judge(snapshot, is_repeating=is_repeating)
+        if is_repeating:
+            offsets.rule_23_every_partition_is_committed_again(snapshots, self.shadows)
         return snapshots
 
     def confirm(self, snapshot: CommitSnapshot) -> None:
@@ -300,7 +302,7 @@ class WatchedManager(WorkManager):
         shadow = self.shadows.get(item.tp)
         return shadow if shadow is not None and shadow.in_flight.get(item.offset) is item else None
 
-    def _judge(self, snapshot: CommitSnapshot) -> None:
+    def _judge(self, snapshot: CommitSnapshot, *, is_repeating: bool = False) -> None:
         shadow = self.shadows[snapshot.tp]
         self._scene.known[id(snapshot)] = snapshot, shadow.known
         offsets.rule_1_commits_stop_at_the_lowest_unfinished(shadow, snapshot)
@@ -311,7 +313,8 @@ class WatchedManager(WorkManager):
         if shadow.map_limit_bytes is not None:
             offsets.rule_5_refused_maps_shrink(snapshot, shadow.map_limit_bytes)
         else:
-            offsets.rule_6_idle_commits_nothing_new(snapshot, self._confirmed.get(snapshot.tp))
+            if not is_repeating:
+                offsets.rule_6_idle_commits_nothing_new(snapshot, self._confirmed.get(snapshot.tp))
             if self._has_map:
                 offsets.rule_4_map_tells_all_that_is_done(shadow, snapshot)
 

@@ -44,7 +44,7 @@ class World:
             happen()
             for consumer in self._happenings.alive:
                 consumer.step_life()
-        scene.has_faults = False
+        scene.end_faults()
         scene.note("faults end")
         self._drain()
 

@@ -25,6 +25,7 @@ async def silent_pump(
     engine: ExecutionEngine,
     failures: list[BaseException],
     clock: Callable[[], float] | None = None,
+    boot_clock: Callable[[], float] | None = None,
 ) -> ControlLoop:
     """One on the running loop, with its engine started; facts may be delivered, and ``start(Silent())`` begins it."""
     loop = asyncio.get_running_loop()
@@ -37,6 +38,7 @@ async def silent_pump(
         base=contextvars.copy_context(),
         fail=failures.append,
         clock=clock,
+        boot_clock=boot_clock,
     )
-    await engine.start(control.channel, loop.time)
+    await engine.start(control.channel, clock or loop.time)
     return control

@@ -6,6 +6,7 @@ Subclass, give ``make_engine``, and it is tested; see ``work``.
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -209,6 +210,27 @@ class LifecycleContract(EngineRigs):
         assert rig.failures == []
         assert len(rig.successes) + len(rig.cancellations) == 32
         assert log.read_text().count("+") == len(rig.successes)
+
+    # While the group may have given our partitions to others
+
+    async def test_no_retry_begins_after_the_lease_and_none_is_lost(
+        self, rigs: list[Rig], tmp_path: Path, gate: Path
+    ) -> None:
+        rig = await self.rig(rigs, RetryPolicy(max_attempts=3, backoff_ms=0, jitter_ms=0, timeout_ms=0))
+        log = tmp_path / "log"
+        item = rig.submit([["wait", str(gate)], ["raise", "ValueError"]], [], log=log)
+        await rig.until(lambda: log.exists() and "+" in log.read_text())
+        rig.let_start(-math.inf)
+        gate.touch()
+        await rig.until(lambda: list(rig.engine.waiting()) == [item])
+        rig.engine.sweep(asyncio.get_running_loop().time() + 60)
+        assert rig.engine.running() == 0
+        assert rig.engine.next_sweep_at() is None
+        assert log.read_text().count("+") == 1
+        rig.let_start(math.inf)
+        await rig.until_finished(1)
+        assert rig.successes == [item]
+        assert log.read_text().count("+") == 2
 
     # Isolation
 

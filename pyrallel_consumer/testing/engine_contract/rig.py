@@ -78,6 +78,11 @@ class Rig:
             if left:
                 await self._turn()
 
+    def let_start(self, until: float) -> None:
+        """As the loop does while it turns, and with ``-inf`` after a gap in time."""
+        self.channel.starts_until = self.channel.starts_until_boot = until
+        self.engine.heed_lease()
+
     @property
     def finished(self) -> int:
         return len(self.successes) + len(self.failures) + len(self.cancellations)
@@ -91,6 +96,11 @@ class Rig:
         async with asyncio.timeout(PATIENCE_SECONDS):
             while not condition():
                 await self._turn()
+
+    async def settle(self, turns: int = 20) -> None:
+        """Turn for a while, for what must not happen to have its time."""
+        for _ in range(turns):
+            await self._turn()
 
     async def until_finished(self, count: int) -> None:
         await self.until(lambda: self.finished >= count)

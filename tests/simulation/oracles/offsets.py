@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from pyrallel_consumer.control_plane.commit_encoder import decode
 from pyrallel_consumer.control_plane.events import Commit, CommitSnapshot
@@ -102,6 +102,14 @@ def rule_6_idle_commits_nothing_new(snapshot: CommitSnapshot, confirmed: CommitS
         return
     if (snapshot.offset, snapshot.metadata) == (confirmed.offset, confirmed.metadata):
         raise RuleBroken("6", f"{snapshot} was confirmed already")
+
+
+def rule_23_every_partition_is_committed_again(
+    snapshots: Sequence[CommitSnapshot], assigned: Collection[TopicPartition]
+) -> None:
+    """After a gap in time the answer to any of them tells whether we still are a member."""
+    if {snapshot.tp for snapshot in snapshots} != set(assigned):
+        raise RuleBroken("23", f"of {set(assigned)} only {[str(s) for s in snapshots]} is committed after a gap")
 
 
 def rule_6_commits_only_what_is_assigned(snapshot: CommitSnapshot, current_epoch: int | None) -> None:

@@ -10,8 +10,12 @@ from pyrallel_consumer.dto import WorkItem
 from pyrallel_consumer.execution_plane.attempts import Verdict
 from tests.simulation.oracles.verdict import RuleBroken
 from tests.simulation.scenario import Scenario
+from tests.simulation.scene import Standstill
 from tests.simulation.shadow import Shadow
 from tests.simulation.truth import Run, Truth
+
+CLOCK_SLACK_SECONDS = 0.05
+"""The clock creeps while code runs, between a look at the time and the start that follows from it."""
 
 
 def rule_13_heads_start_first(shadow: Shadow | None, item: WorkItem, run_length: int = 1) -> None:
@@ -102,6 +106,17 @@ def rule_27_a_letter_shrinks_for_its_own_refusals(letter: Letter, *, is_refused_
     """A letter that is refused in a batch loses nothing: another of the batch may be the reason."""
     if letter.form is not LetterForm.FULL and not is_refused_alone:
         raise RuleBroken("27", f"{letter!r} carries less than its message, and was never refused alone")
+
+
+def rule_23_nothing_begins_after_a_gap_until_a_commit_is_confirmed(
+    run: Run, now: float, standstill: Standstill | None, gap_seconds: float
+) -> None:
+    """A zombie begins nothing again, and what runs apart from a frozen consumer begins nothing either."""
+    if standstill is None or now < standstill.began_at + gap_seconds + CLOCK_SLACK_SECONDS:
+        return
+    if now < standstill.ends_at:
+        raise RuleBroken("23", f"{run} begins while its consumer stands still since {standstill.began_at:.3f}")
+    raise RuleBroken("23", f"{run} begins after {standstill}, and no commit was confirmed since")
 
 
 def repeats_only_what_nobody_was_told(run: Run, truth: Truth, *, is_current: bool) -> None:

@@ -11,9 +11,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from pyrallel_consumer.control_plane.commit_encoder import decode
 from pyrallel_consumer.control_plane.commit_sequence import METADATA_TOO_LARGE, CommitSequence
 from pyrallel_consumer.control_plane.events import Commit, CommitAnswered
+from pyrallel_consumer.control_plane.offset_map import OffsetMap
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
 from pyrallel_consumer.dto import RebalanceStateStrategy, TopicPartition
-from tests.unit.control_plane.builders import OTHER, TP, assigned, keyed, manager_of, run_of
+from tests.unit.control_plane.builders import OTHER, THIRD, TP, assigned, keyed, manager_of, run_of
 
 
 def work_through(manager: WorkManager, offset: int, tp: TopicPartition = TP, epoch: int = 1) -> None:
@@ -266,3 +267,57 @@ def test_partitions_blamed_together_for_their_metadata_are_committed_one_by_one_
     work_through(manager, 2)
     work_through(manager, 2, OTHER, epoch=2)
     assert len(committed_offsets(commits.next(1.0))) == 2
+
+
+def test_a_hurried_commit_does_not_wait_for_the_interval() -> None:
+    manager = manager_of()
+    commits = CommitSequence(manager, interval_seconds=1.0)
+    work_through(manager, 0)
+    assert commits.next(10.0) is not None
+    commits.answer(CommitAnswered(1, {TP: None}))
+    work_through(manager, 1)
+    assert commits.next(10.1) is None
+
+    commits.hurry()
+
+    assert committed_offsets(commits.next(10.1)) == {TP: 2}
+
+
+def test_a_repeating_commit_tells_every_partition_what_the_broker_has_and_what_it_has_not() -> None:
+    manager = manager_of(TP, OTHER)
+    restored = OffsetMap(5, 9, (5, 7))
+    manager.assign(assigned(THIRD, 3, 5, restored))
+    commits = CommitSequence(manager, interval_seconds=1.0)
+    work_through(manager, 0)
+    assert committed_offsets(commits.next(0.0)) == {TP: 1}
+    commits.answer(CommitAnswered(1, {TP: None}))
+    work_through(manager, 0, OTHER, epoch=2)
+
+    repeated = commits.next(1.0, is_repeating=True)
+
+    assert committed_offsets(repeated) == {TP: 1, OTHER: 1, THIRD: 5}
+    assert repeated is not None
+    [third] = [snapshot for snapshot in repeated.snapshots if snapshot.tp == THIRD]
+    assert decode(third.metadata, THIRD, 5) == restored
+    commits.answer(CommitAnswered(2, dict.fromkeys((TP, OTHER, THIRD))))
+    assert commits.next(9.0) is None
+    assert committed_offsets(commits.next(19.0, is_repeating=True)) == {TP: 1, OTHER: 1, THIRD: 5}
+
+
+def test_without_maps_a_repeating_commit_tells_offsets_alone() -> None:
+    manager = manager_of(policy=WorkPolicy(state_strategy=RebalanceStateStrategy.CONTIGUOUS_ONLY))
+    manager.add(TP, 1, run_of(keyed(0, "ab")))
+    [_, second] = manager.take(2)
+    manager.succeed([second])
+
+    repeated = CommitSequence(manager, interval_seconds=1.0).next(0.0, is_repeating=True)
+
+    assert committed_offsets(repeated) == {TP: 0}
+    assert repeated is not None
+    assert [snapshot.metadata for snapshot in repeated.snapshots] == [""]
+
+
+def test_with_nothing_assigned_nothing_is_repeated() -> None:
+    manager = WorkManager(WorkPolicy())
+
+    assert CommitSequence(manager, interval_seconds=1.0).next(0.0, is_repeating=True) is None

@@ -54,6 +54,13 @@ def test_without_a_partition_it_is_not_ready_unless_it_is_there_to_stand_by() ->
     assert reasons(idle, limits=replace(LIMITS, is_ready_without_partitions=True)) == []
 
 
+def test_starts_that_are_held_back_for_long_are_a_reason() -> None:
+    assert reasons(picture(starts_held_seconds=10.0)) == []
+    [ailment] = ailments(picture(starts_held_seconds=11.0), WELL, LIMITS)
+    assert ailment.reason == "membership_unconfirmed"
+    assert "11 s" in ailment.detail
+
+
 def test_dead_letters_that_are_refused_and_an_open_circuit_are_reasons() -> None:
     refused = picture(dead_letters=DeadLetterSnapshot(is_enabled=True, is_failing=True, waiting=7))
     [ailment] = ailments(refused, WELL, LIMITS)

@@ -1,0 +1,102 @@
+"""A member stands still for longer than its session while another does its messages: it begins none of them again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kafka.consumer_process import ConsumerProcess
+from tests.kafka.deadline import wait_until
+from tests.kafka.history import History, shown
+from tests.kafka.journal import read_journals
+from tests.kafka.plain_log import read_log
+from tests.kafka_cluster import KafkaCluster
+
+StartMember = Callable[..., ConsumerProcess]
+
+PARTITIONS = 4
+WORK_MS = 10
+PROTOCOLS: dict[str, dict[str, Any]] = {
+    "classic": {"partition.assignment.strategy": "cooperative-sticky"},
+    "group.protocol=consumer": {"group.protocol": "consumer"},
+}
+MODES: dict[str, tuple[int, dict[str, Any]]] = {
+    "async": (40_000, {"mode": "async", "max_in_flight": 32}),
+    "thread": (40_000, {"mode": "thread", "worker_pool_size": 32}),
+    "process": (10_000, {"mode": "process", "worker_pool_size": 2}),
+}
+"""How many messages: at the pace of this mode they last until the session is over and the other one has begun."""
+LEASE_SECONDS = 2.0
+SLACK_SECONDS = 1.0
+"""What a machine with more to do than it can may add between a look at the clock and the line in the journal."""
+
+
+def done_by_others_before(history: History, owner: str, since_ns: int) -> set[tuple[str, int, int]]:
+    """What ``owner`` began after ``since_ns`` though another member had finished it."""
+    finished_ns: dict[tuple[str, int, int], int] = {}
+    for run in history:
+        if not run.owner.startswith(owner) and run.is_finished and run.ended_ns is not None:
+            finished_ns[run.place] = min(run.ended_ns, finished_ns.get(run.place, run.ended_ns))
+    return {
+        run.place
+        for run in history
+        if run.owner.startswith(owner)
+        and run.started_ns > since_ns
+        and finished_ns.get(run.place, run.started_ns) < run.started_ns
+    }
+
+
+@pytest.mark.parametrize("librdkafka", PROTOCOLS.values(), ids=PROTOCOLS.keys())
+@pytest.mark.parametrize(
+    "frozen",
+    [("async", False), ("thread", False), ("process", False), ("process", True)],
+    ids=["async", "thread", "process of which the parent is frozen", "process with all its children"],
+)
+def test_a_member_that_was_frozen_for_longer_than_its_session_begins_nothing_that_others_have_done(
+    kafka: KafkaCluster,
+    start_member: StartMember,
+    tmp_path: Path,
+    librdkafka: dict[str, Any],
+    frozen: tuple[str, bool],
+) -> None:
+    mode, with_children = frozen
+    topic, group = kafka.new_topic(partitions=PARTITIONS), kafka.new_group()
+    messages, execution = MODES[mode]
+    kafka.produce_numbered(topic, messages=messages, keys=400)
+
+    def join(name: str) -> ConsumerProcess:
+        kafka = {"librdkafka": librdkafka}
+        member = start_member(name, topic, group, kafka=kafka, execution=execution, work_ms=WORK_MS)
+        wait_until(lambda: len(done_by(name)) > 50, f"{name} has begun")
+        return member
+
+    def done_by(name: str) -> set[tuple[str, int, int]]:
+        return {run.place for run in read_journals(tmp_path) if run.owner.startswith(name) and run.is_finished}
+
+    second, first = join("second"), join("first")
+    first.freeze(with_children=with_children)
+    frozen_ns = time.monotonic_ns()
+    its_partitions = {partition for _, partition, _ in done_by("first")}
+    before = done_by("second")
+    wait_until(
+        lambda: sum(place[1] in its_partitions for place in done_by("second") - before) > 300,
+        "the second does what was the first's",
+    )
+    thawed_ns = time.monotonic_ns()
+    first.thaw(with_children=with_children)
+    wait_until(lambda: len(done_by("first") | done_by("second")) == messages, "all messages are done", 120)
+    first.stop()
+    second.stop()
+
+    history = read_journals(tmp_path)
+    assert history.finished == set(read_log(kafka, topic))
+    again = done_by_others_before(history, "first", thawed_ns)
+    assert not again, shown(again)
+    held_from_ns = frozen_ns + int((LEASE_SECONDS + SLACK_SECONDS) * 1e9)
+    meanwhile = [run for run in history if run.owner.startswith("first") and held_from_ns < run.started_ns < thawed_ns]
+    assert not meanwhile, f"{len(meanwhile)} began while their parent was frozen, the first of them {meanwhile[0]}"
+    assert "nothing is started until" in first.log

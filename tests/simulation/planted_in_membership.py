@@ -1,0 +1,55 @@
+"""Bugs after a gap in time: a zombie that goes on, or one that never wakes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+from typing import Any
+
+import pytest
+
+from pyrallel_consumer.control_plane.commit_sequence import CommitSequence
+from pyrallel_consumer.control_plane.events import CommitAnswered
+from pyrallel_consumer.control_plane.membership import Membership
+from tests.simulation.planting import around, planted
+
+
+@planted
+def a_gap_in_time_goes_unnoticed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Membership, "live", lambda membership, now, last_commit: 0.0)
+
+
+@planted
+def a_lease_never_ends_by_itself(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Membership, "starts_until", property(lambda membership: -inf if membership.is_doubted else inf))
+
+
+@planted
+def starts_go_on_while_the_membership_is_doubted(patch: pytest.MonkeyPatch) -> None:
+    def live(original: Callable[..., float], membership: Any, now: float, last_commit: int) -> float:
+        seconds = original(membership, now, last_commit)
+        membership._doubted_after = None  # noqa: SLF001 -- the bug to plant
+        return seconds
+
+    around(patch, Membership, "live", live)
+
+
+@planted
+def a_commit_that_was_sent_before_the_gap_proves_the_membership(patch: pytest.MonkeyPatch) -> None:
+    around(patch, Membership, "doubt", lambda original, membership, last_commit: original(membership, -1))
+
+
+@planted
+def a_refused_commit_proves_the_membership(patch: pytest.MonkeyPatch) -> None:
+    def answered(original: Callable[..., bool], membership: Any, answer: CommitAnswered) -> bool:
+        return original(membership, CommitAnswered(answer.number, dict.fromkeys(answer.errors)))
+
+    around(patch, Membership, "answered", answered)
+
+
+@planted
+def idle_partitions_are_not_committed_again_after_a_gap(patch: pytest.MonkeyPatch) -> None:
+    def next_commit(original: Callable[..., Any], commits: Any, now: float, **how: bool) -> Any:
+        return original(commits, now, **how | {"is_repeating": False})
+
+    around(patch, CommitSequence, "next", next_commit)
