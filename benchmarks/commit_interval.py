@@ -1,103 +1,111 @@
-"""What shorter commit intervals cost: no-op laps with each interval in turn, on a real Kafka.
+"""What a commit costs in CPU, and so what each commit interval costs: ``python benchmarks/commit_interval.py``.
 
-``python benchmarks/commit_interval.py --help``. One process; the CPU of a lap is that of the whole process, client
-included, so the figure holds on a busy machine. Each round measures every interval once, in an order of its own.
+Laps with one interval and the other differ by less than a busy machine's noise. So the CPU of many commits is measured
+instead, on a real Kafka: that of making the snapshots with their maps of gaps, and that of the client's request.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import gc
 import random
 import statistics
 import sys
 import time
-import uuid
-from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final
+
+from confluent_kafka import Consumer
+from confluent_kafka import TopicPartition as ClientPartition
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pyrallel_consumer import ExecutionConfig, KafkaConfig, PyrallelConsumer, WorkItem
-from pyrallel_consumer.config import ParallelConsumerConfig
+from pyrallel_consumer.control_plane.events import Assigned, CommitSnapshot
+from pyrallel_consumer.control_plane.offset_map import OffsetMap
+from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
+from pyrallel_consumer.dto import TopicPartition
+from pyrallel_consumer.testing import PlainMessage
 from tests.kafka_cluster import KafkaCluster
 from tests.kafka_node import KafkaNode
 
-PARTITIONS: Final = 8
-KEYS: Final = 200
-PATIENCE_SECONDS: Final = 300.0
-
-
-class Lap(NamedTuple):
-    """What one lap took."""
-
-    cpu_us_per_message: float
-    messages_per_second: float
-    requests_per_second: float
-
-
-async def lap(servers: str, topic: str, messages: int, interval_ms: int) -> Lap:
-    """From the first message to the last; joining and leaving are left out."""
-    begun = asyncio.Event()
-    ended = asyncio.Event()
-    left = messages
-
-    async def worker(_: WorkItem) -> None:
-        nonlocal left
-        left -= 1
-        if left == messages - 1:
-            begun.set()
-        elif left == 0:
-            ended.set()
-
-    config = KafkaConfig(
-        bootstrap_servers=servers,
-        consumer_group=f"lap-{uuid.uuid4().hex}",
-        parallel_consumer=ParallelConsumerConfig(commit_interval_ms=interval_ms),
-    )
-    gc.collect()
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        async with PyrallelConsumer(config, worker, topic, execution_config=ExecutionConfig()) as consumer:
-            await begun.wait()
-            cpu, wall = time.process_time(), time.perf_counter()
-            await ended.wait()
-            cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-            requests = consumer.get_runtime_snapshot().commits
-    return Lap(cpu / messages * 1e6, messages / wall, requests / wall)
+MESSAGES: Final = 5_000
+"""As many as are read and not finished by default, over all partitions."""
+ROUNDS: Final = 7
+INTERVALS_MS: Final = (1000, 500, 200, 125, 100, 50)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--intervals-ms", type=int, nargs="+", default=[1000, 500, 200, 100, 50])
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--messages", type=int, default=300_000)
+    parser.add_argument("--partitions", type=int, default=8)
+    parser.add_argument("--keys", type=int, default=200, help="keys at work, a third of them done with their message")
     arguments = parser.parse_args()
-    laps: dict[int, list[Lap]] = defaultdict(list)
+    manager = worked_on(arguments.partitions, arguments.keys)
+    snapshots = manager.snapshots()
+    snapshot_seconds = cpu_seconds(manager.snapshots)
+    commit_seconds = client_seconds(snapshots)
+    both = snapshot_seconds + commit_seconds
+    print(f"snapshots {snapshot_seconds * 1e3:.3f} ms, request {commit_seconds * 1e3:.3f} ms of CPU")
+    for interval_ms in INTERVALS_MS:
+        print(f"{interval_ms:5} ms: {1000 / interval_ms:4.1f} requests/s, {both / interval_ms * 1e5:.2f} % of a core")
+
+
+def worked_on(partitions: int, keys: int) -> WorkManager:
+    """Partitions with messages read, and some of those that began finished out of order."""
+    chance, manager = random.Random(1), WorkManager(WorkPolicy())
+    for number in range(partitions):
+        manager.assign(Assigned(TopicPartition("orders", number), number + 1, 0, OffsetMap(0, 0)))
+    for number in range(partitions):
+        messages = [
+            PlainMessage("orders", number, offset, key=b"%d" % chance.randrange(keys))
+            for offset in range(MESSAGES // partitions)
+        ]
+        manager.add(TopicPartition("orders", number), number + 1, messages)
+    begun = manager.take(keys)
+    manager.succeed(chance.sample(begun, len(begun) // 3))
+    return manager
+
+
+def cpu_seconds(call: Callable[[], Any], times: int = 100) -> float:
+    """CPU of this process for one call, the median over rounds."""
+    rounds = []
+    for _ in range(ROUNDS):
+        began = time.process_time()
+        for _ in range(times):
+            call()
+        rounds.append((time.process_time() - began) / times)
+    return statistics.median(rounds)
+
+
+def client_seconds(snapshots: tuple[CommitSnapshot, ...]) -> float:
+    """CPU of one asynchronous commit of them all and of its answer, the client's threads included."""
+    answered = []
     with KafkaNode() as node:
         cluster = KafkaCluster(node.bootstrap_servers, node)
-        topic = cluster.new_topic(partitions=PARTITIONS)
-        cluster.produce_numbered(topic, messages=arguments.messages, keys=KEYS)
-        for number in range(arguments.rounds + 1):
-            for interval_ms in random.sample(arguments.intervals_ms, len(arguments.intervals_ms)):
-                measured = asyncio.run(lap(node.bootstrap_servers, topic, arguments.messages, interval_ms))
-                if number:  # The first round warms up.
-                    laps[interval_ms].append(measured)
+        topic = cluster.new_topic(partitions=len(snapshots))
+        client = Consumer(
+            {
+                "bootstrap.servers": node.bootstrap_servers,
+                "group.id": cluster.new_group(),
+                "enable.auto.commit": False,
+                "on_commit": lambda error, _: answered.append(error),
+            }
+        )
+        client.subscribe([topic])
+        while len(client.assignment()) < len(snapshots):
+            client.poll(0.1)
+
+        def commit() -> None:
+            offers = [ClientPartition(topic, each.tp.partition, each.offset, each.metadata) for each in snapshots]
+            expected = len(answered) + 1
+            client.commit(offsets=offers, asynchronous=True)
+            while len(answered) < expected:
+                client.poll(0.05)
+
+        seconds = cpu_seconds(commit)
+        client.close()
         cluster.close()
-    longest = max(laps)
-    print("interval  CPU per message         messages/s       commits/s   CPU to that of the longest, round by round")
-    for interval_ms, own in sorted(laps.items(), reverse=True):
-        cpu = sorted(each.cpu_us_per_message for each in own)
-        ratios = sorted(
-            each.cpu_us_per_message / other.cpu_us_per_message for each, other in zip(own, laps[longest], strict=True)
-        )
-        print(
-            f"{interval_ms:5} ms  {statistics.median(cpu):.3f} ({cpu[0]:.3f}-{cpu[-1]:.3f}) µs"
-            f"  {statistics.median(each.messages_per_second for each in own):12,.0f}"
-            f"  {statistics.median(each.requests_per_second for each in own):12.1f}"
-            f"      {statistics.median(ratios):.3f} ({ratios[0]:.3f}-{ratios[-1]:.3f})"
-        )
+    assert not any(answered), f"a commit failed: {next(filter(None, answered))}"
+    return seconds
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ SETTINGS: list[tuple[type[Settings], str, object, str, object]] = [
     (ParallelConsumerConfig, "queue_max_messages", 5000, "17", 17),
     (ParallelConsumerConfig, "queue_max_bytes", 64 * 1024 * 1024, "1024", 1024),
     (ParallelConsumerConfig, "poll_batch_size", 1000, "10", 10),
-    (ParallelConsumerConfig, "commit_interval_ms", 1000, "250", 250),
+    (ParallelConsumerConfig, "commit_interval_ms", 200, "250", 250),
     (
         ParallelConsumerConfig,
         "rebalance_state_strategy",
