@@ -17,7 +17,7 @@ from tests.simulation.topic_log import TopicLog
 from tests.simulation.virtual_consumer import VirtualConsumer
 
 MOST_CONSUMERS = 3
-SLOW_SHARE = 0.9
+SLOW_SHARE = 0.6
 FOREIGN = ("", "owned by another program", "pyrallel/9/AAAA", "pyrallel/1/!!!!", "pyrallel/1/AAAAAAAA", "\x00ü")
 
 Happening = Callable[[], None]
@@ -45,7 +45,7 @@ class Happenings:
             "rewind": (1.2, self._rewind),
             "foreign metadata": (1, self._write_foreign_metadata),
             "blocked loop": (0.7, self._block_loop),
-            "freeze": (0.7, self._freeze),
+            "freeze": (2, self._freeze),
             "answer never": (1, self._lose_answer),
             "outage": (3, self._begin_or_end_outage),
         }
@@ -211,8 +211,10 @@ class Happenings:
             consumer.block_loop(self._scene.random.choice((0.2, 0.6, 2.0)))
 
     def _freeze(self) -> None:
-        """As long as a session is, and longer."""
-        if consumer := self._any():
+        """As long as a session is, and longer; of the one with the most to do."""
+        moving = [consumer for consumer in self.alive if not consumer.is_frozen]
+        if moving:
+            consumer = max(moving, key=lambda each: each.engine.running())
             session_seconds = 2 * self._scene.scenario.gap_seconds
             consumer.freeze(session_seconds * self._scene.random.choice((0.3, 0.8, 1.5, 3.0)), session_seconds)
 

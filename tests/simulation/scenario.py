@@ -5,7 +5,8 @@ Each seed switches only some of the faults on (swarm testing): a fault that is a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 from random import Random
 from typing import Literal
 
@@ -35,8 +36,8 @@ FAULTS = (
     "letters fail",
     "outage",
     "blocked loop",
-    "freeze",
 )
+FREEZING_SHARE = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ def draw(random: Random, steps: int) -> Scenario:
         read_ahead=FlowLimits(random.choice((1, 8, 40, 200)), random.choice((2_000, 1_000_000, 1_000_000))),
         commit_interval_seconds=random.choice((0.0, 0.05, 0.3)),
         give_up_seconds=1.5,
-        gap_seconds=random.choice((0.2, 0.5, 1.0)),
+        gap_seconds=inf,
         grace_seconds=random.choice((0.0, 0.1, 0.5)),
         answer_margin_seconds=random.choice((0.2, 1.0)),
         is_cooperative=random.random() < 0.5,
@@ -128,6 +129,16 @@ def draw(random: Random, steps: int) -> Scenario:
         faults=faults,
         steps=steps,
     )
+
+
+def with_freezes(scenario: Scenario, random: Random) -> Scenario:
+    """Consumers are frozen in some scenarios, drawn by a chance apart: all other seeds play as they did without.
+
+    Without freezes no gap in time counts, or every busy moment would be one.
+    """
+    if random.random() < FREEZING_SHARE:
+        return replace(scenario, faults=(*scenario.faults, "freeze"), gap_seconds=random.choice((0.2, 0.5, 1.0)))
+    return scenario
 
 
 def _draw_circuit(random: Random) -> CircuitPolicy:

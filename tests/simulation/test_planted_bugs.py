@@ -28,7 +28,6 @@ SEEDS_THAT_FOUND: dict[str, int] = {
     "a_key_is_sent_ahead_of_a_message_that_failed_for_good": 9,
     "a_key_is_sent_ahead_while_its_run_comes_back": 193,
     "a_late_answer_is_taken_for_the_next_commit": 4,
-    "a_lease_never_ends_by_itself": 329,
     "a_letter_of_an_ended_assignment_settles_the_message_of_the_next": 107,
     "a_message_of_a_poisoned_key_is_dropped": 3,
     "a_paused_partition_stays_paused": 13,
