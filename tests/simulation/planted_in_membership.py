@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf
 from typing import Any
 
 import pytest
@@ -17,11 +16,6 @@ from tests.simulation.planting import around, planted
 @planted
 def a_gap_in_time_goes_unnoticed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Membership, "live", lambda membership, now, last_commit: 0.0)
-
-
-@planted
-def a_lease_never_ends_by_itself(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Membership, "starts_until", property(lambda membership: -inf if membership.is_doubted else inf))
 
 
 @planted

@@ -41,7 +41,7 @@ SEEDS_THAT_FOUND: dict[str, int] = {
     "a_run_is_longer_than_the_engine_takes": 27,
     "a_waiting_retry_does_not_hold_its_key": 6,
     "an_open_circuit_lets_a_crowd_of_probes_through": 73,
-    "an_open_circuit_with_nothing_to_probe_reads_nothing": 316,
+    "an_open_circuit_with_nothing_to_probe_reads_nothing": 103,
     "going_back_keeps_the_old_map": 43,
     "one_partition_may_fill_the_buffer": 9,
     "the_circuit_never_closes": 73,
