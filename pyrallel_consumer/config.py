@@ -210,8 +210,9 @@ class ExecutionConfig(Settings):
     waits for it, and 300,000 is where Kafka puts a member out."""
 
     shutdown_drain_timeout_ms: int = Field(5000, ge=0, le=3_600_000)
-    """Milliseconds ``stop()`` waits for running work and dead letters, 0-1 hour. Keep it below what your process
-    manager grants before it kills (Kubernetes: 30 s)."""
+    """Milliseconds ``stop()`` waits for running work and dead letters, 0-1 hour. The rest of a stop takes up to ten
+    seconds more where the broker does not answer: keep the sum below what your process manager grants before it kills
+    (Kubernetes: 30 s)."""
 
     on_exhausted: OnExhausted | None = None
     """After the last attempt: ``dlq``, ``skip``, ``stop`` or ``pause_partition``. Unset: dead letter where

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar, cast
 from weakref import WeakSet
 
-from pyrallel_consumer.closing import until_done
+from pyrallel_consumer.closing import LET_GO_SECONDS, until_done
 from pyrallel_consumer.config import ExecutionConfig, KafkaConfig
 from pyrallel_consumer.control_plane.subscription import check_letter_topics, parse_topic
 from pyrallel_consumer.control_plane.work_manager import WorkManager
@@ -38,10 +38,10 @@ _T = TypeVar("_T")
 
 logger = Log("pyrallel_consumer")
 
-THREAD_END_SECONDS: Final = 2.0
-"""How long a thread may take to close its client; then the process may end without it."""
 SIGNALLED: Final = 128
 """Added to a signal's number: the exit code of a program that it ended."""
+CUT_OFF: Final = 3
+"""The exit code of a program that stopped in order, but for messages that the drain did not wait for."""
 
 
 _started: WeakSet[PyrallelConsumer] = WeakSet()
@@ -57,7 +57,8 @@ class PyrallelConsumer:
 
     ``execution_config`` defaults to what the environment says. ``engine`` takes an engine of your own, which has its
     worker already: ``worker`` is None then. ``stopped_by`` and ``aborted_by`` are the signals that ``run`` took, None
-    where there was none. Raises ConfigurationError here, before any connection, for settings, topics and workers that
+    where there was none. ``cut_off`` counts the messages that had begun and that the stop did not wait for: they run
+    again. Raises ConfigurationError here, before any connection, for settings, topics and workers that
     do not fit. One object runs once, on the event loop that started it. All methods belong to that
     loop, but ``get_runtime_snapshot`` and ``get_metrics``, which any thread may call.
     """
@@ -164,7 +165,8 @@ class PyrallelConsumer:
     def run_forever(self) -> None:
         """``run`` for scripts: makes an event loop and blocks until the consumer has stopped.
 
-        A second signal exits with 128 + its number, as programs do that a signal ends.
+        A second signal exits with 128 + its number, as programs do that a signal ends. Where the drain took longer than
+        ``shutdown_drain_timeout_ms`` and messages were cut off, the exit code is 3.
         """
         if _is_loop_running():
             raise StateError(
@@ -173,6 +175,8 @@ class PyrallelConsumer:
         asyncio.run(self.run())
         if self.aborted_by is not None:
             raise SystemExit(SIGNALLED + self.aborted_by)
+        if self.cut_off:
+            raise SystemExit(CUT_OFF)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -233,6 +237,11 @@ class PyrallelConsumer:
         snapshot = self.get_runtime_snapshot()
         poller = self._parts.poller.get_metrics()
         return figures(snapshot, poller) | poller
+
+    @property
+    def cut_off(self) -> int:
+        """Messages that had begun and were not waited for to their end, 0 while it runs."""
+        return 0 if self._state == "new" else self._parts.closing.cut_off
 
     @property
     def metrics_address(self) -> tuple[str, int] | None:
@@ -313,7 +322,7 @@ class PyrallelConsumer:
         parts.raise_gc_threshold()
         parts.open_endpoint(self.get_metrics, self.get_runtime_snapshot)
         await parts.start_engine()
-        parts.control.start(parts.poller)
+        parts.control.start()
         parts.watchdog.start()
         for start in parts.thread_starts():
             started = start()
@@ -322,6 +331,7 @@ class PyrallelConsumer:
         self._is_open = True
         self._become("running")
         self._opened.set()
+        parts.control.connect(parts.poller)  # Only now: a worker may stop and pause what has started.
         logger.info("consuming %s as group %s", self._subscription, self.config.consumer_group)
         if (address := parts.metrics_address) is not None:
             logger.info("status page, metrics and health at http://%s:%d/", *address)
@@ -344,11 +354,11 @@ class PyrallelConsumer:
         parts.watchdog.stop()
         parts.release_gc_threshold()
         has_left = parts.close_endpoint()
+        deadline = self._loop.time() + LET_GO_SECONDS
         try:
             await parts.engine.stop(0.0)
-            for ended in parts.threads_under_way() if self._is_open else ():
-                await until_done(ended, THREAD_END_SECONDS)
-            await until_done(has_left, THREAD_END_SECONDS)
+            for ended in [*(parts.threads_under_way() if self._is_open else ()), has_left]:
+                await until_done(ended, max(0.0, deadline - self._loop.time()))
         except asyncio.CancelledError:
             logger.warning("interrupted while stopping: the group may notice only after its session timeout")
         self._become("closed")
@@ -358,8 +368,7 @@ class PyrallelConsumer:
             return
         self._stop_asked.set()
         if self._is_open:
-            self._parts.manager.stop_all_dispatching()
-            self._parts.control.wake()
+            self._parts.control.begin_draining()
         else:
             self._supervisor.cancel()
 

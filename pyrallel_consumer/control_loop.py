@@ -31,8 +31,10 @@ from pyrallel_consumer.control_plane.events import (
     RevokeAsked,
 )
 from pyrallel_consumer.control_plane.membership import Membership
+from pyrallel_consumer.cut_off import Noted
 from pyrallel_consumer.error_text import ErrorText
 from pyrallel_consumer.errors import BrokerError, StateError
+from pyrallel_consumer.execution_plane.booked_engine import any_item
 from pyrallel_consumer.execution_plane.engine import CompletionChannel, nothing_follows
 from pyrallel_consumer.exhausted import ExhaustedMessages
 from pyrallel_consumer.observability.pictures import Pictures
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 
     from pyrallel_consumer.control_plane.work_manager import WorkManager
     from pyrallel_consumer.dead_letters import DeadLetters
+    from pyrallel_consumer.dto import WorkItem
     from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 
 TURN_SECONDS, LONGEST_TURN_SECONDS = 0.002, 0.01
@@ -153,6 +156,7 @@ class ControlLoop:
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = 0.0
         self._changed = asyncio.Event()
+        self._is_draining = False
         self._is_final = False
 
     @property
@@ -191,11 +195,16 @@ class ControlLoop:
 
     # Life
 
-    def start(self, ingress: Ingress) -> None:
-        """Begin to grant and to tick."""
+    def start(self, ingress: Ingress | None = None) -> None:
+        """Begin to tick, and to grant unless that waits for ``connect``."""
+        if ingress is not None:
+            self.connect(ingress)
+        self._tick()
+
+    def connect(self, ingress: Ingress) -> None:
+        """Begin to grant: no message comes before this."""
         self.ingress = ingress
         self._grant()
-        self._tick()
 
     def stop(self) -> None:
         """Turn and tick no more. What still arrives is ignored."""
@@ -222,6 +231,19 @@ class ControlLoop:
             await self._changed.wait()  # Every tick sets it: no wait is longer than that.
         return True
 
+    def begin_draining(self) -> None:
+        """From now on nothing begins, retries neither: the consumer stops."""
+        self._is_draining = True
+        self.manager.stop_all_dispatching()
+        self.wake()
+
+    def unfinished(self) -> list[WorkItem]:
+        """What has begun and not ended: it runs, or its dead letter is not acknowledged."""
+        noted = Noted(self.manager.is_current)
+        self.engine.running(noted)
+        letters = self.dead_letters.queue.items() if self.dead_letters else []
+        return [*noted.items, *filter(self.manager.is_current, letters)]
+
     def begin_final_commits(self) -> None:
         """From now on commit at every tick, not by interval: the consumer stops."""
         self._is_final = True
@@ -244,8 +266,7 @@ class ControlLoop:
             self._is_scheduled = True
             started_at = self.heartbeat = self._clock()
             self.lease.renew(started_at)
-            if self._revocation is not None:
-                self._revocation.withdraw()  # Before the sweep: what failed meanwhile is not tried again here.
+            self._withdraw()  # Before the sweep: what failed meanwhile is not tried again here.
             sweep_at = self.engine.next_sweep_at()
             if sweep_at is not None and sweep_at <= started_at:
                 self.engine.sweep(started_at)
@@ -268,6 +289,13 @@ class ControlLoop:
             self._break(error)
             if not isinstance(error, Exception):
                 raise
+
+    def _withdraw(self) -> None:
+        """Take back what has not begun of what is about to go."""
+        if self._is_draining:
+            self.engine.withdraw(any_item)
+        elif self._revocation is not None:
+            self._revocation.withdraw()
 
     def _break(self, error: BaseException) -> None:
         """The books may be wrong: nothing more is taken, started or committed."""

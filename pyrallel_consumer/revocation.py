@@ -9,9 +9,13 @@ from __future__ import annotations
 from pyrallel_consumer.control_plane.drain import Drain, DrainStep
 from pyrallel_consumer.control_plane.events import RevokeAsked
 from pyrallel_consumer.control_plane.work_manager import WorkManager
+from pyrallel_consumer.cut_off import Noted, names_of
 from pyrallel_consumer.dto import WorkItem
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 from pyrallel_consumer.exhausted import ExhaustedMessages
+from pyrallel_consumer.log import Log
+
+logger = Log("pyrallel_consumer")
 
 
 class Revocation:
@@ -53,6 +57,7 @@ class Revocation:
         unfinished = self._engine.running(self._is_waited_for) + self._exhausted.coming(self._is_waited_for)
         match self._drain.step(unfinished, now):
             case DrainStep.CANCEL:
+                self._tell_cut_off()
                 self._engine.cancel(self._concerns)
             case DrainStep.DONE:
                 self._exhausted.sum_up()
@@ -61,6 +66,19 @@ class Revocation:
             case DrainStep.WAIT:
                 pass
         return False
+
+    def _tell_cut_off(self) -> None:
+        noted = Noted(self._is_waited_for)
+        self._engine.running(noted)
+        self._exhausted.coming(noted)
+        logger.warning(
+            "%d partitions are revoked, and %d messages did not end within the grace (max_revoke_grace_ms): they are "
+            "cancelled, and run again where their partitions go: %s",
+            len(self._tps),
+            len(noted.items),
+            names_of(noted.items),
+            extra={"cut_off": len(noted.items)},
+        )
 
     def _concerns(self, item: WorkItem) -> bool:
         return item.origin.work.tp in self._tps

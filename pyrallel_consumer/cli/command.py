@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
+EXIT_CUT_OFF: Final = 3
+"""It stopped in order, but the drain did not wait for all that had begun."""
 EXIT_SIGNALLED: Final = 128
 """And the signal's number."""
 

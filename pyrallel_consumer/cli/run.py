@@ -130,6 +130,8 @@ def run(
       1    failed: the broker, a topic, the worker's module, a stuck burst,
            dead letters with --fail-on-dead-letters
       2    a setting, the worker's place or kind, or an option does not fit
+      3    stopped, but the drain did not wait for all messages that had
+           begun: the log names them, and they run again
       130  aborted by a second SIGINT, or a burst that SIGINT cut short
       143  the same by SIGTERM
     """  # noqa: D301 -- click keeps the lines of a paragraph that begins with a backspace

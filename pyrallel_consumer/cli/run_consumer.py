@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any, cast
 
-from pyrallel_consumer.cli.command import EXIT_FAILED, EXIT_OK, EXIT_SIGNALLED
+from pyrallel_consumer.cli.command import EXIT_CUT_OFF, EXIT_FAILED, EXIT_OK, EXIT_SIGNALLED
 from pyrallel_consumer.cli.run_burst import BurstWatch
 from pyrallel_consumer.cli.run_settings import RunSettings
 from pyrallel_consumer.cli.terminal import say, say_json
@@ -59,7 +59,9 @@ class _Run:
         if consumer.aborted_by is not None:
             return EXIT_SIGNALLED + consumer.aborted_by
         if watch is None or watch.is_done:
-            return EXIT_FAILED if self._has_forbidden_failures else EXIT_OK
+            if self._has_forbidden_failures:
+                return EXIT_FAILED
+            return EXIT_CUT_OFF if watch is None and consumer.cut_off else EXIT_OK
         return EXIT_FAILED if consumer.stopped_by is None else EXIT_SIGNALLED + consumer.stopped_by
 
     @property
@@ -91,7 +93,7 @@ class _Run:
         except StateError:
             picture = None
         self._settled = 0 if picture is None else picture.settled
-        told = _figures(picture, seconds)
+        told = _figures(picture, seconds) | {"cut_off": self._consumer.cut_off}
         sentence = _sentence(told)
         if self._watch is None:
             if picture is not None:
@@ -123,7 +125,7 @@ def _sentence(told: dict[str, Any]) -> str:
     parts = [f"{told['seconds']:.1f} s: {told['processed']:,} messages processed"]
     if told["failed"]:
         parts.append(f"{told['succeeded']:,} succeeded, {told['failed']:,} failed")
-    for name, plural in (("dead_letters", "dead letters"), ("retries", "retries")):
+    for name, plural in (("dead_letters", "dead letters"), ("retries", "retries"), ("cut_off", "cut off unfinished")):
         if told[name]:
             parts.append(f"{told[name]:,} {plural}")
     return ", ".join(parts)

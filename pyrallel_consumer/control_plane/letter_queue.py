@@ -157,6 +157,12 @@ class LetterQueue:
         lanes = [lane for lane in self._lanes.values() if not lane.failures]
         return sum(which(letter.item) for lane in lanes for letter in (*lane.ready, *lane.alone, *lane.under_way))
 
+    def items(self) -> list[WorkItem]:
+        """The messages whose letters are not acknowledged; in no order."""
+        lanes = self._lanes.values()
+        resting = [letter.item for lane in lanes for _, _, letter in lane.resting]
+        return [letter.item for lane in lanes for letter in (*lane.ready, *lane.alone, *lane.under_way)] + resting
+
     def add(self, letter: Letter) -> None:
         """A message failed for good."""
         lane = self._lanes.get(letter.topic)

@@ -1,7 +1,8 @@
-"""A script that is sent signals: ``python -m tests.integration.signalled_program WAY WORKER ADDRESS TOPIC GROUP``.
+"""A script that is sent signals: ``python -m tests.integration.signalled_program WAY WORKER ADDRESS TOPIC GROUP [MS]``.
 
 WAY is ``run_forever``, ``run`` or ``plain`` (``asyncio.run`` of a program that only starts the consumer). WORKER is
-``finish`` (ends when the consumer begins to stop) or ``hang`` (never ends). Prints a line for each thing that happens.
+``finish`` (ends when the consumer begins to stop) or ``hang`` (never ends). MS is how long it drains, an hour if it is
+not given. Prints a line for each thing that happens.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ async def report_stop(consumer: PyrallelConsumer) -> None:
     say("stopping")
 
 
-def main(way: str, kind: str, bootstrap_servers: str, topic: str, group: str) -> None:
+def main(way: str, kind: str, bootstrap_servers: str, topic: str, group: str, *, drain_ms: int) -> None:
     running = 0
     reports = []
 
@@ -42,7 +43,7 @@ def main(way: str, kind: str, bootstrap_servers: str, topic: str, group: str) ->
         kafka(bootstrap_servers, group),
         worker,
         topic,
-        execution_config=execution(max_in_flight=5, shutdown_drain_timeout_ms=3_600_000),
+        execution_config=execution(max_in_flight=5, shutdown_drain_timeout_ms=drain_ms),
     )
 
     async def plain() -> None:
@@ -58,4 +59,4 @@ def main(way: str, kind: str, bootstrap_servers: str, topic: str, group: str) ->
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*sys.argv[1:6], drain_ms=int(sys.argv[6]) if sys.argv[6:] else 3_600_000)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
@@ -21,11 +24,96 @@ from pyrallel_consumer import (
 )
 from tests.integration.conftest import Produce, producing_to
 from tests.integration.consuming import Book, committed, execution, ignore, kafka, new_group, until
+from tests.integration.test_poller_rebalances import frozen
 from tests.third_party_engine import ThirdPartyEngine
 
 NewTopic = Callable[[int], str]
 
 pytestmark = pytest.mark.usefixtures("no_thread_is_left")
+
+
+# Stops in order
+
+
+async def test_what_fails_while_it_stops_is_not_tried_again(
+    embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce
+) -> None:
+    topic = new_topic(1)
+    produce(topic, 20)
+    attempts = 0
+
+    async def worker(item: WorkItem) -> None:
+        nonlocal attempts
+        attempts += 1
+        raise ValueError("no luck")
+
+    again_and_again = execution(retry_backoff_ms=0, max_retries=10_000, max_in_flight=4)
+    consumer = PyrallelConsumer(
+        kafka(embedded_broker.bootstrap_servers, new_group()), worker, topic, execution_config=again_and_again
+    )
+    await consumer.start()
+    await until(lambda: attempts > 20)
+    stopping = asyncio.create_task(consumer.stop())
+    await asyncio.sleep(0)
+    begun = attempts
+    await stopping
+    assert attempts == begun
+    assert consumer.cut_off == 0
+
+
+async def test_a_stop_takes_the_drain_and_ten_seconds_at_most_whatever_the_broker_does() -> None:
+    began, is_over = asyncio.Event(), asyncio.Event()
+
+    async def worker(item: WorkItem) -> None:
+        if item.offset == 0:
+            return
+        began.set()
+        while not is_over.is_set():
+            with suppress(asyncio.CancelledError):
+                await is_over.wait()
+
+    with EmbeddedBroker() as broker:
+        broker.create_topic("orders", 1)
+        producing_to(broker.bootstrap_servers)("orders", 2, key_of=lambda i: b"key-%d" % i)
+        settings = execution(shutdown_drain_timeout_ms=500)
+        consumer = PyrallelConsumer(
+            kafka(broker.bootstrap_servers, new_group()), worker, "orders", execution_config=settings
+        )
+        await consumer.start()
+        await began.wait()
+        with frozen(broker):
+            asked_at = time.monotonic()
+            await consumer.stop()
+            assert time.monotonic() - asked_at < 0.5 + 10.0 + 1.0
+        is_over.set()
+        assert consumer.cut_off == 1
+        await until(lambda: "pyrallel-poller" not in {thread.name for thread in threading.enumerate()})
+
+
+async def test_what_a_revoke_does_not_wait_for_is_named(
+    embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce, caplog: pytest.LogCaptureFixture
+) -> None:
+    topic, group = new_topic(2), new_group()
+    produce(topic, 2, partitions=2)
+    running: list[str] = []
+
+    async def worker(item: WorkItem) -> None:
+        running.append(item.id)
+        await asyncio.sleep(3600)
+
+    def member() -> PyrallelConsumer:
+        settings = execution(max_revoke_grace_ms=50, shutdown_drain_timeout_ms=0, task_timeout_ms=0)
+        return PyrallelConsumer(
+            kafka(embedded_broker.bootstrap_servers, group), worker, topic, execution_config=settings
+        )
+
+    async with member() as first:
+        await until(lambda: len(running) == 2)
+        async with member():
+            await until(lambda: "are revoked" in caplog.text, first.get_runtime_snapshot)
+    [told] = [record.getMessage() for record in caplog.records if "are revoked" in record.getMessage()][:1]
+    assert "1 partitions are revoked, and 1 messages did not end within the grace (max_revoke_grace_ms)" in told
+    assert told.endswith((f": {topic}-0-0", f": {topic}-1-0"))
 
 
 # Fatal errors while it runs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
@@ -268,6 +269,37 @@ async def test_a_worker_that_waits_for_the_stop_does_not_hold_it_up_for_ever(
     )
     await consumer.start()
     await consumer.wait_closed()
+
+
+async def test_what_a_worker_is_given_has_started_and_can_be_paused_and_stopped(
+    embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce
+) -> None:
+    """The loop is kept busy: what the poll thread does meanwhile, from the subscription to a message, comes at once."""
+    topic = new_topic(1)
+    produce(topic, 1)
+    loop, attempts = asyncio.get_running_loop(), []
+
+    def keep_busy() -> None:
+        time.sleep(1.0)
+        if not attempts:
+            loop.call_soon(keep_busy)
+
+    async def worker(item: WorkItem) -> None:
+        attempts.append(item.attempt)
+        consumer.pause_partition(item.tp)
+        await consumer.stop()
+
+    consumer = PyrallelConsumer(
+        kafka(embedded_broker.bootstrap_servers, new_group()),
+        worker,
+        topic,
+        execution_config=execution(shutdown_drain_timeout_ms=50),
+    )
+    loop.call_soon(keep_busy)
+    await consumer.start()
+    await consumer.wait_closed()
+    assert attempts == [1]
+    assert consumer.cut_off == 1
 
 
 async def test_the_loop_of_another_thread_is_told_that_the_consumer_is_not_its_own(

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import multiprocessing
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import pytest
 
-from pyrallel_consumer import EmbeddedBroker, PyrallelConsumer, StateError, WorkItem
+from pyrallel_consumer import EmbeddedBroker, ExecutionMode, PyrallelConsumer, StateError, WorkItem
 from tests.integration.conftest import Produce
-from tests.integration.consuming import PATIENCE_SECONDS, committed, kafka, new_group
+from tests.integration.consuming import PATIENCE_SECONDS, committed, execution, kafka, new_group, until
 from tests.integration.program import Program, running_program
 
 NewTopic = Callable[[int], str]
@@ -57,6 +60,91 @@ def test_the_second_signal_aborts_and_says_so_in_the_exit_code(embedded_broker: 
         assert running.exit_code() == 128 + signal.SIGTERM
         assert "aborting" in running.complaints()
     assert committed(embedded_broker.bootstrap_servers, group, topic) == [0]
+
+
+def test_a_drain_that_is_cut_off_names_what_it_did_not_wait_for_and_exits_with_a_code_of_its_own(
+    embedded_broker: EmbeddedBroker, topic: str
+) -> None:
+    group = new_group()
+    with program("run_forever", "hang", embedded_broker.bootstrap_servers, topic, group, "100") as running:
+        running.until_said("all running")
+        running.send(signal.SIGTERM)
+
+        assert running.exit_code() == 3
+        [told] = [line for line in running.complaints().splitlines() if "cut off" in line]
+        names = ", ".join(f"{topic}-0-{offset}" for offset in range(5))
+        assert f"5 messages were cut off and will run again: {names}" in told
+        assert "0.1 s (shutdown_drain_timeout_ms)" in told
+    assert committed(embedded_broker.bootstrap_servers, group, topic) == [0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("kind", ["asyncio", "uvloop"])
+def test_all_consumers_of_a_program_drain_at_the_first_signal_and_those_left_abort_at_the_second(
+    embedded_broker: EmbeddedBroker, topic: str, kind: str, number: signal.Signals
+) -> None:
+    running: set[str] = set()
+
+    def consumer(name: str) -> PyrallelConsumer:
+        async def worker(item: WorkItem) -> None:
+            running.add(name)
+            if len(running) == 2:
+                signal.raise_signal(number)
+            while name == "hangs" or made[name].get_runtime_snapshot().state == "running":
+                await asyncio.sleep(0.01)
+
+        settings = execution(max_in_flight=1, shutdown_drain_timeout_ms=3_600_000)
+        config = kafka(embedded_broker.bootstrap_servers, new_group())
+        return PyrallelConsumer(config, worker, topic, execution_config=settings)
+
+    async def main() -> None:
+        made.update({name: consumer(name) for name in ("drains", "hangs")})
+        runs = {name: asyncio.create_task(each.run()) for name, each in made.items()}
+        await runs["drains"]
+        signal.raise_signal(number)
+        await runs["hangs"]
+
+    made: dict[str, PyrallelConsumer] = {}
+    loops = asyncio if kind == "asyncio" else pytest.importorskip("uvloop", reason="uvloop is an extra")
+    with asyncio.Runner(loop_factory=loops.new_event_loop) as runner:
+        runner.run(asyncio.wait_for(main(), PATIENCE_SECONDS))
+    drains, hangs = made["drains"], made["hangs"]
+    assert (drains.stopped_by, drains.aborted_by, drains.cut_off) == (number, None, 0)
+    assert (hangs.stopped_by, hangs.aborted_by, hangs.cut_off) == (number, number, 1)
+
+
+@pytest.mark.parametrize("kind", ["asyncio", "uvloop"])
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+def test_children_that_a_worker_forks_can_be_terminated_and_the_consumer_does_not_hear_of_it(
+    embedded_broker: EmbeddedBroker, topic: str, kind: str
+) -> None:
+    fork = multiprocessing.get_context("fork")
+    exit_codes: list[int | None] = []
+
+    def worker(item: WorkItem) -> None:
+        child = fork.Process(target=time.sleep, args=(60,), daemon=True)
+        child.start()
+        child.terminate()
+        child.join(PATIENCE_SECONDS)
+        exit_codes.append(child.exitcode)
+        child.kill()
+
+    settings = execution(mode=ExecutionMode.THREAD, worker_pool_size=2)
+    consumer = PyrallelConsumer(
+        kafka(embedded_broker.bootstrap_servers, new_group()), worker, topic, execution_config=settings
+    )
+
+    async def main() -> None:
+        running = asyncio.create_task(consumer.run())
+        await until(lambda: len(exit_codes) == 20 or running.done())
+        await consumer.stop()
+        await running
+
+    loops = asyncio if kind == "asyncio" else pytest.importorskip("uvloop", reason="uvloop is an extra")
+    with asyncio.Runner(loop_factory=loops.new_event_loop) as runner:
+        runner.run(main())
+    assert exit_codes == [-signal.SIGTERM] * 20
+    assert consumer.stopped_by is None
 
 
 @pytest.mark.parametrize(

@@ -265,6 +265,22 @@ class TestSignals:
             assert running.exit_code() == 128 + signal.SIGINT
         assert runs.committed(topic) == [0]
 
+    def test_a_drain_that_is_cut_off_says_what_it_left_and_has_an_exit_code_of_its_own(
+        self, runs: Runs, new_topic: NewTopic, produce: Produce
+    ) -> None:
+        topic = new_topic(1)
+        produce(topic, 20)
+        (runs.folder / ".env").write_text("EXECUTION_SHUTDOWN_DRAIN_TIMEOUT_MS=100\n")
+        with runs.started("app:wait_for_the_end", "--topic", topic, "--concurrency", "3") as running:
+            running.until_said("running 2")
+            running.send(signal.SIGTERM)
+
+            assert running.exit_code() == 3
+            names = ", ".join(f"{topic}-0-{offset}" for offset in range(3))
+            assert any(f"3 messages were cut off and will run again: {names}" in line for line in running.said)
+            assert any("0 messages processed, 3 cut off unfinished" in line for line in running.said)
+        assert runs.committed(topic) == [0]
+
     def test_a_burst_that_a_signal_cut_short_says_so(self, runs: Runs, new_topic: NewTopic, produce: Produce) -> None:
         topic = new_topic(1)
         produce(topic, 20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import threading
@@ -103,3 +104,38 @@ def noting_worker(log: str, item: WorkItem) -> None:
         file.write(f"{'dies' if dies else 'done'} {(item.key or b'').decode()} {item.offset} {os.getpid()}\n")
     if dies:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def note_and_wait(folder: Path, item: WorkItem) -> None:
+    """Quick until ``slowly`` exists; then each message waits until ``go-on`` does."""
+    with (folder / "begun").open("a") as begun:
+        begun.write(f"{item.offset}\n")
+    while (folder / "slowly").exists() and not (folder / "go-on").exists():
+        threading.Event().wait(0.005)
+
+
+async def test_a_stop_begins_no_message_that_was_sent_ahead_to_a_process(
+    embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce, tmp_path: Path
+) -> None:
+    topic, group = new_topic(1), new_group()
+    produce(topic, 20_000, key_of=lambda i: b"key-%d" % (i % 500))
+    settings = execution(mode=ExecutionMode.PROCESS, worker_pool_size=2, shutdown_drain_timeout_ms=60_000)
+    config = kafka(embedded_broker.bootstrap_servers, group)
+    consumer = PyrallelConsumer(config, partial(note_and_wait, tmp_path), topic, execution_config=settings)
+    log = tmp_path / "begun"
+
+    def begun() -> int:
+        return len(log.read_text().split()) if log.exists() else 0
+
+    await consumer.start()
+    await until(lambda: begun() > 500, consumer.get_runtime_snapshot)
+    (tmp_path / "slowly").touch()
+    await until(lambda: consumer.get_runtime_snapshot().in_flight > 10, consumer.get_runtime_snapshot)
+    stopping = asyncio.create_task(consumer.stop())
+    await until(lambda: consumer.get_runtime_snapshot().in_flight <= 2, consumer.get_runtime_snapshot)
+    running = begun()
+    (tmp_path / "go-on").touch()
+    await stopping
+    assert begun() == running
+    assert committed(embedded_broker.bootstrap_servers, group, topic)[0] <= running
+    assert consumer.cut_off == 0

@@ -1,0 +1,33 @@
+"""Messages that had begun, and that a stop or a revoke waits for no longer: what ends so is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Final
+
+from pyrallel_consumer.dto import WorkItem
+
+MOST_NAMED: Final = 20
+"""The names of so many messages go into one line of the log."""
+
+
+class Noted:
+    """A predicate that notes the items of which ``which`` holds: engines tell what they have only by asking one."""
+
+    def __init__(self, which: Callable[[WorkItem], bool]) -> None:
+        self.items: dict[WorkItem, None] = {}
+        self._which = which
+
+    def __call__(self, item: WorkItem) -> bool:
+        holds = self._which(item)
+        if holds:
+            self.items[item] = None
+        return holds
+
+
+def names_of(items: Collection[WorkItem]) -> str:
+    """As in ``orders-0-17, orders-1-4``, in order; of many the first ones, and how many there are besides."""
+    in_order = sorted(items, key=lambda item: (*item.tp, item.offset))
+    names = ", ".join(item.id for item in in_order[:MOST_NAMED])
+    more = len(in_order) - MOST_NAMED
+    return f"{names}, and {more:,} more" if more > 0 else names
