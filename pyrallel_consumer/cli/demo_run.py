@@ -12,8 +12,8 @@ import logging
 import math
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from itertools import islice
 
@@ -31,6 +31,7 @@ from pyrallel_consumer.config import KafkaConfig
 from pyrallel_consumer.consumer import PyrallelConsumer
 from pyrallel_consumer.dto import WorkItem
 from pyrallel_consumer.ingress.scratch_topic import LogBounds, ScratchTopic
+from pyrallel_consumer.stop_signals import StopSignals
 
 FIRST_LOT = 0.65
 """Share of the orders that is there from the beginning."""
@@ -43,7 +44,6 @@ VISIT_SHARE = 0.20
 STALL_SECONDS = 60.0
 """The run is given up when nothing was processed for so long."""
 LOOK_SECONDS = 0.05
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class _EndedError(Exception):
@@ -75,7 +75,7 @@ class DemoRun:
         if self._plan.fail_rate:
             # What fails here fails on purpose, and is accounted for in the verdict.
             logging.getLogger("pyrallel_consumer.exhausted").setLevel(logging.CRITICAL)
-        with self._signals_taken():
+        with StopSignals(self._on_signal):
             async with scratch_topic(self._plan, self._display.tell) as (topic, config):
                 visit, stopped = None, None
                 try:
@@ -265,19 +265,6 @@ class DemoRun:
         )
 
     # Signals: the first drains, the second aborts
-
-    @contextmanager
-    def _signals_taken(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        with suppress(NotImplementedError):  # Windows: Ctrl-C ends the run there without a verdict
-            for number in SIGNALS:
-                loop.add_signal_handler(number, self._on_signal, number)
-        try:
-            yield
-        finally:
-            with suppress(NotImplementedError):
-                for number in SIGNALS:
-                    loop.remove_signal_handler(number)
 
     def _on_signal(self, number: signal.Signals) -> None:
         if self._signal is None:

@@ -30,8 +30,8 @@ from pyrallel_consumer.dto import TopicPartition
 from pyrallel_consumer.errors import PyrallelConsumerError, UnknownTopicError
 from pyrallel_consumer.ingress.dead_letter_reader import DeadLetterReader
 from pyrallel_consumer.ingress.record_sender import RecordSender
+from pyrallel_consumer.stop_signals import signals_to_take
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 COUNTED_TEXTS = (0, 1, 2, 3)
 """Columns of the counts that are text; the others are numbers."""
 
@@ -155,10 +155,10 @@ class _Signals:
 
     def __init__(self) -> None:
         self.number: signal.Signals | None = None
-        self._before = {number: signal.getsignal(number) for number in SIGNALS}
+        self._before = {number: signal.getsignal(number) for number in signals_to_take()}
 
     def __enter__(self) -> Self:
-        for number in SIGNALS:
+        for number in self._before:
             signal.signal(number, self._on_signal)
         return self
 

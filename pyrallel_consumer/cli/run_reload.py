@@ -22,12 +22,12 @@ from pyrallel_consumer.cli.run_plan import Flags
 from pyrallel_consumer.cli.run_settings import RunSettings
 from pyrallel_consumer.errors import ConfigurationError
 from pyrallel_consumer.log import Log
+from pyrallel_consumer.stop_signals import signals_to_take
 
 LIFELINE: Final = "_PYRALLEL_LIFELINE"
 """The variable that tells a run which file descriptor ends with the process that watches over it."""
 LOOK_MS: Final = 200
 """How soon it is noticed that a run has ended by itself."""
-STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 logger = Log("pyrallel_consumer.run")
 
@@ -89,11 +89,11 @@ class Supervisor:
         self._child: subprocess.Popen[bytes] | None = None
         self._is_told = False
         self._lifeline, self._held = os.pipe()
-        self._before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+        self._before = {number: signal.getsignal(number) for number in signals_to_take()}
         self.stopping = threading.Event()
 
     def __enter__(self) -> Self:
-        for number in STOP_SIGNALS:
+        for number in self._before:
             signal.signal(number, self._on_signal)
         return self
 

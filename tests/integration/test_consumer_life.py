@@ -277,7 +277,8 @@ async def test_what_a_worker_is_given_has_started_and_can_be_paused_and_stopped(
     """The loop is kept busy: what the poll thread does meanwhile, from the subscription to a message, comes at once."""
     topic = new_topic(1)
     produce(topic, 1)
-    loop, attempts = asyncio.get_running_loop(), []
+    loop = asyncio.get_running_loop()
+    attempts: list[int] = []
 
     def keep_busy() -> None:
         time.sleep(1.0)

@@ -270,7 +270,7 @@ class TestSignals:
     ) -> None:
         topic = new_topic(1)
         produce(topic, 20)
-        (runs.folder / ".env").write_text("EXECUTION_SHUTDOWN_DRAIN_TIMEOUT_MS=100\n")
+        runs.environment["EXECUTION_SHUTDOWN_DRAIN_TIMEOUT_MS"] = "100"
         with runs.started("app:wait_for_the_end", "--topic", topic, "--concurrency", "3") as running:
             running.until_said("running 2")
             running.send(signal.SIGTERM)

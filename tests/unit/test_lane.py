@@ -70,3 +70,13 @@ def test_nothing_is_sent_while_it_is_open_what_a_recall_has_caught() -> None:
     lane.is_recalled = True
     lane.end_to(2, 0.0)
     assert lane.room == 0
+
+
+def test_what_is_withdrawn_is_marked_once_and_only_behind_what_has_begun() -> None:
+    lane, attempts = filled(5)
+    wanted = attempts[1:4]
+    assert lane.withdraw(wanted.__contains__, above=2)
+    assert [each.is_withdrawn for each in attempts] == [False, False, True, True, False]
+    assert not lane.withdraw(wanted.__contains__, above=2)
+    assert lane.withdraw(lambda _: True, above=2)
+    assert [each.is_withdrawn for each in attempts] == [False, False, True, True, True]

@@ -430,6 +430,18 @@ def test_letters_are_coming_while_their_topic_does_not_fail_and_they_are_not_ref
     assert desk.queue.coming(lambda _: True) == 1
 
 
+def test_messages_are_told_until_their_letters_are_acknowledged() -> None:
+    desk, (a, b), other = Desk(), (letter(0), letter(1)), letter(0, "bills")
+    desk.add(a, b, other)
+    assert set(desk.queue.items()) == {a.item, b.item, other.item}
+    desk.take()
+    desk.queue.acknowledged(b)
+    desk.fail(0.0, "POLICY_VIOLATION", a)  # It goes alone now,
+    assert set(desk.queue.items()) == {a.item, other.item}
+    desk.fail(0.0, "POLICY_VIOLATION", *desk.take())  # and then rests.
+    assert set(desk.queue.items()) == {a.item, other.item}
+
+
 def test_an_outage_is_told_once_with_a_reminder_and_its_end() -> None:
     desk, (a, b) = Desk(), (letter(0), letter(1))
     desk.add(a, b)
