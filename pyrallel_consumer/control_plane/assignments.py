@@ -20,12 +20,15 @@ from pyrallel_consumer.dto import TopicPartition
 
 
 class _Assignment:
-    __slots__ = ("epoch", "next_offset", "tp")
+    __slots__ = ("began_at", "epoch", "is_awaited", "leader_epoch", "next_offset", "tp")
 
     def __init__(self, tp: TopicPartition, epoch: int, start_offset: int) -> None:
         self.tp = tp
         self.epoch = epoch
+        self.began_at = start_offset
         self.next_offset = start_offset
+        self.leader_epoch = -1
+        self.is_awaited = False
 
 
 class Assignments:
@@ -34,6 +37,7 @@ class Assignments:
     def __init__(self) -> None:
         self._by_tp: dict[tuple[str, int], _Assignment] = {}
         self._epochs = 0
+        self._odd: set[TopicPartition] = set()
 
     def assign(self, starts: Iterable[Start], uncommitted: Collection[TopicPartition] = ()) -> list[Assigned]:
         """Take partitions in, each under a new epoch. ``uncommitted``: whose resolved start the broker did not take."""
@@ -64,6 +68,35 @@ class Assignments:
         assignment = self._by_tp.get(tp)
         return None if assignment is None else assignment.next_offset
 
+    @property
+    def latest_epoch(self) -> int:
+        """The epoch that began last, of any partition."""
+        return self._epochs
+
+    def has_begun(self, tp: TopicPartition, after_epoch: int) -> bool:
+        """Whether all of the log of ``tp`` is read, from offset 0 on, under an epoch later than ``after_epoch``."""
+        assignment = self._by_tp.get(tp)
+        return assignment is not None and assignment.epoch > after_epoch and assignment.began_at == 0
+
+    def begin_anew(self, tp: TopicPartition) -> list[OffsetWentBack]:
+        """The log of ``tp`` was made anew: everything known of it is void, and reading begins at its beginning.
+
+        The client's position is that in the old log until the first message comes, and is not believed.
+        """
+        assignment = self._by_tp.get(tp)
+        if assignment is None:
+            return []
+        fact = self._go_back(assignment, 0, None)
+        assignment.next_offset = 0
+        assignment.leader_epoch = -1
+        assignment.is_awaited = True
+        return [fact]
+
+    def take_odd(self) -> set[TopicPartition]:
+        """The partitions whose records went back, by offset or leader epoch, since the last time."""
+        odd, self._odd = self._odd, set()
+        return odd
+
     def __iter__(self) -> Iterator[TopicPartition]:
         return iter([assignment.tp for assignment in self._by_tp.values()])
 
@@ -85,7 +118,7 @@ class Assignments:
         for message in messages:
             if message.partition() != partition or message.topic() != topic:
                 if assignment is not None:
-                    assignment.next_offset = expected
+                    self._end_piece(assignment, piece)
                 topic, partition = place = message.topic(), message.partition()
                 assignment = self._by_tp.get(place)
                 if assignment is None:
@@ -101,7 +134,7 @@ class Assignments:
             expected = offset + 1
             piece.append(message)
         if assignment is not None:
-            assignment.next_offset = expected
+            self._end_piece(assignment, piece)
         return [fact for fact in facts if not isinstance(fact, Delivered) or fact.messages]
 
     def advance(self, tp: TopicPartition, position: int) -> PositionAdvanced | None:
@@ -110,10 +143,20 @@ class Assignments:
         Whatever is delivered below a position that was told has gone back, as it may have been committed since.
         """
         assignment = self._by_tp.get(tp)
-        if assignment is None or position <= assignment.next_offset:
+        if assignment is None or position <= assignment.next_offset or assignment.is_awaited:
             return None
         assignment.next_offset = position
         return PositionAdvanced(tp, assignment.epoch, position)
+
+    def _end_piece(self, assignment: _Assignment, piece: Sequence[Message]) -> None:
+        last = piece[-1]
+        assignment.next_offset = last.offset() + 1
+        assignment.is_awaited = False
+        leader_epoch = last.leader_epoch()
+        if leader_epoch is not None:
+            if leader_epoch < assignment.leader_epoch:
+                self._odd.add(assignment.tp)
+            assignment.leader_epoch = leader_epoch
 
     @staticmethod
     def _begin_piece(
@@ -130,6 +173,8 @@ class Assignments:
     def _go_back(self, assignment: _Assignment, offset: int, leader_epoch: int | None) -> OffsetWentBack:
         old_epoch = assignment.epoch
         assignment.epoch = self._next_epoch()
+        assignment.began_at = offset
+        self._odd.add(assignment.tp)
         return OffsetWentBack(assignment.tp, old_epoch, assignment.epoch, offset, leader_epoch)
 
     def _next_epoch(self) -> int:

@@ -125,6 +125,15 @@ def resolve(tp: TopicPartition, committed: Committed | None, log: LogRange, rese
     return Start(tp, end.offset, restored, True, warning, end.leader_epoch)
 
 
+def topic_made_anew(tp: TopicPartition) -> NoOffsetError:
+    """The error of a group that may not begin by itself, while its topic was deleted and created anew."""
+    msg = (
+        f"the topic of {tp} was deleted and created anew, and auto_offset_reset is 'none': "
+        "commit an offset of the new log for the group, or set auto_offset_reset to 'earliest' or 'latest'"
+    )
+    return NoOffsetError(msg, code="_AUTO_OFFSET_RESET")
+
+
 def _end(log: LogRange, reset: Reset) -> Position:
     return log.low if reset == "earliest" else log.latest
 

@@ -25,10 +25,15 @@ UNKNOWN: Final = -1
 
 
 class LogEnds:
-    """``offsets`` (exclusive: the next one to be written) by partition; replaced and never changed, for any thread."""
+    """``offsets`` (exclusive: the next one to be written) by partition; replaced and never changed, for any thread.
+
+    ``first_offsets`` are where the logs begin, of partitions that are fetched.
+    """
 
     def __init__(self, assignments: Assignments, pauses: FetchPauses, clock: Callable[[], float]) -> None:
         self.offsets: Mapping[TopicPartition, int] = {}
+        self.first_offsets: Mapping[TopicPartition, int] = {}
+        self._odd: set[TopicPartition] = set()
         self._assignments = assignments
         self._pauses = pauses
         self._look_at = clock()
@@ -46,24 +51,32 @@ class LogEnds:
         if paused and now >= self._ask_at:
             self._ask_at = now + ASK_EVERY_SECONDS
             self._ask(client, paused)
-        known = {tp: _end(client, tp) for tp in self._assignments}
+        known = {tp: _ends(client, tp) for tp in self._assignments}
+        before = self.offsets
+        self.first_offsets = {tp: first for tp, (first, _) in known.items() if first > UNKNOWN and tp not in paused}
         self.offsets = {
-            tp: end for tp, cached in known.items() if (end := max(cached, self._asked.get(tp, UNKNOWN))) > UNKNOWN
+            tp: end for tp, (_, cached) in known.items() if (end := max(cached, self._asked.get(tp, UNKNOWN))) > UNKNOWN
         }
+        self._odd.update(tp for tp, end in before.items() if tp in known and self.offsets.get(tp, UNKNOWN) < end)
+
+    def take_odd(self) -> set[TopicPartition]:
+        """The partitions whose log is shorter than before, or has no end any more, since the last time."""
+        odd, self._odd = self._odd, set()
+        return odd
 
     def _ask(self, client: Consumer, paused: set[TopicPartition]) -> None:
         self._turns = deque(tp for tp in self._turns if tp in paused)
         self._turns.extendleft(tp for tp in paused if tp not in self._turns)
         tp = self._turns.popleft()
         self._turns.append(tp)
-        self._asked[tp] = _end(client, tp, ASK_SECONDS)
+        self._asked[tp] = _ends(client, tp, ASK_SECONDS)[1]
 
 
-def _end(client: Consumer, tp: TopicPartition, ask_seconds: float | None = None) -> int:
+def _ends(client: Consumer, tp: TopicPartition, ask_seconds: float | None = None) -> tuple[int, int]:
     place = ClientPartition(tp.topic, tp.partition)
     options: dict[str, Any] = {"cached": True} if ask_seconds is None else {"timeout": ask_seconds}
     try:
         found: tuple[int, int] | None = client.get_watermark_offsets(place, **options)
     except KafkaException:
-        return UNKNOWN  # The next look tells; a lag is not worth a warning.
-    return max(UNKNOWN, found[1]) if found else UNKNOWN
+        return UNKNOWN, UNKNOWN  # The next look tells; a lag is not worth a warning.
+    return (max(UNKNOWN, found[0]), max(UNKNOWN, found[1])) if found else (UNKNOWN, UNKNOWN)

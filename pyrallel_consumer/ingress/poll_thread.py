@@ -39,6 +39,7 @@ from pyrallel_consumer.ingress.orderly_close import OrderlyClose
 from pyrallel_consumer.ingress.reader import Reader
 from pyrallel_consumer.ingress.rebalance import Rebalance
 from pyrallel_consumer.ingress.starts import PATIENCE_SECONDS, StartSearch
+from pyrallel_consumer.ingress.topic_ids import TopicIds
 from pyrallel_consumer.ingress.topic_lookup import TopicLookup
 from pyrallel_consumer.log import Log
 
@@ -119,23 +120,18 @@ class PollThread:
             choice or ProtocolChoice(protocol_of(configuration)),
             None if classic is None else self.events.installed_in(classic, on_commit),
         )
-        self.reader = Reader(self.assignments, self.read_ahead, self.events, clock, self.deliver)
+        self.reader = Reader(
+            self.assignments, self.read_ahead, self.events, clock, self.deliver, log_ends=self.log_ends
+        )
         self._admin = AdminLook(configuration, clock)
+        self._topic_ids = TopicIds(self._admin, self.assignments, self.events.errors_by_code, clock)
         answer_seconds = policy.revoke_grace_seconds + ANSWER_MARGIN_SECONDS
         self.rebalance = Rebalance(
             is_cooperative=is_cooperative(configuration),
             grace_seconds=answer_seconds,
             assignments=self.assignments,
             read_ahead=self.read_ahead,
-            starts=StartSearch(
-                _reset(configuration),
-                is_read_committed=str(configuration.get("isolation.level", "read_committed")) == "read_committed",
-                admin=self._admin,
-                ending=self.ending,
-                clock=clock,
-                throttle=throttle,
-                patience_seconds=policy.start_patience_seconds,
-            ),
+            starts=self._start_search(configuration, throttle),
             commits=self.commits,
             pauses=self.pauses,
             ending=self.ending,
@@ -183,6 +179,7 @@ class PollThread:
         finally:
             if self.group_client.client is not None:
                 self._close_client(self.group_client.client)
+            self._admin.close()
             self.deliver(PollerClosed())
             ended.set_result(None)
 
@@ -196,6 +193,17 @@ class PollThread:
             self._is_mute = True
             self.ending.abandon()
             LOGGER.warning("the event loop takes nothing any more (%s): the poll thread ends without a commit", error)
+
+    def _start_search(self, configuration: Mapping[str, Any], throttle: LogThrottle) -> StartSearch:
+        return StartSearch(
+            _reset(configuration),
+            is_read_committed=str(configuration.get("isolation.level", "read_committed")) == "read_committed",
+            admin=self._admin,
+            ending=self.ending,
+            clock=self._clock,
+            throttle=throttle,
+            patience_seconds=self._policy.start_patience_seconds,
+        )
 
     # Commands
 
@@ -232,8 +240,12 @@ class PollThread:
         seconds = self._boot_clock() - began_at
         if seconds > self._policy.gap_seconds and rebalances == self.rebalance.count:
             self.deliver(PollThreadFroze(seconds, self.last_commit))
-        self.log_ends.look(client, self._clock())
-        topics = self._lookup.again(client, self._clock())
+        now = self._clock()
+        self.log_ends.look(client, now)
+        made_anew = self._topic_ids.look(self.assignments.take_odd() | self.log_ends.take_odd(), now)
+        if made_anew:
+            self.rebalance.begin_anew(client, made_anew)
+        topics = self._lookup.again(client, now)
         if self.rebalance.must_join_anew:
             self.rebalance.must_join_anew = False
             client.unsubscribe()
@@ -286,6 +298,7 @@ class PollThread:
 
     def _subscribe(self, client: Consumer, topics: Sequence[str]) -> None:
         if topics:
+            self._topic_ids.expect(topics, self._clock())
             rebalance = self.rebalance
             client.subscribe(
                 list(topics), on_assign=rebalance.on_assign, on_revoke=rebalance.on_revoke, on_lost=rebalance.on_lost

@@ -17,9 +17,11 @@ from pyrallel_consumer.control_plane.assignments import Assignments
 from pyrallel_consumer.control_plane.read_ahead import ReadAhead
 from pyrallel_consumer.dto import TopicPartition
 from pyrallel_consumer.ingress.client_events import ClientEvents
+from pyrallel_consumer.ingress.log_ends import LogEnds
 
 # Trailing transaction markers move a position without a message, so positions are looked at without cause, too.
 POSITIONS_EVERY_SECONDS: Final = 1.0
+NO_POSITION: Final = -1
 
 
 class Reader:
@@ -32,7 +34,10 @@ class Reader:
         events: ClientEvents,
         clock: Callable[[], float],
         deliver: Callable[[Any], None],
+        *,
+        log_ends: LogEnds,
     ) -> None:
+        self._log_ends = log_ends
         self._assignments = assignments
         self._read_ahead = read_ahead
         self._events = events
@@ -125,8 +130,13 @@ class Reader:
         except KafkaException as error:
             self._events.note(error.args[0], "asking for positions")
             return
+        first_offsets = self._log_ends.first_offsets
         for answer in answers:
-            if answer.offset >= 0 and answer.error is None:
-                fact = self._assignments.advance(TopicPartition(answer.topic, answer.partition), answer.offset)
+            tp = TopicPartition(answer.topic, answer.partition)
+            # Where retention overtook it the client tells no new position before the next message.
+            known = answer.offset if answer.error is None else NO_POSITION
+            position = max(known, first_offsets.get(tp, NO_POSITION))
+            if position >= 0:
+                fact = self._assignments.advance(tp, position)
                 if fact is not None:
                     self._deliver(fact)

@@ -11,13 +11,13 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException
 from confluent_kafka import TopicPartition as ClientPartition
 
 from pyrallel_consumer.control_plane.assignments import Assignments
 from pyrallel_consumer.control_plane.events import CommitSnapshot, Lost, RevokeAsked
 from pyrallel_consumer.control_plane.read_ahead import ReadAhead
-from pyrallel_consumer.control_plane.start_offset import Start
+from pyrallel_consumer.control_plane.start_offset import Start, topic_made_anew
 from pyrallel_consumer.dto import TopicPartition
 from pyrallel_consumer.ingress.commits import Commits
 from pyrallel_consumer.ingress.ending import Ending
@@ -127,6 +127,28 @@ class Rebalance:
         tps = list(self._assignments)
         self._closing = self._asked(tps, self._clock() + seconds)
         return self._closing
+
+    def begin_anew(self, client: Consumer, tps: Collection[TopicPartition]) -> None:
+        """The topics of these partitions were deleted and created anew: read them from their beginning.
+
+        With ``latest``, too: the group has been there since before the first message of the new log.
+        """
+        for tp in tps:
+            if self._starts.reset == "error":
+                self._fail(topic_made_anew(tp))
+                return
+            try:
+                client.seek(ClientPartition(tp.topic, tp.partition, OFFSET_BEGINNING))
+            except KafkaException as error:
+                LOGGER.debug("the client did not seek: %s", error)  # Whoever found the new log comes again.
+                continue
+            for fact in self._read_ahead.put(self._assignments.begin_anew(tp)):
+                LOGGER.warning(
+                    "the topic of %s was deleted and created anew: reading begins at the beginning of the new log",
+                    tp,
+                    extra=_extra(tp, fact.epoch),
+                )
+                self._deliver(fact)
 
     def release(self, tps: Collection[TopicPartition], why: str) -> list[tuple[TopicPartition, int]]:
         """Strike partitions out of the books; returns those that were in them, with their epochs."""

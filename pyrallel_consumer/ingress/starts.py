@@ -56,7 +56,7 @@ class NobodyAnswered(SearchGivenUp):
 
 
 class StartSearch:
-    """Finds starts. ``is_read_committed``: the client's end of a log is the first open transaction."""
+    """Finds starts by ``reset``. ``is_read_committed``: the client's end of a log is the first open transaction."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class StartSearch:
         throttle: LogThrottle,
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
-        self._reset = reset
+        self.reset = reset
         self._is_read_committed = is_read_committed
         self._admin = admin
         self._ending = ending
@@ -95,7 +95,7 @@ class StartSearch:
         }
         logs = self.log_ranges(client, tps)
         logs |= self._without_doubt(committed, logs)
-        starts = [resolve(tp, committed[tp], logs[tp], self._reset) for tp in tps]
+        starts = [resolve(tp, committed[tp], logs[tp], self.reset) for tp in tps]
         for start in starts:
             if start.warning:
                 tp = start.tp

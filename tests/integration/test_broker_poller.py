@@ -381,6 +381,27 @@ def test_a_quiet_group_whose_offset_fell_off_the_log_has_the_resolved_start_at_o
         assert f"reading begins at {start}" in caplog.text
 
 
+@pytest.mark.parametrize("reset", ["earliest", "latest"])
+def test_a_quiet_log_whose_retention_overtook_a_paused_reader_moves_its_position_on(
+    own_broker: EmbeddedBroker, group: str, reset: str
+) -> None:
+    tp = TopicPartition("orders", 0)
+    commit_for_group(own_broker, group, tp, 0, "")
+    member = Member(own_broker, "orders", group, auto_offset_reset=reset)
+
+    with running(member):
+        member.side.until(lambda: member.side.owned)
+        member.poller.pause(Pause(tp, 1))
+        member.poll_on()
+        producing_to(own_broker.bootstrap_servers)("orders", 20, partitions=1)
+        own_broker.delete_records("orders", 0, 20)
+        member.poller.resume(Resume(tp, 1))
+        member.side.until(lambda: member.side.of(PositionAdvanced))
+
+        assert member.side.of(PositionAdvanced) == [PositionAdvanced(tp, 1, 20)]
+        assert member.side.count == 0
+
+
 def test_reading_begins_where_the_log_does(own_broker: EmbeddedBroker, group: str) -> None:
     producing_to(own_broker.bootstrap_servers)("orders", 50, partitions=1)
     own_broker.delete_records("orders", 0, 30)

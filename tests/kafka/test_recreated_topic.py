@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from confluent_kafka import TopicPartition as ClientPartition
 
-from pyrallel_consumer import KafkaConfig, PyrallelConsumer
+from pyrallel_consumer import BrokerError, KafkaConfig, PyrallelConsumer, TopicPartition
 from tests.kafka.deadline import until, until_asked
 from tests.kafka.journal import Journal, journaling_worker
 from tests.kafka_cluster import KafkaCluster
+from tests.kafka_node import KafkaNode
 
 Settings = Callable[..., KafkaConfig]
 
@@ -19,6 +21,12 @@ each_protocol = pytest.mark.parametrize(
     "librdkafka", [{}, {"group.protocol": "consumer"}], ids=["cooperative-sticky", "group.protocol=consumer"]
 )
 OLD_MESSAGES = 1_000
+KAFKAS_OWN_HEARTBEATS = {
+    "group.consumer.heartbeat.interval.ms": "5000",
+    "group.consumer.min.heartbeat.interval.ms": "5000",
+    "group.consumer.session.timeout.ms": "45000",
+    "group.consumer.min.session.timeout.ms": "45000",
+}
 
 
 def values_of(log: str, messages: int) -> list[tuple[bytes, bytes]]:
@@ -75,3 +83,93 @@ async def test_a_topic_recreated_while_it_is_consumed_is_read_from_its_beginning
     ran = [value for value in history.values if value and value.startswith(b"new")]
     assert sorted(ran) == sorted(value for _, value in new)
     assert kafka.committed_offsets(group, topic) == {0: len(new)}
+
+
+@pytest.fixture(scope="module")
+def ordinary_kafka() -> Iterator[KafkaCluster]:
+    """A Kafka whose KIP-848 members hear of a change as late as Kafka's own settings have it."""
+    with KafkaNode(KAFKAS_OWN_HEARTBEATS) as node:
+        cluster = KafkaCluster(node.bootstrap_servers, node)
+        yield cluster
+        cluster.close()
+
+
+def config_of(kafka: KafkaCluster, librdkafka: dict[str, Any], reset: str = "earliest") -> KafkaConfig:
+    return KafkaConfig(
+        bootstrap_servers=kafka.bootstrap_servers,
+        consumer_group=kafka.new_group(),
+        auto_offset_reset=reset,
+        librdkafka=librdkafka,
+    )
+
+
+def made_anew(kafka: KafkaCluster, topic: str, messages: int) -> list[bytes]:
+    """Delete the topic, create it and fill it at once; returns the values of the new log."""
+    new = values_of("new", messages)
+    kafka.delete_topic(topic)
+    kafka.new_topic(name=topic)
+    kafka.produce(topic, new)
+    return [value for _, value in new]
+
+
+def left_out(journal: Journal, values: list[bytes]) -> list[bytes]:
+    return sorted(set(values) - set(journal.history().values))
+
+
+@each_protocol
+@pytest.mark.parametrize("reset", ["earliest", "latest"])
+@pytest.mark.parametrize("new_messages", [50, 300, 3_000])
+async def test_nothing_of_a_new_log_is_skipped_however_long_it_is_when_it_is_first_seen(
+    ordinary_kafka: KafkaCluster, journal: Journal, librdkafka: dict[str, Any], reset: str, new_messages: int
+) -> None:
+    kafka, config = ordinary_kafka, config_of(ordinary_kafka, librdkafka, reset)
+    topic = kafka.new_topic()
+
+    async with PyrallelConsumer(config, journaling_worker(journal), topic) as consumer:
+        await until(lambda: len(consumer.get_runtime_snapshot().partitions) == 1, "the partition is assigned")
+        await asyncio.to_thread(kafka.produce, topic, values_of("old", OLD_MESSAGES))
+        await until(lambda: journal.finished == OLD_MESSAGES, "the old log was worked on")
+        new = await asyncio.to_thread(made_anew, kafka, topic, new_messages)
+        await until(lambda: left_out(journal, new) == [], "all of the new log was worked on")
+
+    assert kafka.committed_offsets(config.consumer_group, topic) == {0: new_messages}
+
+
+@each_protocol
+async def test_a_new_log_that_came_while_its_partition_was_paused_is_read_from_its_beginning(
+    ordinary_kafka: KafkaCluster, journal: Journal, librdkafka: dict[str, Any]
+) -> None:
+    kafka, config = ordinary_kafka, config_of(ordinary_kafka, librdkafka)
+    topic = kafka.new_topic()
+    kafka.produce(topic, values_of("old", OLD_MESSAGES))
+
+    async with PyrallelConsumer(config, journaling_worker(journal), topic) as consumer:
+        await until(lambda: journal.finished == OLD_MESSAGES, "the old log was worked on")
+        consumer.pause_partition(TopicPartition(topic, 0))
+        await until(
+            lambda: any(each.paused_for for each in consumer.get_runtime_snapshot().partitions),
+            "the partition is paused",
+        )
+        new = await asyncio.to_thread(made_anew, kafka, topic, 3 * OLD_MESSAGES)
+        consumer.resume_partition(TopicPartition(topic, 0))
+        await until(lambda: left_out(journal, new) == [], "all of the new log was worked on")
+
+    assert kafka.committed_offsets(config.consumer_group, topic) == {0: 3 * OLD_MESSAGES}
+
+
+async def test_a_group_that_may_not_begin_by_itself_ends_with_a_sentence_when_its_topic_is_made_anew(
+    ordinary_kafka: KafkaCluster, journal: Journal
+) -> None:
+    kafka, config = ordinary_kafka, config_of(ordinary_kafka, {}, "none")
+    topic = kafka.new_topic()
+    kafka.produce(topic, values_of("old", OLD_MESSAGES))
+    kafka.commit(config.consumer_group, [ClientPartition(topic, 0, 0)])
+    consumer = PyrallelConsumer(config, journaling_worker(journal), topic)
+
+    await consumer.start()
+    await until(lambda: journal.finished == OLD_MESSAGES, "the old log was worked on")
+    await asyncio.to_thread(made_anew, kafka, topic, 3 * OLD_MESSAGES)
+
+    with pytest.raises(BrokerError) as raised:
+        await consumer.wait_closed()
+    assert raised.value.code == "_AUTO_OFFSET_RESET"

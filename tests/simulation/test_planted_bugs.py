@@ -31,7 +31,7 @@ SEEDS_THAT_FOUND: dict[str, int] = {
     "a_letter_of_an_ended_assignment_settles_the_message_of_the_next": 107,
     "a_message_of_a_poisoned_key_is_dropped": 3,
     "a_paused_partition_stays_paused": 13,
-    "a_probe_starts_though_no_slot_is_free": 1138,
+    "a_probe_starts_though_no_slot_is_free": 11963,
     "a_probe_that_was_cancelled_is_waited_for": 73,
     "a_refused_commit_counts": 3,
     "a_refused_letter_counts_as_sent": 4,

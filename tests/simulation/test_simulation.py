@@ -38,7 +38,7 @@ def _replay(hash_seed: str) -> list[str]:
 
 def test_the_faults_happen_that_the_rules_speak_of() -> None:
     diary: list[str] = []
-    repeated = sum(run_seed(seed, diary=diary).scene.truth.repeated for seed in (*range(30), 73))
+    repeated = sum(run_seed(seed, diary=diary).scene.truth.repeated for seed in (*range(30), 62, 64))
     told = "\n".join(diary)
 
     for sign in (

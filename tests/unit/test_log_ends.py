@@ -26,6 +26,7 @@ class ScriptedClient:
 
     def __init__(self) -> None:
         self.cached: dict[TopicPartition, int] = {}
+        self.first: dict[TopicPartition, int] = {}
         self.answers: dict[TopicPartition, int | None] = {}
         self.asked: list[TopicPartition] = []
         self.longest_wait = 0.0
@@ -35,7 +36,7 @@ class ScriptedClient:
     ) -> tuple[int, int] | None:
         tp = TopicPartition(place.topic, place.partition)
         if cached:
-            return 0, self.cached.get(tp, NOT_KNOWN_YET)
+            return self.first.get(tp, 0), self.cached.get(tp, NOT_KNOWN_YET)
         self.asked.append(tp)
         self.longest_wait = max(self.longest_wait, timeout)
         if tp not in self.answers:
@@ -121,3 +122,33 @@ def test_a_question_in_vain_leaves_what_was_known(bench: Bench, answers: dict[To
     bench.pauses.pause(bench.consumer, A)
     assert bench.look() == {A: 50}
     assert bench.client.asked == [A]
+
+
+def test_a_log_that_is_shorter_than_before_or_has_no_end_any_more_is_odd(bench: Bench) -> None:
+    bench.client.cached = {A: 50, B: 60}
+    bench.look()
+    bench.client.cached = {A: 51, B: 59}
+    bench.look()
+    assert bench.ends.take_odd() == {B}
+    bench.client.cached = {B: 59}
+    bench.look()
+    assert bench.ends.take_odd() == {A}
+    assert bench.ends.take_odd() == set()
+
+
+def test_a_partition_that_went_is_not_odd(bench: Bench) -> None:
+    bench.client.cached = {A: 50, B: 60}
+    bench.look()
+    bench.assignments.release([A])
+    bench.look()
+    assert bench.ends.take_odd() == set()
+
+
+def test_where_logs_begin_is_told_of_partitions_that_are_fetched(bench: Bench) -> None:
+    bench.client.cached = {A: 50, B: 60}
+    bench.client.first = {A: 7, B: NOT_KNOWN_YET}
+    bench.look()
+    assert bench.ends.first_offsets == {A: 7}
+    bench.pauses.pause(bench.consumer, A)
+    bench.look()
+    assert bench.ends.first_offsets == {}

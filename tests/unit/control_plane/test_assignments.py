@@ -22,8 +22,8 @@ def start(tp: TopicPartition, offset: int = 0, top: int | None = None) -> Start:
     return Start(tp, offset, OffsetMap(offset, offset if top is None else top))
 
 
-def messages(tp: TopicPartition, *offsets: int) -> list[PlainMessage]:
-    return [PlainMessage(tp.topic, tp.partition, offset) for offset in offsets]
+def messages(tp: TopicPartition, *offsets: int, leader_epoch: int | None = None) -> list[PlainMessage]:
+    return [PlainMessage(tp.topic, tp.partition, offset, leader_epoch=leader_epoch) for offset in offsets]
 
 
 def told(facts: Iterable[Delivered | OffsetWentBack]) -> list[tuple[object, ...]]:
@@ -149,6 +149,65 @@ def test_after_going_back_the_position_is_news_from_there_on() -> None:
     assert assignments.advance(A0, 5) == PositionAdvanced(A0, 2, 5)
 
 
+def test_what_went_back_carries_the_leader_epoch_of_the_record_that_came_again() -> None:
+    assignments = Assignments()
+    assignments.assign([start(A0)])
+    assignments.split(messages(A0, 0, 1, leader_epoch=5))
+
+    facts = assignments.split(messages(A0, 1, leader_epoch=6))
+
+    assert [fact.leader_epoch for fact in facts if isinstance(fact, OffsetWentBack)] == [6]
+
+
+def test_records_that_go_back_by_offset_or_leader_epoch_are_odd_once() -> None:
+    assignments = Assignments()
+    assignments.assign([start(A0), start(A1), start(B0)])
+    assignments.split([*messages(A0, 0, leader_epoch=5), *messages(A1, 0, leader_epoch=5), *messages(B0, 0)])
+    assert assignments.take_odd() == set()
+
+    assignments.split([*messages(A0, 1, leader_epoch=4), *messages(A1, 1, leader_epoch=6), *messages(B0, 0)])
+
+    assert assignments.take_odd() == {A0, B0}
+    assert assignments.take_odd() == set()
+
+
+def test_a_log_that_was_made_anew_begins_a_new_epoch_at_its_first_offset() -> None:
+    assignments = Assignments()
+    assignments.assign([start(A0)])
+    assignments.split(messages(A0, 0, 1, leader_epoch=5))
+
+    assert told(assignments.begin_anew(A0)) == [("went back", A0, 1, 2, 0)]
+    assert assignments.begin_anew(A1) == []
+    assert told(assignments.split(messages(A0, 7, leader_epoch=0))) == [(A0, 2, [7])]
+
+
+def test_a_position_of_before_a_log_was_made_anew_is_no_news() -> None:
+    assignments = Assignments()
+    assignments.assign([start(A0, 900)])
+    assignments.begin_anew(A0)
+
+    assert assignments.advance(A0, 900) is None
+    assignments.split(messages(A0, 0))
+    assert assignments.advance(A0, 5) == PositionAdvanced(A0, 2, 5)
+
+
+def test_all_of_a_log_is_read_where_an_epoch_began_at_its_first_offset() -> None:
+    assignments = Assignments()
+    assignments.assign([start(A0), start(A1, 7)])
+    before = assignments.latest_epoch
+
+    assert (assignments.has_begun(A0, 0), assignments.has_begun(A1, 0), assignments.has_begun(B0, 0)) == (
+        True,
+        False,
+        False,
+    )
+    assert not assignments.has_begun(A0, before)
+    assignments.split([*messages(A0, 3, 2), *messages(A1, 7, 0)])
+    assert (assignments.has_begun(A0, before), assignments.has_begun(A1, before)) == (False, True)
+    assignments.begin_anew(A0)
+    assert assignments.has_begun(A0, before)
+
+
 class AssignmentsModel(RuleBasedStateMachine):
     """Any reads over three partitions: the loop that takes the facts in their order sees each offset ascend."""
 
@@ -158,6 +217,7 @@ class AssignmentsModel(RuleBasedStateMachine):
         self.epochs: dict[TopicPartition, int] = {}
         self.next_offsets: dict[TopicPartition, int] = {}
         self.highest_epoch = 0
+        self.awaited: set[TopicPartition] = set()
 
     @precondition(lambda self: len(self.epochs) < 3)
     @rule(data=st.data(), offset=st.integers(0, 20))
@@ -167,6 +227,20 @@ class AssignmentsModel(RuleBasedStateMachine):
         assert assigned.epoch > self.highest_epoch
         self.highest_epoch = self.epochs[tp] = assigned.epoch
         self.next_offsets[tp] = assigned.start_offset
+        self.awaited.discard(tp)
+
+    @rule(tp=st.sampled_from([A0, A1, B0]))
+    def begin_anew(self, tp: TopicPartition) -> None:
+        facts = self.assignments.begin_anew(tp)
+        if tp not in self.epochs:
+            assert facts == []
+            return
+        (fact,) = facts
+        assert (fact.old_epoch, fact.offset) == (self.epochs[tp], 0)
+        assert fact.epoch > self.highest_epoch
+        self.highest_epoch = self.epochs[tp] = fact.epoch
+        self.next_offsets[tp] = 0
+        self.awaited.add(tp)
 
     @precondition(lambda self: self.epochs)
     @rule(data=st.data())
@@ -201,6 +275,7 @@ class AssignmentsModel(RuleBasedStateMachine):
             for message in fact.messages:
                 assert message.offset() >= self.next_offsets[fact.tp]
                 self.next_offsets[fact.tp] = message.offset() + 1
+                self.awaited.discard(fact.tp)
                 seen.append((fact.tp, message.offset()))
         for tp in self.epochs:
             assert [pair for pair in seen if pair[0] == tp] == [pair for pair in expected if pair[0] == tp]
@@ -210,7 +285,7 @@ class AssignmentsModel(RuleBasedStateMachine):
     def advance(self, tp: TopicPartition, by: int) -> None:
         position = self.next_offsets.get(tp, 0) + by
         fact = self.assignments.advance(tp, position)
-        if tp in self.epochs and by > 0:
+        if tp in self.epochs and by > 0 and tp not in self.awaited:
             assert fact == PositionAdvanced(tp, self.epochs[tp], position)
             self.next_offsets[tp] = position
         else:

@@ -14,6 +14,7 @@ from pyrallel_consumer.control_plane.start_offset import (
     Reset,
     Start,
     resolve,
+    topic_made_anew,
 )
 from pyrallel_consumer.dto import TopicPartition
 
@@ -141,3 +142,11 @@ def test_a_map_of_a_log_that_was_cut_below_its_offset_is_forgotten() -> None:
     start = resolve(TP, Committed(10, encode(MAP, TP)), log(0, 9), "earliest")
 
     assert start.restored == OffsetMap(0, 0)
+
+
+def test_a_topic_made_anew_is_a_broker_error_that_says_what_to_do() -> None:
+    error = topic_made_anew(TP)
+
+    assert error.code == "_AUTO_OFFSET_RESET"
+    assert "topic of orders[3] was deleted and created anew" in str(error)
+    assert "commit an offset of the new log" in str(error)
