@@ -45,7 +45,7 @@ def _settings_section(settings: type[Settings]) -> str:
 def _setting(settings: type[Settings], name: str, field: FieldInfo, said: str) -> str:
     if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
         return f"### {name}\n\nNested: [{field.annotation.__name__}](#{field.annotation.__name__.lower()})."
-    names = ", ".join(f"`{prefix}{name.upper()}`" for prefix in settings.environment_prefixes)
+    names = ", ".join(f"`{variable}`" for rank in settings.variables_of(name) for variable in rank)
     facts = [f"- environment: {names}", f"- default: `{_default(field)}`"]
     if values := _values(field.annotation):
         facts.insert(1, f"- one of {', '.join(f'`{value}`' for value in values)}")

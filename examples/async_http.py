@@ -95,7 +95,7 @@ async def main() -> int:
         async with ClientSession(timeout=ClientTimeout(total=5)) as session:
             pricer = Pricer(session, url)
             # No more calls at once than the service bears.
-            execution = ExecutionConfig(max_in_flight=100, max_retries=5)
+            execution = ExecutionConfig(max_in_flight=100, max_attempts=5)
             begun = time.monotonic()
             async with PyrallelConsumer(kafka.config, pricer.handle, topic=topic, execution_config=execution):
                 await asyncio.wait_for(pricer.all_done.wait(), timeout=60)

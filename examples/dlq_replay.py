@@ -29,7 +29,7 @@ replayed: set[int] = set()
 def book(item: WorkItem, rates: dict[str, float]) -> None:
     order = json.loads(item.payload or b"{}")
     if order["currency"] not in rates:
-        # Another attempt cannot help, so none is made. Any other exception would be tried `max_retries` times.
+        # Another attempt cannot help, so none is made. Any other exception would be tried `max_attempts` times.
         raise DoNotRetry(f"unknown currency {order['currency']}")
     booked[order["number"]] = f"{order['amount'] * rates[order['currency']]:.2f} EUR"
     if any(name == "x-replay-count" for name, _ in item.headers):

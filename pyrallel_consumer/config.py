@@ -12,6 +12,7 @@ import json
 import os
 import re
 from collections.abc import Callable
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, SecretStr, field_validator
@@ -162,6 +163,7 @@ class ExecutionConfig(Settings):
     """
 
     environment_prefixes = ("EXECUTION_", "PARALLEL_CONSUMER_EXECUTION_", "PARALLEL_CONSUMER_")
+    other_names = MappingProxyType({"max_retries": "max_attempts"})
 
     mode: ExecutionMode = ExecutionMode.ASYNC
     """``async`` for workers that await (default), ``thread`` for blocking calls, ``process`` for CPU work."""
@@ -184,8 +186,9 @@ class ExecutionConfig(Settings):
     libraries that leak memory; each replacement costs the start of a Python and the worker's imports. Every process
     draws its own number, up to a tenth more or less, so that they do not end together."""
 
-    max_retries: int = Field(3, ge=1, le=10_000)
-    """Attempts of one message in total, 1-10,000; 1 never tries again. A high number holds the key, and in the end
+    max_attempts: int = Field(3, ge=1, le=10_000)
+    """Attempts of one message in total, the first one included, 1-10,000; 1 never tries again. ``max_retries`` is the
+    established name for the same; where both are given they must agree. A high number holds the key, and in the end
     the partition's share of the buffer, for as long as it is tried."""
 
     retry_backoff_ms: int = Field(1000, ge=0, le=DAY_MS)
@@ -248,8 +251,8 @@ class ExecutionConfig(Settings):
     may go to the dead letters before an outage is noticed; below 20 a few bad messages look like one."""
 
     circuit_probe_ms: int = Field(5000, ge=10, le=DAY_MS)
-    """Milliseconds between two probes of an open circuit, 10-1 day. Short notices the end of an outage soon, and keeps
-    calling what is down."""
+    """Milliseconds between two probes of an open circuit, 10-1 day; up to 16 times as long while earlier probes have
+    not ended. Short notices the end of an outage soon, and keeps calling what is down."""
 
     poison_key_failures: int = Field(0, ge=0, le=1_000_000)
     """Circuit per key, with ``dlq``: after so many messages of one key in a row failed their last attempt, its further
@@ -276,7 +279,7 @@ class ExecutionConfig(Settings):
 
     def retry_policy(self) -> RetryPolicy:
         return RetryPolicy(
-            max_attempts=self.max_retries,
+            max_attempts=self.max_attempts,
             backoff_ms=self.retry_backoff_ms,
             exponential=self.exponential_backoff,
             max_backoff_ms=self.max_retry_backoff_ms,

@@ -314,7 +314,10 @@ class PartitionSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class RetrySnapshot:
-    """How failed attempts are tried again, and how it goes. Times are milliseconds; a timeout of 0 is none."""
+    """How failed attempts are tried again, and how it goes. Times are milliseconds; a timeout of 0 is none.
+
+    ``max_retries`` is the established name of ``max_attempts``: attempts in total, the first one included.
+    """
 
     max_retries: int = 0
     retry_backoff_ms: int = 0
@@ -323,6 +326,7 @@ class RetrySnapshot:
     retry_jitter_ms: int = 0
     task_timeout_ms: int = 0
     timeouts: int = 0
+    max_attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,6 @@ NAMES_ELSEWHERE = {
     "concurrency": "max_in_flight",
     "group": "consumer_group",
     "group_id": "consumer_group",
-    "max_attempts": "max_retries",
     "max_concurrency": "max_in_flight",
     "max_poll_records": "poll_batch_size",
     "max_workers": "worker_pool_size",
@@ -102,6 +101,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="forbid", validate_assignment=True, hide_input_in_errors=True)
 
     environment_prefixes: ClassVar[tuple[str, ...]]
+    other_names: ClassVar[Mapping[str, str]] = {}
+    """Second names of settings, and the fields that they mean: for arguments, attributes and variables alike."""
     masked_fields: ClassVar[frozenset[str]] = frozenset()
     """Fields that are mappings of librdkafka's settings: shown by ``shown_mapping``."""
 
@@ -113,13 +114,13 @@ class Settings(BaseSettings):
             raise _settings_error(type(self), error, named) from None
 
     def __getattr__(self, name: str) -> Any:
-        field = name.lower()
+        field = self._field_of(name)
         if field != name and field in type(self).model_fields:
             return getattr(self, field)
         raise AttributeError(_unknown_setting(type(self), name), name=name, obj=self)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        field = name.lower()
+        field = self._field_of(name)
         if field not in type(self).model_fields:
             raise ConfigurationError(_unknown_setting(type(self), name))
         try:
@@ -155,18 +156,32 @@ class Settings(BaseSettings):
             and init_settings.init_kwargs.keys() >= cls.model_fields.keys()
         ):
             return (init_settings,)  # Nothing is left to look for: neither the environment nor .env is read.
-        return init_settings, EnvironmentSource(settings_cls, cls.environment_prefixes)
+        return init_settings, EnvironmentSource(settings_cls, cls.variables_of)
+
+    @classmethod
+    def variables_of(cls, field: str) -> list[list[str]]:
+        """The names of the variables that set ``field``: earlier lists beat later ones, and in a list all are equal."""
+        names = [field, *(name for name, meant in cls.other_names.items() if meant == field)]
+        return [[f"{prefix}{name}".upper() for name in names] for prefix in cls.environment_prefixes]
+
+    @classmethod
+    def _field_of(cls, name: str) -> str:
+        lowered = name.lower()
+        return cls.other_names.get(lowered, lowered)
 
     @classmethod
     def _by_field_name(cls, values: dict[str, Any]) -> dict[str, Any]:
         named: dict[str, Any] = {}
+        spelled: dict[str, str] = {}
         for name, value in values.items():
-            field = name.lower()
+            field = cls._field_of(name)
             if field not in cls.model_fields:
                 raise ConfigurationError(_unknown_setting(cls, name))
-            if field in named:
-                raise ConfigurationError(f"{cls.__name__}.{field} is given twice, in two spellings")
-            named[field] = value
+            if field in named and (named[field] != value or spelled[field].lower() == name.lower()):
+                raise ConfigurationError(
+                    f"{cls.__name__}.{field} is given twice, as {spelled[field]} and as {name}: give one of them"
+                )
+            named[field], spelled[field] = value, name
         return named
 
     def __repr_args__(self) -> Any:
@@ -184,7 +199,7 @@ def _unknown_setting(cls: type[Settings], name: str) -> str:
     if "." in name and "librdkafka" in cls.model_fields:
         return f"{message}; settings of the client go into librdkafka={{{name!r}: ...}}"
     for other in Settings.__subclasses__():
-        if field in other.model_fields:
+        if other._field_of(field) in other.model_fields:  # noqa: SLF001 -- a class of this kind
             return f"{message}; it is a setting of {other.__name__}"
         if (ours := NAMES_ELSEWHERE.get(field)) in other.model_fields:
             return f"{message}; did you mean {other.__name__}.{ours}?"
@@ -205,7 +220,7 @@ def _problem(cls: type[Settings], detail: ErrorDetails, given: Mapping[str, Any]
     text = str(cause) if cause is not None else detail["msg"][:1].lower() + detail["msg"][1:]
     text += _shown_value(cls, field, detail["input"])
     if field not in given:
-        variable = named_variable(environment(), cls.environment_prefixes, field)
+        variable = named_variable(environment(), cls.variables_of(field))
         if variable is not None:
             text += f" ({variable.file or 'environment'}: {variable.name})"
     return Problem(field, f"{cls.__name__}.{field}", text)

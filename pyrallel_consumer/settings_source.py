@@ -1,7 +1,8 @@
 """Where settings come from when no argument gave them: the process environment, then ``.env``.
 
 Read anew for every object that is built, never at import. A setting may answer to several names: an earlier name
-wins over a later one wherever each stands, and under one name the process environment wins over the file. Empty
+wins over a later one wherever each stands, and under one name the process environment wins over the file. Names of
+equal rank (``EXECUTION_MAX_ATTEMPTS``, ``EXECUTION_MAX_RETRIES``) must agree where more than one is set. Empty
 values count as not set, names are compared without case, and keys that are no settings of ours are left alone.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from io import StringIO
 from pathlib import Path
@@ -41,13 +42,13 @@ class Variable(NamedTuple):
 class EnvironmentSource(PydanticBaseSettingsSource):
     """Values of one settings class from the environment and ``.env``, as text; constructor arguments beat it."""
 
-    def __init__(self, settings_cls: type[BaseSettings], prefixes: tuple[str, ...]) -> None:
+    def __init__(self, settings_cls: type[BaseSettings], variables_of: Callable[[str], list[list[str]]]) -> None:
         super().__init__(settings_cls)
-        self._prefixes = prefixes
+        self._variables_of = variables_of
         self._environment = environment()
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[str | None, str, bool]:
-        variable = named_variable(self._environment, self._prefixes, field_name)
+        variable = named_variable(self._environment, self._variables_of(field_name))
         return None if variable is None else _cleaned(variable.value, field), field_name, False
 
     def __call__(self) -> dict[str, Any]:
@@ -69,10 +70,19 @@ def environment() -> dict[str, Variable]:
     return merged
 
 
-def named_variable(variables: dict[str, Variable], prefixes: tuple[str, ...], name: str) -> Variable | None:
-    """The variable that counts for the setting, of all the names it answers to."""
-    found = (variables.get(f"{prefix}{name}".upper()) for prefix in prefixes)
-    return next((variable for variable in found if variable is not None), None)
+def named_variable(variables: dict[str, Variable], ranks: list[list[str]]) -> Variable | None:
+    """The variable that counts for a setting: of the first rank that is set.
+
+    ConfigurationError where variables of one rank are set to different values.
+    """
+    for names in ranks:
+        found = [variables[name] for name in names if name in variables]
+        if len({_TRAILING_COMMENT.sub("", variable.value).strip() for variable in found}) > 1:
+            said = " and ".join(f"{variable.name} is {variable.value!r}" for variable in found)
+            raise ConfigurationError(f"{said}: these are two names of one setting; set one of them")
+        if found:
+            return found[0]
+    return None
 
 
 def _file_variables(path: Path) -> dict[str, str | None]:

@@ -29,12 +29,7 @@ _told: set[str] = set()
 def likely_typos(classes: Iterable[type[Settings]]) -> list[str]:
     """A sentence for every variable that looks like a setting of these classes and is none, sorted by its name."""
     classes = tuple(classes)
-    names = {
-        f"{prefix}{field}".upper()
-        for cls in classes
-        for prefix in cls.environment_prefixes
-        for field in cls.model_fields
-    }
+    names = {name for cls in classes for field in cls.model_fields for rank in cls.variables_of(field) for name in rank}
     prefixes = tuple(prefix for cls in classes for prefix in cls.environment_prefixes)
     variables = environment()
     foreign = dict(_names_of_other_clients(classes, variables))
@@ -84,6 +79,6 @@ def _names_of_other_clients(
     """What other clients call our settings, with our names, for settings that are not set."""
     for cls in classes:
         for foreign, field in NAMES_ELSEWHERE.items():
-            if field in cls.model_fields and named_variable(variables, cls.environment_prefixes, field) is None:
+            if field in cls.model_fields and named_variable(variables, cls.variables_of(field)) is None:
                 for prefix in cls.environment_prefixes:
                     yield f"{prefix}{foreign}".upper(), [f"{cls.environment_prefixes[0]}{field}".upper()]

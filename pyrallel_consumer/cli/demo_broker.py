@@ -51,7 +51,7 @@ def execution_config(plan: DemoPlan) -> ExecutionConfig:
     )
     if plan.fail_rate:
         config.on_exhausted = OnExhausted.DLQ
-        config.max_retries, config.retry_backoff_ms, config.retry_jitter_ms = ATTEMPTS, RETRY_MS, RETRY_MS
+        config.max_attempts, config.retry_backoff_ms, config.retry_jitter_ms = ATTEMPTS, RETRY_MS, RETRY_MS
         config.circuit_failure_share, config.poison_key_failures = 0.0, 0
     return config
 

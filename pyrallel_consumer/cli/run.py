@@ -47,6 +47,10 @@ Concurrency = Annotated[
         metavar="NUMBER",
     ),
 ]
+MaxAttempts = Annotated[
+    int | None,
+    _option("Attempts of one message in total, the first included.", "EXECUTION_MAX_ATTEMPTS", metavar="NUMBER"),
+]
 MetricsPort = Annotated[
     int | None, _option("Serve Prometheus metrics on this port.", "METRICS_ENABLED and METRICS_PORT", metavar="PORT")
 ]
@@ -103,6 +107,7 @@ def run(
     group: Group = None,
     mode: Mode = None,
     concurrency: Concurrency = None,
+    max_attempts: MaxAttempts = None,
     metrics_port: MetricsPort = None,
     app_dir: AppDir = None,
     burst: Burst = None,
@@ -142,6 +147,7 @@ def run(
         group=group,
         mode=mode,
         concurrency=concurrency,
+        max_attempts=max_attempts,
         metrics_port=metrics_port,
         app_dir=app_dir,
         log_format=log_format,
@@ -163,6 +169,7 @@ def config(
     group: Group = None,
     mode: Mode = None,
     concurrency: Concurrency = None,
+    max_attempts: MaxAttempts = None,
     metrics_port: MetricsPort = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
 ) -> None:
@@ -174,6 +181,7 @@ def config(
         group=group,
         mode=mode,
         concurrency=concurrency,
+        max_attempts=max_attempts,
         metrics_port=metrics_port,
     )
     from pyrallel_consumer.cli.config_shown import show_config

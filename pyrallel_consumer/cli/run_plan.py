@@ -15,6 +15,7 @@ class Flags:
     group: str | None = None
     mode: str | None = None
     concurrency: int | None = None
+    max_attempts: int | None = None
     metrics_port: int | None = None
     app_dir: str | None = None
     log_format: str | None = None

@@ -69,6 +69,7 @@ def arguments_of(flags: Flags) -> list[str]:
         ("--group", flags.group),
         ("--mode", flags.mode),
         ("--concurrency", flags.concurrency),
+        ("--max-attempts", flags.max_attempts),
         ("--metrics-port", flags.metrics_port),
         ("--app-dir", flags.app_dir),
         ("--log-format", flags.log_format),

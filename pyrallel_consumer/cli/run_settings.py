@@ -97,7 +97,11 @@ def settings_of(flags: Flags) -> RunSettings:
         consumer_group=("--group", flags.group),
         metrics=("", metrics),
     )
-    execution = given.make(ExecutionConfig, mode=("--mode", flags.mode))
+    execution = given.make(
+        ExecutionConfig,
+        mode=("--mode", flags.mode),
+        max_attempts=("--max-attempts", flags.max_attempts),
+    )
     if run.concurrency is not None:
         _apply_concurrency(execution, run.concurrency, origins)
     return RunSettings(run, kafka, execution, origins)
@@ -140,7 +144,7 @@ def _variables() -> Iterator[tuple[tuple[type[Settings], str], Origin]]:
     variables = environment()
     for cls in ALL:
         for field in cls.model_fields:
-            found = named_variable(variables, cls.environment_prefixes, field)
+            found = named_variable(variables, cls.variables_of(field))
             if found is not None:
                 kind = "environment" if found.file is None else str(found.file)
                 yield (cls, field), Origin(kind, found.name)

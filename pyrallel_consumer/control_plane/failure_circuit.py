@@ -1,7 +1,8 @@
 """The circuit for outages: when most messages fail for good, something that all of them need is down.
 
 Then nothing more is started but a probe now and then, nothing is dead-lettered or skipped for the outage's sake, and a
-probe that succeeds ends it. Pure: outcomes and time are told; whoever asks acts on the answers.
+probe that succeeds ends it. A probe that hangs, or waits for long, is not waited for: the next one is due by time.
+Pure: outcomes and time are told; whoever asks acts on the answers.
 """
 
 from __future__ import annotations
@@ -36,8 +37,13 @@ class CircuitChanged:
     open_seconds: float
 
 
+MOST_PATIENCE: Final = 16
+"""The wait for the next probe doubles with each that has not ended, up to so many times ``probe_seconds``: probes that
+hang may hold a thread each for ever."""
+
+
 class FailureCircuit:
-    """Counts final outcomes while it is closed, and holds one probe at a time while it is open; without policy never.
+    """Counts final outcomes while it is closed, and has messages probed while it is open; without policy never.
 
     ``failed_probes`` are those since it opened, ``opened`` how often it has opened in all.
     """
@@ -53,14 +59,19 @@ class FailureCircuit:
         self._failures = 0
         self._now = 0.0
         self._opened_at = 0.0
-        self._probe: WorkItem | None = None
+        self._probes: list[WorkItem] = []
         self._probe_at = 0.0
         self._changes: list[CircuitChanged] = []
 
     @property
     def wants_probe(self) -> bool:
         """Whether one message is to be started now, though the circuit is open."""
-        return self.is_open and self._probe is None and self._now >= self._probe_at
+        return self.is_open and self._now >= self._probe_at
+
+    @property
+    def unanswered_probes(self) -> int:
+        """Probes that have not ended."""
+        return len(self._probes)
 
     def observe(self, now: float) -> None:
         """Time goes on; to be told often enough for probes to start in time."""
@@ -68,7 +79,8 @@ class FailureCircuit:
 
     def probe_with(self, item: WorkItem) -> None:
         """This message was started as the probe."""
-        self._probe = item
+        self._probes.append(item)
+        self._wait_for_the_next()
 
     def succeeded(self, items: Sequence[WorkItem]) -> None:
         """These messages are processed."""
@@ -76,7 +88,7 @@ class FailureCircuit:
             return
         if not self.is_open:
             self._count(_SUCCESS, len(items))
-        elif self._probe is not None and any(item is self._probe for item in items):
+        elif any(item in self._probes for item in items):
             self._close()
 
     def failed(self, item: WorkItem) -> bool:
@@ -88,16 +100,16 @@ class FailureCircuit:
             is_full = self._counted >= self._policy.window
             if is_full and self._failures > self._policy.failure_share * self._counted:
                 self._open()
-        elif item is self._probe:
+        elif item in self._probes:
             self.failed_probes += 1
             self.gave_up(item)
         return self.is_open
 
     def gave_up(self, item: WorkItem) -> None:
         """An attempt was cancelled: if it was the probe, nobody knows more than before."""
-        if item is self._probe:
-            self._probe = None
-            self._probe_at = self._now + self._policy.probe_seconds
+        if item in self._probes:
+            self._probes.remove(item)
+            self._wait_for_the_next()
 
     def take_changes(self) -> list[CircuitChanged]:
         """What has changed since the last call."""
@@ -130,12 +142,16 @@ class FailureCircuit:
         self.opened += 1
         self.failed_probes = 0
         self._opened_at = self._now
-        self._probe_at = self._now + self._policy.probe_seconds
+        self._wait_for_the_next()
         self._tell()
+
+    def _wait_for_the_next(self) -> None:
+        patience = min(2 ** max(0, len(self._probes) - 1), MOST_PATIENCE)
+        self._probe_at = self._now + patience * self._policy.probe_seconds
 
     def _close(self) -> None:
         self.is_open = False
-        self._probe = None
+        self._probes.clear()
         self._tell()
         self._outcomes.clear()
         self._counted = self._failures = 0

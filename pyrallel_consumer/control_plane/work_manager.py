@@ -381,8 +381,7 @@ class WorkManager:
         load = self.load
         room = self.backpressure.room(load)
         if self.circuit.is_open:
-            has_untried = self._has_probes and load.messages > self.circuit.failed_probes
-            return 0 if has_untried else min(room, 1)
+            return min(room, 1) if self._needs_another_probe(load) else 0
         if room == 0 or len(self._works) <= 1:
             return room
         anybodys = self._shares.certain_room(load, self.backpressure.message_bytes)
@@ -488,6 +487,12 @@ class WorkManager:
     def _has_probes(self) -> bool:
         """Whether anything runs or could run: if not, all that is read waits for dead letters, or nothing is read."""
         return any(work.in_flight or work.ready for work in self._works.values())
+
+    def _needs_another_probe(self, load: Load) -> bool:
+        """Whether a message is to be read for the open circuit: nothing is left that was not tried, or may start."""
+        if self.circuit.wants_probe:
+            return not self._listed
+        return not self._has_probes or load.messages <= self.circuit.failed_probes
 
     def _take_probe(self, now: float | None) -> list[WorkItem]:
         """One item, another one than last time where there are several: a poison message is no good probe."""

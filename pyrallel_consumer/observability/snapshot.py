@@ -45,7 +45,7 @@ def fixed_facts(kafka: KafkaConfig, execution: ExecutionConfig, on_exhausted: On
                 "topic": topic,
                 "ordering_mode": parallel.ordering_mode.value,
                 "mode": execution.mode.value,
-                "max_attempts": execution.max_retries,
+                "max_attempts": execution.max_attempts,
                 "on_exhausted": on_exhausted.value,
                 "commit_interval_ms": parallel.commit_interval_ms,
                 "poll_batch_size": parallel.poll_batch_size,
@@ -55,7 +55,8 @@ def fixed_facts(kafka: KafkaConfig, execution: ExecutionConfig, on_exhausted: On
             }
         ),
         retry=RetrySnapshot(
-            max_retries=execution.max_retries,
+            max_retries=execution.max_attempts,
+            max_attempts=execution.max_attempts,
             retry_backoff_ms=execution.retry_backoff_ms,
             exponential_backoff=execution.exponential_backoff,
             max_retry_backoff_ms=execution.max_retry_backoff_ms,

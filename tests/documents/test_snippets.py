@@ -63,10 +63,11 @@ def test_the_snippets_are_formatted_linted_and_typed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", documents(), ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_variable_of_an_environment_file_is_a_setting(path: Path) -> None:
     known = {
-        f"{prefix}{field}".upper()
+        name
         for settings in (KafkaConfig, MetricsConfig, ExecutionConfig, ParallelConsumerConfig)
-        for prefix in settings.environment_prefixes
         for field in settings.model_fields
+        for rank in settings.variables_of(field)
+        for name in rank
     }
     for block in blocks(path, "properties"):
         names = re.findall(r"^#?\s*([A-Z_]+)=", block.text, re.MULTILINE)

@@ -298,6 +298,16 @@ def an_open_circuit_lets_a_crowd_of_probes_through(patch: pytest.MonkeyPatch) ->
 
 
 @planted
+def a_probe_that_hangs_is_waited_for(patch: pytest.MonkeyPatch) -> None:
+    wants_probe: Any = FailureCircuit.wants_probe
+    patch.setattr(
+        FailureCircuit,
+        "wants_probe",
+        property(lambda circuit: not circuit.unanswered_probes and wants_probe.__get__(circuit)),
+    )
+
+
+@planted
 def a_probe_starts_though_no_slot_is_free(patch: pytest.MonkeyPatch) -> None:
     def take(original: Callable[..., Any], manager: WorkManager, most: int, *args: Any) -> Any:
         return original(manager, max(most, manager.circuit.is_open), *args)
@@ -311,8 +321,3 @@ def an_open_circuit_with_nothing_to_probe_reads_nothing(patch: pytest.MonkeyPatc
     patch.setattr(
         WorkManager, "room", property(lambda manager: 0 if manager.circuit.is_open else room.__get__(manager))
     )
-
-
-@planted
-def a_probe_that_was_cancelled_is_waited_for(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(FailureCircuit, "gave_up", lambda circuit, item: None)

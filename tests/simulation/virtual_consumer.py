@@ -47,6 +47,7 @@ class VirtualConsumer:
         self._is_open = False
         self._taken_before = 0
         self._hogging_ticks: dict[TopicPartition, int] = {}
+        self._probeless_since: float | None = None
         self.manager = WatchedManager(scene, name)
         self._commits = CommitSequence(
             self.manager, scene.scenario.commit_interval_seconds, scene.scenario.give_up_seconds
@@ -201,6 +202,7 @@ class VirtualConsumer:
 
     def _after_review(self, now: float) -> None:
         self._judge_figures(now)
+        self._judge_circuit(now)
         taken = self.manager.taken
         is_open = self.manager.circuit.is_open
         is_starved = (
@@ -220,6 +222,20 @@ class VirtualConsumer:
             is_paused = "share" in self.manager.pause_reasons(tp)
             self._hogging_ticks[tp] = self._hogging_ticks.get(tp, 0) + 1 if is_hogging and not is_paused else 0
             flow.rule_20_one_partition_leaves_room(tp, self._hogging_ticks[tp])
+
+    def _judge_circuit(self, now: float) -> None:
+        manager, policy = self.manager, self.manager.policy.circuit
+        may_probe = (
+            self.state == "running"
+            and manager.circuit.is_open
+            and self.engine.capacity() > 0
+            and any(work.ready and work.is_dispatching for work in manager)
+        )
+        if not may_probe or policy is None:
+            self._probeless_since = None
+            return
+        self._probeless_since = max(now if self._probeless_since is None else self._probeless_since, manager.probed_at)
+        circuits.rule_29_a_probe_is_under_way_or_due(now - self._probeless_since, policy.probe_seconds)
 
     def _judge_figures(self, now: float) -> None:
         manager = self.manager

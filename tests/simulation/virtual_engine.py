@@ -169,7 +169,7 @@ class VirtualEngine(ExecutionEngine):
             case Uncharged():
                 self.channel.cancelled(item, verdict.attempt)
             case _:
-                self._charged[item] = run.number
+                self._charged[item] = run.number - (not verdict.is_charged)
                 self.channel.notify()
         if verdict is None:
             following = self._runs.succeeded(item)
@@ -249,7 +249,8 @@ class VirtualEngine(ExecutionEngine):
         if kind < 0.1:
             return DoNotRetry("no")
         if kind < 0.3:
-            return RetryLater(random.choice((0, 30, 300)))
+            delay_ms = random.choice((0, 30, 300))
+            return RetryLater(delay_ms, charge=delay_ms != 0)
         return ValueError("invalid data")
 
     def _begin(self, attempt: Attempt) -> bool:

@@ -38,7 +38,7 @@ class WatchedManager(WorkManager):
         self._scene = scene
         self._consumer = consumer
         self._latest_epoch = 0
-        self._probe: WorkItem | None = None
+        self.probed_at = float("-inf")
         self._seen_condemned: list[WorkItem] = []
         self._failures_in_a_row: dict[tuple[TopicPartition, bytes | None], int] = {}
         self._revoked_at: dict[TopicPartition, float] = {}
@@ -122,8 +122,7 @@ class WatchedManager(WorkManager):
         items = super().take(most, slots, now)
         self._waiting_for_slots = self.ready - ((most if slots is None else slots) - len(items))
         if was_open:
-            circuits.one_probe_at_a_time(items, self._probe)
-            self._probe = items[0] if items else self._probe
+            self._judge_probes(items)
         self._condemn(super().take_condemned())
         for item in items:
             shadow = self.shadows.get(item.tp)
@@ -289,6 +288,12 @@ class WatchedManager(WorkManager):
     def size_bytes(self) -> int:
         return sum(shadow.size_bytes for shadow in self.shadows.values())
 
+    def _judge_probes(self, started: Sequence[WorkItem]) -> None:
+        policy, now = self.policy.circuit, self._scene.clock.now
+        if started and policy is not None:
+            circuits.probes_start_when_they_are_due(started, now - self.probed_at, policy.probe_seconds)
+            self.probed_at = now
+
     def is_still_ours(self, shadow: Shadow) -> bool:
         """Whether the assignment still is as the group sees it; what ends it may be on its way to us."""
         is_owner = self._scene.owners.get(shadow.tp) == self._consumer
@@ -297,8 +302,6 @@ class WatchedManager(WorkManager):
     def _completed(self, item: WorkItem) -> Shadow | None:
         """The shadow that ``item`` is in flight in, None where its assignment has ended."""
         work.rule_14_completed_once(item, self.open_items.pop(id(item), None) is not None)
-        if item is self._probe:
-            self._probe = None
         shadow = self.shadows.get(item.tp)
         return shadow if shadow is not None and shadow.in_flight.get(item.offset) is item else None
 

@@ -76,7 +76,7 @@ SETTINGS: list[tuple[type[Settings], str, object, str, object]] = [
     (ExecutionConfig, "worker_pool_size", 0, "8", 8),
     (ExecutionConfig, "initializer", None, "shop.setup:connect", "shop.setup:connect"),
     (ExecutionConfig, "max_tasks_per_child", 0, "1000", 1000),
-    (ExecutionConfig, "max_retries", 3, "5", 5),
+    (ExecutionConfig, "max_attempts", 3, "5", 5),
     (ExecutionConfig, "retry_backoff_ms", 1000, "2000", 2000),
     (ExecutionConfig, "exponential_backoff", True, "no", False),
     (ExecutionConfig, "max_retry_backoff_ms", 30_000, "40000", 40_000),
@@ -112,7 +112,7 @@ RANGES: list[tuple[type[Settings], str, float, float]] = [
     (ExecutionConfig, "max_in_flight", 1, 1_000_000),
     (ExecutionConfig, "worker_pool_size", 0, 4096),
     (ExecutionConfig, "max_tasks_per_child", 0, 1_000_000_000),
-    (ExecutionConfig, "max_retries", 1, 10_000),
+    (ExecutionConfig, "max_attempts", 1, 10_000),
     (ExecutionConfig, "retry_backoff_ms", 0, DAY_MS),
     (ExecutionConfig, "max_retry_backoff_ms", 0, DAY_MS),
     (ExecutionConfig, "retry_jitter_ms", 0, DAY_MS),
@@ -219,6 +219,49 @@ def test_argument_beats_short_name_beats_long_name_and_environment_beats_file(
     config = ExecutionConfig(max_retries=11) if argument else ExecutionConfig()
     expected = next((11 + rank for rank, is_given in enumerate(given) if is_given), 3)
     assert config.max_retries == expected
+
+
+@pytest.mark.parametrize("name", ["max_attempts", "MAX_ATTEMPTS", "max_retries", "MAX_RETRIES", "Max_Retries"])
+def test_max_attempts_and_its_established_name_are_one_setting(name: str) -> None:
+    config = ExecutionConfig(**{name: 7})
+    assert (config.max_attempts, config.max_retries, config.MAX_RETRIES) == (7, 7, 7)
+    setattr(config, name, 8)
+    assert (config.max_attempts, config.max_retries) == (8, 8)
+    assert config.retry_policy().max_attempts == 8
+    assert config.validate_all().max_attempts == 8
+    with pytest.raises(ConfigurationError, match=r"ExecutionConfig\.max_attempts"):
+        setattr(config, name, 0)
+    assert config.max_retries == 8
+
+
+@pytest.mark.parametrize("prefix", ExecutionConfig.environment_prefixes)
+@pytest.mark.parametrize("name", ["MAX_ATTEMPTS", "MAX_RETRIES"])
+def test_max_attempts_is_read_under_both_names_after_every_prefix(
+    prefix: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"{prefix}{name}", "7 # in total")
+    assert ExecutionConfig().max_attempts == 7
+
+
+def test_two_names_of_one_setting_must_agree_where_both_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ExecutionConfig(max_attempts=5, max_retries=5).max_attempts == 5
+    with pytest.raises(ConfigurationError, match=r"max_attempts is given twice, as max_attempts and as max_retries"):
+        ExecutionConfig(max_attempts=5, max_retries=6)
+    monkeypatch.setenv("EXECUTION_MAX_ATTEMPTS", "5")
+    monkeypatch.setenv("EXECUTION_MAX_RETRIES", "5 # the same")
+    assert ExecutionConfig().max_attempts == 5
+    monkeypatch.setenv("EXECUTION_MAX_RETRIES", "6")
+    said = r"EXECUTION_MAX_ATTEMPTS is '5' and EXECUTION_MAX_RETRIES is '6': these are two names of one setting"
+    with pytest.raises(ConfigurationError, match=said):
+        ExecutionConfig()
+
+
+def test_a_shorter_prefix_beats_a_longer_one_whichever_of_the_two_names_follows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PARALLEL_CONSUMER_MAX_ATTEMPTS", "9")
+    monkeypatch.setenv("EXECUTION_MAX_RETRIES", "4")
+    assert ExecutionConfig().max_attempts == 4
 
 
 def test_an_argument_that_equals_the_default_still_beats_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -488,7 +531,7 @@ def test_all_bad_values_are_named_at_once_and_long_ones_are_cut() -> None:
     with pytest.raises(ConfigurationError) as refused:
         ExecutionConfig(mode="x" * 500, max_retries=0)
     assert "ExecutionConfig.mode" in str(refused.value)
-    assert "ExecutionConfig.max_retries" in str(refused.value)
+    assert "ExecutionConfig.max_attempts" in str(refused.value)
     assert len(str(refused.value)) < 500
 
 

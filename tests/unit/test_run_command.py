@@ -118,7 +118,7 @@ class TestConfig:
             "variable": "KAFKA_CONSUMER_GROUP",
         }
         execution = found["ExecutionConfig"]
-        assert (execution["max_retries"]["value"], execution["max_retries"]["source"]) == (5, ".env")
+        assert (execution["max_attempts"]["value"], execution["max_attempts"]["source"]) == (5, ".env")
         assert execution["retry_jitter_ms"]["source"] == "environment"
         assert execution["retry_jitter_ms"]["name"] == "PARALLEL_CONSUMER_RETRY_JITTER_MS"
         assert execution["mode"] == {"value": "async", "source": "default", "name": None, "variable": "EXECUTION_MODE"}
@@ -147,7 +147,7 @@ class TestConfig:
     def test_the_table_says_where_a_setting_answers_to_another_name(self) -> None:
         _, text = run("config", "--concurrency", "7", PARALLEL_CONSUMER_MAX_RETRIES="4")
 
-        assert re.search(r"EXECUTION_MAX_RETRIES +4 +environment PARALLEL_CONSUMER_MAX_RETRIES$", text, re.MULTILINE)
+        assert re.search(r"EXECUTION_MAX_ATTEMPTS +4 +environment PARALLEL_CONSUMER_MAX_RETRIES$", text, re.MULTILINE)
         assert re.search(r"EXECUTION_MAX_IN_FLIGHT +7 +flag --concurrency$", text, re.MULTILINE)
         assert re.search(r"KAFKA_AUTO_OFFSET_RESET +earliest +default$", text, re.MULTILINE)
 

@@ -38,7 +38,7 @@ def test_a_flag_beats_the_environment_which_beats_the_file_which_beats_the_defau
     assert str(settings.origins[KafkaConfig, "consumer_group"]) == "flag --group"
     assert str(settings.origins[ExecutionConfig, "mode"]) == "environment EXECUTION_MODE"
     assert str(settings.origins[MetricsConfig, "host"]) == ".env METRICS_HOST"
-    assert settings.origin(settings.execution, "max_retries") is DEFAULT
+    assert settings.origin(settings.execution, "max_attempts") is DEFAULT
 
 
 def test_the_name_that_counts_is_told_where_a_setting_has_several(variables: pytest.MonkeyPatch) -> None:
@@ -48,7 +48,7 @@ def test_the_name_that_counts_is_told_where_a_setting_has_several(variables: pyt
     settings = settings_of(Flags())
 
     assert (settings.execution.max_retries, settings.execution.task_timeout_ms) == (7, 9)
-    assert settings.origins[ExecutionConfig, "max_retries"].name == "PARALLEL_CONSUMER_MAX_RETRIES"
+    assert settings.origins[ExecutionConfig, "max_attempts"].name == "PARALLEL_CONSUMER_MAX_RETRIES"
     assert settings.origins[ExecutionConfig, "task_timeout_ms"].name == "parallel_consumer_execution_task_timeout_ms"
 
 

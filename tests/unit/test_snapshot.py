@@ -81,7 +81,7 @@ def test_the_json_has_what_an_operator_is_promised() -> None:
         1 << 26,
     )
     assert (consumer["is_paused"], consumer["is_rebalancing"]) == (False, False)
-    assert consumer["retry"]["max_retries"] == 3
+    assert (consumer["retry"]["max_attempts"], consumer["retry"]["max_retries"]) == (3, 3)
     assert consumer["dead_letters"]["is_enabled"] is True
     partition, idle = consumer["partitions"]
     assert (partition["topic"], partition["partition"], partition["epoch"]) == ("orders", 0, 1)

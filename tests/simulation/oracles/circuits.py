@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pyrallel_consumer.control_loop import STILL_TICK_SECONDS
+from pyrallel_consumer.control_plane.failure_circuit import MOST_PATIENCE
 from pyrallel_consumer.dto import OnExhausted, WorkItem
 from tests.simulation.oracles.verdict import RuleBroken
+
+SLACK_SECONDS = STILL_TICK_SECONDS + 0.01
+"""The circuit knows the time of the last tick."""
+IDLE_SLACK_SECONDS = 0.3
 
 
 def nothing_is_let_go_while_open(item: WorkItem, outcome: OnExhausted | None, *, was_open: bool) -> None:
@@ -18,9 +24,18 @@ def what_is_kept_is_kept_for_an_outage(item: WorkItem, *, is_kept: bool, is_open
         raise RuleBroken("circuit", f"{item} failed for good, nothing came of it, and the circuit is closed")
 
 
-def one_probe_at_a_time(started: Sequence[WorkItem], running_probe: WorkItem | None) -> None:
-    if len(started) > 1 or (started and running_probe is not None):
-        raise RuleBroken("circuit", f"{started} start while the circuit is open and {running_probe} is its probe")
+def probes_start_when_they_are_due(
+    started: Sequence[WorkItem], seconds_since_the_last: float, wait_seconds: float
+) -> None:
+    """``wait_seconds`` is the wait between two, while none of those before hangs."""
+    if len(started) > 1 or (started and seconds_since_the_last < wait_seconds - SLACK_SECONDS):
+        raise RuleBroken("circuit", f"{started} start as probes, {seconds_since_the_last} s after the last one")
+
+
+def rule_29_a_probe_is_under_way_or_due(idle_seconds: float, wait_seconds: float) -> None:
+    """``idle_seconds``: so long none was started, though the circuit is open, something is ready and slots are free."""
+    if idle_seconds > MOST_PATIENCE * wait_seconds + IDLE_SLACK_SECONDS:
+        raise RuleBroken("29", f"the circuit is open, and no probe was started for {idle_seconds} s")
 
 
 def reads_at_most_one_message(credit: int) -> None:

@@ -75,18 +75,59 @@ def test_without_policy_it_never_opens() -> None:
     assert not circuit.wants_probe
 
 
-def test_probes_come_one_at_a_time_each_after_its_wait() -> None:
+def test_probes_that_fail_come_one_at_a_time_each_after_its_wait() -> None:
     circuit = opened(now=100.0)
     probe = item()
 
     assert not wants_probe(circuit, 104.9)
     assert wants_probe(circuit, 105.0)
     circuit.probe_with(probe)
-    assert not wants_probe(circuit, 200.0)
+    assert not wants_probe(circuit, 107.0)
     assert circuit.failed(probe)
-    assert (circuit.is_open, circuit.failed_probes) == (True, 1)
-    assert not wants_probe(circuit, 204.9)
-    assert wants_probe(circuit, 205.0)
+    assert (circuit.is_open, circuit.failed_probes, circuit.unanswered_probes) == (True, 1, 0)
+    assert not wants_probe(circuit, 111.9)
+    assert wants_probe(circuit, 112.0)
+
+
+def test_a_probe_that_does_not_end_is_not_waited_for_and_the_next_come_later_and_later() -> None:
+    circuit = opened(now=0.0)
+    started = []
+    for now in range(400):
+        if wants_probe(circuit, now):
+            circuit.probe_with(item(now))
+            started.append(now)
+
+    assert started == [5, 10, 20, 40, 80, 160, 240, 320]
+    assert circuit.unanswered_probes == 8
+
+
+@given(latest=st.integers(0, 3))
+def test_any_of_the_probes_that_succeeds_closes_it_and_the_others_say_nothing_more(latest: int) -> None:
+    circuit = opened(now=0.0)
+    probes = items(4)
+    for now, probe in zip((5, 10, 20, 40), probes, strict=True):
+        assert wants_probe(circuit, now)
+        circuit.probe_with(probe)
+    circuit.succeeded([probes[latest]])
+
+    assert not circuit.is_open
+    for probe in probes:
+        assert not circuit.failed(probe)
+    assert (circuit.failed_probes, circuit.unanswered_probes) == (0, 0)
+
+
+def test_when_those_that_hung_have_ended_probes_come_as_often_as_before() -> None:
+    circuit = opened(now=0.0)
+    hung, last = item(), item()
+    circuit.observe(5.0)
+    circuit.probe_with(hung)
+    circuit.observe(10.0)
+    circuit.probe_with(last)
+    circuit.gave_up(hung)
+    circuit.failed(last)
+
+    assert not wants_probe(circuit, 14.9)
+    assert wants_probe(circuit, 15.0)
 
 
 def test_a_probe_that_succeeds_closes_it_and_the_count_begins_anew() -> None:

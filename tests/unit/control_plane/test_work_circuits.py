@@ -84,6 +84,59 @@ def test_each_probe_is_another_message_in_turns() -> None:
     assert probed == [1, 2, 3, 1, 2]
 
 
+def test_a_probe_that_hangs_or_waits_for_long_is_not_waited_for() -> None:
+    manager = opened("abcd")
+    started = []
+    for now in range(105, 400):
+        manager.observe(now)
+        started += manager.take(9)
+
+    assert offsets_of(started) == [1, 2, 3]  # Each while there is one.
+    manager.succeed(started[1:2])
+    assert not manager.circuit.is_open
+
+
+@pytest.mark.parametrize("hang", ["probes", "what ran before"])
+def test_where_all_that_was_read_hangs_one_message_more_is_read_for_the_next_probe(hang: str) -> None:
+    manager = manager_of(policy=WorkPolicy(circuit=CIRCUIT))
+    manager.observe(100.0)
+    manager.add(TP, 1, run_of(keyed(0, "abcde")))
+    before = manager.take(2 if hang == "probes" else 5)
+    for item in before[:2]:
+        manager.exhaust(item)
+    hung = before[2:]
+    now = 100
+    while manager.ready or not manager.room:
+        now += 5
+        assert now < 1000
+        manager.observe(now)
+        hung += manager.take(9)
+    assert manager.room == 1
+    manager.add(TP, 1, run_of({5: b"f"}))
+    assert (manager.ready, manager.room) == (1, 0)
+    [probe] = manager.take(9)
+    assert manager.take(9) == []
+    manager.succeed([probe])
+    assert not manager.circuit.is_open
+
+
+def test_where_the_next_message_waits_behind_one_that_hangs_another_is_read_until_one_may_start() -> None:
+    manager = manager_of(policy=WorkPolicy(circuit=CIRCUIT))
+    manager.observe(100.0)
+    manager.add(TP, 1, run_of(keyed(0, "ab")))
+    items = manager.take(2)
+    for item in items:
+        manager.exhaust(item)
+    manager.observe(105.0)
+    manager.take(9)
+    manager.observe(110.0)
+    assert (manager.ready, manager.room) == (0, 1)
+    manager.add(TP, 1, run_of({2: b"b"}))
+    assert (manager.ready, manager.room) == (0, 1)
+    manager.add(TP, 1, run_of({3: b"c"}))
+    assert (manager.ready, manager.room) == (1, 0)
+
+
 def test_a_probe_that_succeeds_lets_everything_go_on() -> None:
     manager = opened()
     manager.observe(105.0)
