@@ -37,11 +37,7 @@ def _replay(hash_seed: str) -> list[str]:
 
 
 def test_the_faults_happen_that_the_rules_speak_of() -> None:
-    diary: list[str] = []
-    repeated = sum(run_seed(seed, diary=diary).scene.truth.repeated for seed in (*range(30), 62, 64))
-    told = "\n".join(diary)
-
-    for sign in (
+    missing = {
         "Notice(kind='lost'",
         "Notice(kind='revoke'",
         "is truncated",
@@ -60,6 +56,15 @@ def test_the_faults_happen_that_the_rules_speak_of() -> None:
         "the circuit closes",
         "condemned",
         "is frozen for",
-    ):
-        assert sign in told
+    }
+    repeated = 0
+    for seed in range(SEEDS):
+        diary: list[str] = []
+        repeated += run_seed(seed, diary=diary).scene.truth.repeated
+        told = "\n".join(diary)
+        missing = {sign for sign in missing if sign not in told}
+        if not missing and repeated:
+            break
+
+    assert missing == set()
     assert repeated > 0
