@@ -86,9 +86,9 @@ def test_the_broker_of_a_first_try_has_orders_and_ends_by_ctrl_c() -> None:
     command = [sys.executable, "-m", "pyrallel_consumer.testing", "orders", "--records", "25", "--partitions", "2"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None
-        said = [program.stdout.readline() for _ in range(4)]
+        said = [program.stdout.readline() for _ in range(3)]
         servers = said[1].strip().removeprefix("export KAFKA_BOOTSTRAP_SERVERS=")
-        config = KafkaConfig(bootstrap_servers=servers, librdkafka={"group.protocol": "consumer"})
+        config = KafkaConfig(bootstrap_servers=servers)
         assert "25 orders" in said[0]
         for topic, size in (("orders", 25), ("orders.dlq", 0)):
             assert sum(each.end_offset for each in ScratchTopic(config, topic, 2).bounds().values()) == size
