@@ -45,12 +45,13 @@ class TopicIds:
         self._look_at = clock()
         self._ask_at = clock()
         self._answers: Mapping[str, Future[Any]] = {}
+        self._asked_at_epoch = 0
 
     def expect(self, topics: Collection[str], now: float) -> None:
         """These topics may be assigned from now on: learn their ids before anything of them is read."""
         self._assigned_at |= dict.fromkeys(topics, now)
         if topics and not self._answers:
-            self._answers = self._admin.topic_ids(topics, ANSWER_SECONDS)
+            self._send(topics)
 
     def look(self, odd: Collection[TopicPartition], now: float) -> set[TopicPartition]:
         """The partitions of which an old log was read, and the new one was not begun; ``odd`` are those with a sign.
@@ -92,6 +93,10 @@ class TopicIds:
         if self._answers or now < self._ask_at or not topics:
             return
         self._ask_at = now + (BETWEEN_QUESTIONS_SECONDS if self._odd_until else ASK_EVERY_SECONDS)
+        self._send(topics)
+
+    def _send(self, topics: Collection[str]) -> None:
+        self._asked_at_epoch = self._assignments.latest_epoch
         self._answers = self._admin.topic_ids(topics, ANSWER_SECONDS)
 
     def _hear(self, now: float) -> None:
@@ -111,7 +116,8 @@ class TopicIds:
     def _note(self, topic: str, found: str) -> None:
         known = self._known.setdefault(topic, found)
         if known == found:
-            self._confirmed_epochs[topic] = self._assignments.latest_epoch
+            # What began since the question may be of the new log: the answer may be older than the look at it.
+            self._confirmed_epochs[topic] = self._asked_at_epoch
         else:
             self._changed[topic] = found
 
