@@ -16,6 +16,7 @@ import random
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -37,6 +38,8 @@ LOG_TAIL_LINES = 15
 # Below the range that Linux and others take outgoing connections from: a port stays free while the node restarts.
 PORTS = range(20_000, 30_000)
 PARTS = 8
+BATCH_HEADER_BYTES = 12
+"""Of a batch in a segment: its first offset and the size of what follows."""
 
 SETTINGS: dict[str, str] = {
     "process.roles": "broker,controller",
@@ -191,6 +194,26 @@ class KafkaNode:
             self._guardian.communicate()
             self._guardian = None
         self._is_frozen = False
+
+    def cut_log(self, topic: str, partition: int, offset: int) -> None:
+        """Cuts a log at the first batch from ``offset`` on, as an unclean leader's that lacks the rest.
+
+        Only while the node does not run; the log must have one segment.
+        """
+        folder = self._home / "data" / f"{topic}-{partition}"
+        [segment] = folder.glob("*.log")
+        content, at = segment.read_bytes(), 0
+        while at < len(content):
+            first_offset, size = struct.unpack_from(">qi", content, at)
+            if first_offset >= offset:
+                break
+            at += BATCH_HEADER_BYTES + size
+        with segment.open("r+b") as log:
+            log.truncate(at)
+        # What was written of the log beside it is made again from the log.
+        for beside in (*folder.glob("*.*index"), *folder.glob("*.snapshot")):
+            beside.unlink()
+        (self._home / "data" / ".kafka_cleanshutdown").unlink(missing_ok=True)
 
     def restart(self) -> None:
         """Stops the broker if it runs, and starts it on the same ports with the same data."""

@@ -184,3 +184,54 @@ async def test_a_broker_that_takes_less_metadata_gets_less_and_commits_go_on(tmp
             released.set()
             await until_asked(lambda: kafka.committed_offsets(group, topic) == {0: 1_000, 1: 1_000}, "all is committed")
         journal.close()
+
+
+async def test_a_map_of_a_log_that_was_cut_and_has_grown_again_is_believed_below_the_cut_only(
+    kafka: KafkaCluster, kafka_node: KafkaNode, settings: Settings, journal: Journal
+) -> None:
+    topic, group = kafka.new_topic(), kafka.new_group()
+    for _ in range(6):
+        kafka.produce_numbered(topic, messages=10, keys=5)
+    await finish_all_but_the_first(kafka, settings, group, journal, topic)
+
+    kafka_node.kill()
+    kafka_node.cut_log(topic, 0, 40)
+    kafka_node.start()
+    assert kafka.end_offsets(topic) == {0: 40}
+    kafka.produce_numbered(topic, messages=60, keys=5)
+    ran = await run_to_the_end(kafka, settings(group), second(journal), topic)
+
+    assert ran == {0, *range(40, MESSAGES)}
+
+
+async def test_after_a_clean_change_of_the_leader_a_map_is_kept(
+    kafka: KafkaCluster, kafka_node: KafkaNode, settings: Settings, journal: Journal
+) -> None:
+    topic, group = kafka.new_topic(), kafka.new_group()
+    kafka.produce_numbered(topic, messages=60, keys=5)
+    await finish_all_but_the_first(kafka, settings, group, journal, topic)
+
+    kafka_node.restart()
+    kafka.produce_numbered(topic, messages=40, keys=5)
+    ran = await run_to_the_end(kafka, settings(group), second(journal), topic)
+
+    assert ran == {0, *range(60, MESSAGES)}
+
+
+async def finish_all_but_the_first(
+    kafka: KafkaCluster, settings: Settings, group: str, journal: Journal, topic: str
+) -> None:
+    """Leaves a map behind that tells of 60 messages, of which the first one is unfinished."""
+    impatient = ExecutionConfig(shutdown_drain_timeout_ms=0)
+    worker = journaling_worker(journal, never_finish=[(0, 0)])
+    unordered = ParallelConsumerConfig(ordering_mode="unordered")  # the first message holds back no other of its key
+    config = settings(group, parallel_consumer=unordered)
+    async with PyrallelConsumer(config, worker, topic, execution_config=impatient):
+        await until(lambda: journal.finished == 59, "all others were worked on")
+    [known] = committed_maps(kafka, group, topic).values()
+    assert (known.base, known.top, known.unfinished) == (0, 60, (0,))
+    assert known.leader_epoch is not None
+
+
+def second(journal: Journal) -> Journal:
+    return Journal(journal.folder, "second")
