@@ -9,7 +9,7 @@ from typing import Any, Final
 from job import Job
 from race.scraper import USUAL_SECONDS
 from reading import Reading, Round, plain, ratio
-from workbench import Sizes, Workbench
+from workbench import PARTITIONS, Sizes, Workbench
 
 RATE: Final = "messages_per_second"
 CPU: Final = "cpu_us_per_message"
@@ -23,6 +23,7 @@ ONE_READ_OVER: Final = 1.05
 """The limit in bytes is kept by reads that are sized by those before; what a read brings over it is seen afterwards."""
 THREADS_BOUND: Final = 40_000
 PAYLOAD_BYTES: Final = (4096, 990_000)
+FEW, MANY, BUSY, QUIET = "8 partitions", "2,000 partitions", "all busy", "8 busy"
 Version = tuple[int, int]
 
 
@@ -186,6 +187,32 @@ def _keys(bench: Workbench) -> Mapping[str, Job]:
         f"{keys:,} keys": bench.job("no-op worker", topic=bench.topic(messages, keys), messages=messages)
         for keys in bench.sizes.keys
     }
+
+
+def _partitions(bench: Workbench) -> Mapping[str, Job]:
+    """Traffic in every partition, and in a few of them while all are assigned."""
+    messages, many = bench.sizes.partitions_messages, bench.sizes.many_partitions
+
+    def job(partitions: int, keys: int) -> Job:
+        topic = bench.topic(messages, keys, partitions=partitions)
+        return bench.job("no-op worker", topic=topic, messages=messages)
+
+    return {
+        f"{FEW}, {BUSY}": job(PARTITIONS, 4 * many),
+        f"{MANY}, {BUSY}": job(many, 4 * many),
+        f"{FEW}, {QUIET}": job(PARTITIONS, PARTITIONS),
+        f"{MANY}, {QUIET}": job(many, PARTITIONS),
+    }
+
+
+def _partitions_readings(_: Version) -> Sequence[Reading]:
+    def dearer(traffic: str) -> Callable[[Round], float]:
+        return ratio(CPU, f"{MANY}, {traffic}", f"{FEW}, {traffic}")
+
+    return [
+        Reading("CPU of a message, many partitions / 8, all busy", dearer(BUSY), below=1.3),
+        Reading("CPU of a message, many partitions / 8, 8 busy", dearer(QUIET), below=1.3),
+    ]
 
 
 def _backlog(bench: Workbench) -> Mapping[str, Job]:
@@ -356,6 +383,7 @@ CASES: Final = (
     Case("idle", "assigned, nothing to read", _idle, _idle_readings, most_rounds=2),
     Case("waiting", "1,000 workers wait, more messages are there", _all_waiting, _all_waiting_readings, most_rounds=2),
     Case("keys", "no-op worker, few keys and many", _keys, _growth_readings("keys")),
+    Case("partitions", "no-op worker, 8 partitions and 2,000", _partitions, _partitions_readings),
     Case(
         "backlog",
         "so many messages of as many keys read and held up, then let go",

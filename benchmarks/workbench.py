@@ -30,6 +30,8 @@ class Sizes:
     waiting_workers: int = 1000
     keys: tuple[int, ...] = (1000, 10_000, 100_000, 1_000_000)
     keys_messages: int = 1_000_000
+    many_partitions: int = 2000
+    partitions_messages: int = 200_000
     backlogs: tuple[int, ...] = (10_000, 100_000, 1_000_000)
     memory_messages: int = 1_000_000
     memory_seconds: float = 10.0
@@ -54,6 +56,8 @@ QUICK = Sizes(
     waiting_workers=50,
     keys=(10, 100),
     keys_messages=500,
+    many_partitions=50,
+    partitions_messages=2000,
     backlogs=(200, 400),
     memory_messages=10_000,
     memory_seconds=0.5,

@@ -223,6 +223,7 @@ class PyrallelConsumer:
     def get_runtime_snapshot(self) -> RuntimeSnapshot:
         """A frozen picture, at most a quarter of a second old while the loop runs. For any thread.
 
+        It may become a second old where thousands of partitions make it dear.
         Raises StateError before the consumer was started.
         """
         if self._published is None or self._published.latest is None:

@@ -10,20 +10,22 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+from pyrallel_consumer.control_plane.buffer_parts import RESERVED
 
+if TYPE_CHECKING:
+    from pyrallel_consumer.control_plane.buffer_parts import BufferParts
     from pyrallel_consumer.control_plane.policies import FlowLimits
     from pyrallel_consumer.dto import TopicPartition
 
 RESUME_FREES = 0.3
 """Share of the room not held by failing keys that must be free again before fetching resumes."""
 
-RESERVED = 0.5
-"""Part of the buffer that is kept for the partitions, in equal shares, whoever is hot."""
-
 REVIEWS_BEFORE_PAUSE = 2
 """Pausing throws away what the client has fetched ahead, so a short want of room is waited out."""
+
+
+HOLD_SECONDS_EACH = 0.0003
+"""How long a want of credit is waited out for each partition, where that is longer; 0.6 s for 2,000."""
 
 
 class Load(NamedTuple):
@@ -101,41 +103,39 @@ class FairShares:
             return None
         return max(1, int(min(spare * limits.max_messages, spare * limits.max_bytes / message_bytes)))
 
-    def room(self, loads: Mapping[TopicPartition, Load], full: Collection[TopicPartition], message_bytes: float) -> int:
-        """How many messages may be read, of any partition that is not ``full``, before one takes another's reserve."""
+    def room(self, parts: BufferParts, message_bytes: float) -> int:
+        """How many messages may be read, of any partition that is not full, before one takes another's reserve."""
         limits = self._limits
-        parts, reserve, spare = self._look(loads)
-        if not self._is_short and min(parts.values()) >= reserve:
+        self._look(parts)
+        if not self._is_short and parts.is_all_above:
             return limits.max_messages
-        own = min((max(0.0, reserve - part) for tp, part in parts.items() if tp not in full), default=0.0)
-        if self._is_short and own == 0.0:
+        own = parts.own
+        if self._is_short and not own:
             return 0
-        free = own + max(0.0, spare)
+        free = (own + max(0, parts.spare)) / parts.whole
         return max(1, int(min(free * limits.max_messages, free * limits.max_bytes / message_bytes)))
 
-    def review(self, loads: Mapping[TopicPartition, Load]) -> set[TopicPartition]:
+    def review(self, parts: BufferParts) -> set[TopicPartition]:
         """The partitions that are full, to be asked at every tick."""
-        if len(loads) <= 1:
+        if len(parts) <= 1:
             return set()
-        parts, reserve, _ = self._look(loads)
+        parts.search()
+        self._look(parts)
         self._short_reviews = self._short_reviews + 1 if self._is_short else 0
-        if self._short_reviews < REVIEWS_BEFORE_PAUSE:
-            return set()
-        return {tp for tp, part in parts.items() if part >= reserve}
+        return parts.above() if self._short_reviews >= REVIEWS_BEFORE_PAUSE else set()
 
-    def _look(self, loads: Mapping[TopicPartition, Load]) -> tuple[dict[TopicPartition, float], float, float]:
-        """The part of the buffer that each partition takes, the reserve of each, and what is neither."""
-        most_messages, most_bytes = self._limits.max_messages, self._limits.max_bytes
-        parts = {tp: max(load.messages / most_messages, load.size_bytes / most_bytes) for tp, load in loads.items()}
-        reserve = RESERVED / len(parts)
-        spare = 1.0 - sum(max(reserve, part) for part in parts.values())
+    def pass_over(self) -> None:
+        """A tick at which ``certain_room`` had an answer: nobody can be full."""
+        self._short_reviews = 0
+
+    def _look(self, parts: BufferParts) -> None:
+        """Whether what is anybody's is short: it is when nothing of it is left, and until enough is free again."""
+        spare = parts.spare
         if self._is_short:
-            blocked = sum(part * loads[tp].blocked_part for tp, part in parts.items())
-            takeable = spare + sum(parts.values())
-            self._is_short = spare < max(1 / most_messages, RESUME_FREES * (takeable - blocked))
+            takeable = spare + parts.total
+            self._is_short = spare < max(parts.message, RESUME_FREES * (takeable - parts.blocked))
         else:
-            self._is_short = spare < 1 / most_messages and min(parts.values()) < reserve
-        return parts, reserve, spare
+            self._is_short = spare < parts.message and not parts.is_all_above
 
 
 class GateState(Enum):
@@ -149,15 +149,17 @@ class GateState(Enum):
 class FetchGate:
     """Read while there is credit; without it hold back for a moment, and pause when that lasts.
 
-    Pausing throws away what the client has fetched ahead, so a short want of credit is waited out.
+    Pausing throws away what the client has fetched ahead, so a short want of credit is waited out: longer with many
+    partitions, for each of them is paused, resumed and fetched anew.
     """
 
     def __init__(self, hold_seconds: float = 0.1) -> None:
-        self._hold_seconds = hold_seconds
+        self._least_seconds = self._hold_seconds = hold_seconds
         self._since: float | None = None
 
-    def step(self, credit: int, now: float) -> GateState:
-        """The state for a credit of so many messages at ``now``."""
+    def step(self, credit: int, now: float, partitions: int = 1) -> GateState:
+        """The state for a credit of so many messages at ``now``, while so many partitions are assigned."""
+        self._hold_seconds = max(self._least_seconds, partitions * HOLD_SECONDS_EACH)
         if credit > 0:
             self._since = None
             return GateState.READ

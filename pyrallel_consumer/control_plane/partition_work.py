@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from pyrallel_consumer.control_plane.events import Assigned
     from pyrallel_consumer.control_plane.latency import Latencies
+    from pyrallel_consumer.control_plane.loads import Counted
     from pyrallel_consumer.control_plane.policies import OrderingPolicy
     from pyrallel_consumer.dto import Message, TopicPartition
 
@@ -71,6 +72,7 @@ class PartitionWork:
         "blocked",
         "committed_offset",
         "confirmed",
+        "counted",
         "epoch",
         "failed",
         "failing",
@@ -79,6 +81,7 @@ class PartitionWork:
         "in_flight",
         "is_dispatching",
         "is_listed",
+        "is_touched",
         "latency",
         "leader_epoch",
         "loaded_bytes",
@@ -101,6 +104,8 @@ class PartitionWork:
         self.ready = ReadyQueue()
         self.is_dispatching = True
         self.is_listed = False
+        self.is_touched = False
+        self.counted: Counted | None = None
         self.in_flight = 0
         self.finished = 0
         self.failed = 0
@@ -153,6 +158,11 @@ class PartitionWork:
         done, unfinished = self.finished - self._measured_at, len(self.tracker.unfinished)
         if done and (unfinished <= EXACT_MESSAGES or done * MEASURE_PART >= unfinished):
             self.count_bytes()
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether nothing was done since the bytes were counted."""
+        return self._measured_at == self.finished
 
     def count_bytes(self) -> None:
         """Count the bytes of what is unfinished anew, unless nothing was done since the last time."""

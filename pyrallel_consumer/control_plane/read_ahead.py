@@ -30,6 +30,10 @@ LEAST_SLICE = 32
 """What a partition gets at a time though others may be to come: nothing waits for them without end."""
 
 
+MANY_SLICE = 8
+"""What a partition gets at a time, at least, where hundreds have something: single messages cost more each."""
+
+
 class _Pace(Enum):
     """How freely messages are handed on, seen from what the client has."""
 
@@ -95,6 +99,7 @@ class ReadAhead:
         self._beside_values = SizeEstimate(beside_value)
         self._pace = _Pace.DRY
         self._given: Counter[TopicPartition] = Counter()  # since the client began to give
+        self._given_in_all = 0
         self._is_full = False
         self._is_stopped = False
         self.messages = 0
@@ -132,6 +137,7 @@ class ReadAhead:
         if self._pace is _Pace.DRY:
             self._pace = _Pace.FILLING
             self._given.clear()
+            self._given_in_all = 0
         told = []
         for fact in facts:
             if isinstance(fact, Delivered):
@@ -153,9 +159,9 @@ class ReadAhead:
         facts: list[Delivered] = []
         turns = self._turns
         is_filling = self._pace is _Pace.FILLING
-        fair = (credit + self._given.total()) // max(1, partitions)
+        fair = (credit + self._given_in_all) // max(1, partitions)
         while credit > 0 and self.has_ready:
-            share = max(1, credit // len(turns))
+            share = max(credit // len(turns), min(MANY_SLICE, 1 + len(turns) // 64))
             for _ in range(min(len(turns), credit)):
                 lane = turns.popleft()
                 most = min(share, max(LEAST_SLICE, fair - self._given[lane.tp])) if is_filling else share
@@ -187,7 +193,7 @@ class ReadAhead:
                 self._count(lane, -1)
                 self._remove(lane)
             self._held.discard(tp)
-            del self._given[tp]
+            self._given_in_all -= self._given.pop(tp, 0)
 
     def stop(self) -> None:
         """Hand on nothing more, whatever is kept."""
@@ -203,6 +209,7 @@ class ReadAhead:
             facts.append(Delivered(lane.tp, lane.epoch, piece))
         self._count(lane, 1)
         self._given[lane.tp] += most - left
+        self._given_in_all += most - left
         if lane.runs:
             self._turns.append(lane)
         else:

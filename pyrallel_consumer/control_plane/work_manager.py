@@ -16,6 +16,7 @@ from pyrallel_consumer.control_plane.backpressure import Backpressure, FairShare
 from pyrallel_consumer.control_plane.events import Pause, Resume
 from pyrallel_consumer.control_plane.failure_circuit import FailureCircuit
 from pyrallel_consumer.control_plane.latency import INSTANT_SECONDS, MOST_PENDING, QUICK_SECONDS, Latencies
+from pyrallel_consumer.control_plane.loads import Loads
 from pyrallel_consumer.control_plane.partition_work import EXACT_MESSAGES, PartitionWork
 from pyrallel_consumer.control_plane.pauses import Pauses
 from pyrallel_consumer.control_plane.poison_keys import PoisonKeys
@@ -79,6 +80,8 @@ class WorkManager:
         self._is_timed = policy.is_timed
         self._with_map = policy.state_strategy is RebalanceStateStrategy.METADATA_SNAPSHOT
         self._shares = FairShares(policy.limits)
+        self._loads = Loads(policy.limits)
+        self._troubled: dict[PartitionWork, None] = {}
         self._allowance = Allowance()
         self._works: dict[TopicPartition, PartitionWork] = {}
         self._lingering: Lingering = {}
@@ -114,12 +117,14 @@ class WorkManager:
         work.carry_on(self._away.pop(assigned.tp, Tally()))
         if self._is_timed:
             work.latency = work.latency or Latencies()
+        self._loads.assign(work)
 
     def stop_dispatching(self, tps: Iterable[TopicPartition]) -> None:
         """Start nothing more of these partitions: they are about to be revoked."""
         for tp in tps:
             if (work := self._works.get(tp)) is not None:
                 work.is_dispatching = False
+                self._loads.touch(work)
 
     def stop_all_dispatching(self) -> None:
         """Start nothing more at all, whatever is assigned from now on: the consumer stops."""
@@ -140,6 +145,8 @@ class WorkManager:
                 snapshots.append(snapshot)
             self._away[tp] = work.tally
             work.fence()
+            self._loads.end(work)
+            self._troubled.pop(work, None)
             del self._works[tp]
             self.poison_keys.forget(tp)
             self._pauses.forget(tp)
@@ -150,6 +157,7 @@ class WorkManager:
         work = self._works.get(fact.tp)
         if work is not None and work.epoch == fact.old_epoch:
             work.go_back(fact.epoch, fact.offset, fact.leader_epoch)
+            self._loads.touch(work)
             if not work.held:
                 self.resume(fact.tp, "exhausted")  # The message that it was paused for is gone.
             self._pauses.repeat(fact.tp)
@@ -179,6 +187,7 @@ class WorkManager:
         if work is not None and work.epoch == epoch and messages:
             before = work.load.size_bytes
             work.add(messages)
+            self._loads.touch(work)
             self.backpressure.observe_size(len(messages), work.load.size_bytes - before)
             self._list(work)
 
@@ -210,6 +219,7 @@ class WorkManager:
                 work.is_listed = False
                 continue
             started += work.take(min(TAKE_QUANTUM, most - len(started)), slots - len(started), now)
+            self._loads.touch(work)
             if work.ready:
                 listed.append(work)
             else:
@@ -236,6 +246,8 @@ class WorkManager:
             del unfinished[offset]
             tracker.version += 1
             work.finished += 1
+            if not work.is_touched:
+                self._loads.touch(work)
             lane.running = following = waiting.popleft()
             if now > lane.instant_until:
                 took = now - lane.instant_until + INSTANT_SECONDS
@@ -259,6 +271,8 @@ class WorkManager:
         if work.finish(item, now) and not work.is_listed:
             self._list(work)
         chosen = listed.popleft()
+        self._loads.touch(work)
+        self._loads.touch(chosen)
         [following] = chosen.take(1, 0 if self._is_short else len(chosen.ready), now)
         if chosen.ready:
             listed.append(chosen)
@@ -277,8 +291,11 @@ class WorkManager:
         if self.poison_keys:
             for item in items:
                 self.poison_keys.succeeded(item)
+        loads = self._loads
         for item in items:
             work: PartitionWork = item._origin.work
+            if not work.is_touched:
+                loads.touch(work)
             if work.tracker.unfinished.get(item._offset) is not item:
                 if now is not None:
                     work.time(item, now)  # Its offset came again: the worker took that long.
@@ -295,6 +312,7 @@ class WorkManager:
         """
         work: PartitionWork = item.origin.work
         is_kept = self.circuit.failed(item)
+        self._loads.touch(work)
         if not work.is_current(item):
             self._end_fenced(item)
             return None
@@ -304,6 +322,7 @@ class WorkManager:
             return None
         self.poison_keys.failed(item)
         work.hold(item)
+        self._troubled[work] = None
         if now is not None:
             work.time(item, now)
         if self.policy.on_exhausted is OnExhausted.SKIP:
@@ -317,6 +336,7 @@ class WorkManager:
         work: PartitionWork = item.origin.work
         if work.is_current(item):
             work.finish_held(item)
+            self._loads.touch(work)
             self._list(work)
 
     def cancel(self, item: WorkItem) -> None:
@@ -325,6 +345,7 @@ class WorkManager:
         self.circuit.gave_up(item)
         if work.is_current(item):
             work.put_back(item)
+            self._loads.touch(work)
             self._list(work)
         else:
             self._end_fenced(item)
@@ -368,12 +389,7 @@ class WorkManager:
     @property
     def load(self) -> Load:
         """What is read and not finished, over all partitions; its bytes are measured anew where they matter."""
-        load = self._sum_of_loads()
-        if load.size_bytes * 2 > self.policy.limits.max_bytes:
-            for work in self._works.values():
-                work.measure()
-            load = self._sum_of_loads()
-        return load
+        return self._loads.measured_load
 
     @property
     def room(self) -> int:
@@ -387,41 +403,50 @@ class WorkManager:
         anybodys = self._shares.certain_room(load, self.backpressure.message_bytes)
         if anybodys is not None:
             return min(room, anybodys)
-        return min(room, self._shares.room(self._loads(), self._full_partitions(), self.backpressure.message_bytes))
+        parts = self._loads.parts(self._full_partitions())
+        return min(room, self._shares.room(parts, self.backpressure.message_bytes))
 
     def allowed(self, taken: int, *, free_slots: int) -> int:
         """How many messages may be handed on in all, of which ``taken`` have come; the engine has ``free_slots``."""
-        waiting = self._sum_of_loads().messages - self.in_flight
+        waiting = self._loads.load.messages - self.in_flight
         is_idle = free_slots > 0 and not self.ready
         return self._allowance.allow(taken + self.room, waiting=waiting, is_idle=is_idle)
 
     @property
     def in_flight(self) -> int:
         """Items started and not finished, those of ended assignments left out."""
-        return sum(work.in_flight for work in self._works.values())
+        return self._loads.in_flight
 
     @property
     def ready(self) -> int:
         """Items that could start now."""
         if self.circuit.is_open:
             return int(self._is_dispatching and self.circuit.wants_probe and bool(self._listed))
-        return sum(len(work.ready) for work in self._listed) if self._is_dispatching else 0
+        return self._loads.ready if self._is_dispatching else 0
 
     def note_failing(self, items: Iterable[WorkItem]) -> None:
         """Which items wait for a retry: they and what is behind them count as blocked."""
-        for work in self._works.values():
+        troubled = self._troubled
+        for work in troubled:
             work.failing.clear()
             work.blocked = sum(1 + len(item.origin.waiting or ()) for item in work.held.values())
+            self._loads.touch(work)
+        self._troubled = {work: None for work in troubled if work.held}
         for item in items:
             work = item.origin.work
-            work.blocked += 1 + len(item.origin.waiting or ())
             if work.is_current(item):
+                work.blocked += 1 + len(item.origin.waiting or ())
                 work.failing.add(item.offset)
+                self._troubled[work] = None
+                self._loads.touch(work)
 
     def review_shares(self) -> None:
         """Pause the partitions that filled their share of the buffer, resume those that made room."""
         full = self._full_partitions()
-        now_full = self._shares.review(self._loads())
+        if not full and self._shares.certain_room(self._loads.load, self.backpressure.message_bytes) is not None:
+            self._shares.pass_over()
+            return
+        now_full = self._shares.review(self._loads.parts(full))
         for tp in now_full - full:
             self.pause(tp, "share")
         for tp in full - now_full:
@@ -437,6 +462,7 @@ class WorkManager:
         if self._pauses.remove(tp, reason) and reason == "exhausted":
             work = self._works[tp]
             work.put_back_held()
+            self._loads.touch(work)
             self._list(work)
 
     def pause_reasons(self, tp: TopicPartition) -> tuple[str, ...]:
@@ -456,15 +482,14 @@ class WorkManager:
         """A tick: note the time, since when each blocking offset blocks, what is loaded, and how much is done."""
         self.circuit.observe(now)
         self.poison_keys.observe(now)
-        for work in self._works.values():
+        for work in self._loads.take_moved():
             work.observe(now)
             if work.latency is not None and len(work.latency.pending) > MOST_PENDING:
                 work.latency.settle()
-        messages = self._sum_of_loads().messages
+        messages = self._loads.load.messages
         if now >= self._bytes_due_at or messages <= EXACT_MESSAGES:
             self._bytes_due_at = now + messages / COUNTED_PER_SECOND
-            for work in self._works.values():
-                work.count_bytes()
+            self._loads.count_bytes()
         self._allowance.tick(self.processed)
 
     def observe_slowness(self, now: float, *, free_slots: int) -> None:
@@ -480,13 +505,10 @@ class WorkManager:
                 has_free_slots=has_free_slots and self._is_dispatching,
             )
 
-    def _loads(self) -> dict[TopicPartition, Load]:
-        return {tp: work.load for tp, work in self._works.items()}
-
     @property
     def _has_probes(self) -> bool:
         """Whether anything runs or could run: if not, all that is read waits for dead letters, or nothing is read."""
-        return any(work.in_flight or work.ready for work in self._works.values())
+        return self._loads.in_flight > 0 or self._loads.ready > 0
 
     def _needs_another_probe(self, load: Load) -> bool:
         """Whether a message is to be read for the open circuit: nothing is left that was not tried, or may start."""
@@ -502,6 +524,7 @@ class WorkManager:
             work.is_listed = False
             if work.is_dispatching and work.ready:
                 item = work.take_probe(now)
+                self._loads.touch(work)
                 self._list(work)
                 if item is not None:
                     circuit.probe_with(item)
@@ -510,19 +533,16 @@ class WorkManager:
 
     def _without_condemned(self, items: list[WorkItem]) -> list[WorkItem]:
         sound, poisoned = self.poison_keys.part(items)
-        self._condemned += [item for item in poisoned if item.origin.work.condemn(item)]
+        for item in poisoned:
+            work: PartitionWork = item.origin.work
+            self._loads.touch(work)
+            self._troubled[work] = None
+            if work.condemn(item):
+                self._condemned.append(item)
         return sound
 
     def _full_partitions(self) -> set[TopicPartition]:
         return self._pauses.paused_for("share")
-
-    def _sum_of_loads(self) -> Load:
-        messages = size_bytes = blocked = 0
-        for work in self._works.values():
-            messages += len(work.tracker.unfinished)
-            size_bytes += work.loaded_bytes
-            blocked += work.blocked
-        return Load(messages, size_bytes, blocked)
 
     def _snapshot(self, work: PartitionWork) -> CommitSnapshot | None:
         return work.snapshot(with_map=self._with_map)
@@ -538,10 +558,12 @@ class WorkManager:
         lane: VirtualPartition = item.origin
         if not lane.let_go(item):
             return
+        self._loads.touch(lane.work)
         if self._lingering.get((lane.work.tp, lane.key)) is not lane:
             self._list(lane.work)  # Only the end of what it had sent ahead was forgotten.
             return
         del self._lingering[lane.work.tp, lane.key]
         if lane.successor is not None:
             lane.successor.follow()
+            self._loads.touch(lane.successor.work)
             self._list(lane.successor.work)

@@ -66,7 +66,7 @@ class LogEnds:
 
     def _ask(self, client: Consumer, paused: set[TopicPartition]) -> None:
         self._turns = deque(tp for tp in self._turns if tp in paused)
-        self._turns.extendleft(tp for tp in paused if tp not in self._turns)
+        self._turns.extendleft(paused.difference(self._turns))
         tp = self._turns.popleft()
         self._turns.append(tp)
         self._asked[tp] = _ends(client, tp, ASK_SECONDS)[1]

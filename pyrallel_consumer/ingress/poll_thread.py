@@ -261,7 +261,7 @@ class PollThread:
                 return
         now = self._clock()
         room = self.read_ahead.room
-        state = self._gate.step(room, now)
+        state = self._gate.step(room, now, len(self.assignments))
         if state is GateState.READ:
             self.pauses.resume_all(client, LOAD)
             self._read(client, min(room, self._policy.poll_batch_size), POLL_SECONDS)

@@ -43,7 +43,7 @@ class Reader:
         self._events = events
         self._clock = clock
         self._deliver = deliver
-        self._has_handed_on = False
+        self._handed_on: set[TopicPartition] = set()
         self._positions_at = clock()
         self.last_poll_at = clock()
         self.polls = 0
@@ -72,7 +72,7 @@ class Reader:
             return
         for fact in self._read_ahead.take(credit, len(self._assignments)):
             self.messages += len(fact.messages)
-            self._has_handed_on = True
+            self._handed_on.add(fact.tp)
             self._deliver(fact)
 
     def poll_aside(self, client: Consumer, timeout_seconds: float) -> None:
@@ -118,11 +118,15 @@ class Reader:
 
     def _look_at_positions(self, client: Consumer) -> None:
         now = self._clock()
-        if not self._has_handed_on and now - self._positions_at < POSITIONS_EVERY_SECONDS:
-            return
-        self._has_handed_on = False
-        self._positions_at = now
-        asked = [ClientPartition(tp.topic, tp.partition) for tp in self._assignments if tp not in self._read_ahead]
+        handed_on, self._handed_on = self._handed_on, set()
+        if now - self._positions_at >= POSITIONS_EVERY_SECONDS:
+            self._positions_at = now
+            handed_on = set(self._assignments)
+        asked = [
+            ClientPartition(tp.topic, tp.partition)
+            for tp in handed_on
+            if tp not in self._read_ahead and self._assignments.epoch_of(tp) is not None
+        ]
         if not asked:
             return
         try:

@@ -6,6 +6,7 @@ are true now.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
@@ -15,17 +16,31 @@ from pyrallel_consumer.observability.blocking_watch import BlockingWatch
 from pyrallel_consumer.observability.pictures import Pictures
 
 PUBLISH_SECONDS: Final = 0.25
-"""How old the picture that other threads read may become."""
+"""How old the picture that other threads read may become, unless it takes long to make."""
+LONGEST_SECONDS: Final = 1.0
+"""How old it may become with thousands of partitions."""
+SHARE: Final = 0.02
+"""Part of the time that snapshots may take."""
 
 
 class Published:
-    """``take`` makes the snapshot of a consumer in the named state; ``latest`` is None until the first ``become``."""
+    """``take`` makes the snapshot of a consumer in the named state; ``latest`` is None until the first ``become``.
 
-    def __init__(self, take: Callable[[str], RuntimeSnapshot], watch: BlockingWatch, pictures: Pictures) -> None:
+    ``clock`` tells the CPU time of the loop's thread.
+    """
+
+    def __init__(
+        self,
+        take: Callable[[str], RuntimeSnapshot],
+        watch: BlockingWatch,
+        pictures: Pictures,
+        clock: Callable[[], float] = time.thread_time,
+    ) -> None:
         self.latest: RuntimeSnapshot | None = None
         self._take = take
         self._watch = watch
         self._pictures = pictures
+        self._clock = clock
         self._state = "new"
         self._is_due_at = float("-inf")
 
@@ -38,10 +53,13 @@ class Published:
         """It is ``now``: take a new snapshot where the last one is old, and look at what blocks in it."""
         if now < self._is_due_at:
             return
+        began_at = self._clock()
         self._is_due_at = now + PUBLISH_SECONDS
         self._publish()
         if self.latest is not None:
             self._watch.look(self.latest.partitions, now)
+        took = self._clock() - began_at
+        self._is_due_at = now + min(max(PUBLISH_SECONDS, took / SHARE), LONGEST_SECONDS)
 
     def _publish(self) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 from collections.abc import Callable
@@ -129,6 +130,18 @@ def test_a_snapshot_that_never_could_be_taken_is_not_there_and_is_not_tried_at_e
         published.tick(ticks * PUBLISH_SECONDS / 10)
     assert published.latest is None
     assert snapshots.asked == 1 + 2
+
+
+@pytest.mark.parametrize(("took", "fewest", "most"), [(0.001, 20, 21), (0.01, 9, 11), (0.5, 4, 6)])
+def test_snapshots_that_take_long_are_taken_less_often_and_never_too_seldom(
+    took: float, fewest: int, most: int
+) -> None:
+    cpu_times = itertools.accumulate(itertools.repeat(took))
+    snapshots = Snapshots()
+    published = Published(snapshots.take, BlockingWatch(5.0), Pictures(), clock=lambda: next(cpu_times))
+    for tick in range(100):
+        published.tick(tick * 0.05)
+    assert fewest <= snapshots.asked <= most
 
 
 def watched(group: str, noted: list[str], **changes: Any) -> Watched:

@@ -47,6 +47,8 @@ class JudgedManager(RuleBasedStateMachine):
         partitions = self.model.partitions.values()
         assert self.manager.load.size_bytes >= sum(partition.size_bytes for partition in partitions)
         self.manager.observe(0.0)
+        if not self.manager.circuit.is_open:
+            assert self.manager.ready in {0, sum(len(work.ready) for work in self.manager if work.is_dispatching)}
         assert self.manager.in_flight == sum(partition.count(State.RUNNING) for partition in partitions)
         assert self.manager.load.messages == sum(len(partition.entries) for partition in partitions)
         assert self.manager.load.size_bytes == sum(partition.size_bytes for partition in partitions)

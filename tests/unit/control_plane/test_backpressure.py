@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +16,7 @@ from pyrallel_consumer.control_plane.backpressure import (
     GateState,
     Load,
 )
+from pyrallel_consumer.control_plane.buffer_parts import BufferParts
 from pyrallel_consumer.control_plane.policies import FlowLimits
 from pyrallel_consumer.dto import TopicPartition
 from tests.unit.control_plane.builders import OTHER, THIRD, TP
@@ -112,23 +115,33 @@ def load_of(percent: int, blocked: int = 0) -> Load:
     return Load(percent, percent, blocked)
 
 
+def parts_of(
+    loads: Mapping[TopicPartition, Load], full: Iterable[TopicPartition] = (), limits: FlowLimits = LIMITS
+) -> BufferParts:
+    parts = BufferParts(limits)
+    for tp, load in loads.items():
+        parts.note(tp, load)
+    parts.fill(full)
+    return parts
+
+
 def reviewed(shares: FairShares, *loads: Load) -> set[TopicPartition]:
     """What is full when the loads stay as they are for a while."""
-    by_partition = dict(zip((TP, OTHER, THIRD), loads, strict=False))
+    parts = parts_of(dict(zip((TP, OTHER, THIRD), loads, strict=False)))
     for _ in range(REVIEWS_BEFORE_PAUSE - 1):
-        shares.review(by_partition)
-    return shares.review(by_partition)
+        shares.review(parts)
+    return shares.review(parts)
 
 
 def room_of(shares: FairShares, *loads: Load, full: set[TopicPartition] | None = None, message_bytes: float = 1) -> int:
-    return shares.room(dict(zip((TP, OTHER, THIRD), loads, strict=False)), full or set(), message_bytes)
+    return shares.room(parts_of(dict(zip((TP, OTHER, THIRD), loads, strict=False)), full or ()), message_bytes)
 
 
 def test_a_partition_alone_may_take_everything() -> None:
     shares = FairShares(LIMITS)
 
     assert reviewed(shares, load_of(100)) == set()
-    assert shares.review({}) == set()
+    assert shares.review(parts_of({})) == set()
 
 
 def test_a_hot_partition_takes_more_than_half_and_leaves_the_others_their_reserve() -> None:
@@ -150,18 +163,31 @@ def test_room_in_another_partitions_reserve_is_counted_in_bytes_too() -> None:
 
 
 def test_two_hot_partitions_together_do_not_take_the_reserve_of_the_third() -> None:
-    shares = FairShares(FlowLimits(max_messages=120, max_bytes=10_000))
-    loads = Load(50, 0), Load(50, 0), Load(5, 0)
+    limits = FlowLimits(max_messages=120, max_bytes=10_000)
+    shares = FairShares(limits)
+    loads = {TP: Load(50, 0), OTHER: Load(50, 0), THIRD: Load(5, 0)}
 
-    assert reviewed(shares, *loads) == {TP, OTHER}
-    assert room_of(shares, *loads, full={TP, OTHER}) == 15
+    for _ in range(REVIEWS_BEFORE_PAUSE - 1):
+        shares.review(parts_of(loads, limits=limits))
+    assert shares.review(parts_of(loads, limits=limits)) == {TP, OTHER}
+    assert shares.room(parts_of(loads, {TP, OTHER}, limits), 1) == 15
 
 
 def test_a_want_of_room_that_passes_pauses_nobody() -> None:
     shares = FairShares(LIMITS)
     for _ in range(5):
-        assert shares.review({TP: load_of(75), OTHER: load_of(0)}) == set()
-        assert shares.review({TP: load_of(20), OTHER: load_of(0)}) == set()
+        assert shares.review(parts_of({TP: load_of(75), OTHER: load_of(0)})) == set()
+        assert shares.review(parts_of({TP: load_of(20), OTHER: load_of(0)})) == set()
+
+
+def test_a_want_of_room_that_passed_unseen_pauses_nobody_the_next_time() -> None:
+    shares = FairShares(LIMITS)
+    short, empty = parts_of({TP: load_of(75), OTHER: load_of(0)}), parts_of({TP: load_of(0), OTHER: load_of(0)})
+    for _ in range(5):
+        assert shares.review(short) == set()
+        assert shares.room(empty, 1) == 100 // 2 + 25
+        assert shares.certain_room(load_of(0), 1) is not None
+        shares.pass_over()
 
 
 def test_partitions_that_all_have_their_reserve_are_left_to_the_limit_of_the_whole() -> None:
@@ -175,17 +201,17 @@ def test_full_partitions_resume_when_they_made_a_good_part_of_their_room() -> No
     shares = FairShares(LIMITS)
     assert reviewed(shares, load_of(75), load_of(0)) == {TP}
 
-    assert shares.review({TP: load_of(53), OTHER: load_of(0)}) == {TP}
-    assert shares.review({TP: load_of(53), OTHER: load_of(25)}) == {TP, OTHER}
-    assert shares.review({TP: load_of(52), OTHER: load_of(0)}) == set()
+    assert shares.review(parts_of({TP: load_of(53), OTHER: load_of(0)})) == {TP}
+    assert shares.review(parts_of({TP: load_of(53), OTHER: load_of(25)})) == {TP, OTHER}
+    assert shares.review(parts_of({TP: load_of(52), OTHER: load_of(0)})) == set()
 
 
 def test_full_partitions_whose_messages_are_blocked_by_failing_keys_resume_earlier() -> None:
     shares = FairShares(LIMITS)
     assert reviewed(shares, load_of(75, blocked=65), load_of(0)) == {TP}
 
-    assert shares.review({TP: load_of(73, blocked=65), OTHER: load_of(0)}) == {TP}
-    assert shares.review({TP: load_of(71, blocked=65), OTHER: load_of(0)}) == set()
+    assert shares.review(parts_of({TP: load_of(73, blocked=65), OTHER: load_of(0)})) == {TP}
+    assert shares.review(parts_of({TP: load_of(71, blocked=65), OTHER: load_of(0)})) == set()
 
 
 @given(
@@ -204,13 +230,13 @@ def test_a_partition_below_its_reserve_is_never_paused_nor_for_long_without_room
             for tp, load in loads.items()
             if max(load.messages / limits.max_messages, load.size_bytes / limits.max_bytes) < reserve
         }
-        full = shares.review(loads)
+        full = shares.review(parts_of(loads, limits=limits))
         assert not full & lean
         assert full <= loads.keys()
     for _ in range(REVIEWS_BEFORE_PAUSE):
-        full = shares.review(history[-1])
+        full = shares.review(parts_of(history[-1], limits=limits))
     if history[-1].keys() - full:
-        assert shares.room(history[-1], full, 1.0) >= 1
+        assert shares.room(parts_of(history[-1], full, limits), 1.0) >= 1
 
 
 # FetchGate

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pyrallel_consumer.control_plane.backpressure import FairShares, Load
+from pyrallel_consumer.control_plane.buffer_parts import BufferParts
 from pyrallel_consumer.control_plane.policies import FlowLimits
 from pyrallel_consumer.dto import TopicPartition
 
 LIMITS = FlowLimits(max_messages=1000, max_bytes=100_000)
+
+
+def parts_of(loads: Mapping[TopicPartition, Load]) -> BufferParts:
+    parts = BufferParts(LIMITS)
+    for tp, load in loads.items():
+        parts.note(tp, load)
+    return parts
 
 
 @given(
@@ -26,7 +36,7 @@ def test_the_short_way_to_the_room_never_grants_more_than_the_long_way(
     certain = shares.certain_room(whole, message_bytes)
 
     if certain is not None:
-        assert 1 <= certain <= shares.room(loads, (), message_bytes)
+        assert 1 <= certain <= shares.room(parts_of(loads), message_bytes)
 
 
 def test_the_short_way_is_open_while_little_is_loaded_and_closed_when_much_is() -> None:
@@ -42,8 +52,8 @@ def test_the_short_way_is_open_while_little_is_loaded_and_closed_when_much_is() 
 def test_a_buffer_that_was_short_is_looked_at_partition_by_partition_until_it_has_room_again() -> None:
     shares = FairShares(LIMITS)
     hot, cold = TopicPartition("orders", 0), TopicPartition("orders", 1)
-    shares.room({hot: Load(750, 0), cold: Load(0, 0)}, (), 10.0)
+    shares.room(parts_of({hot: Load(750, 0), cold: Load(0, 0)}), 10.0)
 
     assert shares.certain_room(Load(0, 0), 10.0) is None
-    shares.room({hot: Load(0, 0), cold: Load(0, 0)}, (), 10.0)
+    shares.room(parts_of({hot: Load(0, 0), cold: Load(0, 0)}), 10.0)
     assert shares.certain_room(Load(0, 0), 10.0) == 500
