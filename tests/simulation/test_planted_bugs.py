@@ -44,7 +44,7 @@ SEEDS_THAT_FOUND: dict[str, int] = {
     "a_waiting_retry_does_not_hold_its_key": 10,
     "an_open_circuit_lets_a_crowd_of_probes_through": 62,
     "an_open_circuit_with_nothing_to_probe_reads_nothing": 356,
-    "going_back_keeps_the_old_map": 43,
+    "going_back_keeps_the_old_map": 329,
     "one_partition_may_fill_the_buffer": 3,
     "the_circuit_never_closes": 103,
     "the_message_behind_the_next_goes_on": 4,
