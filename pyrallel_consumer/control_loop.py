@@ -35,7 +35,7 @@ from pyrallel_consumer.cut_off import Noted
 from pyrallel_consumer.error_text import ErrorText
 from pyrallel_consumer.errors import BrokerError, StateError
 from pyrallel_consumer.execution_plane.booked_engine import any_item
-from pyrallel_consumer.execution_plane.engine import CompletionChannel, nothing_follows
+from pyrallel_consumer.execution_plane.engine import CompletionChannel
 from pyrallel_consumer.exhausted import ExhaustedMessages
 from pyrallel_consumer.observability.pictures import Pictures
 from pyrallel_consumer.revocation import Revocation
@@ -114,7 +114,6 @@ class ControlLoop:
         self.commits = commits
         self.engine = engine
         self.channel = CompletionChannel(self._wake_for_report)
-        self.channel.go_on = manager.go_on
         self.ingress: Ingress | None = None
         self.has_poller_ended = False
         self.is_broken = False
@@ -211,7 +210,6 @@ class ControlLoop:
         self._exhausted.sum_up()
         self._is_stopped = True
         self._is_scheduled = True
-        self.channel.go_on = nothing_follows
         for timer in (self._ticker, self._alarm):
             if timer is not None:
                 timer.cancel()

@@ -10,12 +10,10 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import pairwise
-from math import inf
 from statistics import geometric_mean, median
 from typing import Final
 
 from pyrallel_consumer.consumer import PyrallelConsumer
-from pyrallel_consumer.control_plane.latency import INSTANT_SECONDS
 from race.scraper import scrape_once
 
 STRETCH_MESSAGES: Final = 2000
@@ -121,10 +119,10 @@ def _take_durations(consumer: PyrallelConsumer, *, is_wanted: bool) -> None:
     """From now on, or no longer: no setting changes while a consumer runs, so its books are told."""
     parts = consumer._parts  # noqa: SLF001 -- as said
     parts.manager._is_timed = parts.control._is_timed = is_wanted  # noqa: SLF001 -- as said
-    instant_until = time.monotonic() + INSTANT_SECONDS if is_wanted else inf
+    started_at = time.monotonic() if is_wanted else None
     for work in parts.manager:
         for lane in work._lanes.values():  # noqa: SLF001 -- as said
-            lane.instant_until = instant_until
+            lane.started_at = started_at
 
 
 def _on_off(clock: Sequence[float], first: int) -> list[float]:

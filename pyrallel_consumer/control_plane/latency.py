@@ -16,9 +16,6 @@ from pyrallel_consumer.dto import DURATION_BOUNDS_SECONDS, Durations
 
 QUICK_SECONDS: Final = DURATION_BOUNDS_SECONDS[0]
 """What took no longer belongs into the first bucket."""
-INSTANT_SECONDS: Final = 2**-14
-"""What took no longer is counted, its time added to that of what follows in its slot: so right are durations. 61 us;
-a power of two, so that adding it and taking it off again is exact wherever time is."""
 MOST_PENDING: Final = 10_000
 """Durations that are kept unsorted; looked at once for every tick."""
 

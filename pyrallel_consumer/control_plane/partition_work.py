@@ -8,13 +8,12 @@ Every unfinished item is in exactly one place: ready, waiting behind a head, in 
 from __future__ import annotations
 
 from collections import deque
-from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from pyrallel_consumer.control_plane.backpressure import Load
 from pyrallel_consumer.control_plane.commit_encoder import METADATA_LIMIT_BYTES, encode
 from pyrallel_consumer.control_plane.events import CommitSnapshot
-from pyrallel_consumer.control_plane.latency import INSTANT_SECONDS, QUICK_SECONDS
+from pyrallel_consumer.control_plane.latency import QUICK_SECONDS
 from pyrallel_consumer.control_plane.offset_tracker import OffsetTracker
 from pyrallel_consumer.control_plane.ready_queue import ReadyQueue
 from pyrallel_consumer.control_plane.size_estimate import SizeEstimate
@@ -222,12 +221,11 @@ class PartitionWork:
         ``now`` is the time, in seconds, where items are timed.
         """
         items = self.ready.take(most, slots)
-        instant_until = inf if now is None else now + INSTANT_SECONDS
         for item in items:
             lane = item._origin
             if lane.is_ordered:
                 lane.running = item
-                lane.instant_until = instant_until
+                lane.started_at = now
             else:
                 item._submitted = now
         self.in_flight += len(items)
@@ -243,7 +241,7 @@ class PartitionWork:
         lane = item.origin
         if lane.is_ordered:
             lane.running = item
-            lane.instant_until = inf if now is None else now + INSTANT_SECONDS
+            lane.started_at = now
         else:
             item._submitted = now
         self.in_flight += 1
@@ -269,7 +267,7 @@ class PartitionWork:
                 self.latency.succeeded(now - item._submitted)  # type: ignore[union-attr,operator]  # else it is not timed
             return False
         if now is not None:
-            took = now - lane.instant_until + INSTANT_SECONDS
+            took = now - lane.started_at
             latency: Any = self.latency
             if took > QUICK_SECONDS:
                 latency.pending.append(took)
@@ -462,7 +460,7 @@ class PartitionWork:
 
     def _started_at(self, item: WorkItem) -> float:
         lane: VirtualPartition = item._origin
-        return lane.instant_until - INSTANT_SECONDS if lane.is_ordered else item._submitted  # type: ignore[return-value]  # it is timed
+        return lane.started_at if lane.is_ordered else item._submitted  # type: ignore[return-value]  # it is timed
 
     def _waits_for_predecessor(self, lane: VirtualPartition) -> bool:
         predecessor = self._lingering.get((self.tp, lane.key))

@@ -20,14 +20,14 @@ class VirtualPartition:
     ``running`` is the head while it is started; ``waiting`` is None until a second item comes. ``successor`` is set
     when the assignment ended while the head still ran, and the same key was read again: it may start when we end.
 
-    ``instant_until`` belongs to ``running``: until that time it has taken next to nothing. Infinite where nothing is
-    timed, unset where several run at once.
+    ``started_at`` is the time, in seconds, since which ``running`` runs: None where nothing is timed, unset where
+    several run at once.
     """
 
-    __slots__ = ("instant_until", "is_ordered", "key", "running", "successor", "waiting", "work")
+    __slots__ = ("is_ordered", "key", "running", "started_at", "successor", "waiting", "work")
 
     def __init__(self, work: PartitionWork, key: object, *, is_ordered: bool = True) -> None:
-        self.instant_until: float
+        self.started_at: float | None
         self.work = work
         self.key = key
         self.is_ordered = is_ordered

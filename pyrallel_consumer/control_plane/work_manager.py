@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyrallel_consumer.control_plane.allowance import Allowance
 from pyrallel_consumer.control_plane.backpressure import Backpressure, FairShares, Load
 from pyrallel_consumer.control_plane.events import Pause, Resume
 from pyrallel_consumer.control_plane.failure_circuit import FailureCircuit
-from pyrallel_consumer.control_plane.latency import INSTANT_SECONDS, MOST_PENDING, QUICK_SECONDS, Latencies
+from pyrallel_consumer.control_plane.latency import MOST_PENDING, Latencies
 from pyrallel_consumer.control_plane.loads import Loads
 from pyrallel_consumer.control_plane.partition_work import EXACT_MESSAGES, PartitionWork
 from pyrallel_consumer.control_plane.pauses import Pauses
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from pyrallel_consumer.control_plane.poison_keys import PoisonPolicy
     from pyrallel_consumer.control_plane.virtual_partition import VirtualPartition
     from pyrallel_consumer.dto import Message, TopicPartition, WorkItem
-
-MOST_IN_A_ROW = 8
-"""Messages that go on with their own keys while others are ready: those have slots, but not the loop."""
 
 COUNTED_PER_SECOND = 20_000
 """Unfinished messages whose bytes are counted for the picture alone: less than a hundredth of the time."""
@@ -75,7 +72,6 @@ class WorkManager:
         is_dlq = policy.on_exhausted is OnExhausted.DLQ
         self.circuit = FailureCircuit(policy.circuit if is_dlq or policy.on_exhausted is OnExhausted.SKIP else None)
         self.poison_keys = PoisonKeys(policy.poison if is_dlq else None)
-        self._goes_on = policy.circuit is None and policy.poison is None and not policy.is_sending_ahead
         self._condemned: list[WorkItem] = []
         self._is_timed = policy.is_timed
         self._with_map = policy.state_strategy is RebalanceStateStrategy.METADATA_SNAPSHOT
@@ -89,9 +85,6 @@ class WorkManager:
         self._pauses = Pauses()
         self._run_length = RunLength()
         self._is_dispatching = True
-        self._may_go_on = False
-        self._is_short = False
-        self._in_a_row = 0
         self._bytes_due_at = 0.0
         self._away: dict[TopicPartition, Tally] = {}
 
@@ -128,7 +121,7 @@ class WorkManager:
 
     def stop_all_dispatching(self) -> None:
         """Start nothing more at all, whatever is assigned from now on: the consumer stops."""
-        self._is_dispatching = self._may_go_on = False
+        self._is_dispatching = False
 
     def end(self, partitions: Iterable[tuple[TopicPartition, int]], *, is_lost: bool) -> tuple[CommitSnapshot, ...]:
         """Snapshot and fence in one step; returns what is to be committed, nothing for lost partitions.
@@ -224,61 +217,7 @@ class WorkManager:
                 listed.append(work)
             else:
                 work.is_listed = False
-        self._may_go_on = self._goes_on and self._is_dispatching
-        self._is_short = self.ready > slots - len(started)
         return self._without_condemned(started) if self.poison_keys else started
-
-    def go_on(self, item: WorkItem, now: float) -> WorkItem | None:
-        """``item`` is processed; what starts in its slot is returned: what follows it, or what is ready elsewhere.
-
-        None changes nothing: ``succeed`` is to be asked, for there is nothing to start, or it is not ours any more, or
-        circuits look at each start. Whose turn it is where more is ready than there are slots is as with ``take``.
-        """
-        lane: VirtualPartition = item._origin
-        work, offset = lane.work, item._offset
-        tracker = work.tracker
-        unfinished = tracker.unfinished
-        if not self._may_go_on or unfinished.get(offset) is not item:
-            return None
-        waiting = lane.waiting
-        self._in_a_row = self._in_a_row + 1 if self._listed else 0
-        if waiting and not self._is_short and work.is_dispatching and self._in_a_row < MOST_IN_A_ROW:
-            del unfinished[offset]
-            tracker.version += 1
-            work.finished += 1
-            if not work.is_touched:
-                self._loads.touch(work)
-            lane.running = following = waiting.popleft()
-            if now > lane.instant_until:
-                took = now - lane.instant_until + INSTANT_SECONDS
-                latency: Any = work.latency
-                if took > QUICK_SECONDS:
-                    latency.pending.append(took)
-                else:
-                    latency.quick_seconds += took
-                lane.instant_until = now + INSTANT_SECONDS
-            return following
-        return self._start_instead(work, item, now if self._is_timed else None)
-
-    def _start_instead(self, work: PartitionWork, item: WorkItem, now: float | None) -> WorkItem | None:
-        """Complete ``item``, of ``work``, and start what is ready; None changes nothing, for nothing can start."""
-        self._in_a_row = 0
-        listed = self._listed
-        while listed and not (listed[0].is_dispatching and listed[0].ready):
-            listed.popleft().is_listed = False
-        if not listed and not (item._origin.waiting and work.is_dispatching):
-            return None
-        if work.finish(item, now) and not work.is_listed:
-            self._list(work)
-        chosen = listed.popleft()
-        self._loads.touch(work)
-        self._loads.touch(chosen)
-        [following] = chosen.take(1, 0 if self._is_short else len(chosen.ready), now)
-        if chosen.ready:
-            listed.append(chosen)
-        else:
-            chosen.is_listed = False
-        return following
 
     def take_condemned(self) -> list[WorkItem]:
         """Items that were not started because their keys are poisoned: held, and to be dead-lettered untried."""

@@ -1,21 +1,253 @@
-"""The async engine: ``AsyncEngine`` is the form that is fastest on this Python.
+"""The async engine: each attempt is one plain asyncio task with a context of its own.
 
-From Python 3.12 on a task can take its first step while it is made (*eager*), so drivers begin where work is submitted.
-Before that they begin in the loop's next turn. Both keep the same contract.
+From Python 3.12 on a task takes its first step while it is made (*eager*), so a message that never waits is done when
+``submit`` returns and is never entered in the books. On 3.11 a task begins in a later turn of the loop; there few are
+made at a time, so that many slow first steps do not keep the loop. Both forms keep the same contract.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
+import random
 import sys
-from typing import ClassVar
+from abc import abstractmethod
+from asyncio import CancelledError, Task
+from collections import deque
+from functools import partial
+from math import inf
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pyrallel_consumer.execution_plane.driver_engine import DriverEngine
+from pyrallel_consumer.execution_plane.booked_engine import BookedEngine
+from pyrallel_consumer.foreign_errors import drop_first_frame, is_a
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from pyrallel_consumer.control_plane.policies import RetryPolicy
+    from pyrallel_consumer.dto import WorkItem
+    from pyrallel_consumer.execution_plane.attempts import Attempt
+    from pyrallel_consumer.execution_plane.engine import CompletionChannel
+
+    AsyncWorker: TypeAlias = Callable[[WorkItem], Awaitable[object]]
+
+_START_SECONDS = 0.002
+"""How long first steps may take, together, before the loop's other callbacks have a turn."""
+
+_MOST_BEGINNING = 256
+"""Tasks that may wait for their first step, at most, where tasks are not eager."""
 
 
-class EagerEngine(DriverEngine):
-    """Its drivers have taken all first steps when ``submit`` returns."""
+if sys.version_info >= (3, 12):
+    _eager_task = partial(Task, eager_start=True)
+else:
+    _eager_task = Task  # Unused: there are no eager tasks.
 
-    is_eager: ClassVar[bool] = True
+
+def _never() -> bool:
+    return False
 
 
-AsyncEngine: type[DriverEngine] = EagerEngine if sys.version_info >= (3, 12) else DriverEngine
+class PlainEngine(BookedEngine):
+    """Runs an ``async def`` worker as isolated attempts on the running event loop.
+
+    ``base_context`` is what every attempt's context is copied from (default: the caller's of ``start``).
+    ``is_shutting_down`` tells whether a cancellation that this engine did not ask for is the program's end, as when
+    ``asyncio.run`` cancels all tasks: then it is no failure of the worker. It is asked when such an attempt ended, so
+    it must be true from the very moment of cancelling on (``task.cancelling() > 0`` of the supervising task is). The
+    loop's task factory is the user's and is never used.
+    """
+
+    def __init__(
+        self,
+        worker: AsyncWorker,
+        policy: RetryPolicy,
+        max_in_flight: int,
+        base_context: contextvars.Context | None = None,
+        *,
+        is_shutting_down: Callable[[], bool] = _never,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        super().__init__(policy, max_in_flight, jitter=jitter)
+        self._worker = worker
+        self._given_context = base_context
+        self._base = contextvars.Context()
+        self._is_shutting_down = is_shutting_down
+        self._abandoned: list[Task[None]] = []
+        self._unbegun: deque[Attempt] = deque()
+        """Attempts that hold a slot and have no task yet."""
+
+    async def start(self, channel: CompletionChannel, now: Callable[[], float]) -> None:
+        await super().start(channel, now)
+        self._loop = asyncio.get_running_loop()
+        self._base = contextvars.copy_context() if self._given_context is None else self._given_context
+
+    def submit(self, item: WorkItem) -> None:
+        self.submit_all((item,))
+
+    def withdraw(self, which: Callable[[WorkItem], bool]) -> None:
+        super().withdraw(which)
+        for attempt in [attempt for attempt in self._unbegun if which(attempt.root)]:
+            self._unbegun.remove(attempt)
+            self._give_back(attempt.root)
+
+    def heed_lease(self) -> None:
+        if self._unbegun:
+            self._begin_more()
+
+    def _may_begin(self) -> bool:
+        return self._now() <= self._channel.starts_until
+
+    @abstractmethod
+    def _begin_more(self) -> None:
+        """Make tasks of what has none, in its order, as far as may begin now."""
+
+    def _stop_attempt(self, attempt: Attempt) -> None:
+        if attempt.handle is not None:
+            attempt.handle.cancel()
+        elif attempt.is_cancelled and attempt in self._unbegun:
+            self._unbegun.remove(attempt)
+            self._give_back(attempt.root)
+
+    async def _wait_ended(self, timeout_seconds: float) -> None:
+        tasks = [task for attempt in self._attempts.running.values() if (task := attempt.handle) is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout_seconds)
+
+    def _abandon(self) -> None:
+        self._abandoned += [attempt.handle for attempt in self._attempts.running.values()]  # Loops hold tasks weakly.
+        super()._abandon()
+
+    async def _attempt(self, root: WorkItem, item: WorkItem) -> None:
+        """What each task runs: the worker, and the report of how it ended. The task ends with the report."""
+        try:
+            await self._worker(item)
+        except BaseException as raised:  # noqa: BLE001 -- around the worker: whatever it raises is a failed attempt
+            error = raised
+        else:
+            channel, attempts = self._channel, self._attempts
+            channel.successes.append(root)
+            if root in attempts.running:  # Else it ended in its first step, and whoever submitted it notifies.
+                attempts.ended_ok(root, self._now())
+                if not channel.is_notified:
+                    channel.notify()
+            return
+        self._fail(root, error)
+
+    def _fail(self, root: WorkItem, error: BaseException) -> None:
+        if type(error) is GeneratorExit and not self._loop.is_running():
+            raise error  # The loop is gone and the interpreter closes what is left: nobody is there to be told.
+        try:
+            drop_first_frame(error)  # Without our frame.
+            if root not in self._attempts.running:
+                if self._is_stopped:
+                    return  # It was given back at the deadline of the stop, whatever becomes of it.
+                self._attempts.start(root, self._now())  # It failed in its first step.
+            if is_a(error, CancelledError) and self._is_shutting_down():
+                self._give_back(root)
+            else:
+                self._end(root, error)
+        except Exception as bug:  # noqa: BLE001 -- whatever a worker raises is met above: this is ours, and the loop's to know
+            self._channel.crashed(bug)
+
+
+class EagerEngine(PlainEngine):
+    """All first steps are taken when ``submit`` returns, but of what may not begin yet."""
+
+    def submit_all(self, items: Sequence[WorkItem]) -> None:
+        channel, attempts, now = self._channel, self._attempts, self._now
+        loop, base = self._loop, self._base
+        for item in items:
+            if now() > channel.starts_until:
+                self._unbegun.append(attempts.start(item, inf))
+                continue
+            # The context must be one that nobody has entered: an eager task in an entered one takes the loop down.
+            task = _eager_task(self._attempt(item, item), loop=loop, context=base.copy())
+            if not task.done():
+                attempts.start(item, now(), task)
+        if not channel.is_notified:
+            channel.notify()
+
+    def _start_due(self, now: float) -> None:
+        give_way_at = self._now() + _START_SECONDS
+        while self._may_begin() and (started := self._attempts.due(now, 1)):
+            self._begin(started[0])
+            if self._now() >= give_way_at:
+                self._channel.notify()  # What is still due is found by the sweep of the turn that this brings.
+                break
+
+    def _begin_more(self) -> None:
+        while self._unbegun and self._may_begin():
+            attempt = self._unbegun.popleft()
+            attempt.started_at = self._now()
+            self._begin(attempt)
+
+    def _begin(self, attempt: Attempt) -> None:
+        attempt.handle = _eager_task(
+            self._attempt(attempt.root, attempt.item), loop=self._loop, context=self._base.copy()
+        )
+
+
+class LateEngine(PlainEngine):
+    """First steps are taken in later turns of the loop: in each as many as take ``_START_SECONDS``."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._beginning: set[Attempt] = set()
+        """Attempts whose tasks have not taken their first step."""
+        self._most_beginning = 1
+        self._first_began_at: float | None = None
+
+    def submit_all(self, items: Sequence[WorkItem]) -> None:
+        self._unbegun += self._attempts.start_all(items, self._now() if self._may_begin() else inf)
+        self._begin_more()
+
+    def _start_due(self, now: float) -> None:
+        self._unbegun += self._attempts.due(now)
+        self._begin_more()
+
+    def _begin_more(self) -> None:
+        while self._unbegun and len(self._beginning) < self._most_beginning and self._may_begin():
+            attempt = self._unbegun.popleft()
+            self._beginning.add(attempt)
+            attempt.handle = task = Task(self._begin(attempt), loop=self._loop, context=self._base.copy())
+            task.add_done_callback(partial(self._note_end, attempt))
+            if attempt.marked_at is not None:
+                self._stop_attempt(attempt)
+
+    async def _begin(self, attempt: Attempt) -> None:
+        attempt.started_at = self._now()
+        if self._first_began_at is None:
+            self._first_began_at = attempt.started_at
+        if self._may_begin():
+            self._note_begin(attempt)
+            await self._attempt(attempt.root, attempt.item)
+        else:
+            self._beginning.discard(attempt)
+            attempt.handle, attempt.started_at = None, inf
+            self._unbegun.appendleft(attempt)
+
+    def _note_begin(self, attempt: Attempt) -> None:
+        self._beginning.discard(attempt)
+        if not self._beginning and self._first_began_at is not None:
+            is_quick = self._now() - self._first_began_at < _START_SECONDS
+            wanted = self._most_beginning * 2 if is_quick else self._most_beginning // 2
+            self._most_beginning = max(1, min(wanted, _MOST_BEGINNING))
+            self._first_began_at = None
+        self._begin_more()
+
+    def _note_end(self, attempt: Attempt, _: Task[None]) -> None:
+        """A task that somebody cancels before its first step runs nothing of ours."""
+        if attempt in self._beginning:
+            self._note_begin(attempt)
+            self._fail(attempt.root, CancelledError())
+
+    def _stop_attempt(self, attempt: Attempt) -> None:
+        if attempt in self._beginning:
+            self._loop.call_soon(attempt.handle.cancel, context=self._base)  # After its first step.
+        else:
+            super()._stop_attempt(attempt)
+
+
+AsyncEngine: type[PlainEngine] = EagerEngine if sys.version_info >= (3, 12) else LateEngine
+"""The form that fits this Python."""

@@ -4,7 +4,7 @@ No clock and no randomness: ``now`` (seconds, never going back) and ``jitter`` a
 
     start -> running -> ended_* -> gone, or waiting for its next attempt -> due (holds a free slot) -> running ...
 
-and is known by its *root*, the very object that was submitted first. Invariant: queued + running + due <= slots. A
+and is known by its *root*, the very object that was submitted first. Invariant: running + due <= slots. A
 slot that falls free goes to a retry whose time has come before it goes to new work, but retries never take the last
 quarter of the slots: messages that fail for ever, however slowly and however many, cannot keep the others from running.
 """
@@ -120,8 +120,6 @@ class Attempts:
         self._timeout_seconds = policy.timeout_ms / 1000 if policy.timeout_ms and is_timing else None
         self.running: dict[WorkItem, Attempt] = {}
         """Attempts under way by root, oldest start first, so that the first to expire stands first. Only to be read."""
-        self.queued: deque[WorkItem] = deque()
-        """For engines that start later than they are told to: submitted and not begun, each holding a slot."""
         self._running_retries: set[WorkItem] = set()
         self._waiting: list[_Waiting] = []
         self._due: deque[_Waiting] = deque()
@@ -133,9 +131,7 @@ class Attempts:
     @property
     def capacity(self) -> int:
         """Free slots, after those that retries whose time had come at the last look take first."""
-        if self._waiting:  # Queued items that end in their first step free slots without a word to the books.
-            self._reserve(self._now)
-        return self._slots - len(self.queued) - len(self.running) - len(self._due)
+        return self._slots - len(self.running) - len(self._due)
 
     @property
     def waiting_count(self) -> int:
@@ -145,15 +141,6 @@ class Attempts:
     def waiting(self) -> list[WorkItem]:
         """The roots of all that wait for another attempt, due ones included; in no order."""
         return [waiting.root for waiting in (*self._waiting, *self._due)]
-
-    def is_retry_due(self, now: float, ending: Attempt | None = None) -> bool:
-        """Whether a retry takes the slot that ``ending`` gives back now; before new work, where its share allows."""
-        if self._due:
-            return True
-        if not self._waiting or self._waiting[0].due_at > now:
-            return False
-        is_itself_one = ending is not None and ending.item is not ending.root
-        return len(self._running_retries) - is_itself_one < self._retry_slots
 
     @property
     def due_count(self) -> int:
@@ -166,7 +153,7 @@ class Attempts:
 
         Capacity may have been asked before other submits, whose ends gave a slot to a retry: such a retry steps back.
         """
-        free = self._slots - len(self.queued) - len(self.running)
+        free = self._slots - len(self.running)
         if root in self.running or free <= 0:
             raise InvariantViolation(f"{root!r} was submitted twice or without capacity")
         if len(self._due) >= free:
@@ -178,7 +165,7 @@ class Attempts:
         """``start`` each of ``roots``, in this order; there is capacity for all of them."""
         running = self.running
         before = len(running)
-        free = self._slots - len(self.queued) - before - len(roots)
+        free = self._slots - before - len(roots)
         started = [Attempt(root, root, now) for root in roots]
         running.update(zip(roots, started, strict=True))
         if free < 0 or len(running) < before + len(roots):
@@ -203,20 +190,6 @@ class Attempts:
                 retries.discard(root)
         if self._waiting:
             self._reserve(now)
-
-    def hand_on(self, attempt: Attempt, root: WorkItem, now: float) -> Attempt:
-        """A running, unmarked attempt returned, and the first one of ``root`` runs in its slot since ``now``.
-
-        Returns the attempt of ``root``: the same object, for this is on the way of every message.
-        """
-        del self.running[attempt.root]
-        if attempt.item is not attempt.root:
-            self._running_retries.discard(attempt.root)
-            attempt.uncharged = 0
-        attempt.root = attempt.item = root
-        attempt.started_at = now
-        self.running[root] = attempt
-        return attempt
 
     def ended_failed(self, root: WorkItem, error: BaseException, now: float) -> Verdict:
         """The worker raised ``error``, or its process died. KeyboardInterrupt is Ctrl-C, and no failure of it."""
@@ -344,7 +317,7 @@ class Attempts:
 
     def _may_retry(self) -> bool:
         return (
-            len(self.queued) + len(self.running) + len(self._due) < self._slots
+            len(self.running) + len(self._due) < self._slots
             and len(self._running_retries) + len(self._due) < self._retry_slots
         )
 

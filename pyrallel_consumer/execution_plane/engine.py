@@ -106,7 +106,6 @@ class CompletionChannel:
         "_crash",
         "_failures",
         "_wake",
-        "go_on",
         "is_interrupted",
         "is_notified",
         "starts_until",
@@ -120,12 +119,6 @@ class CompletionChannel:
         self.is_notified = False
         self.is_interrupted = False
         """Whether Ctrl-C cut a worker short, until the loop has taken note of it."""
-        self.go_on: Callable[[WorkItem, float], WorkItem | None] = nothing_follows
-        """For engines on the loop's thread: what follows an item that succeeded now, to be run in its slot at once.
-
-        Where there is something, the success is taken note of, and the engine starts what it was given. None: nothing
-        has happened, and the success is to be reported as ever. Either way the engine must see to ``notify``.
-        """
         self.starts_until = inf
         """Seconds of the engine's ``now``. The loop moves it on while it turns, and sets it to ``-inf`` while the group
         may have given our partitions to others. Only to be read, by any thread."""
@@ -186,11 +179,6 @@ class CompletionChannel:
         failures = _take(self._failures, limit)
         cancellations = _take(self._cancellations, limit - len(failures))
         return Finished(_take(self.successes, limit - len(failures) - len(cancellations)), failures, cancellations)
-
-
-def nothing_follows(_: WorkItem, __: float) -> WorkItem | None:
-    """The ``go_on`` of a channel whose loop starts nothing more."""
-    return None
 
 
 def _take(items: list[_T], limit: int) -> list[_T]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from pyrallel_consumer.execution_plane.driver_engine import DriverEngine
+from pyrallel_consumer.execution_plane.async_engine import LateEngine
 from pyrallel_consumer.testing.engine_contract import EngineContract, async_worker
 
 if TYPE_CHECKING:
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 
 
-class TestDriverEngine(EngineContract):
+class TestLateEngine(EngineContract):
     def make_engine(self, policy: RetryPolicy, slots: int) -> ExecutionEngine:
-        return DriverEngine(async_worker, policy, slots)
+        return LateEngine(async_worker, policy, slots)
 
 
 if sys.version_info >= (3, 12):

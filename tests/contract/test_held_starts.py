@@ -8,7 +8,7 @@ from abc import abstractmethod
 from pathlib import Path
 
 from pyrallel_consumer.control_plane.policies import RetryPolicy
-from pyrallel_consumer.execution_plane.driver_engine import DriverEngine
+from pyrallel_consumer.execution_plane.async_engine import LateEngine
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 from pyrallel_consumer.execution_plane.process_engine import ProcessEngine
 from pyrallel_consumer.execution_plane.thread_engine import ThreadEngine
@@ -77,9 +77,9 @@ class HeldStarts(EngineRigs):
         assert rig.successes == [item]
 
 
-class TestDriverEngine(HeldStarts):
+class TestLateEngine(HeldStarts):
     def make_engine(self, policy: RetryPolicy, slots: int) -> ExecutionEngine:
-        return DriverEngine(async_worker, policy, slots)
+        return LateEngine(async_worker, policy, slots)
 
 
 if sys.version_info >= (3, 12):

@@ -23,7 +23,6 @@ from tests.simulation.truth import Run
 from tests.simulation.watched_manager import WatchedManager
 
 CUT_SHORT_SHARE = 0.7
-GO_ON_SHARE = 0.9
 
 
 class VirtualEngine(ExecutionEngine):
@@ -152,8 +151,6 @@ class VirtualEngine(ExecutionEngine):
             self._give_back(item)
             return
         run = scene.truth.runs.pop(item)
-        if how == "ok" and self._goes_on(item):
-            return
         if how == "ok":
             verdict = self._returned(item)
             work.rule_28_what_returned_is_done(run, verdict)
@@ -178,27 +175,6 @@ class VirtualEngine(ExecutionEngine):
         else:
             self._runs.broke(item, is_final=not isinstance(verdict, RetryAt))
         self.check_slots()
-
-    def _goes_on(self, item: WorkItem) -> bool:
-        """The attempt of ``item`` returned: at times what follows of its key runs in its slot at once."""
-        scene, attempts = self._scene, self._attempts
-        attempt = attempts.running[item]
-        may_begin = scene.clock.now <= self.channel.starts_until
-        is_asked = may_begin and not self.is_keeping_order and scene.random.random() < GO_ON_SHARE
-        if not is_asked or attempt.marked_at is not None or attempts.is_retry_due(scene.clock.now, attempt):
-            return False
-        self._manager.note_done(item)
-        following = self.channel.go_on(item, scene.clock.now)
-        if following is None:
-            return False
-        scene.note(f"{self._consumer} {item!r} ended ok, and {following!r} goes on in its slot")
-        self._runs.succeeded(item)
-        self._runs.add(following)
-        self._began(attempts.hand_on(attempt, following, scene.clock.now))
-        if not self.channel.is_notified:
-            self.channel.notify()
-        self.check_slots()
-        return True
 
     def check_slots(self) -> None:
         attempts = self._attempts

@@ -136,30 +136,6 @@ class WatchedManager(WorkManager):
             self._compare(tp)
         return items
 
-    def go_on(self, item: WorkItem, now: float) -> WorkItem | None:
-        following = super().go_on(item, now)
-        if following is None:
-            return None
-        self._failures_in_a_row.pop((item.tp, item.key), None)
-        before = self._completed(item)
-        if before is None:
-            raise RuleBroken("8", f"{following} goes on after {item}, which is not ours")
-        before.finish(item.offset)
-        shadow = self.shadows.get(following.tp)
-        rebalances.rule_7_nothing_starts_while_revoking(shadow, following)
-        work.rule_13_heads_start_first(shadow, following, self._allowed)
-        work.rule_14_submitted_once(following, self.open_items.values())
-        self.open_items[id(following)] = following
-        if shadow is None:
-            raise RuleBroken("8", f"{following} goes on, and its partition is not ours")
-        shadow.in_flight[following.offset] = following
-        if self._waiting_for_slots > 0:
-            ready = following.origin.work.ready
-            work.the_lowest_offset_goes_first(following, [*ready.delivered, *ready.arrived])
-        for tp in {item.tp, following.tp}:
-            self._compare(tp)
-        return following
-
     def take_condemned(self) -> list[WorkItem]:
         condemned, self._seen_condemned = self._seen_condemned, []
         return condemned

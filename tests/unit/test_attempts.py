@@ -180,21 +180,6 @@ def test_a_message_is_put_off_uncharged_a_thousand_times_and_then_each_time_coun
     assert isinstance(attempts.ended_failed(item, RetryLater(delay_ms=1000, charge=False), 0), Exhausted)
 
 
-def test_a_message_in_the_slot_of_one_that_was_put_off_has_its_own_thousand_times() -> None:
-    attempts = books(slots=1)
-    first, second = work_item(), work_item()
-    attempts.start(first, 0)
-    for _ in range(MOST_UNCHARGED - 1):
-        attempts.ended_failed(first, RetryLater(delay_ms=0, charge=False), 0)
-        attempts.due(0)
-    attempts.ended_failed(first, RetryLater(delay_ms=0, charge=False), 0)
-    [attempt] = attempts.due(0)
-    attempts.hand_on(attempt, second, 0)
-    verdict = attempts.ended_failed(second, RetryLater(delay_ms=0, charge=False), 0)
-    assert isinstance(verdict, RetryAt)
-    assert not verdict.is_charged
-
-
 def test_without_a_timeout_nothing_expires() -> None:
     attempts = books(policy=RetryPolicy(timeout_ms=0))
     attempts.start(work_item(), 0)
@@ -265,16 +250,6 @@ def test_a_retry_steps_back_for_an_item_whose_slot_was_counted_as_free_before() 
     assert (attempts.due_count, attempts.waiting_count, attempts.capacity) == (0, 2, 0)
     attempts.ended_ok(second, 2)
     assert [attempt.root for attempt in attempts.due(2)] == [retried]
-
-
-def test_queued_items_hold_slots_that_no_retry_takes() -> None:
-    attempts = books(slots=2)
-    failed_once(attempts)
-    attempts.queued.extend([work_item(), work_item()])
-    assert attempts.capacity == 0
-    assert attempts.due(5) == []
-    attempts.start(attempts.queued.popleft(), 5)
-    assert attempts.capacity == 0
 
 
 def test_starting_without_capacity_or_twice_and_ending_what_does_not_run_are_our_bugs() -> None:
@@ -485,48 +460,3 @@ class AttemptsAgainstAModel(RuleBasedStateMachine):
 
 TestAttemptsAgainstAModel = AttemptsAgainstAModel.TestCase
 TestAttemptsAgainstAModel.settings = settings(max_examples=150, stateful_step_count=40)
-
-
-def test_a_slot_is_handed_on_from_one_attempt_to_the_next() -> None:
-    attempts = books(1, RetryPolicy(timeout_ms=1000))
-    first, second = work_item(offset=1), work_item(offset=2)
-    attempt = attempts.start(first, 0.0)
-    assert attempts.hand_on(attempt, second, 0.5) is attempt
-    assert (list(attempts.running), attempt.root, attempt.number, attempts.capacity) == ([second], second, 1, 0)
-    assert attempts.next_due_at() == 1.5
-    attempts.ended_ok(second, 0.6)
-    assert attempts.capacity == 1
-
-
-def test_the_slot_of_a_retry_is_handed_on_as_one_for_new_work() -> None:
-    attempts = books(1, RetryPolicy(max_attempts=2, backoff_ms=0, jitter_ms=0))
-    first, second = work_item(offset=1), work_item(offset=2)
-    attempts.start(first, 0.0)
-    attempts.ended_failed(first, ValueError(), 1.0)
-    assert attempts.is_retry_due(1.0)
-    [retry] = attempts.due(1.0)
-    assert not attempts.is_retry_due(1.0)
-    attempts.hand_on(retry, second, 2.0)
-    assert isinstance(attempts.ended_failed(second, ValueError(), 3.0), RetryAt)
-    assert [attempt.root for attempt in attempts.due(3.0)] == [second]
-
-
-def test_a_retry_is_due_from_its_time_on_even_where_no_slot_is_free_for_it() -> None:
-    attempts = books(1, RetryPolicy(backoff_ms=1000, jitter_ms=0))
-    first, second = work_item(offset=1), work_item(offset=2)
-    attempts.start(first, 0.0)
-    attempts.ended_failed(first, ValueError(), 1.0)
-    attempts.start(second, 1.0)
-    assert not attempts.is_retry_due(1.5)
-    assert attempts.is_retry_due(2.0)
-
-
-def test_a_retry_beyond_the_retries_share_takes_no_slot_from_new_work_unless_a_retry_gives_it_back() -> None:
-    attempts = books(4, RetryPolicy(max_attempts=9, backoff_ms=0, jitter_ms=0))
-    for _ in range(4):
-        failed_once(attempts)
-    retries = attempts.due(0.0)
-    assert len(retries) == 3
-    new = attempts.start(work_item(), 0.0)
-    assert not attempts.is_retry_due(0.0, new)
-    assert attempts.is_retry_due(0.0, retries[0])

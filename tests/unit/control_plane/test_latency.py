@@ -52,41 +52,6 @@ def test_items_that_end_later_are_counted_when_they_are_taken_in() -> None:
     assert seen(manager, OTHER) == [(0.05, 2), (2.5, 2)]
 
 
-def gone_on_at(*times: float) -> tuple[WorkManager, WorkItem]:
-    """Five messages of one key, the first submitted at 1.0, handed on at ``times``; the last one still runs."""
-    manager = WorkManager(WorkPolicy(is_timed=True))
-    manager.assign(assigned())
-    manager.add(TP, 1, run_of(keyed(0, "aaaaa")))
-    [item] = manager.take(1, slots=5, now=1.0)
-    for now in times:
-        following = manager.go_on(item, now)
-        assert following is not None
-        item = following
-    return manager, item
-
-
-def total_seconds(manager: WorkManager) -> float:
-    found = durations(manager)
-    assert found is not None
-    return found.total_seconds
-
-
-def test_what_goes_on_in_a_slot_begins_where_the_one_before_it_ended() -> None:
-    manager, item = gone_on_at(1.004, 1.034, 1.0345, 1.0346)
-    assert manager.go_on(item, 2.0) is None
-    manager.succeed([item], 3.0)
-    assert seen(manager) == [(0.0005, 2), (0.005, 1), (0.05, 1), (2.5, 1)]
-    assert total_seconds(manager) == pytest.approx(2.0)
-
-
-def test_instants_in_one_slot_are_counted_each_and_summed_by_the_next_that_is_more() -> None:
-    manager, item = gone_on_at(1.00004, 1.00008, 1.00009, 1.00013)
-    assert seen(manager) == [(0.0005, 4)]
-    manager.succeed([item], 1.0013)
-    assert seen(manager) == [(0.0005, 4), (0.0025, 1)]
-    assert total_seconds(manager) == pytest.approx(0.0013)
-
-
 def test_what_is_pending_is_kept_within_bounds_and_lands_in_the_same_buckets() -> None:
     manager = timed_manager()
     work = next(work for work in manager if work.tp == TP)

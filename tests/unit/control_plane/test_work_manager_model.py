@@ -10,9 +10,8 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from pyrallel_consumer.control_plane.policies import OrderingPolicy
 from pyrallel_consumer.dto import NullKeyOrdering, OnExhausted, OrderingMode, RebalanceStateStrategy
-from tests.unit.control_plane.going_on_machine import GoingOnMachine
 from tests.unit.control_plane.run_machine import RunMachine
-from tests.unit.control_plane.timed_machine import TimedGoingOnMachine, TimedRunMachine
+from tests.unit.control_plane.timed_machine import TimedMachine, TimedRunMachine
 from tests.unit.control_plane.work_machine import WorkManagerMachine
 
 ORDERINGS = [
@@ -32,21 +31,21 @@ def check(machine: type[WorkManagerMachine], examples: int, steps: int = 40, **p
 
 @pytest.mark.parametrize("ordering", ORDERINGS, ids=lambda ordering: f"{ordering.mode}-{ordering.null_keys}")
 def test_any_history_under_any_ordering(ordering: OrderingPolicy) -> None:
-    check(GoingOnMachine, 60, ordering=ordering)
+    check(WorkManagerMachine, 60, ordering=ordering)
 
 
 @pytest.mark.parametrize("on_exhausted", [OnExhausted.SKIP, OnExhausted.STOP, OnExhausted.PAUSE_PARTITION])
 def test_any_history_whatever_becomes_of_exhausted_messages(on_exhausted: OnExhausted) -> None:
-    check(GoingOnMachine, 30, on_exhausted=on_exhausted)
+    check(WorkManagerMachine, 30, on_exhausted=on_exhausted)
 
 
 def test_any_history_with_commits_that_carry_no_map() -> None:
-    check(GoingOnMachine, 30, strategy=RebalanceStateStrategy.CONTIGUOUS_ONLY)
+    check(WorkManagerMachine, 30, strategy=RebalanceStateStrategy.CONTIGUOUS_ONLY)
 
 
 @pytest.mark.parametrize("ordering", ORDERINGS, ids=lambda ordering: f"{ordering.mode}-{ordering.null_keys}")
 def test_any_history_with_durations_taken(ordering: OrderingPolicy) -> None:
-    check(TimedGoingOnMachine, 40, ordering=ordering)
+    check(TimedMachine, 40, ordering=ordering)
 
 
 def test_any_history_of_runs_with_durations_taken() -> None:

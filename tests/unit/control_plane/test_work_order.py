@@ -8,12 +8,11 @@ from pyrallel_consumer.control_plane.events import (
     Pause,
 )
 from pyrallel_consumer.control_plane.policies import OrderingPolicy
-from pyrallel_consumer.control_plane.work_manager import MOST_IN_A_ROW, TAKE_QUANTUM, WorkManager, WorkPolicy
+from pyrallel_consumer.control_plane.work_manager import TAKE_QUANTUM, WorkPolicy
 from pyrallel_consumer.dto import (
     NullKeyOrdering,
     OnExhausted,
     OrderingMode,
-    WorkItem,
 )
 from tests.unit.control_plane.builders import (
     OTHER,
@@ -21,7 +20,6 @@ from tests.unit.control_plane.builders import (
     keyed,
     manager_of,
     offsets_of,
-    only,
     picture_of,
     run_of,
 )
@@ -206,96 +204,3 @@ def test_a_partition_that_is_resumed_after_its_exhausted_messages_runs_them_agai
     assert manager.take(5) == [a, b]
     manager.succeed([a])
     assert offsets_of(manager.take(5)) == [1]
-
-
-def test_a_key_goes_on_in_its_slot_and_everything_else_stays_as_it_would_be() -> None:
-    manager = manager_of()
-    manager.add(TP, 1, run_of(keyed(0, "aab")))
-    first, other = manager.take(5)
-    assert manager.go_on(other, 0.0) is None
-    second = manager.go_on(first, 0.0)
-    assert second is not None
-    assert second.offset == 1
-    assert manager.in_flight == 2
-    assert manager.go_on(second, 0.0) is None
-    manager.succeed([second])
-    assert (manager.in_flight, manager.processed) == (1, 2)
-    assert only(manager.snapshots()).offset == 2
-
-
-def test_the_slot_goes_to_the_lowest_offset_when_more_is_ready_than_there_are_slots() -> None:
-    manager = manager_of()
-    manager.add(TP, 1, run_of(keyed(0, "abca")))
-    [first] = manager.take(1, slots=1)
-    following = []
-    item: WorkItem | None = first
-    while item is not None and (item := manager.go_on(item, 0.0)) is not None:
-        following.append(item.offset)
-    assert following == [1, 2, 3]
-    assert manager.in_flight == 1
-
-
-def test_the_slot_of_a_key_that_is_done_goes_to_what_is_ready_elsewhere_in_turn() -> None:
-    manager = manager_of(TP, OTHER)
-    [first] = start_first(manager, keyed(0, "a"))
-    manager.add(OTHER, 2, run_of(keyed(0, "ab"), OTHER))
-    manager.add(TP, 1, run_of(keyed(1, "b")))
-    places = []
-    item: WorkItem | None = first
-    while item is not None and (item := manager.go_on(item, 0.0)) is not None:
-        places.append((item.tp, item.offset))
-    assert places == [(OTHER, 0), (TP, 1), (OTHER, 1)]
-
-
-def test_a_slot_is_not_handed_to_partitions_that_are_revoked_and_kept_by_those_that_stay() -> None:
-    manager = manager_of(TP, OTHER)
-    [first] = start_first(manager, keyed(0, "aa"))
-    manager.add(OTHER, 2, run_of(keyed(0, "a"), OTHER))
-    manager.stop_dispatching([OTHER])
-    following = manager.go_on(first, 0.0)
-    assert following is not None
-    assert (following.tp, following.offset) == (TP, 1)
-    manager.stop_dispatching([TP])
-    assert manager.go_on(following, 0.0) is None
-
-
-def start_first(manager: WorkManager, keys: dict[int, bytes | None]) -> list[WorkItem]:
-    """Messages of ``TP``, and the first of them in flight."""
-    manager.add(TP, 1, run_of(keys))
-    return manager.take(1, slots=9)
-
-
-@pytest.mark.parametrize("how", ["revoked", "lost", "stopped"])
-def test_nothing_goes_on_once_a_revoke_began_the_assignment_ended_or_the_consumer_stops(how: str) -> None:
-    manager = manager_of()
-    manager.add(TP, 1, run_of(keyed(0, "aa")))
-    [first] = manager.take(1)
-    if how == "revoked":
-        manager.stop_dispatching([TP])
-    elif how == "lost":
-        manager.end([(TP, 1)], is_lost=True)
-    else:
-        manager.stop_all_dispatching()
-    assert manager.go_on(first, 0.0) is None
-
-
-def test_what_went_back_under_a_running_message_does_not_go_on() -> None:
-    manager = manager_of()
-    manager.add(TP, 1, run_of(keyed(0, "aa")))
-    [first] = manager.take(1)
-    first.origin.append(first)
-    manager.end([(TP, 1)], is_lost=False)
-    first.origin.waiting.append(first)
-    assert manager.go_on(first, 0.0) is None
-
-
-def test_a_key_goes_on_only_so_often_while_others_are_ready_though_slots_are_free() -> None:
-    manager = manager_of()
-    manager.add(TP, 1, run_of(keyed(0, "a" * 50 + "b")))
-    [item] = manager.take(1, slots=9)
-    begun = []
-    following: WorkItem | None = item
-    while following is not None and (following := manager.go_on(following, 0.0)) is not None:
-        begun.append(following.offset)
-    assert begun.index(50) < MOST_IN_A_ROW
-    assert len(begun) == 50

@@ -9,10 +9,8 @@ from typing import ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant
 
-from pyrallel_consumer.control_plane.latency import INSTANT_SECONDS
 from pyrallel_consumer.control_plane.work_manager import WorkPolicy
 from pyrallel_consumer.dto import DURATION_BOUNDS_SECONDS, Durations, OnExhausted, TopicPartition, WorkItem
-from tests.unit.control_plane.going_on_machine import GoingOnMachine
 from tests.unit.control_plane.run_machine import RunMachine
 from tests.unit.control_plane.work_machine import Draw, Step, WorkManagerMachine
 from tests.unit.control_plane.work_model import Partition, Running
@@ -66,21 +64,10 @@ class Timed(WorkManagerMachine):
             assert work.picture(self.now, ()).latency == Durations(tuple(counts), sum(self.durations[work.tp]))
 
 
-class TimedGoingOnMachine(Timed, GoingOnMachine):
-    """What goes on in a slot begins when the one before it ended, or, in one queue, with it if that was an instant."""
+class TimedMachine(Timed):
+    """Each item is timed from being taken."""
 
-    steps: ClassVar[list[Step]] = [*GoingOnMachine.steps, TIME_PASSES]
-
-    def went_on(self, running: Running, started: Running) -> None:
-        before, lane = self.started[running.item], started.item.origin
-        if lane.is_ordered and lane.instant_until != self.now + INSTANT_SECONDS:
-            assert lane is running.item.origin
-            assert self.now - before[0] <= INSTANT_SECONDS
-            self.durations[running.tp].append(0.0)
-            self.started[started.item] = before
-        else:
-            self.note_end(running)
-            self.started[started.item] = self.now, self.model.partitions[started.tp]
+    steps: ClassVar[list[Step]] = [*WorkManagerMachine.steps, TIME_PASSES]
 
 
 class TimedRunMachine(Timed, RunMachine):
