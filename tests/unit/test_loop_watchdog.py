@@ -41,17 +41,18 @@ def watchdog(
     )
 
 
-def test_a_watchdog_whose_warnings_fail_goes_on_looking(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise KeyError("a bug in a logging filter")
+def test_a_watchdog_whose_looks_fail_goes_on_looking(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> bool:
+        raise KeyError("a bug in what is looked at")
 
-    monkeypatch.setattr(logging.getLogger("pyrallel_consumer.observability"), "warning", refuse)
     loop, closed, made_at = asyncio.new_event_loop(), threading.Event(), time.monotonic()
     failed: list[str] = []
     watching = watchdog(loop, lambda: made_at, closed, note_failure=lambda name, _: failed.append(name))
 
+    monkeypatch.setattr(loop, "is_running", refuse)
     watching.start()
     until(lambda: watching.blocked_count == 1 and failed)
+    monkeypatch.undo()
     loop.close()
 
     assert closed.wait(PATIENCE_SECONDS)
