@@ -6,7 +6,7 @@ the last time, and adds what its live structures hold now: so it cannot drift, a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, TypeAlias
 
 from pyrallel_consumer.control_plane.backpressure import Load
 from pyrallel_consumer.control_plane.buffer_parts import BufferParts
@@ -19,17 +19,10 @@ if TYPE_CHECKING:
     from pyrallel_consumer.dto import TopicPartition
 
 
-class Counted(NamedTuple):
-    """What one partition holds. ``ready`` may start now: nothing while the partition is about to be revoked."""
-
-    messages: int = 0
-    size_bytes: int = 0
-    blocked: int = 0
-    in_flight: int = 0
-    ready: int = 0
-
-
-NOTHING = Counted()
+Counted: TypeAlias = tuple[int, int, int, int, int]
+"""What one partition holds: messages, their bytes, those that are blocked, in flight, and ready to start; of these none
+while the partition is about to be revoked."""
+NOTHING: Counted = (0, 0, 0, 0, 0)
 
 
 class Loads:
@@ -53,7 +46,12 @@ class Loads:
     def end(self, work: PartitionWork) -> None:
         """A partition is no longer ours: count it no more, whatever is touched of it."""
         self._settle()
-        self._add(work.counted or NOTHING, -1)
+        messages, size_bytes, blocked, in_flight, ready = work.counted or NOTHING
+        self._messages -= messages
+        self._size_bytes -= size_bytes
+        self._blocked -= blocked
+        self._in_flight -= in_flight
+        self._ready -= ready
         work.counted = None
         for works in (self._unmeasured, self._unnoted, self._moved):
             works.pop(work, None)
@@ -138,15 +136,8 @@ class Loads:
             self._blocked += blocked - before[2]
             self._in_flight += in_flight - before[3]
             self._ready += ready - before[4]
-            work.counted = Counted(messages, size_bytes, blocked, in_flight, ready)
+            work.counted = (messages, size_bytes, blocked, in_flight, ready)
             unnoted[work] = None
             unmeasured[work] = None
             moved[work] = None
         touched.clear()
-
-    def _add(self, counted: Counted, sign: int) -> None:
-        self._messages += sign * counted.messages
-        self._size_bytes += sign * counted.size_bytes
-        self._blocked += sign * counted.blocked
-        self._in_flight += sign * counted.in_flight
-        self._ready += sign * counted.ready

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 COUNTED_PER_SECOND = 20_000
 """Unfinished messages whose bytes are counted for the picture alone: less than a hundredth of the time."""
 
+FEW_LISTED = 16
+"""So many partitions with something ready are looked at one by one: that costs less than to keep the sum up."""
+
 TAKE_QUANTUM = 32
 """Items that one partition may start before the next one has its turn."""
 
@@ -361,7 +364,10 @@ class WorkManager:
         """Items that could start now."""
         if self.circuit.is_open:
             return int(self._is_dispatching and self.circuit.wants_probe and bool(self._listed))
-        return self._loads.ready if self._is_dispatching else 0
+        if not self._is_dispatching:
+            return 0
+        listed = self._listed
+        return sum([len(work.ready) for work in listed]) if len(listed) <= FEW_LISTED else self._loads.ready
 
     def note_failing(self, items: Iterable[WorkItem]) -> None:
         """Which items wait for a retry: they and what is behind them count as blocked."""
