@@ -367,7 +367,9 @@ class WorkManager:
         if not self._is_dispatching:
             return 0
         listed = self._listed
-        return sum([len(work.ready) for work in listed]) if len(listed) <= FEW_LISTED else self._loads.ready
+        if len(listed) > FEW_LISTED:
+            return self._loads.ready
+        return sum([len(work.ready) for work in listed if work.is_dispatching])
 
     def note_failing(self, items: Iterable[WorkItem]) -> None:
         """Which items wait for a retry: they and what is behind them count as blocked."""
