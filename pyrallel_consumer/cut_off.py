@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Final
 
 from pyrallel_consumer.dto import WorkItem
-
-MOST_NAMED: Final = 20
-"""The names of so many messages go into one line of the log."""
+from pyrallel_consumer.log import listed
 
 
 class Noted:
@@ -27,7 +24,4 @@ class Noted:
 
 def names_of(items: Collection[WorkItem]) -> str:
     """As in ``orders-0-17, orders-1-4``, in order; of many the first ones, and how many there are besides."""
-    in_order = sorted(items, key=lambda item: (*item.tp, item.offset))
-    names = ", ".join(item.id for item in in_order[:MOST_NAMED])
-    more = len(in_order) - MOST_NAMED
-    return f"{names}, and {more:,} more" if more > 0 else names
+    return listed([item.id for item in sorted(items, key=lambda item: (*item.tp, item.offset))])

@@ -11,12 +11,14 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
 FIELD_PREFIX: Final = "pyrallel_"
 _OUR_FRAMES: Final = 3
+MOST_NAMED: Final = 20
+"""So many partitions or messages are named in one line."""
 
 
 class Log:
@@ -81,3 +83,10 @@ def tell_of_failure(message: str) -> None:
     if logging.raiseExceptions and sys.stderr is not None:
         with suppress(Exception):  # What was raised is anybody's, and so may be the stream.
             sys.stderr.write(f"pyrallel_consumer could not log {message!r}:\n{traceback.format_exc()}")
+
+
+def listed(names: Sequence[str]) -> str:
+    """The names for one line of the log; of many the first ones, and how many there are besides."""
+    more = len(names) - MOST_NAMED
+    first = ", ".join(names[:MOST_NAMED])
+    return f"{first}, and {more:,} more" if more > 0 else first

@@ -23,7 +23,7 @@ from pyrallel_consumer.ingress.commits import Commits
 from pyrallel_consumer.ingress.ending import Ending
 from pyrallel_consumer.ingress.fetch_pauses import FetchPauses
 from pyrallel_consumer.ingress.starts import NobodyAnswered, SearchGivenUp, StartSearch, for_client
-from pyrallel_consumer.log import Log
+from pyrallel_consumer.log import Log, listed
 
 LOGGER: Final = Log("pyrallel_consumer.ingress")
 # An abandoned thread notices it this late at most while it waits for the loop.
@@ -155,8 +155,9 @@ class Rebalance:
         released = self._assignments.release(tps)
         self._read_ahead.drop(tps)
         self._pauses.forget(tps)
-        for tp, epoch in released:
-            LOGGER.info("let go of %s: %s", tp, why, extra=_extra(tp, epoch))
+        if released:
+            names = listed([str(tp) for tp, _ in released])
+            LOGGER.info("let go of %s: %s", names, why, extra={"partitions": len(released)})
         return released
 
     def drop_unanswered(self, tps: Collection[TopicPartition]) -> None:
@@ -185,9 +186,11 @@ class Rebalance:
             return
         uncommitted = self._commit_starts(client, found)
         self._read_ahead.drop(tps)
-        for assigned in self._assignments.assign(found, uncommitted):
-            extra = _extra(assigned.tp, assigned.epoch)
-            LOGGER.info("assigned %s from offset %d", assigned.tp, assigned.start_offset, extra=extra)
+        taken = self._assignments.assign(found, uncommitted)
+        if taken:
+            names = listed([f"{assigned.tp} from offset {assigned.start_offset}" for assigned in taken])
+            LOGGER.info("assigned %s", names, extra={"partitions": len(taken)})
+        for assigned in taken:
             self._deliver(assigned)
         self._assign(client, [for_client(start) for start in found])
         self._pauses.settle(client, tps)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pyrallel_consumer.cut_off import MOST_NAMED, Noted, names_of
+from pyrallel_consumer.cut_off import Noted, names_of
+from pyrallel_consumer.log import MOST_NAMED
 from pyrallel_consumer.testing.messages import work_item
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pyrallel_consumer.cli.run_log import JsonFormatter
-from pyrallel_consumer.log import Log, relay
+from pyrallel_consumer.log import Log, listed, relay
 
 NAME = "tests.log"
 
@@ -119,3 +119,9 @@ def test_fields_of_ours_have_short_names_in_json_where_these_are_free(hearing: H
     assert (told()["topic"], told()["level"], told()["pyrallel_level"]) == ("orders", "info", 3)
     taken = told(topic="the user's")
     assert (taken["topic"], taken["pyrallel_topic"]) == ("the user's", "orders")
+
+
+def test_of_many_names_the_first_twenty_are_listed_and_the_others_counted() -> None:
+    assert listed(["a", "b"]) == "a, b"
+    assert listed([str(number) for number in range(20)]).endswith("18, 19")
+    assert listed(["x"] * 2000).endswith("x, and 1,980 more")
