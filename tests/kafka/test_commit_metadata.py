@@ -62,6 +62,11 @@ async def run_to_the_end(kafka: KafkaCluster, config: KafkaConfig, journal: Jour
     return {offset for _, _, offset in history.finished}
 
 
+def warnings_about_offsets(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the poll thread warned of; that the topics of these tests have none for dead letters is another's word."""
+    return [record.getMessage() for record in caplog.records if record.name == "pyrallel_consumer.ingress"]
+
+
 @pytest.mark.parametrize("bad", BAD_METADATA.values(), ids=BAD_METADATA.keys())
 async def test_metadata_that_is_no_map_for_this_place_is_ignored_with_one_warning_and_nothing_is_lost(
     kafka: KafkaCluster,
@@ -78,7 +83,7 @@ async def test_metadata_that_is_no_map_for_this_place_is_ignored_with_one_warnin
         ran = await run_to_the_end(kafka, settings(group), journal, topic)
 
     assert ran == set(range(COMMITTED, MESSAGES))
-    warnings = [record.getMessage() for record in caplog.records]
+    warnings = warnings_about_offsets(caplog)
     assert len(warnings) == 1
     assert f"commit metadata of {TopicPartition(topic, 0)} is ignored" in warnings[0]
 
@@ -95,7 +100,7 @@ async def test_a_map_that_fits_is_believed(
         ran = await run_to_the_end(kafka, settings(group), journal, topic)
 
     assert ran == {*UNFINISHED, *range(DONE_TO, MESSAGES)}
-    assert caplog.records == []
+    assert warnings_about_offsets(caplog) == []
 
 
 @each_group_protocol
