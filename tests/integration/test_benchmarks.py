@@ -15,7 +15,7 @@ import pytest
 pytestmark = pytest.mark.xdist_group("benchmarks")  # what all of them read is made once, in one process
 
 PROGRAM = Path(__file__).resolve().parents[2] / "benchmarks" / "overhead.py"
-LOOP_CASES = ("noop", "metrics", "lanes", "many-lanes", "preludes", "idle", "waiting", "keys", "backlog")
+LOOP_CASES = ("noop", "metrics", "lanes", "many-lanes", "preludes", "idle", "waiting", "keys", "partitions", "backlog")
 MEMORY_CASES = ("memory", "large")
 POOL_CASES = ("process-noop", "process-zipf", "process-cpu", "process-payload", "thread-cpu", "thread-wait")
 CASES = LOOP_CASES + MEMORY_CASES + POOL_CASES
