@@ -132,11 +132,11 @@ class ConsumerProcess:
         except subprocess.TimeoutExpired:
             raise AssertionError(f"{self.name} runs on after {seconds:.0f} s:\n{self._log_tail()}") from None
 
-    def stop(self) -> None:
-        """Stops it as an operator would; it must end in order."""
+    def stop(self, *, expected_code: int = 0) -> None:
+        """Stops it as an operator would; it must end in order, or with the code that says what is expected."""
         self.terminate()
         code = self.wait()
-        assert code == 0, f"{self.name} ended with {code}:\n{self._log_tail()}"
+        assert code == expected_code, f"{self.name} ended with {code}:\n{self._log_tail()}"
 
     def kill(self) -> None:
         """Kills it (kill -9), if it still runs."""

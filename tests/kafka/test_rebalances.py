@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pyrallel_consumer.consumer import CUT_OFF
 from tests.kafka.consumer_process import ConsumerProcess
 from tests.kafka.deadline import wait_until
 from tests.kafka.history import shown
@@ -113,7 +114,7 @@ def test_work_that_outlasts_the_grace_of_a_revoke_is_cancelled_and_then_run_by_t
 
     second = start_member("second", topic, group, **kip_848)
     second.wait_finished(1)
-    first.stop()
+    first.stop(expected_code=CUT_OFF)
     second.wait_finished(600)
     second.stop()
 
