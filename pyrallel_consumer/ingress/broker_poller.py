@@ -133,6 +133,7 @@ class BrokerPoller:
             "last_poll_at": inner.reader.last_poll_at,
             "rebalances": inner.rebalance.count,
             "assigned_partitions": len(inner.assignments),
+            "topics_known_by_id": inner.topic_ids.known,
             "commits_sent": inner.commits.sent,
             "commit_failures": dict(inner.commits.failed_by_code),
             "commit_durations": inner.commits.durations.taken(),

@@ -124,7 +124,7 @@ class PollThread:
             self.assignments, self.read_ahead, self.events, clock, self.deliver, log_ends=self.log_ends
         )
         self._admin = AdminLook(configuration, clock)
-        self._topic_ids = TopicIds(self._admin, self.assignments, self.events.errors_by_code, clock)
+        self.topic_ids = TopicIds(self._admin, self.assignments, self.events.errors_by_code, clock)
         answer_seconds = policy.revoke_grace_seconds + ANSWER_MARGIN_SECONDS
         self.rebalance = Rebalance(
             is_cooperative=is_cooperative(configuration),
@@ -242,7 +242,7 @@ class PollThread:
             self.deliver(PollThreadFroze(seconds, self.last_commit))
         now = self._clock()
         self.log_ends.look(client, now)
-        made_anew = self._topic_ids.look(self.assignments.take_odd() | self.log_ends.take_odd(), now)
+        made_anew = self.topic_ids.look(self.assignments.take_odd() | self.log_ends.take_odd(), now)
         if made_anew:
             self.rebalance.begin_anew(client, made_anew)
         topics = self._lookup.again(client, now)
@@ -298,7 +298,7 @@ class PollThread:
 
     def _subscribe(self, client: Consumer, topics: Sequence[str]) -> None:
         if topics:
-            self._topic_ids.expect(topics, self._clock())
+            self.topic_ids.expect(topics, self._clock())
             rebalance = self.rebalance
             client.subscribe(
                 list(topics), on_assign=rebalance.on_assign, on_revoke=rebalance.on_revoke, on_lost=rebalance.on_lost

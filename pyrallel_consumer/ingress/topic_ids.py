@@ -47,6 +47,11 @@ class TopicIds:
         self._answers: Mapping[str, Future[Any]] = {}
         self._asked_at_epoch = 0
 
+    @property
+    def known(self) -> int:
+        """Topics whose ids are known: made anew from now on, they are noticed."""
+        return len(self._known)
+
     def expect(self, topics: Collection[str], now: float) -> None:
         """These topics may be assigned from now on: learn their ids before anything of them is read."""
         self._assigned_at |= dict.fromkeys(topics, now)

@@ -71,8 +71,10 @@ async def test_a_topic_recreated_while_it_is_consumed_is_read_from_its_beginning
         kafka.new_topic(name=topic)
         kafka.produce(topic, first)
 
-    async with PyrallelConsumer(settings(group, librdkafka=librdkafka), journaling_worker(journal), topic):
+    config = settings(group, librdkafka=librdkafka)
+    async with PyrallelConsumer(config, journaling_worker(journal), topic) as consumer:
         await until(lambda: journal.finished == OLD_MESSAGES, "the old log was worked on")
+        await until(lambda: consumer.get_metrics()["topics_known_by_id"] == 1, "the topic's id is known")
         await until_asked(
             lambda: kafka.committed_offsets(group, topic) == {0: OLD_MESSAGES}, "the old end is committed"
         )
@@ -139,6 +141,7 @@ async def test_nothing_of_a_new_log_is_skipped_however_long_it_is_when_it_is_fir
         await until(lambda: len(consumer.get_runtime_snapshot().partitions) == 1, "the partition is assigned")
         await asyncio.to_thread(kafka.produce, topic, values_of("old", OLD_MESSAGES))
         await until(lambda: journal.finished == OLD_MESSAGES, "the old log was worked on")
+        await until(lambda: consumer.get_metrics()["topics_known_by_id"] == 1, "the topic's id is known")
         new = await asyncio.to_thread(made_anew, kafka, topic, new_messages)
         await until(lambda: left_out(journal, new) == [], "all of the new log was worked on")
         await until_committed(kafka, config, topic, new_messages)
@@ -154,6 +157,7 @@ async def test_a_new_log_that_came_while_its_partition_was_paused_is_read_from_i
 
     async with PyrallelConsumer(config, journaling_worker(journal), topic) as consumer:
         await until(lambda: journal.finished == OLD_MESSAGES, "the old log was worked on")
+        await until(lambda: consumer.get_metrics()["topics_known_by_id"] == 1, "the topic's id is known")
         consumer.pause_partition(TopicPartition(topic, 0))
         await until(
             lambda: any(each.paused_for for each in consumer.get_runtime_snapshot().partitions),
@@ -176,6 +180,7 @@ async def test_a_group_that_may_not_begin_by_itself_ends_with_a_sentence_when_it
 
     await consumer.start()
     await until(lambda: journal.finished == OLD_MESSAGES, "the old log was worked on")
+    await until(lambda: consumer.get_metrics()["topics_known_by_id"] == 1, "the topic's id is known")
     await asyncio.to_thread(made_anew, kafka, topic, 3 * OLD_MESSAGES)
 
     with pytest.raises(BrokerError) as raised:
