@@ -133,8 +133,10 @@ def test_a_tick_looks_only_at_the_partitions_that_moved() -> None:
         manager.review_shares()
 
     few, many = busy_manager(8, is_short=False), busy_manager(2000, is_short=False)
-    # What is done is summed up over all partitions: that alone grows, by a line for each or so.
-    assert lines_of(lambda: tick(many)) - lines_of(lambda: tick(few)) <= 2 * 2000
+    # What is done is summed up over all partitions: that alone grows, by two lines for each. Before 3.12 a comprehension
+    # is a call of its own, which counts a line more.
+    lines_each = 2 if sys.version_info >= (3, 12) else 3
+    assert lines_of(lambda: tick(many)) - lines_of(lambda: tick(few)) <= lines_each * 2000
 
 
 def test_what_a_full_partition_takes_says_nothing_of_the_open_ones() -> None:
