@@ -55,7 +55,7 @@ TURN_SECONDS, LONGEST_TURN_SECONDS = 0.002, 0.01
 CHUNK = 128
 """Completions or starts that are taken before the clock is looked at."""
 FACTS_CHUNK = 256
-"""Facts' messages, likewise: what is routed lets keys go on by themselves, and what waits to be routed cannot."""
+"""Messages of facts, likewise. They are routed in larger pieces than items are started: routing runs no worker."""
 FIRST_START_CHUNK = 2
 SLOW_CHUNK_SECONDS = 0.001
 """A chunk of starts that took longer runs the workers' own code: the next one is half as large."""
@@ -80,8 +80,8 @@ class Ingress(Protocol):
 def turn_seconds(waited_seconds: float) -> float:
     """How long a turn may take that had to wait so long for it.
 
-    Where thousands of workers wait, an iteration of the loop is long, and short turns in it could not bring up to them
-    what they are to do: then many keys run dry, and each message costs a task of its own.
+    Where thousands of workers wait, an iteration of the loop is long. Short turns could not route and start enough
+    messages in it, and keys would run dry.
     """
     return min(max(TURN_SECONDS, 2 * waited_seconds), LONGEST_TURN_SECONDS)
 

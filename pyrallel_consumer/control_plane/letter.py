@@ -70,8 +70,8 @@ class LetterForm(IntEnum):
         return self in {LetterForm.FULL, LetterForm.METADATA_ONLY}
 
 
-# A letter that is too large loses its payload first, which is most of it. One that is refused for what it is keeps its
-# payload as long as possible, for nobody says what the topic objects to.
+# A letter that is too large loses its payload first: the payload is most of it. A letter that the topic calls invalid
+# keeps its payload as long as possible: the refusal does not say which part is wrong.
 _SMALLER: Final = {
     LetterForm.FULL: LetterForm.METADATA_ONLY,
     LetterForm.WITHOUT_HEADERS: LetterForm.BARE,

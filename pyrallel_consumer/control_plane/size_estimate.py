@@ -1,8 +1,8 @@
 """How much memory parts of messages take that are costly to ask for: by a sample while it is little, else exactly.
 
-The client makes Python objects of a message's headers when it is asked for them, which takes longer than all else that
-is done for the message. So a few messages are asked, and all of them where one had much: many small headers are about
-right, large ones are counted.
+Asking the client for a message's headers makes Python objects, and costs more than all other steps of the message. So
+a few messages are asked; after one with large headers, all are. Small headers are counted about right, large ones
+exactly.
 """
 
 from __future__ import annotations
