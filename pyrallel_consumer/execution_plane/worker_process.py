@@ -132,6 +132,8 @@ class WorkerProcess:
             if run in broken:
                 self.send(frames.SKIPPED, frames.skipped(number, number))
                 continue
+            item = unpacked_item(row)
+            run_attempt = context.copy().run
             marker.begin(number, now)
             if boot_seconds() > marker.starts_until:
                 self._wait_for_lease(number, generation)
@@ -139,8 +141,8 @@ class WorkerProcess:
                 marker.begin_nothing()
                 self.send(frames.SKIPPED, frames.skipped(number, first + len(rows) - 1))
                 return
-            try:
-                result = context.copy().run(worker, unpacked_item(row))
+            try:  # The worker begins right after the lease was looked at: a freeze in between cannot be noticed.
+                result = run_attempt(worker, item)
                 if inspect.iscoroutine(result):
                     result.close()
                     raise WorkerMismatchError(

@@ -37,9 +37,10 @@ class Journal:
     @contextmanager
     def run(self, item: WorkItem) -> Iterator[None]:
         """Notes that a worker runs, and how it ended."""
+        began_ns = time.monotonic_ns()
         number = self.started = next(self._numbers)  # threads may run beside each other
         place = f"{item.topic} {item.partition} {item.offset}"
-        self._write(f"+ {number} {time.monotonic_ns()} {place} {_hex(item.key)} {_hex(item.value)}\n")
+        self._write(f"+ {number} {began_ns} {place} {_hex(item.key)} {_hex(item.value)}\n")
         kind = "x"
         try:
             yield
