@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from confluent_kafka import TopicPartition as Committed
+
 from pyrallel_consumer.control_plane.commit_encoder import decode
 from pyrallel_consumer.control_plane.offset_map import OffsetMap
 from pyrallel_consumer.dto import TopicPartition
@@ -9,12 +11,14 @@ from tests.kafka.history import Place
 from tests.kafka_cluster import KafkaCluster
 
 
+def map_of(committed: Committed) -> OffsetMap:
+    """The map that a commit carries; one without metadata has an empty one."""
+    return decode(committed.metadata, TopicPartition(committed.topic, committed.partition), committed.offset)
+
+
 def committed_maps(kafka: KafkaCluster, group: str, topic: str) -> dict[int, OffsetMap]:
-    """The map of each partition that has a commit; a commit without metadata has an empty one."""
-    return {
-        partition: decode(answer.metadata, TopicPartition(topic, partition), answer.offset)
-        for partition, answer in kafka.committed(group, topic).items()
-    }
+    """The map of each partition that has a commit."""
+    return {partition: map_of(answer) for partition, answer in kafka.committed(group, topic).items()}
 
 
 def committed_places(kafka: KafkaCluster, group: str, topic: str) -> set[Place]:

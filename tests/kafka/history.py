@@ -7,12 +7,15 @@ clock, so runs of different processes compare.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
 Place = tuple[str, int, int]
 """Topic, partition, offset."""
+
+Lane = tuple[object, ...]
+"""What the messages of one order have in common."""
 
 SHOWN = 5
 
@@ -28,10 +31,51 @@ class Run:
     started_ns: int
     ended_ns: int | None = None
     end: str | None = None
+    attempt: int = 1
 
     @property
     def is_finished(self) -> bool:
         return self.end == "finished"
+
+    def settles(self, max_attempts: int | None) -> bool:
+        """Whether its message is done with this run: it finished, or failed the last of its attempts."""
+        return self.is_finished or (self.end == "failed" and self.attempt == max_attempts)
+
+
+@dataclass(frozen=True, slots=True)
+class Early:
+    """A run that began before the message before it was settled."""
+
+    run: Run
+    earlier: Place
+
+    def __str__(self) -> str:
+        run = self.run
+        return f"{run.owner} began {run.place} before offset {self.earlier[2]} of key {run.key!r} was finished"
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """A run that began while another one of its lane was under way."""
+
+    run: Run
+    other: Run
+
+    def __str__(self) -> str:
+        return (
+            f"{self.run.owner} began {self.run.place} while {self.other.owner} ran {self.other.place}, "
+            f"both of key {self.run.key!r}"
+        )
+
+
+def key_lane(run: Run) -> Lane | None:
+    """Messages of one key in one partition are in order; those without a key are in none."""
+    return None if run.key is None else (*run.place[:2], run.key)
+
+
+def partition_lane(run: Run) -> Lane | None:
+    """All messages of a partition are in order."""
+    return run.place[:2]
 
 
 class History:
@@ -65,38 +109,51 @@ class History:
         """Places that were started more than once, whatever became of it."""
         return {place for place, count in Counter(run.place for run in self.runs).items() if count > 1}
 
-    def order_violations(self) -> list[str]:
-        """What broke the order of a key, empty if nothing did; messages without a key have no order.
-
-        Within a key of a partition no two runs overlap, whoever owns them, and none begins before the message before it
-        was finished once. A run that died with its process ended at an unknown time and overlaps nothing.
-        """
-        lanes: dict[tuple[str, int, bytes], list[Run]] = defaultdict(list)
+    def settled_ns(self, max_attempts: int | None = None) -> dict[Place, int]:
+        """When each message was done for the first time; messages that never were are left out."""
+        settled: dict[Place, int] = {}
         for run in self.runs:
-            if run.key is not None:
-                topic, partition, _ = run.place
-                lanes[topic, partition, run.key].append(run)
-        return [line for lane in lanes.values() for line in _violations_of(lane)]
+            if run.ended_ns is not None and run.settles(max_attempts):
+                settled[run.place] = min(run.ended_ns, settled.get(run.place, run.ended_ns))
+        return settled
 
+    def lanes(self, lane_of: Callable[[Run], Lane | None] = key_lane) -> list[list[Run]]:
+        """The runs of each lane, in the order in which they began."""
+        lanes: dict[Lane, list[Run]] = defaultdict(list)
+        for run in self.runs:
+            lane = lane_of(run)
+            if lane is not None:
+                lanes[lane].append(run)
+        return list(lanes.values())
 
-def _violations_of(lane: list[Run]) -> Iterator[str]:
-    offsets = sorted({run.place[2] for run in lane})
-    before = dict(pairwise([-1, *offsets]))
-    predecessor = {offset: earlier for earlier, offset in before.items()}
-    finished_ns: dict[int, int] = {}
-    for run in lane:
-        if run.is_finished and run.ended_ns is not None:
-            known = finished_ns.get(run.place[2])
-            finished_ns[run.place[2]] = run.ended_ns if known is None else min(known, run.ended_ns)
-    last_end_ns, last = 0, lane[0]
-    for run in lane:
-        earlier = predecessor[run.place[2]]
-        if earlier >= 0 and finished_ns.get(earlier, run.started_ns + 1) > run.started_ns:
-            yield f"{run.owner} began {run.place} before offset {earlier} of key {run.key!r} was finished"
-        if run.started_ns < last_end_ns:
-            yield f"{run.owner} began {run.place} while {last.owner} ran {last.place}, both of key {run.key!r}"
-        if run.ended_ns is not None and run.ended_ns > last_end_ns:
-            last_end_ns, last = run.ended_ns, run
+    def early_runs(
+        self, lane_of: Callable[[Run], Lane | None] = key_lane, max_attempts: int | None = None
+    ) -> Iterator[Early]:
+        """Runs that began before the message before them in their lane was settled once, by whomever."""
+        settled = self.settled_ns(max_attempts)
+        for lane in self.lanes(lane_of):
+            before = {place: earlier for earlier, place in pairwise(sorted({run.place for run in lane}))}
+            for run in lane:
+                earlier = before.get(run.place)
+                if earlier is not None and settled.get(earlier, run.started_ns + 1) > run.started_ns:
+                    yield Early(run, earlier)
+
+    def overlaps(self, lane_of: Callable[[Run], Lane | None] = key_lane) -> Iterator[Overlap]:
+        """Runs that began while another of their lane was under way, whoever owns them.
+
+        A run that died with its process ended at an unknown time and overlaps nothing.
+        """
+        for lane in self.lanes(lane_of):
+            last_end_ns, last = 0, lane[0]
+            for run in lane:
+                if run.started_ns < last_end_ns:
+                    yield Overlap(run, last)
+                if run.ended_ns is not None and run.ended_ns > last_end_ns:
+                    last_end_ns, last = run.ended_ns, run
+
+    def order_violations(self) -> list[str]:
+        """What broke the order of a key, empty if nothing did: early runs and overlaps."""
+        return [str(each) for each in (*self.early_runs(), *self.overlaps())]
 
 
 def shown(places: Iterable[Place]) -> str:

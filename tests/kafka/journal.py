@@ -1,7 +1,7 @@
 """What a worker did, line by line in a file that survives a kill -9 of its process: one system call per line.
 
-One journal has one writer. A line is ``+ run time topic partition offset key value`` for a start and ``kind run time``
-for an end, bytes in hexadecimal, ``-`` for None, times in nanoseconds of the monotonic clock.
+One journal has one writer. A line is ``+ run time topic partition offset key value attempt`` for a start and
+``kind run time`` for an end, bytes in hexadecimal, ``-`` for None, times in nanoseconds of the monotonic clock.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Journal:
         began_ns = time.monotonic_ns()
         number = self.started = next(self._numbers)  # threads may run beside each other
         place = f"{item.topic} {item.partition} {item.offset}"
-        self._write(f"+ {number} {began_ns} {place} {_hex(item.key)} {_hex(item.value)}\n")
+        self._write(f"+ {number} {began_ns} {place} {_hex(item.key)} {_hex(item.value)} {item.attempt}\n")
         kind = "x"
         try:
             yield
@@ -104,9 +104,9 @@ def _runs_in(path: Path) -> Iterator[Run]:
     for line in path.read_text().split("\n")[:-1]:  # a line without its end is still being written
         kind, number, at_ns, *rest = line.split(" ")
         if kind == "+":
-            topic, partition, offset, key, value = rest
+            topic, partition, offset, key, value, attempt = rest
             place = (topic, int(partition), int(offset))
-            runs[number] = Run(path.stem, place, _bytes(key), _bytes(value), int(at_ns))
+            runs[number] = Run(path.stem, place, _bytes(key), _bytes(value), int(at_ns), attempt=int(attempt))
         else:
             runs[number] = replace(runs[number], ended_ns=int(at_ns), end=ENDS[kind])
     yield from runs.values()

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from confluent_kafka import KafkaError, Message, Producer
 
-from tests.kafka_cluster import TIMEOUT_SECONDS, KafkaCluster
+from tests.kafka_cluster import TIMEOUT_SECONDS, KafkaCluster, Record
 
 INTERVAL_SECONDS = 0.05
 
 
 class Load:
-    """Produces ``per_second`` messages round robin over ``keys`` until the block ends; ``count`` says how many.
+    """Produces ``per_second`` messages until the block ends; ``count`` says how many.
 
-    Values number the messages of their key from 0.
+    By default they go round robin over ``keys``, and values number the messages of their key from 0; ``record`` makes
+    others of their number.
     """
 
-    def __init__(self, kafka: KafkaCluster, topic: str, *, keys: int, per_second: int) -> None:
+    def __init__(
+        self,
+        kafka: KafkaCluster,
+        topic: str,
+        *,
+        keys: int = 1,
+        per_second: int,
+        record: Callable[[int], Record] | None = None,
+    ) -> None:
         self.count = 0
         self._topic = topic
-        self._keys = keys
+        self._record = record or (lambda number: (b"key-%d" % (number % keys), b"%d" % (number // keys)))
         self._batch = max(1, int(per_second * INTERVAL_SECONDS))
         self._producer = Producer(
             {"bootstrap.servers": kafka.bootstrap_servers, "enable.idempotence": True, "linger.ms": 5}
@@ -48,7 +58,7 @@ class Load:
     def _produce(self) -> None:
         while not self._ended.wait(INTERVAL_SECONDS):
             for number in range(self.count, self.count + self._batch):
-                key, value = b"key-%d" % (number % self._keys), b"%d" % (number // self._keys)
+                key, value = self._record(number)
                 self._producer.produce(self._topic, key=key, value=value, on_delivery=self._note)
             self.count += self._batch
             self._producer.poll(0)

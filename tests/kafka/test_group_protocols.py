@@ -25,7 +25,7 @@ from tests.kafka_cluster import KafkaCluster
 pytestmark = pytest.mark.xdist_group("group protocols")
 
 PARTITIONS = 6
-PACE = {"keys": 120, "per_second": 600}
+KEYS, PER_SECOND = 120, 600
 POLICY = "group.consumer.migration.policy"
 # What a fleet may look like before it is upgraded, and after.
 COOPERATIVE: dict[str, Any] = {"group_protocol": "classic"}
@@ -71,7 +71,7 @@ class Fleet:
         return self._processes.enter_context(member)
 
     def load(self) -> Load:
-        return Load(self.kafka, self.topic, **PACE)
+        return Load(self.kafka, self.topic, keys=KEYS, per_second=PER_SECOND)
 
     def wait_done(self) -> None:
         """Everything is committed; new commits are looked for until it is."""
