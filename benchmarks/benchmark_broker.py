@@ -13,7 +13,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from pyrallel_consumer.ingress.embedded import EmbeddedBroker
+from pyrallel_consumer.testing.broker.embedded_broker import EmbeddedBroker
 
 TIMEOUT_SECONDS: Final = 30.0
 PATIENT: Final = {"broker.session.timeout.ms": "30000", "broker.heartbeat.interval.ms": "2000"}

@@ -14,7 +14,7 @@ import psutil
 from consumer_setup import build, kafka_config
 from job import Figures, Job
 
-from pyrallel_consumer.ingress.client import consumer_configuration, read_ahead_limits
+from pyrallel_consumer.ingress.client.client_settings import consumer_configuration, read_ahead_limits
 
 SAMPLE_SECONDS: Final = 0.02
 MIB: Final = 1024 * 1024

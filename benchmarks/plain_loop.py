@@ -14,7 +14,7 @@ from consumer_setup import kafka_config
 from job import Figures, Job
 from process_cpu import idle_figures
 
-from pyrallel_consumer.ingress.client import consumer_configuration
+from pyrallel_consumer.ingress.client.client_settings import consumer_configuration
 
 BATCH: Final = 1000
 POLL_SECONDS: Final = 0.05

@@ -19,10 +19,10 @@ from typer.main import get_command
 
 import pyrallel_consumer
 from pyrallel_consumer import cli
-from pyrallel_consumer.cli.run_config import RunConfig
+from pyrallel_consumer.cli.run.config import RunConfig
 from pyrallel_consumer.config import ExecutionConfig, KafkaConfig, MetricsConfig, ParallelConsumerConfig
-from pyrallel_consumer.observability.families import FAMILIES, Merge
-from pyrallel_consumer.settings import Settings
+from pyrallel_consumer.config.settings import Settings
+from pyrallel_consumer.observability.metrics.families import FAMILIES, Merge
 
 SETTINGS: tuple[type[Settings], ...] = (KafkaConfig, ParallelConsumerConfig, ExecutionConfig, MetricsConfig, RunConfig)
 

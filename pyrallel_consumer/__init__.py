@@ -2,10 +2,10 @@
 
 Public names are here, loaded when they are first asked for. A map of the package, in the order of a message's way:
 
-- ``ingress``: the poll thread and all that talks to Kafka (``broker_poller``, ``rebalance``, ``commits``, ``embedded``)
-- ``control_plane``: decides, and is pure (``work_manager``, ``offset_tracker``, ``commit_encoder``, ``backpressure``)
+- ``ingress``: talks to Kafka; its ``polling`` is the poll thread, its ``reading`` what that thread decides by itself
+- ``control_plane``: decides what starts, is committed, paused or given up; pure, and the event loop's alone
 - ``execution_plane``: runs the worker (``engine`` is the contract, ``attempts`` the books, ``async_engine`` one engine)
-- ``control_loop``: the pump between them on the event loop; ``consumer``: starts and stops all of it (``parts``)
+- ``runtime``: the pump between them on the event loop; ``consumer``: starts and stops all of it
 - ``config``, ``dto``, ``errors``: settings, values, exceptions; ``observability``, ``cli``, ``testing``: around it
 
 What is not obvious: every call on the Kafka client is made on the poll thread, every decision on the loop's thread, and
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     )
     from pyrallel_consumer.execution_plane.engine import CompletionChannel, EngineStatus, ExecutionEngine, StuckAttempt
     from pyrallel_consumer.ingress.broker_poller import BrokerPoller
-    from pyrallel_consumer.ingress.embedded import EmbeddedBroker
+    from pyrallel_consumer.testing.broker.embedded_broker import EmbeddedBroker
 
 _MODULES = {
     "config": ("ExecutionConfig", "KafkaConfig", "MetricsConfig", "ParallelConsumerConfig"),
@@ -97,7 +97,7 @@ _MODULES = {
     ),
     "execution_plane.engine": ("CompletionChannel", "EngineStatus", "ExecutionEngine", "StuckAttempt"),
     "ingress.broker_poller": ("BrokerPoller",),
-    "ingress.embedded": ("EmbeddedBroker",),
+    "testing.broker.embedded_broker": ("EmbeddedBroker",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -15,9 +15,8 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar, cast
 from weakref import WeakSet
 
-from pyrallel_consumer.closing import LET_GO_SECONDS, until_done
 from pyrallel_consumer.config import ExecutionConfig, KafkaConfig
-from pyrallel_consumer.control_plane.subscription import check_letter_topics, parse_topic
+from pyrallel_consumer.config.likely_mistakes import warn_of_settings
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import OnExhausted, RuntimeSnapshot, TopicPartition
 from pyrallel_consumer.errors import BrokerError, ConfigurationError, MessageExhaustedError, StateError
@@ -25,14 +24,15 @@ from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 from pyrallel_consumer.execution_plane.engine_choice import made_engine
 from pyrallel_consumer.execution_plane.worker_kind import Worker, check_worker, name_of
 from pyrallel_consumer.foreign_errors import loggable
-from pyrallel_consumer.ingress.client import consumer_configuration, producer_configuration
+from pyrallel_consumer.ingress.client.client_settings import consumer_configuration, producer_configuration
+from pyrallel_consumer.ingress.reading.subscription import check_letter_topics, parse_topic
 from pyrallel_consumer.log import Log
-from pyrallel_consumer.observability.figures import figures
+from pyrallel_consumer.observability.metrics.figures import figures
 from pyrallel_consumer.observability.published import Published
-from pyrallel_consumer.observability.tracing import spans_for
-from pyrallel_consumer.parts import Parts
-from pyrallel_consumer.settings_warnings import warn_of_settings
-from pyrallel_consumer.stop_signals import StopSignals
+from pyrallel_consumer.observability.tracing.tracing import spans_for
+from pyrallel_consumer.runtime.closing import LET_GO_SECONDS, until_done
+from pyrallel_consumer.runtime.stop_signals import StopSignals
+from pyrallel_consumer.runtime.wiring import Wiring
 
 _T = TypeVar("_T")
 
@@ -117,7 +117,7 @@ class PyrallelConsumer:
         try:
             await self._opened.wait()
         except asyncio.CancelledError:
-            self._parts.closing.abort()
+            self._wiring.closing.abort()
             self._ask_to_stop()
             await self._closed.wait()
             raise
@@ -138,7 +138,7 @@ class PyrallelConsumer:
     async def abort(self) -> None:
         """Like ``stop`` without the drain: what runs is cancelled and will run again."""
         self._check_started()
-        self._parts.closing.abort()
+        self._wiring.closing.abort()
         await self.stop()
 
     async def wait_closed(self) -> None:
@@ -209,7 +209,7 @@ class PyrallelConsumer:
         if all(work.tp != tp for work in manager):
             raise StateError(f"{tp} is not assigned to this consumer: only what it has can be paused")
         manager.pause(tp, "user")
-        self._parts.control.hurry()
+        self._wiring.control.hurry()
 
     def resume_partition(self, tp: TopicPartition | tuple[str, int]) -> None:
         """Take back ``pause_partition`` and the pause after an exhausted message, which is tried again then."""
@@ -217,8 +217,8 @@ class PyrallelConsumer:
         manager = self._running_manager()
         manager.resume(tp, "user")
         manager.resume(tp, "exhausted")
-        self._parts.control.hurry()
-        self._parts.control.wake()
+        self._wiring.control.hurry()
+        self._wiring.control.wake()
 
     def get_runtime_snapshot(self) -> RuntimeSnapshot:
         """A frozen picture, at most a quarter of a second old while the loop runs. For any thread.
@@ -236,18 +236,18 @@ class PyrallelConsumer:
         Raises StateError before the consumer was started.
         """
         snapshot = self.get_runtime_snapshot()
-        poller = self._parts.poller.get_metrics()
+        poller = self._wiring.poller.get_metrics()
         return figures(snapshot, poller) | poller
 
     @property
     def cut_off(self) -> int:
         """Messages that had begun and were not waited for to their end, 0 while it runs."""
-        return 0 if self._state == "new" else self._parts.closing.cut_off
+        return 0 if self._state == "new" else self._wiring.closing.cut_off
 
     @property
     def metrics_address(self) -> tuple[str, int] | None:
         """Host and port of the endpoint while it is open, None where metrics are off."""
-        return None if self._state == "new" else self._parts.metrics_address
+        return None if self._state == "new" else self._wiring.metrics_address
 
     # The parts
 
@@ -277,7 +277,7 @@ class PyrallelConsumer:
 
     def _build(self, base: contextvars.Context) -> None:
         engine = self._given_engine
-        self._parts = Parts(
+        self._wiring = Wiring(
             self.config,
             self.execution_config,
             self._subscription,
@@ -288,9 +288,9 @@ class PyrallelConsumer:
             fail=self._fail,
             trace_headers=None if self._spans is None else self._spans.letter_headers,
         )
-        control = self._parts.control
+        control = self._wiring.control
         control.on_tick.append(self._look_at_poller)
-        self._published = Published(self._parts.picture, self._parts.blocking_watch, control.pictures)
+        self._published = Published(self._wiring.picture, self._wiring.blocking_watch, control.pictures)
         control.pictures.add(self._published.tick)
         control.on_interrupt = self._on_interrupt
 
@@ -311,7 +311,7 @@ class PyrallelConsumer:
             await self._open()
             await self._stop_asked.wait()
         except asyncio.CancelledError:  # By _ask_to_stop while it opened, or from outside: see the module's words.
-            self._parts.closing.abort()
+            self._wiring.closing.abort()
         except Exception as error:  # noqa: BLE001 -- why it cannot start: start() raises it
             self._note(error)
         self._become("stopping")
@@ -319,27 +319,27 @@ class PyrallelConsumer:
             await self._close()
 
     async def _open(self) -> None:
-        parts = self._parts
-        parts.raise_gc_threshold()
-        parts.open_endpoint(self.get_metrics, self.get_runtime_snapshot)
-        await parts.start_engine()
-        parts.control.start()
-        parts.watchdog.start()
-        for start in parts.thread_starts():
+        wiring = self._wiring
+        wiring.raise_gc_threshold()
+        wiring.open_endpoint(self.get_metrics, self.get_runtime_snapshot)
+        await wiring.start_engine()
+        wiring.control.start()
+        wiring.watchdog.start()
+        for start in wiring.thread_starts():
             started = start()
             await until_done(started)
             started.result()
         self._is_open = True
         self._become("running")
         self._opened.set()
-        parts.control.connect(parts.poller)  # Only now: a worker may stop and pause what has started.
+        wiring.control.connect(wiring.poller)  # Only now: a worker may stop and pause what has started.
         logger.info("consuming %s as group %s", self._subscription, self.config.consumer_group)
-        if (address := parts.metrics_address) is not None:
+        if (address := wiring.metrics_address) is not None:
             logger.info("status page, metrics and health at http://%s:%d/", *address)
 
     async def _close(self) -> None:
         """Close in order, and once more as an abort where somebody cancels that."""
-        closing = self._parts.closing
+        closing = self._wiring.closing
         try:
             await closing.run()
         except asyncio.CancelledError:
@@ -349,16 +349,16 @@ class PyrallelConsumer:
 
     async def _let_go(self) -> None:
         """What is left at last: nothing is committed any more, and nothing is waited for beyond its bound."""
-        parts = self._parts
-        parts.abandon_threads()
-        parts.control.stop()
-        parts.watchdog.stop()
-        parts.release_gc_threshold()
-        has_left = parts.close_endpoint()
+        wiring = self._wiring
+        wiring.abandon_threads()
+        wiring.control.stop()
+        wiring.watchdog.stop()
+        wiring.release_gc_threshold()
+        has_left = wiring.close_endpoint()
         deadline = self._loop.time() + LET_GO_SECONDS
         try:
-            await parts.engine.stop(0.0)
-            for ended in [*(parts.threads_under_way() if self._is_open else ()), has_left]:
+            await wiring.engine.stop(0.0)
+            for ended in [*(wiring.threads_under_way() if self._is_open else ()), has_left]:
                 await until_done(ended, max(0.0, deadline - self._loop.time()))
         except asyncio.CancelledError:
             logger.warning("interrupted while stopping: the group may notice only after its session timeout")
@@ -369,7 +369,7 @@ class PyrallelConsumer:
             return
         self._stop_asked.set()
         if self._is_open:
-            self._parts.control.begin_draining()
+            self._wiring.control.begin_draining()
         else:
             self._supervisor.cancel()
 
@@ -385,7 +385,7 @@ class PyrallelConsumer:
             logger.error("the consumer fails: %s", error, exc_info=loggable(error), extra=place)
             self._error = error
         if not isinstance(error, MessageExhaustedError):
-            self._parts.closing.abort()
+            self._wiring.closing.abort()
         self._ask_to_stop()
 
     def _on_signal(self, number: signal.Signals) -> None:
@@ -396,7 +396,7 @@ class PyrallelConsumer:
         elif self.aborted_by is None and not self._closed.is_set():
             logger.warning("%s again: aborting; what runs is cancelled and will run again", number.name)
             self.aborted_by = number
-            self._parts.closing.abort()
+            self._wiring.closing.abort()
 
     def _on_interrupt(self) -> None:
         """Ctrl-C while no handler was in place, or an exception that a worker took for it: as the signal."""
@@ -412,13 +412,13 @@ class PyrallelConsumer:
     def _running_manager(self) -> WorkManager:
         if not self._is_open or self._state == "closed":
             raise StateError(f"the consumer is {self._state}: partitions are paused and resumed while it runs")
-        return self._parts.manager
+        return self._wiring.manager
 
     # At every tick
 
     def _look_at_poller(self, _: float) -> None:
-        control = self._parts.control
-        if self._is_open and not (self._parts.poller.is_alive or control.has_facts or control.has_poller_ended):
+        control = self._wiring.control
+        if self._is_open and not (self._wiring.poller.is_alive or control.has_facts or control.has_poller_ended):
             self._fail(BrokerError("the poll thread has ended by itself", code="_STATE"))
 
     def _become(self, state: str) -> None:

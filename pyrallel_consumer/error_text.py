@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pyrallel_consumer.control_plane.error_trace import error_trace
-from pyrallel_consumer.control_plane.letter import LONGEST_REASON, error_reason
+from pyrallel_consumer.control_plane.failures.error_trace import error_trace
+from pyrallel_consumer.control_plane.failures.letter import LONGEST_REASON, error_reason
 from pyrallel_consumer.foreign_errors import traceback_of, type_name
 
 

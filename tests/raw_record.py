@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterable
 
-from pyrallel_consumer.ingress.embedded_server import mapped_library
+from pyrallel_consumer.testing.broker.embedded_server import mapped_library
 
 NOT_UTF8 = b"caf\xe9"
 TEXT_BYTES = 512

@@ -117,7 +117,7 @@ def figures_of(laps: Sequence[Stretches], scrapes: Sequence[float]) -> dict[str,
 
 def _take_durations(consumer: PyrallelConsumer, *, is_wanted: bool) -> None:
     """From now on, or no longer: no setting changes while a consumer runs, so its books are told."""
-    parts = consumer._parts  # noqa: SLF001 -- as said
+    parts = consumer._wiring  # noqa: SLF001 -- as said
     parts.manager._is_timed = parts.control._is_timed = is_wanted  # noqa: SLF001 -- as said
     started_at = time.monotonic() if is_wanted else None
     for work in parts.manager:

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from pyrallel_consumer.cli.demo import demo
-from pyrallel_consumer.cli.dlq import dlq
-from pyrallel_consumer.cli.inspect import inspect
-from pyrallel_consumer.cli.run import config, run
+from pyrallel_consumer.cli.demo.options import demo
+from pyrallel_consumer.cli.dlq.options import dlq
+from pyrallel_consumer.cli.inspect.options import inspect
+from pyrallel_consumer.cli.run.options import config, run
 from pyrallel_consumer.cli.terminal import accept_any_text, say
 
 main = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)

@@ -46,7 +46,7 @@ def exit_with(command: Callable[[], int]) -> None:
 
 def _tell(error: Exception) -> None:
     """One sentence on standard error; a line of JSON where the command logs JSON."""
-    from pyrallel_consumer.cli.run_log import log_error
+    from pyrallel_consumer.cli.run.log import log_error
 
     if not log_error(error):
         complain(f"Error: {error}")

@@ -10,10 +10,10 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from pyrallel_consumer.cli.command import EXIT_OK
-from pyrallel_consumer.cli.run_plan import Flags
-from pyrallel_consumer.cli.run_settings import DEFAULT, Origin, RunSettings, settings_of, typos
+from pyrallel_consumer.cli.run.plan import Flags
+from pyrallel_consumer.cli.run.settings import DEFAULT, Origin, RunSettings, settings_of, typos
 from pyrallel_consumer.cli.terminal import drawn, say_json
-from pyrallel_consumer.settings import MASK, Settings, revealed, shown_mapping
+from pyrallel_consumer.config.settings import MASK, Settings, revealed, shown_mapping
 
 
 def show_config(flags: Flags, *, as_json: bool) -> int:

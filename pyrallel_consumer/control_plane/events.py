@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pyrallel_consumer.control_plane.letter import Letter
-    from pyrallel_consumer.control_plane.offset_map import OffsetMap
+    from pyrallel_consumer.control_plane.failures.letter import Letter
+    from pyrallel_consumer.control_plane.offsets.offset_map import OffsetMap
     from pyrallel_consumer.dto import Message, TopicPartition
 
 

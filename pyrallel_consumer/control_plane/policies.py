@@ -37,3 +37,14 @@ class RetryPolicy:
     jitter_ms: int = 200
     timeout_ms: int = 30_000
     shows_error_text: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class HealthLimits:
+    """Seconds from which on something counts as standing still."""
+
+    loop_blocked_seconds: float = 30.0
+    poll_silent_seconds: float = 300.0
+    partition_stuck_seconds: float = 60.0
+    partition_blocked_seconds: float = 120.0
+    is_ready_without_partitions: bool = False

@@ -11,18 +11,18 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pyrallel_consumer.control_plane.allowance import Allowance
-from pyrallel_consumer.control_plane.backpressure import Backpressure, FairShares, Load
 from pyrallel_consumer.control_plane.events import Pause, Resume
-from pyrallel_consumer.control_plane.failure_circuit import FailureCircuit
-from pyrallel_consumer.control_plane.latency import MOST_PENDING, Latencies
-from pyrallel_consumer.control_plane.loads import Loads
-from pyrallel_consumer.control_plane.partition_work import EXACT_MESSAGES, PartitionWork
-from pyrallel_consumer.control_plane.pauses import Pauses
-from pyrallel_consumer.control_plane.poison_keys import PoisonKeys
+from pyrallel_consumer.control_plane.failures.failure_circuit import FailureCircuit
+from pyrallel_consumer.control_plane.failures.poison_keys import PoisonKeys
+from pyrallel_consumer.control_plane.flow.allowance import Allowance
+from pyrallel_consumer.control_plane.flow.backpressure import Backpressure, FairShares, Load
+from pyrallel_consumer.control_plane.flow.loads import Loads
+from pyrallel_consumer.control_plane.flow.pauses import Pauses
+from pyrallel_consumer.control_plane.partitions.latency import MOST_PENDING, Latencies
+from pyrallel_consumer.control_plane.partitions.partition_counters import PartitionCounters
+from pyrallel_consumer.control_plane.partitions.partition_work import EXACT_MESSAGES, PartitionWork
+from pyrallel_consumer.control_plane.partitions.run_work import RunLength, RunWork
 from pyrallel_consumer.control_plane.policies import FlowLimits, OrderingPolicy
-from pyrallel_consumer.control_plane.run_work import RunLength, RunWork
-from pyrallel_consumer.control_plane.tally import Tally
 from pyrallel_consumer.dto import OnExhausted, RebalanceStateStrategy
 from pyrallel_consumer.errors import InvariantViolation
 
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pyrallel_consumer.control_plane.events import Assigned, CommitSnapshot, OffsetWentBack, PositionAdvanced
-    from pyrallel_consumer.control_plane.failure_circuit import CircuitPolicy
-    from pyrallel_consumer.control_plane.partition_work import Lingering
-    from pyrallel_consumer.control_plane.poison_keys import PoisonPolicy
-    from pyrallel_consumer.control_plane.virtual_partition import VirtualPartition
+    from pyrallel_consumer.control_plane.failures.failure_circuit import CircuitPolicy
+    from pyrallel_consumer.control_plane.failures.poison_keys import PoisonPolicy
+    from pyrallel_consumer.control_plane.partitions.partition_work import Lingering
+    from pyrallel_consumer.control_plane.partitions.virtual_partition import VirtualPartition
     from pyrallel_consumer.dto import Message, TopicPartition, WorkItem
 
 COUNTED_PER_SECOND = 20_000
@@ -89,7 +89,7 @@ class WorkManager:
         self._run_length = RunLength()
         self._is_dispatching = True
         self._bytes_due_at = 0.0
-        self._away: dict[TopicPartition, Tally] = {}
+        self._away: dict[TopicPartition, PartitionCounters] = {}
 
     def __iter__(self) -> Iterator[PartitionWork]:
         return iter(self._works.values())
@@ -110,7 +110,7 @@ class WorkManager:
         else:
             work = PartitionWork(assigned, ordering, lingering)
         self._works[assigned.tp] = work
-        work.carry_on(self._away.pop(assigned.tp, Tally()))
+        work.carry_on(self._away.pop(assigned.tp, PartitionCounters()))
         if self._is_timed:
             work.latency = work.latency or Latencies()
         self._loads.assign(work)

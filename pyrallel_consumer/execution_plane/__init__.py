@@ -1,1 +1,5 @@
-"""What runs the user's worker: one engine contract, several engines."""
+"""Runs the user's worker: as tasks, in threads, in processes. Knows attempts and slots, nothing of offsets.
+
+``engine`` is the contract that every engine keeps, ``attempts`` the books that they share (pure), ``engine_choice`` the
+only place that knows one mode from another. Begin with ``engine``.
+"""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pyrallel_consumer.dto import ExecutionMode
 from pyrallel_consumer.execution_plane.async_engine import AsyncEngine
-from pyrallel_consumer.execution_plane.process_engine import ProcessEngine, fitting_processes
+from pyrallel_consumer.execution_plane.processes.process_engine import ProcessEngine, fitting_processes
 from pyrallel_consumer.execution_plane.thread_engine import SLOTS_PER_THREAD, ThreadEngine, fitting_threads
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ from typing import Any
 from confluent_kafka import Consumer
 
 from pyrallel_consumer.control_plane.events import Commit, CommitAnswered, Pause, Resume
-from pyrallel_consumer.control_plane.group_protocol import ProtocolChoice
-from pyrallel_consumer.control_plane.subscription import Subscription
 from pyrallel_consumer.errors import StateError
-from pyrallel_consumer.ingress.poll_thread import PollerPolicy, PollThread
+from pyrallel_consumer.ingress.polling.poll_thread import PollerPolicy, PollThread
+from pyrallel_consumer.ingress.reading.group_protocol import ProtocolChoice
+from pyrallel_consumer.ingress.reading.subscription import Subscription
 
 __all__ = ["BrokerPoller", "PollerPolicy"]
 

@@ -12,8 +12,8 @@ from dataclasses import replace
 from typing import Final
 
 from pyrallel_consumer.dto import RuntimeSnapshot
-from pyrallel_consumer.observability.blocking_watch import BlockingWatch
 from pyrallel_consumer.observability.pictures import Pictures
+from pyrallel_consumer.observability.watch.blocking_watch import BlockingWatch
 
 PUBLISH_SECONDS: Final = 0.25
 """How old the picture that other threads read may become, unless it takes long to make."""

@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import Any
 
 from pyrallel_consumer.config import ExecutionConfig, KafkaConfig
-from pyrallel_consumer.control_plane.commit_sequence import CommitSequence
-from pyrallel_consumer.control_plane.letter_queue import LetterQueue
+from pyrallel_consumer.control_plane.failures.letter_queue import LetterQueue
+from pyrallel_consumer.control_plane.offsets.commit_sequence import CommitSequence
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import DeadLetterSnapshot, OnExhausted, RetrySnapshot, RuntimeSnapshot
 

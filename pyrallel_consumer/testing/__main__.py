@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 
 from pyrallel_consumer.config import KafkaConfig
-from pyrallel_consumer.ingress.embedded import EmbeddedBroker
-from pyrallel_consumer.ingress.scratch_topic import ScratchTopic
+from pyrallel_consumer.ingress.admin.scratch_topic import ScratchTopic
+from pyrallel_consumer.testing.broker.embedded_broker import EmbeddedBroker
 
 MOST_RECORDS = 100_000
 """More of them and the broker, which keeps little, would drop some."""

@@ -18,8 +18,8 @@ from typing import Self
 from pyrallel_consumer.config import KafkaConfig
 from pyrallel_consumer.consumer import started_consumers
 from pyrallel_consumer.errors import StateError
-from pyrallel_consumer.ingress.embedded import PLAIN_PARTITIONS, EmbeddedBroker
-from pyrallel_consumer.ingress.scratch_topic import ScratchTopic
+from pyrallel_consumer.ingress.admin.scratch_topic import ScratchTopic
+from pyrallel_consumer.testing.broker.embedded_broker import PLAIN_PARTITIONS, EmbeddedBroker
 
 SERVERS = "KAFKA_BOOTSTRAP_SERVERS"
 BETWEEN_LOOKS_SECONDS = 0.02

@@ -10,7 +10,7 @@ from pathlib import Path
 from pyrallel_consumer.control_plane.policies import RetryPolicy
 from pyrallel_consumer.execution_plane.async_engine import LateEngine
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
-from pyrallel_consumer.execution_plane.process_engine import ProcessEngine
+from pyrallel_consumer.execution_plane.processes.process_engine import ProcessEngine
 from pyrallel_consumer.execution_plane.thread_engine import ThreadEngine
 from pyrallel_consumer.testing.engine_contract import SLOTS, EngineRigs, Rig, async_worker, plain_worker
 

@@ -22,8 +22,8 @@ from sybil.document import Document
 from sybil.parsers.markdown import CodeBlockParser
 
 from pyrallel_consumer.config import KafkaConfig
-from pyrallel_consumer.ingress.embedded import EmbeddedBroker
-from pyrallel_consumer.ingress.scratch_topic import ScratchTopic
+from pyrallel_consumer.ingress.admin.scratch_topic import ScratchTopic
+from pyrallel_consumer.testing.broker.embedded_broker import EmbeddedBroker
 
 ROOT = Path(__file__).parents[2]
 ENDING = Path(__file__).with_name("ending")

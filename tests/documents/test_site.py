@@ -13,7 +13,7 @@ import pytest
 
 import pyrallel_consumer
 from pyrallel_consumer.config import ExecutionConfig, KafkaConfig, MetricsConfig, ParallelConsumerConfig
-from pyrallel_consumer.observability.families import FAMILIES
+from pyrallel_consumer.observability.metrics.families import FAMILIES
 from tests.documents.snippets import ROOT
 
 LOADED_FROM_ELSEWHERE = re.compile(r"""<(?:script|link|img|iframe)[^>]*(?:src|href)=["'](?:https?:)?//""")

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from typing import Any, Self
 
 from pyrallel_consumer import MetricsConfig, PyrallelConsumer, WorkItem
-from pyrallel_consumer.ingress.embedded import EmbeddedBroker
+from pyrallel_consumer.testing.broker.embedded_broker import EmbeddedBroker
 from tests.integration.conftest import Produce
 from tests.integration.consuming import execution, kafka, new_group
 

@@ -14,7 +14,7 @@ from typing import Protocol
 import pytest
 from confluent_kafka import KafkaError, Message, Producer
 
-from pyrallel_consumer.ingress.embedded import EmbeddedBroker
+from pyrallel_consumer.testing.broker.embedded_broker import EmbeddedBroker
 
 DELIVERY_TIMEOUT_SECONDS = 60.0
 MESSAGES_BETWEEN_POLLS = 10_000

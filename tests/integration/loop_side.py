@@ -28,11 +28,11 @@ from pyrallel_consumer.control_plane.events import (
     PositionAdvanced,
     RevokeAsked,
 )
-from pyrallel_consumer.control_plane.subscription import parse_topic
 from pyrallel_consumer.dto import Message, TopicPartition
 from pyrallel_consumer.ingress.broker_poller import BrokerPoller, PollerPolicy
-from pyrallel_consumer.ingress.client import consumer_configuration
-from pyrallel_consumer.ingress.embedded import EmbeddedBroker
+from pyrallel_consumer.ingress.client.client_settings import consumer_configuration
+from pyrallel_consumer.ingress.reading.subscription import parse_topic
+from pyrallel_consumer.testing.broker.embedded_broker import EmbeddedBroker
 
 DEADLINE_SECONDS = 30.0
 UNLIMITED = 10**9

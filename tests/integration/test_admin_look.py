@@ -7,11 +7,11 @@ import time
 import pytest
 
 from pyrallel_consumer import KafkaConfig
-from pyrallel_consumer.control_plane.start_offset import Position
 from pyrallel_consumer.dto import TopicPartition
-from pyrallel_consumer.ingress.admin_look import AdminLook
-from pyrallel_consumer.ingress.client import consumer_configuration
-from pyrallel_consumer.ingress.embedded import EmbeddedBroker
+from pyrallel_consumer.ingress.admin.admin_look import AdminLook
+from pyrallel_consumer.ingress.client.client_settings import consumer_configuration
+from pyrallel_consumer.ingress.reading.start_offset import Position
+from pyrallel_consumer.testing.broker.embedded_broker import EmbeddedBroker
 from tests.integration.conftest import producing_to
 
 

@@ -11,7 +11,6 @@ import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka import TopicPartition as ClientPartition
 
-from pyrallel_consumer.control_plane.commit_encoder import encode
 from pyrallel_consumer.control_plane.events import (
     Assigned,
     CommitAnswered,
@@ -25,9 +24,9 @@ from pyrallel_consumer.control_plane.events import (
     Resume,
     RevokeAsked,
 )
-from pyrallel_consumer.control_plane.offset_map import OffsetMap
+from pyrallel_consumer.control_plane.offsets.commit_encoder import encode
+from pyrallel_consumer.control_plane.offsets.offset_map import OffsetMap
 from pyrallel_consumer.control_plane.policies import FlowLimits
-from pyrallel_consumer.control_plane.start_offset import NoOffsetError
 from pyrallel_consumer.dto import TopicPartition
 from pyrallel_consumer.errors import (
     AuthenticationError,
@@ -38,7 +37,8 @@ from pyrallel_consumer.errors import (
     UnknownTopicError,
 )
 from pyrallel_consumer.ingress.broker_poller import PollerPolicy
-from pyrallel_consumer.ingress.embedded import EmbeddedBroker
+from pyrallel_consumer.ingress.reading.start_offset import NoOffsetError
+from pyrallel_consumer.testing.broker.embedded_broker import EmbeddedBroker
 from tests.integration.conftest import Produce, producing_to
 from tests.integration.loop_side import DEADLINE_SECONDS, Member, running, wait_until
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pyrallel_consumer.ingress.embedded import EmbeddedBroker
+from pyrallel_consumer.testing.broker.embedded_broker import EmbeddedBroker
 from tests.integration.consuming import new_group
 from tests.integration.loop_side import DEADLINE_SECONDS, Member
 

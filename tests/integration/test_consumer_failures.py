@@ -22,8 +22,8 @@ from pyrallel_consumer import (
     TopicPartition,
     WorkItem,
 )
-from pyrallel_consumer.control_plane.commit_encoder import encode
-from pyrallel_consumer.control_plane.offset_map import OffsetMap
+from pyrallel_consumer.control_plane.offsets.commit_encoder import encode
+from pyrallel_consumer.control_plane.offsets.offset_map import OffsetMap
 from tests.integration.conftest import Produce
 from tests.integration.consuming import Book, committed, execution, kafka, new_group, until
 

@@ -13,9 +13,9 @@ from confluent_kafka import Producer
 
 from pyrallel_consumer import ConfigurationError, EmbeddedBroker, KafkaConfig, StateError, WorkItem
 from pyrallel_consumer.control_plane.events import LetterAnswer, LetterProducerFailed, LettersAnswered
-from pyrallel_consumer.control_plane.letter import Letter, LetterForm
-from pyrallel_consumer.ingress.client import producer_configuration
-from pyrallel_consumer.ingress.dead_letter import DeadLetterProducer
+from pyrallel_consumer.control_plane.failures.letter import Letter, LetterForm
+from pyrallel_consumer.ingress.client.client_settings import producer_configuration
+from pyrallel_consumer.ingress.producing.dead_letter import DeadLetterProducer
 from pyrallel_consumer.testing import PlainMessage
 from tests.letter_box import read_letters
 

@@ -18,7 +18,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 
 from pyrallel_consumer.errors import BrokerError, ConfigurationError, StateError
-from pyrallel_consumer.ingress.embedded import EmbeddedBroker
+from pyrallel_consumer.testing.broker.embedded_broker import EmbeddedBroker
 from tests.integration.conftest import Produce, producing_to
 
 DEADLINE_SECONDS = 30.0
@@ -232,7 +232,7 @@ def test_twenty_starts_and_stops_leave_no_process_and_no_file_descriptor() -> No
 
 OWNER = """
 import multiprocessing, sys, time
-from pyrallel_consumer.ingress.embedded import EmbeddedBroker
+from pyrallel_consumer.testing.broker.embedded_broker import EmbeddedBroker
 
 broker = EmbeddedBroker()
 broker.start()

@@ -20,8 +20,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from pyrallel_consumer import ConfigurationError, EmbeddedBroker, MetricsConfig, PyrallelConsumer, WorkItem
 from pyrallel_consumer.dto import DURATION_BOUNDS_SECONDS, Durations
 from pyrallel_consumer.execution_plane.engine import EngineStatus, RunningAttempt, StuckAttempt
-from pyrallel_consumer.observability import status_feed
-from pyrallel_consumer.observability.families import FAMILIES, Kind
+from pyrallel_consumer.observability.metrics.families import FAMILIES, Kind
+from pyrallel_consumer.observability.status import status_feed
 from tests.integration.conftest import Produce, producing_to
 from tests.integration.consuming import committed, execution, ignore, kafka, new_group, until
 from tests.third_party_engine import ThirdPartyEngine

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pyrallel_consumer import BrokerError, KafkaConfig, PyrallelConsumer, WorkItem
-from pyrallel_consumer.ingress.embedded import EmbeddedBroker
-from pyrallel_consumer.ingress.scratch_topic import ScratchTopic
+from pyrallel_consumer.ingress.admin.scratch_topic import ScratchTopic
+from pyrallel_consumer.testing.broker.embedded_broker import EmbeddedBroker
 from tests.integration.consuming import Book, committed, new_group, until
 
 MESSAGES = 40

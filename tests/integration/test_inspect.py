@@ -21,7 +21,7 @@ from pyrallel_consumer import EmbeddedBroker, MetricsConfig, PyrallelConsumer, W
 from pyrallel_consumer.cli import main
 from tests.integration.conftest import Produce
 from tests.integration.consuming import execution, kafka, new_group, until
-from tests.unit.test_snapshot import changeable
+from tests.unit.observability.test_snapshot import changeable
 
 COMMAND = Path(sys.executable).with_name("pyrallel-consumer")
 DEADLINE_SECONDS = 60.0

@@ -6,7 +6,7 @@ import time
 
 from pyrallel_consumer.control_plane.events import Assigned, PollThreadFroze
 from pyrallel_consumer.ingress.broker_poller import PollerPolicy
-from pyrallel_consumer.ingress.embedded import EmbeddedBroker
+from pyrallel_consumer.testing.broker.embedded_broker import EmbeddedBroker
 from tests.integration.loop_side import Member, running
 
 LONG_SECONDS = 1_000.0

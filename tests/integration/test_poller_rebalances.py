@@ -16,7 +16,7 @@ from confluent_kafka import TopicPartition as ClientPartition
 from pyrallel_consumer.control_plane.events import Assigned, CommitSnapshot, Lost, Pause, PollerClosed, RevokeAsked
 from pyrallel_consumer.dto import TopicPartition
 from pyrallel_consumer.ingress.broker_poller import PollerPolicy
-from pyrallel_consumer.ingress.embedded import EmbeddedBroker
+from pyrallel_consumer.testing.broker.embedded_broker import EmbeddedBroker
 from tests.integration.conftest import Produce, producing_to
 from tests.integration.loop_side import DEADLINE_SECONDS, Member, running, wait_until
 

@@ -10,8 +10,8 @@ from confluent_kafka import Consumer, TopicPartition
 
 from pyrallel_consumer.config import KafkaConfig
 from pyrallel_consumer.errors import BrokerUnreachableError
-from pyrallel_consumer.ingress.embedded import EmbeddedBroker
-from pyrallel_consumer.ingress.scratch_topic import LogBounds, ScratchTopic
+from pyrallel_consumer.ingress.admin.scratch_topic import LogBounds, ScratchTopic
+from pyrallel_consumer.testing.broker.embedded_broker import EmbeddedBroker
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from selenium.webdriver import Keys
 from selenium.webdriver.support.select import Select
 
 from pyrallel_consumer import MetricsConfig, PyrallelConsumer
-from pyrallel_consumer.control_plane.close_up import fingerprint
-from pyrallel_consumer.ingress.embedded import EmbeddedBroker
-from pyrallel_consumer.observability.status_feed import FINGERPRINT_SECRET
+from pyrallel_consumer.observability.status.close_up import fingerprint
+from pyrallel_consumer.observability.status.status_feed import FINGERPRINT_SECRET
+from pyrallel_consumer.testing.broker.embedded_broker import EmbeddedBroker
 from tests.integration.browser import Browser, browser
 from tests.integration.busy_shop import HANGS_AT, KEY_IN_CLEAR, PAYLOAD, BusyShop
 from tests.integration.conftest import Produce

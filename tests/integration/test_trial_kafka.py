@@ -11,7 +11,7 @@ import pytest
 from pyrallel_consumer import DoNotRetry, ExecutionConfig, PyrallelConsumer, StateError, WorkItem
 from pyrallel_consumer.config import KafkaConfig
 from pyrallel_consumer.errors import MessageExhaustedError
-from pyrallel_consumer.ingress.scratch_topic import ScratchTopic
+from pyrallel_consumer.ingress.admin.scratch_topic import ScratchTopic
 from pyrallel_consumer.testing import TrialKafka
 
 RECORDS = [(b"key-%d" % (number % 5), b"%d" % number) for number in range(40)]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from confluent_kafka import TopicPartition as Committed
 
-from pyrallel_consumer.control_plane.commit_encoder import decode
-from pyrallel_consumer.control_plane.offset_map import OffsetMap
+from pyrallel_consumer.control_plane.offsets.commit_encoder import decode
+from pyrallel_consumer.control_plane.offsets.offset_map import OffsetMap
 from pyrallel_consumer.dto import TopicPartition
 from tests.kafka.history import Place
 from tests.kafka_cluster import KafkaCluster

@@ -12,8 +12,8 @@ import pytest
 from confluent_kafka import TopicPartition as ClientPartition
 
 from pyrallel_consumer import ExecutionConfig, KafkaConfig, ParallelConsumerConfig, PyrallelConsumer, WorkItem
-from pyrallel_consumer.control_plane.commit_encoder import METADATA_LIMIT_BYTES, encode
-from pyrallel_consumer.control_plane.offset_map import OffsetMap
+from pyrallel_consumer.control_plane.offsets.commit_encoder import METADATA_LIMIT_BYTES, encode
+from pyrallel_consumer.control_plane.offsets.offset_map import OffsetMap
 from pyrallel_consumer.dto import TopicPartition
 from tests.kafka.committed import committed_maps, committed_places
 from tests.kafka.deadline import until, until_asked

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pyrallel_consumer.control_plane.offset_map import OffsetMap
+from pyrallel_consumer.control_plane.offsets.offset_map import OffsetMap
 from tests.kafka.committed import committed_maps, committed_places
 from tests.kafka.consumer_process import ConsumerProcess
 from tests.kafka.deadline import wait_until

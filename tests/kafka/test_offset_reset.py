@@ -9,8 +9,8 @@ import pytest
 from confluent_kafka import TopicPartition as ClientPartition
 
 from pyrallel_consumer import BrokerError, ExecutionConfig, KafkaConfig, PyrallelConsumer
-from pyrallel_consumer.control_plane.commit_encoder import encode
-from pyrallel_consumer.control_plane.offset_map import OffsetMap
+from pyrallel_consumer.control_plane.offsets.commit_encoder import encode
+from pyrallel_consumer.control_plane.offsets.offset_map import OffsetMap
 from pyrallel_consumer.dto import TopicPartition
 from tests.kafka.consumer_process import ConsumerProcess
 from tests.kafka.deadline import until, until_asked

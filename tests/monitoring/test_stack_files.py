@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from pyrallel_consumer.observability.families import FAMILIES, Kind
+from pyrallel_consumer.observability.metrics.families import FAMILIES, Kind
 from tests.monitoring.dashboard import DASHBOARD, MONITORING, panels, queries
 
 ROOT = MONITORING.parent

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pyrallel_consumer.control_plane.assignments import Assignments
 from pyrallel_consumer.control_plane.events import Assigned, OffsetWentBack
-from pyrallel_consumer.control_plane.offset_map import OffsetMap
-from pyrallel_consumer.control_plane.read_ahead import ReadAhead
+from pyrallel_consumer.control_plane.offsets.offset_map import OffsetMap
 from pyrallel_consumer.dto import Message, TopicPartition
+from pyrallel_consumer.ingress.reading.assignments import Assignments
+from pyrallel_consumer.ingress.reading.read_ahead import ReadAhead
 from tests.simulation.oracles import flow, reading
 from tests.simulation.scene import Scene
 from tests.simulation.watched_manager import WatchedManager

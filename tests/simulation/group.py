@@ -10,10 +10,10 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pyrallel_consumer.control_plane.commit_encoder import encode
 from pyrallel_consumer.control_plane.events import CommitSnapshot
-from pyrallel_consumer.control_plane.start_offset import Start
+from pyrallel_consumer.control_plane.offsets.commit_encoder import encode
 from pyrallel_consumer.dto import TopicPartition
+from pyrallel_consumer.ingress.reading.start_offset import Start
 from tests.simulation.oracles import offsets
 from tests.simulation.scene import Scene
 from tests.simulation.topic_log import Record

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from pyrallel_consumer.control_plane.commit_encoder import MetadataRefused, decode, encode
-from pyrallel_consumer.control_plane.offset_map import OffsetMap
+from pyrallel_consumer.control_plane.offsets.commit_encoder import MetadataRefused, decode, encode
+from pyrallel_consumer.control_plane.offsets.offset_map import OffsetMap
 from pyrallel_consumer.dto import TopicPartition
 from tests.simulation.group import Group
 from tests.simulation.scene import Scene

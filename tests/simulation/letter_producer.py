@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pyrallel_consumer.control_plane.events import LetterAnswer, LettersAnswered
-from pyrallel_consumer.control_plane.letter import Letter, record_of
-from pyrallel_consumer.control_plane.letter_queue import LetterPolicy
+from pyrallel_consumer.control_plane.failures.letter import Letter, record_of
+from pyrallel_consumer.control_plane.failures.letter_queue import LetterPolicy
 from tests.simulation.oracles import work
 from tests.simulation.scene import Scene
 from tests.simulation.watched_manager import WatchedManager

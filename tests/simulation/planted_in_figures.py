@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pyrallel_consumer.control_plane.partition_work import PartitionWork
-from pyrallel_consumer.control_plane.slowness import Cause, Slowness
+from pyrallel_consumer.control_plane.partitions.partition_work import PartitionWork
+from pyrallel_consumer.control_plane.partitions.slowness import Cause, Slowness
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from tests.simulation.planting import around, planted
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pyrallel_consumer.control_plane.commit_sequence import CommitSequence
 from pyrallel_consumer.control_plane.events import CommitAnswered
 from pyrallel_consumer.control_plane.membership import Membership
+from pyrallel_consumer.control_plane.offsets.commit_sequence import CommitSequence
 from tests.simulation.planting import around, planted
 
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from pyrallel_consumer.control_plane.assignments import Assignments
-from pyrallel_consumer.control_plane.commit_sequence import CommitSequence
 from pyrallel_consumer.control_plane.events import CommitAnswered
-from pyrallel_consumer.control_plane.offset_map import OffsetMap
-from pyrallel_consumer.control_plane.offset_tracker import OffsetTracker
-from pyrallel_consumer.control_plane.partition_work import PartitionWork
-from pyrallel_consumer.control_plane.start_offset import Committed, LogRange, Reset, Start, resolve
+from pyrallel_consumer.control_plane.offsets.commit_sequence import CommitSequence
+from pyrallel_consumer.control_plane.offsets.offset_map import OffsetMap
+from pyrallel_consumer.control_plane.offsets.offset_tracker import OffsetTracker
+from pyrallel_consumer.control_plane.partitions.partition_work import PartitionWork
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import TopicPartition
+from pyrallel_consumer.ingress.reading.assignments import Assignments
+from pyrallel_consumer.ingress.reading.start_offset import Committed, LogRange, Reset, Start, resolve
 from tests.simulation import poll_side
 from tests.simulation.planting import around, planted
 

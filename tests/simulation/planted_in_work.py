@@ -7,22 +7,22 @@ from typing import Any
 
 import pytest
 
-from pyrallel_consumer.control_plane import letter_queue
-from pyrallel_consumer.control_plane.assignments import Assignments
-from pyrallel_consumer.control_plane.backpressure import Backpressure, FairShares
 from pyrallel_consumer.control_plane.drain import Drain, DrainStep
 from pyrallel_consumer.control_plane.events import LetterAnswer
-from pyrallel_consumer.control_plane.failure_circuit import FailureCircuit
-from pyrallel_consumer.control_plane.letter import Letter
-from pyrallel_consumer.control_plane.letter_queue import LetterQueue
-from pyrallel_consumer.control_plane.partition_work import PartitionWork
-from pyrallel_consumer.control_plane.run_work import RunLane
+from pyrallel_consumer.control_plane.failures import letter_queue
+from pyrallel_consumer.control_plane.failures.failure_circuit import FailureCircuit
+from pyrallel_consumer.control_plane.failures.letter import Letter
+from pyrallel_consumer.control_plane.failures.letter_queue import LetterQueue
+from pyrallel_consumer.control_plane.flow.backpressure import Backpressure, FairShares
+from pyrallel_consumer.control_plane.partitions.partition_work import PartitionWork
+from pyrallel_consumer.control_plane.partitions.run_work import RunLane
 from pyrallel_consumer.control_plane.work_manager import WorkManager
-from pyrallel_consumer.dead_letters import DeadLetters
 from pyrallel_consumer.dto import OnExhausted
 from pyrallel_consumer.execution_plane.attempts import Attempts, RetryAt, Uncharged
-from pyrallel_consumer.execution_plane.runs import Runs
-from pyrallel_consumer.exhausted import ExhaustedMessages
+from pyrallel_consumer.execution_plane.processes.key_order import KeyOrder
+from pyrallel_consumer.ingress.reading.assignments import Assignments
+from pyrallel_consumer.runtime.dead_letters import DeadLetters
+from pyrallel_consumer.runtime.exhausted import ExhaustedMessages
 from tests.simulation.planting import around, planted
 
 # Rebalances
@@ -138,7 +138,7 @@ def a_dead_letter_settles_before_its_acknowledgement(patch: pytest.MonkeyPatch) 
     around(patch, WorkManager, "exhaust", exhaust)
 
 
-# Runs
+# KeyOrder
 
 
 @planted
@@ -182,12 +182,12 @@ def what_stands_behind_a_failed_message_never_comes_back(patch: pytest.MonkeyPat
             runs.left(root)
         return []
 
-    around(patch, Runs, "broke", broke)
+    around(patch, KeyOrder, "broke", broke)
 
 
 @planted
 def the_items_of_a_run_begin_at_once(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Runs, "is_first", lambda runs, root: True)
+    patch.setattr(KeyOrder, "is_first", lambda runs, root: True)
 
 
 # Flow

@@ -10,8 +10,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from pyrallel_consumer.control_plane.assignments import Assignments
-from pyrallel_consumer.control_plane.backpressure import FetchGate, GateState
 from pyrallel_consumer.control_plane.events import (
     Commit,
     CommitAnswered,
@@ -22,8 +20,10 @@ from pyrallel_consumer.control_plane.events import (
     Resume,
     RevokeAsked,
 )
-from pyrallel_consumer.control_plane.start_offset import Committed, LogRange, Position, Start, resolve
+from pyrallel_consumer.control_plane.flow.backpressure import FetchGate, GateState
 from pyrallel_consumer.dto import TopicPartition
+from pyrallel_consumer.ingress.reading.assignments import Assignments
+from pyrallel_consumer.ingress.reading.start_offset import Committed, LogRange, Position, Start, resolve
 from tests.simulation.fetching import Fetching
 from tests.simulation.group import Group, Notice, Stored
 from tests.simulation.oracles import offsets, rebalances

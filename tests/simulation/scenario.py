@@ -10,8 +10,8 @@ from math import inf
 from random import Random
 from typing import Literal
 
-from pyrallel_consumer.control_plane.failure_circuit import CircuitPolicy
-from pyrallel_consumer.control_plane.poison_keys import PoisonPolicy
+from pyrallel_consumer.control_plane.failures.failure_circuit import CircuitPolicy
+from pyrallel_consumer.control_plane.failures.poison_keys import PoisonPolicy
 from pyrallel_consumer.control_plane.policies import FlowLimits, OrderingPolicy, RetryPolicy
 from pyrallel_consumer.control_plane.work_manager import WorkPolicy
 from pyrallel_consumer.dto import NullKeyOrdering, OnExhausted, OrderingMode, RebalanceStateStrategy, TopicPartition

@@ -6,8 +6,8 @@ Written by the naive definition of each rule, without care for speed.
 from __future__ import annotations
 
 from pyrallel_consumer.control_plane.events import Assigned, OffsetWentBack
-from pyrallel_consumer.control_plane.offset_map import OffsetMap
-from pyrallel_consumer.control_plane.partition_work import MESSAGE_OVERHEAD_BYTES
+from pyrallel_consumer.control_plane.offsets.offset_map import OffsetMap
+from pyrallel_consumer.control_plane.partitions.partition_work import MESSAGE_OVERHEAD_BYTES
 from pyrallel_consumer.dto import WorkItem
 from tests.simulation.scenario import Scenario
 from tests.simulation.topic_log import Record

@@ -9,12 +9,12 @@ import contextvars
 from math import inf
 from typing import Any, cast
 
-from pyrallel_consumer.control_loop import ControlLoop
-from pyrallel_consumer.control_plane.commit_sequence import CommitSequence
 from pyrallel_consumer.control_plane.membership import Membership
-from pyrallel_consumer.dead_letters import DeadLetters
+from pyrallel_consumer.control_plane.offsets.commit_sequence import CommitSequence
 from pyrallel_consumer.dto import DlqPayloadMode, TopicPartition
 from pyrallel_consumer.errors import MessageExhaustedError
+from pyrallel_consumer.runtime.control_loop import ControlLoop
+from pyrallel_consumer.runtime.dead_letters import DeadLetters
 from tests.simulation.group import Group
 from tests.simulation.letter_producer import POLICY, VirtualLetterProducer
 from tests.simulation.oracles import circuits, figures, flow, rebalances

@@ -14,7 +14,7 @@ from pyrallel_consumer.execution_plane.engine import (
     ExecutionEngine,
     StuckAttempt,
 )
-from pyrallel_consumer.execution_plane.runs import Runs
+from pyrallel_consumer.execution_plane.processes.key_order import KeyOrder
 from tests.simulation.oracles import rebalances, work
 from tests.simulation.oracles.verdict import RuleBroken
 from tests.simulation.scene import Scene
@@ -37,7 +37,7 @@ class VirtualEngine(ExecutionEngine):
         self._attempts = Attempts(
             scenario.retry, scenario.slots, scene.random.random, is_timing=not self.is_keeping_order
         )
-        self._runs = Runs()
+        self._runs = KeyOrder()
         self._charged: dict[WorkItem, int] = {}
         self._held: list[Attempt] = []
         self.channel: CompletionChannel

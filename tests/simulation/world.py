@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from random import Random
 
-from pyrallel_consumer.control_plane.commit_encoder import MetadataRefused, decode
+from pyrallel_consumer.control_plane.offsets.commit_encoder import MetadataRefused, decode
 from tests.simulation.group import Group, Stored
 from tests.simulation.happenings import FOREIGN, Happenings
 from tests.simulation.oracles.verdict import RuleBroken

@@ -6,11 +6,11 @@ import asyncio
 import contextvars
 from collections.abc import Callable
 
-from pyrallel_consumer.control_loop import ControlLoop
-from pyrallel_consumer.control_plane.commit_sequence import CommitSequence
 from pyrallel_consumer.control_plane.events import Commit, Pause, Resume
+from pyrallel_consumer.control_plane.offsets.commit_sequence import CommitSequence
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
+from pyrallel_consumer.runtime.control_loop import ControlLoop
 
 
 class Silent:

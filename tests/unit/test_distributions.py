@@ -56,7 +56,7 @@ def test_every_package_that_is_imported_is_declared() -> None:
 def test_the_wheel_has_every_file_of_the_package(built: Path) -> None:
     [wheel] = built.glob("*.whl")
     shipped = set(zipfile.ZipFile(wheel).namelist())
-    assert "pyrallel_consumer/observability/status_page/page.html" in shipped
+    assert "pyrallel_consumer/observability/status/status_page/page.html" in shipped
     assert in_the_tree() - shipped == set()
 
 

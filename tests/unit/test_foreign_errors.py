@@ -8,9 +8,9 @@ import pickle
 import pytest
 
 from pyrallel_consumer import foreign_errors
-from pyrallel_consumer.control_plane.letter import error_reason
+from pyrallel_consumer.control_plane.failures.letter import error_reason
 from pyrallel_consumer.errors import DoNotRetry, ExecutionError, RetryLater
-from pyrallel_consumer.execution_plane.remote_error import PackedError, packed_error, restored_error
+from pyrallel_consumer.execution_plane.processes.remote_error import PackedError, packed_error, restored_error
 from pyrallel_consumer.execution_plane.retry import Wait, asked_for
 from pyrallel_consumer.testing.engine_contract.touchy_errors import TOUCHY_ERRORS
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pyrallel_consumer.cli.run_log import JsonFormatter
+from pyrallel_consumer.cli.run.log import JsonFormatter
 from pyrallel_consumer.log import Log, listed, relay
 
 NAME = "tests.log"

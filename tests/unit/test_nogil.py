@@ -15,11 +15,11 @@ import sys
 import pyrallel_consumer
 for name in pyrallel_consumer.__all__:
     getattr(pyrallel_consumer, name)
-import pyrallel_consumer.cli.demo_run
-import pyrallel_consumer.cli.run
-import pyrallel_consumer.observability.http_endpoint
-import pyrallel_consumer.observability.routes
-import pyrallel_consumer.observability.spans
+import pyrallel_consumer.cli.demo.run
+import pyrallel_consumer.cli.run.options
+import pyrallel_consumer.observability.http.http_endpoint
+import pyrallel_consumer.observability.http.routes
+import pyrallel_consumer.observability.tracing.spans
 print(sys._is_gil_enabled())
 """
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from pyrallel_consumer.control_loop import TICK_SECONDS
 from pyrallel_consumer.control_plane.events import Assigned, Delivered
-from pyrallel_consumer.control_plane.offset_map import OffsetMap
+from pyrallel_consumer.control_plane.offsets.offset_map import OffsetMap
 from pyrallel_consumer.control_plane.policies import RetryPolicy
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
 from pyrallel_consumer.dto import TopicPartition, WorkItem
 from pyrallel_consumer.execution_plane.async_engine import AsyncEngine
+from pyrallel_consumer.runtime.control_loop import TICK_SECONDS
 from pyrallel_consumer.testing.messages import PlainMessage
 from tests.unit.silent_pump import Silent, silent_pump
 

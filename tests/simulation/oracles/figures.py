@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyrallel_consumer.control_plane.partition_work import PartitionWork
+from pyrallel_consumer.control_plane.partitions.partition_work import PartitionWork
 from tests.simulation.oracles.verdict import RuleBroken
 
 ROUNDING_SECONDS = 1e-6

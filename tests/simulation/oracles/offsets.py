@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from pyrallel_consumer.control_plane.commit_encoder import decode
 from pyrallel_consumer.control_plane.events import Commit, CommitSnapshot
-from pyrallel_consumer.control_plane.start_offset import Start
+from pyrallel_consumer.control_plane.offsets.commit_encoder import decode
 from pyrallel_consumer.dto import TopicPartition
+from pyrallel_consumer.ingress.reading.start_offset import Start
 from tests.simulation.oracles.verdict import RuleBroken
 from tests.simulation.shadow import Shadow
 from tests.simulation.topic_log import Record, TopicLog

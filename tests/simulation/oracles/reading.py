@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from pyrallel_consumer.control_plane.events import Delivered
-from pyrallel_consumer.control_plane.read_ahead import ReadAhead
 from pyrallel_consumer.dto import Message, TopicPartition
+from pyrallel_consumer.ingress.reading.read_ahead import ReadAhead
 from tests.simulation.oracles.verdict import RuleBroken
 
 

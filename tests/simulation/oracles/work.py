@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pyrallel_consumer.control_plane.letter import Letter, LetterForm
-from pyrallel_consumer.control_plane.partition_work import PartitionWork
+from pyrallel_consumer.control_plane.failures.letter import Letter, LetterForm
+from pyrallel_consumer.control_plane.partitions.partition_work import PartitionWork
 from pyrallel_consumer.dto import WorkItem
 from pyrallel_consumer.execution_plane.attempts import Verdict
 from tests.simulation.oracles.verdict import RuleBroken

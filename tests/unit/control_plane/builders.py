@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyrallel_consumer.control_plane.events import Assigned, CommitSnapshot
-from pyrallel_consumer.control_plane.offset_map import OffsetMap
+from pyrallel_consumer.control_plane.offsets.offset_map import OffsetMap
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
 from pyrallel_consumer.dto import PartitionSnapshot, TopicPartition, WorkItem
 from pyrallel_consumer.testing import PlainMessage

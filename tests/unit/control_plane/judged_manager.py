@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
-from pyrallel_consumer.control_plane.close_up import UnderWay, close_up
-from pyrallel_consumer.control_plane.commit_encoder import decode
 from pyrallel_consumer.control_plane.events import CommitSnapshot
-from pyrallel_consumer.control_plane.gap_window import OffsetState
-from pyrallel_consumer.control_plane.read_times import ReadTimes
+from pyrallel_consumer.control_plane.offsets.commit_encoder import decode
 from pyrallel_consumer.control_plane.work_manager import WorkManager
+from pyrallel_consumer.observability.status.close_up import UnderWay, close_up
+from pyrallel_consumer.observability.status.gap_window import OffsetState
+from pyrallel_consumer.observability.status.read_times import ReadTimes
 from tests.unit.control_plane.work_model import Partition, State, WorkModel
 
 FAR_TOO_MANY = 10_000

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from pyrallel_consumer.control_plane.health import HealthLimits, SignsOfLife
+from pyrallel_consumer.control_plane.policies import HealthLimits
 from pyrallel_consumer.dto import PartitionSnapshot, RuntimeSnapshot, TopicPartition
+from pyrallel_consumer.observability.ailments import SignsOfLife
 
 LIMITS = HealthLimits(loop_blocked_seconds=30, poll_silent_seconds=300, partition_stuck_seconds=60)
 WELL = SignsOfLife(loop_age_seconds=0.05, poll_age_seconds=0.05, is_poll_thread_alive=True)

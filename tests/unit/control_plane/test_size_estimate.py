@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pyrallel_consumer.control_plane.assignments import Assignments
-from pyrallel_consumer.control_plane.offset_map import OffsetMap
+from pyrallel_consumer.control_plane.offsets.offset_map import OffsetMap
 from pyrallel_consumer.control_plane.policies import FlowLimits
-from pyrallel_consumer.control_plane.read_ahead import ReadAhead
 from pyrallel_consumer.control_plane.size_estimate import (
     ASKED_AFTER_LARGE,
     LARGE_BYTES,
@@ -15,7 +13,9 @@ from pyrallel_consumer.control_plane.size_estimate import (
     SizeEstimate,
     beside_value,
 )
-from pyrallel_consumer.control_plane.start_offset import Start
+from pyrallel_consumer.ingress.reading.assignments import Assignments
+from pyrallel_consumer.ingress.reading.read_ahead import ReadAhead
+from pyrallel_consumer.ingress.reading.start_offset import Start
 from pyrallel_consumer.message import HEADER_OVERHEAD_BYTES
 from pyrallel_consumer.testing import PlainMessage
 from tests.unit.control_plane.builders import TP, manager_of

@@ -13,7 +13,7 @@ from pyrallel_consumer.control_plane.events import (
     PositionAdvanced,
     Resume,
 )
-from pyrallel_consumer.control_plane.virtual_partition import VirtualPartition
+from pyrallel_consumer.control_plane.partitions.virtual_partition import VirtualPartition
 from pyrallel_consumer.control_plane.work_manager import WorkPolicy
 from pyrallel_consumer.dto import OnExhausted
 from pyrallel_consumer.errors import InvariantViolation

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from pyrallel_consumer.control_plane.commit_encoder import decode, encode
 from pyrallel_consumer.control_plane.events import (
     Assigned,
     OffsetWentBack,
     PositionAdvanced,
 )
-from pyrallel_consumer.control_plane.offset_map import OffsetMap
+from pyrallel_consumer.control_plane.offsets.commit_encoder import decode, encode
+from pyrallel_consumer.control_plane.offsets.offset_map import OffsetMap
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
 from pyrallel_consumer.dto import (
     RebalanceStateStrategy,

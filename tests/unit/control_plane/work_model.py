@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from enum import Enum
 
-from pyrallel_consumer.control_plane.offset_map import OffsetMap
+from pyrallel_consumer.control_plane.offsets.offset_map import OffsetMap
 from pyrallel_consumer.control_plane.policies import OrderingPolicy
 from pyrallel_consumer.dto import NullKeyOrdering, OrderingMode, TopicPartition, WorkItem
 

@@ -1,0 +1,1 @@
+"""``pyrallel-consumer run``: flags in ``options``, then settings, one run, bursts, reloads."""

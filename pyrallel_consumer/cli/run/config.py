@@ -1,0 +1,80 @@
+"""What only ``pyrallel-consumer run`` needs to know, from the same places as every setting: ``PYRALLEL_<NAME>``."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from pyrallel_consumer.config.settings import Settings
+from pyrallel_consumer.ingress.reading.subscription import PATTERN_MARK
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+class RunConfig(Settings):
+    """For ``pyrallel-consumer run`` alone: which worker to run on which topics, and how the command behaves."""
+
+    environment_prefixes = ("PYRALLEL_",)
+
+    worker: str | None = None
+    """``package.module:function``, dots allowed after the colon. Without it nothing can run."""
+
+    topic: list[str] = Field(default_factory=list)
+    """Topics, several separated by commas, or one pattern that begins with ``^``. Without one nothing can run."""
+
+    concurrency: int | None = Field(None, ge=1, le=1_000_000)
+    """Messages worked on at once, 1-1,000,000: ``max_in_flight`` for ``async``, ``worker_pool_size`` for ``thread`` and
+    ``process`` (there at most 4096). Unset: what these settings say. Beats them where it is set."""
+
+    app_dir: str = Field(".", min_length=1)
+    """Folder to import the worker from, before all others; default: the one the command is started in."""
+
+    log_format: Literal["text", "json"] = "text"
+    """``text`` for people (default), or ``json``: one object per line, with the fields that log calls gave as extra."""
+
+    log_level: LogLevel = "info"
+    """Of the library and of the worker's own loggers: ``debug``, ``info``, ``warning`` or ``error``."""
+
+    log_config: str | None = None
+    """A file that says what is logged where, in place of ``log_format`` and ``log_level``: ``.json`` or ``.toml`` as
+    ``logging.config.dictConfig`` takes it, anything else as ``logging.config.fileConfig`` does."""
+
+    burst: bool = False
+    """Whether to end when everything is committed that lay in the topics at the start."""
+
+    fail_on_dead_letters: bool = False
+    """Whether the exit code is 1 where messages were dead-lettered or skipped after their last attempt. Off by default:
+    such a message is dealt with, and the log names it."""
+
+    reload: bool = False
+    """Whether to start again when a file changes. For development: each reload leaves the group and joins it anew."""
+
+    reload_dir: list[str] = Field(default_factory=list)
+    """Folders to watch for ``reload``, several separated by commas; default: ``app_dir``."""
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__(**values)
+
+    @field_validator("topic", mode="before")
+    @classmethod
+    def _topics(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return [value.strip()] if value.strip().startswith(PATTERN_MARK) else _split_at_commas(value)
+        return [name for said in value for name in cls._topics(said)] if isinstance(value, list) else value
+
+    @field_validator("reload_dir", mode="before")
+    @classmethod
+    def _folders(cls, value: Any) -> Any:
+        return _split_at_commas(value)
+
+    @field_validator("log_format", "log_level", mode="before")
+    @classmethod
+    def _ignore_case(cls, value: Any) -> Any:
+        return value.strip().lower() if isinstance(value, str) else value
+
+
+def _split_at_commas(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return [part.strip() for part in value.split(",") if part.strip()]

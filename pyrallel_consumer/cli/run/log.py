@@ -1,0 +1,149 @@
+"""How ``run`` logs: lines for people, or one JSON object per line for machines. To standard error, both of them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import logging.config
+import sys
+import tomllib
+from configparser import Error as ConfigParserError
+from configparser import RawConfigParser
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from pyrallel_consumer.cli.run.settings import RunSettings
+from pyrallel_consumer.cli.terminal import escaped, printable_lines
+from pyrallel_consumer.errors import ConfigurationError
+from pyrallel_consumer.log import FIELD_PREFIX, Log
+
+logger = Log("pyrallel_consumer.run")
+
+TEXT: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+# What every record has; the rest of it is what the log call gave as `extra`.
+_OF_ALL: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class JsonFormatter(logging.Formatter):
+    """``time``, ``level``, ``logger``, ``message``, what was given as ``extra``, and ``error``.
+
+    ``error`` has the traceback where the log call gave one.
+
+    A field of ``extra`` that has one of these names is written with an underscore behind it. Fields of the library's
+    own records are written without ``FIELD_PREFIX`` where that name is free. What JSON cannot say is written as its
+    ``str``.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        told: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            told["error"] = self.formatException(record.exc_info)
+        elif (error := _error_in(record.args)) is not None:
+            told["error"] = f"{type(error).__name__}: {error}"
+        for name, value in vars(record).items():
+            if name not in _OF_ALL:
+                short = name.removeprefix(FIELD_PREFIX)
+                if short in told or hasattr(record, short):
+                    short = name
+                told[f"{short}_" if short in told else short] = value
+        try:
+            return escaped(json.dumps(told, default=str, ensure_ascii=False, allow_nan=False))
+        except (TypeError, ValueError):  # a key that is no text, a number that is none, an object that holds itself
+            return escaped(json.dumps({name: str(value) for name, value in told.items()}, ensure_ascii=False))
+
+
+class TextFormatter(logging.Formatter):
+    """Lines for people. An error's text may be a stranger's, and steers no terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable_lines(super().format(record))
+
+
+def _error_in(args: object) -> BaseException | None:
+    """The error that the message was made of, where it was made of one."""
+    return next((arg for arg in args if isinstance(arg, BaseException)), None) if isinstance(args, tuple) else None
+
+
+class LoggingSetup:
+    """How one run logs: by the user's file, as the worker's module has set it up, or as the settings say.
+
+    Made before the worker's module is imported, applied after it. Raises ConfigurationError for a file that cannot be
+    read, and for a file beside an option that it replaces.
+    """
+
+    def __init__(self, settings: RunSettings) -> None:
+        self._run = settings.run
+        self._before = logging.getLogger().handlers[:]
+        self._config = None if self._run.log_config is None else _read_config(Path(self._run.log_config))
+        if self._config is not None:
+            for field in ("log_format", "log_level"):
+                origin = settings.origin(settings.run, field)
+                if origin.kind == "flag":
+                    raise ConfigurationError(f"{origin.name} and --log-config do not go together: the file says it all")
+
+    def apply(self) -> None:
+        """Set up logging; what the worker's module has set up at its import is left alone."""
+        if self._config is not None:
+            _apply_config(Path(str(self._run.log_config)), self._config)
+        elif logging.getLogger().handlers == self._before:
+            set_up_logging(self._run.log_format, self._run.log_level)
+        logging.captureWarnings(capture=True)
+
+
+def _read_config(path: Path) -> dict[str, Any] | RawConfigParser:
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".json":
+            read = json.loads(text)
+        elif path.suffix == ".toml":
+            read = tomllib.loads(text)
+        else:
+            read = RawConfigParser()
+            read.read_string(text)
+    except (OSError, ValueError, ConfigParserError) as error:
+        raise ConfigurationError(f"--log-config {path} cannot be read: {error}") from None
+    if not isinstance(read, dict | RawConfigParser):
+        raise ConfigurationError(
+            f"--log-config {path} holds no JSON object: write what logging.config.dictConfig takes"
+        )
+    return read
+
+
+def _apply_config(path: Path, config: dict[str, Any] | RawConfigParser) -> None:
+    try:
+        if isinstance(config, dict):
+            logging.config.dictConfig({"version": 1, "disable_existing_loggers": False} | config)
+        else:
+            logging.config.fileConfig(config, disable_existing_loggers=False)
+    except Exception as error:  # the handlers and formatters that it names are anybody's code
+        raise ConfigurationError(f"--log-config {path} does not fit: {_reasons(error)}") from error
+
+
+def _reasons(error: BaseException) -> str:
+    """The error and its causes: ``dictConfig`` hides the reason behind "Unable to configure handler"."""
+    cause = error.__cause__
+    return f"{error}" if cause is None else f"{error}: {_reasons(cause)}"
+
+
+def set_up_logging(log_format: str, level: str) -> None:
+    """Have everything that is logged in this process written to standard error; worker processes send theirs here."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter(TEXT))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+
+
+def log_error(error: BaseException) -> bool:
+    """Log the error that ends a command, where JSON lines are logged; returns whether it was."""
+    root = logging.getLogger()
+    if not any(isinstance(handler.formatter, JsonFormatter) for handler in root.handlers):
+        return False
+    logger.error("%s", error)
+    return True

@@ -1,0 +1,181 @@
+"""``ExecutionConfig``: how workers run, how often they are tried, how long they are waited for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from pyrallel_consumer.config.settings import Settings
+from pyrallel_consumer.config.values import lowered
+from pyrallel_consumer.control_plane.failures.failure_circuit import CircuitPolicy
+from pyrallel_consumer.control_plane.failures.poison_keys import PoisonPolicy
+from pyrallel_consumer.control_plane.policies import RetryPolicy
+from pyrallel_consumer.dto import (
+    ExecutionMode,
+    OnExhausted,
+)
+from pyrallel_consumer.errors import ConfigurationError
+
+DAY_MS = 86_400_000
+
+_FUNCTION_NAME = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
+
+
+class ExecutionConfig(Settings):
+    """How workers run, how often they are tried, and how long they are waited for.
+
+    Also read from ``PARALLEL_CONSUMER_EXECUTION_<NAME>`` and ``PARALLEL_CONSUMER_<NAME>``; ``EXECUTION_<NAME>`` wins.
+    """
+
+    environment_prefixes = ("EXECUTION_", "PARALLEL_CONSUMER_EXECUTION_", "PARALLEL_CONSUMER_")
+    other_names = MappingProxyType({"max_retries": "max_attempts"})
+
+    mode: ExecutionMode = ExecutionMode.ASYNC
+    """``async`` for workers that await (default), ``thread`` for blocking calls, ``process`` for CPU work."""
+
+    max_in_flight: int = Field(1000, ge=1, le=1_000_000)
+    """Messages started and not finished, whole consumer, 1-1,000,000. 1 is sequential; more than what the worker
+    calls (a database, a service) bears at once only moves the queue there. Above ``queue_max_messages`` it is idle."""
+
+    worker_pool_size: int = Field(0, ge=0, le=4096)
+    """Threads or processes, 0-4096; 0 fits the machine (default): 32 threads or 4 per core, a process per core. Never
+    more than ``max_in_flight``. Unused by ``async``. Processes beyond the cores cost memory and win nothing."""
+
+    initializer: Callable[[], object] | str | None = None
+    """Called once in each worker process before its first message, to open connections or load models: a function
+    without arguments, or ``package.module:function``. None by default; only for ``process``. What it leaves in its
+    context, every attempt finds. If it fails, the consumer does not start."""
+
+    max_tasks_per_child: int = Field(0, ge=0, le=1_000_000_000)
+    """A worker process is replaced after about so many messages, 0-1,000,000,000; 0 = never (default). Against
+    libraries that leak memory; each replacement costs the start of a Python and the worker's imports. Every process
+    draws its own number, up to a tenth more or less, so that they do not end together."""
+
+    max_attempts: int = Field(3, ge=1, le=10_000)
+    """Attempts of one message in total, the first one included, 1-10,000; 1 never tries again. ``max_retries`` is the
+    established name for the same; where both are given they must agree. A high number holds the key, and in the end
+    the partition's share of the buffer, for as long as it is tried."""
+
+    retry_backoff_ms: int = Field(1000, ge=0, le=DAY_MS)
+    """Milliseconds before the second attempt, 0-1 day. 0 hammers what just failed."""
+
+    exponential_backoff: bool = True
+    """Whether the wait doubles with each attempt (default: what is overloaded gets air) or grows evenly."""
+
+    max_retry_backoff_ms: int = Field(30_000, ge=0, le=DAY_MS)
+    """Longest wait in milliseconds, before jitter, 0-1 day. Below ``retry_backoff_ms`` it is what counts."""
+
+    retry_jitter_ms: int = Field(200, ge=0, le=DAY_MS)
+    """Up to so many random milliseconds are added to each wait, 0-1 day, so that what failed together does not come
+    back together. 0 for none."""
+
+    task_timeout_ms: int = Field(30_000, ge=0, le=DAY_MS)
+    """Milliseconds one attempt may take, 0-1 day; 0 = no limit: a worker that hangs then holds its key for ever.
+    Below the worker's normal time every attempt fails."""
+
+    max_revoke_grace_ms: int = Field(500, ge=0, le=240_000)
+    """Milliseconds a revoke waits for running work, 0-240,000. 0 runs it again at the next owner; the whole group
+    waits for it, and 300,000 is where Kafka puts a member out."""
+
+    shutdown_drain_timeout_ms: int = Field(5000, ge=0, le=3_600_000)
+    """Milliseconds ``stop()`` waits for running work and dead letters, 0-1 hour. The rest of a stop takes up to ten
+    seconds more where the broker does not answer: keep the sum below what your process manager grants before it kills
+    (Kubernetes: 30 s)."""
+
+    on_exhausted: OnExhausted | None = None
+    """After the last attempt: ``dlq``, ``skip``, ``stop`` or ``pause_partition``. Unset: dead letter where
+    ``KafkaConfig.dlq_enabled``, otherwise stop, so that nothing is dropped unasked. A named choice beats it. After
+    ``pause_partition`` what was read of other keys goes on; ``resume_partition()`` tries the messages that failed
+    again, from their first attempt."""
+
+    gc_threshold: int = Field(30_000, ge=0, le=10_000_000)
+    """New objects after which Python looks for garbage, in the whole process while the consumer runs; raised to this,
+    never lowered, and put back at the end. 0 leaves it alone, up to 10,000,000. Python's own 700 (2,000 from 3.13 on)
+    has it go through thousands of held messages again and again: with thousands of waiting workers a fifth more CPU.
+    Higher lets more garbage in cycles pile up, and one look takes longer."""
+
+    show_error_text: bool = True
+    """Whether the text of what a worker raises is told: in logs, in a letter's ``x-error-reason``, in spans, and as the
+    cause of the error that ends the consumer. On by default: it is what one looks for. Off, types and places are told
+    alone: for workers, and libraries below them, that put what messages hold into exceptions."""
+
+    tracing: bool = False
+    """Whether each attempt is an OpenTelemetry span, child of the one in the message's headers. Off by default: a span
+    costs some 40 µs, its export not counted. Needs the extra ``otel``, and a program that sets up an SDK, in
+    ``process`` mode in the ``initializer`` too; without one contexts are carried on and nothing is recorded."""
+
+    circuit_failure_share: float = Field(0.0, ge=0, le=0.99, allow_inf_nan=False)
+    """Circuit for outages, with ``dlq`` and ``skip``: when more than this share of the last ``circuit_window`` messages
+    failed their last attempt, nothing more is read and started but a probe now and then, and nothing more is
+    dead-lettered or skipped, until a probe succeeds. 0 = off (default: a dead letter for each exhausted message is the
+    promise, and a topic full of bad messages would stand still), at most 0.99; 0.5-0.9 where all messages need the
+    same service. Below the normal share of bad messages it opens again and again."""
+
+    circuit_window: int = Field(100, ge=2, le=1_000_000)
+    """Messages that the share is taken of, 2-1,000,000, and that must have ended before the circuit can open. So many
+    may go to the dead letters before an outage is noticed; below 20 a few bad messages look like one."""
+
+    circuit_probe_ms: int = Field(5000, ge=10, le=DAY_MS)
+    """Milliseconds between two probes of an open circuit, 10-1 day; up to 16 times as long while earlier probes have
+    not ended. Short notices the end of an outage soon, and keeps calling what is down."""
+
+    poison_key_failures: int = Field(0, ge=0, le=1_000_000)
+    """Circuit per key, with ``dlq``: after so many messages of one key in a row failed their last attempt, its further
+    messages are dead-lettered untried for ``poison_key_cooldown_ms``. 0 = off (default: every message is tried)."""
+
+    poison_key_cooldown_ms: int = Field(60_000, ge=1, le=DAY_MS)
+    """Milliseconds for which such a key is not tried, 1-1 day. Then its next message is: when that fails too, the
+    cooldown begins anew, and a success ends it."""
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__(**values)
+
+    @field_validator("initializer")
+    @classmethod
+    def _names_a_function(cls, value: Any) -> Any:
+        if isinstance(value, str) and not _FUNCTION_NAME.match(value):
+            raise ValueError(f"{value!r} is no function's place; write package.module:function")
+        return value
+
+    @field_validator("mode", "on_exhausted", mode="before")
+    @classmethod
+    def _ignore_case(cls, value: Any) -> Any:
+        return lowered(value)
+
+    def retry_policy(self) -> RetryPolicy:
+        return RetryPolicy(
+            max_attempts=self.max_attempts,
+            backoff_ms=self.retry_backoff_ms,
+            exponential=self.exponential_backoff,
+            max_backoff_ms=self.max_retry_backoff_ms,
+            jitter_ms=self.retry_jitter_ms,
+            timeout_ms=self.task_timeout_ms,
+            shows_error_text=self.show_error_text,
+        )
+
+    def circuit_policy(self) -> CircuitPolicy | None:
+        """The circuit for outages, None where it is off."""
+        if not self.circuit_failure_share:
+            return None
+        return CircuitPolicy(self.circuit_failure_share, self.circuit_window, self.circuit_probe_ms / 1000)
+
+    def poison_policy(self) -> PoisonPolicy | None:
+        """The circuit per key, None where it is off."""
+        if not self.poison_key_failures:
+            return None
+        return PoisonPolicy(self.poison_key_failures, self.poison_key_cooldown_ms / 1000)
+
+    def exhaustion(self, *, dlq_enabled: bool) -> OnExhausted:
+        """What happens after the last attempt; ``ConfigurationError`` for ``dlq`` where dead letters are off."""
+        if self.on_exhausted is None:
+            return OnExhausted.DLQ if dlq_enabled else OnExhausted.STOP
+        if self.on_exhausted is OnExhausted.DLQ and not dlq_enabled:
+            raise ConfigurationError(
+                "ExecutionConfig.on_exhausted is dlq and KafkaConfig.dlq_enabled is false; "
+                "turn dlq_enabled on, or choose skip, stop or pause_partition"
+            )
+        return self.on_exhausted

@@ -1,0 +1,170 @@
+"""``KafkaConfig``: the way to Kafka, the group, dead letters; the other classes of a consumer are nested in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, SecretStr, field_validator
+
+from pyrallel_consumer.config.metrics import MetricsConfig
+from pyrallel_consumer.config.parallel import ParallelConsumerConfig
+from pyrallel_consumer.config.settings import Settings, as_secret, is_secret_name
+from pyrallel_consumer.config.values import HIGHEST_PORT, lowered
+from pyrallel_consumer.dto import (
+    DlqPayloadMode,
+)
+
+SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+
+SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI"]
+
+_BROKER_ADDRESS = re.compile(r"^(?:\w+://)?(?:\[[0-9A-Fa-f:.%\w]+\]|[^\s:,/\[\]]+)(?::(?P<port>\d{1,5}))?$")
+
+# Auto commit would mark messages done that no worker has finished.
+_NEVER_ON = frozenset({"enable.auto.commit", "auto.commit.enable", "enable.auto.offset.store"})
+
+
+def _uppered(value: Any) -> Any:
+    return value.strip().upper() if isinstance(value, str) else value
+
+
+def _parsed_json(text: str, expected: type) -> Any:
+    kind = "object" if expected is dict else "list"
+    try:
+        parsed = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"is not a JSON {kind}: {error.msg} at character {error.pos}") from None
+    if not isinstance(parsed, expected):
+        raise ValueError(f"is JSON, but not a JSON {kind}")  # noqa: TRY004 -- pydantic reports a ValueError
+    return parsed
+
+
+class KafkaConfig(Settings):
+    """The way to Kafka, the group, dead letters, and everything nested below."""
+
+    environment_prefixes = ("KAFKA_",)
+    masked_fields: ClassVar[frozenset[str]] = frozenset({"librdkafka"})
+
+    bootstrap_servers: list[str] = Field(default_factory=lambda: ["localhost:9092"], min_length=1)
+    """Brokers to ask first, ``host:port`` each; a list, or text separated by commas. Two or three, so that one may be
+    down; the rest of the cluster is found from them."""
+
+    consumer_group: str = Field("pyrallel-consumer-group", min_length=1, max_length=249)
+    """The group whose members share the partitions and whose offsets are committed. Two services that both want all
+    messages need two."""
+
+    auto_offset_reset: Literal["earliest", "latest", "none"] = "earliest"
+    """Where to begin without a committed offset, or where the log no longer holds it (retention, a cut log):
+    ``earliest`` (default: nothing is missed), ``latest``, or ``none``, which stops the consumer with an error."""
+
+    group_protocol: Literal["auto", "classic", "consumer"] = "auto"
+    """The protocol of the group. ``consumer`` is KIP-848: a member that dies holds up no commit of the others.
+    ``auto`` (default) tries it, and takes ``classic`` where a broker does not have it, where the group refuses it, or
+    where a setting is set that only ``classic`` has, such as ``session_timeout_ms``; one log line says why. With
+    ``consumer`` by name the consumer does not start where the broker does not have it."""
+
+    session_timeout_ms: int = Field(45_000, ge=1000, le=1_800_000)
+    """Milliseconds without a heartbeat after which the group gives a member's partitions away, 1000-1,800,000. Low
+    puts members out on a short network trouble, high leaves a killed member's partitions unread for as long. The
+    broker has bounds of its own. Only with the ``classic`` protocol, which ``group_protocol`` = ``auto`` takes when
+    this is set; with ``consumer`` the broker decides (``group.consumer.session.timeout.ms``)."""
+
+    dlq_enabled: bool = True
+    """Whether a message whose last attempt failed is produced to ``<topic><dlq_topic_suffix>``. Create that topic,
+    unless your brokers create topics by themselves: until it is there such messages wait, and their keys with them."""
+
+    dlq_topic_suffix: str = Field(".dlq", max_length=200, pattern=r"^[A-Za-z0-9._-]+$")
+    """Appended to a topic's name for its dead letters: 1-200 letters, digits, ``.``, ``_``, ``-``."""
+
+    dlq_payload_mode: DlqPayloadMode = DlqPayloadMode.FULL
+    """``full``: key, value and headers as they were (default); ``metadata_only``: neither key nor value, for data
+    that may not be copied."""
+
+    security_protocol: SecurityProtocol | None = None
+    """How to talk to brokers; unset: librdkafka's default, PLAINTEXT."""
+
+    sasl_mechanisms: SaslMechanism | None = None
+    """How to log in; needs a ``security_protocol`` that begins with SASL."""
+
+    sasl_username: str | None = None
+    """Who logs in, with PLAIN and SCRAM."""
+
+    sasl_password: SecretStr | None = None
+    """The password of ``sasl_username``; never printed."""
+
+    ssl_ca_location: str | None = None
+    """File or folder with the certificates of those who sign brokers; unset: the system's own."""
+
+    ssl_certificate_location: str | None = None
+    """PEM file with this client's certificate, where brokers ask for one."""
+
+    ssl_key_location: str | None = None
+    """PEM file with its private key."""
+
+    ssl_key_password: SecretStr | None = None
+    """What the private key is encrypted with; never printed. Unset: it is not encrypted."""
+
+    librdkafka: dict[str, Any] = Field(default_factory=dict)
+    """Any further client setting by librdkafka's own name; beats what this library chooses, auto commit excepted.
+    Numbers and harmless names print in clear, other values never. Settings of producers go to the producer of dead
+    letters."""
+
+    metrics: MetricsConfig = Field(default_factory=MetricsConfig)
+    parallel_consumer: ParallelConsumerConfig = Field(default_factory=ParallelConsumerConfig)
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__(**values)
+
+    @field_validator("auto_offset_reset", "dlq_payload_mode", "group_protocol", mode="before")
+    @classmethod
+    def _ignore_case(cls, value: Any) -> Any:
+        return lowered(value)
+
+    @field_validator("security_protocol", "sasl_mechanisms", mode="before")
+    @classmethod
+    def _as_kafka_spells_it(cls, value: Any) -> Any:
+        return _uppered(value)
+
+    @field_validator("ssl_ca_location", "ssl_certificate_location", "ssl_key_location", mode="before")
+    @classmethod
+    def _path_as_text(cls, value: Any) -> Any:
+        return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+    @field_validator("bootstrap_servers", mode="before")
+    @classmethod
+    def _split_at_commas(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return list(value) if isinstance(value, tuple) else value
+        if value.lstrip().startswith('["') or value.strip() == "[]":
+            return _parsed_json(value, list)
+        return [part.strip() for part in value.split(",") if part.strip()]
+
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _are_broker_addresses(cls, addresses: list[str]) -> list[str]:
+        for address in addresses:
+            match = _BROKER_ADDRESS.match(address)
+            if match is None or (match["port"] and not 0 < int(match["port"]) <= HIGHEST_PORT):
+                raise ValueError(f"{address!r} is no broker address; write host:port")
+        return addresses
+
+    @field_validator("librdkafka", mode="before")
+    @classmethod
+    def _from_json(cls, value: Any) -> Any:
+        return _parsed_json(value, dict) if isinstance(value, str) else value
+
+    @field_validator("librdkafka")
+    @classmethod
+    def _fits_the_client(cls, mapping: dict[str, Any]) -> dict[str, Any]:
+        for name, value in mapping.items():
+            if name in _NEVER_ON and str(value).strip().lower() not in {"false", "f", "0"}:
+                raise ValueError(
+                    f"{name!r} cannot be turned on: offsets are committed when their messages are finished, not before"
+                )
+            if value is None or isinstance(value, dict | list | tuple | set):
+                kind = type(value).__name__
+                raise ValueError(f"{name!r} is of type {kind}; give text, a number or a boolean, or leave it out")
+        return {name: as_secret(value) if is_secret_name(name) else value for name, value in mapping.items()}

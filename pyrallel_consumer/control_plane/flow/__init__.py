@@ -1,0 +1,4 @@
+"""How much may be read: load against its limits, each partition's fair share, and why partitions pause.
+
+Begin with ``backpressure``.
+"""

@@ -1,0 +1,5 @@
+"""What is finished: the tracker of a partition's offsets, the map above the committed one, and its bytes.
+
+Law: the committed offset never passes an unfinished offset. Begin with ``offset_tracker``, then ``commit_encoder``;
+``commit_sequence`` decides when to commit.
+"""

@@ -1,0 +1,5 @@
+"""One assigned partition: its unfinished messages, a queue for each key, what is ready, what is sent ahead.
+
+Owned by ``work_manager``. Begin with ``partition_work``; ``run_work`` is its form for engines that keep order
+themselves.
+"""

@@ -1,0 +1,24 @@
+"""What a partition counts since the consumer began, over all of its assignments: kept while it is away. Pure.
+
+So the counters that operators see never go back, as long as the consumer lives.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pyrallel_consumer.control_plane.partitions.slowness import Slowness
+
+if TYPE_CHECKING:
+    from pyrallel_consumer.control_plane.partitions.latency import Latencies
+
+
+class PartitionCounters(NamedTuple):
+    """Finished messages, those of them that had failed for good (``settled``), failures, skips, seconds by cause."""
+
+    finished: int = 0
+    failed: int = 0
+    skipped: int = 0
+    settled: int = 0
+    slowness: Slowness | None = None
+    latency: Latencies | None = None

@@ -1,0 +1,470 @@
+"""One assigned partition under one epoch: its tracker, its virtual partitions, what is ready, running and held.
+
+An item is *current* while the tracker has this very object under its offset. Fencing empties the tracker, so that
+whatever comes back later matches nothing: the one test that keeps an old assignment from moving a new one's offsets.
+Every unfinished item is in exactly one place: ready, waiting behind a head, in flight, or held.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from pyrallel_consumer.control_plane.events import CommitSnapshot
+from pyrallel_consumer.control_plane.flow.backpressure import Load
+from pyrallel_consumer.control_plane.offsets.commit_encoder import METADATA_LIMIT_BYTES, encode
+from pyrallel_consumer.control_plane.offsets.offset_tracker import OffsetTracker
+from pyrallel_consumer.control_plane.partitions.latency import QUICK_SECONDS
+from pyrallel_consumer.control_plane.partitions.partition_counters import PartitionCounters
+from pyrallel_consumer.control_plane.partitions.ready_queue import ReadyQueue
+from pyrallel_consumer.control_plane.partitions.slowness import Cause, Slowness, cause_of
+from pyrallel_consumer.control_plane.partitions.virtual_partition import VirtualPartition
+from pyrallel_consumer.control_plane.size_estimate import SizeEstimate
+from pyrallel_consumer.dto import BlockedBy, NullKeyOrdering, OrderingMode, PartitionSnapshot, WorkItem
+from pyrallel_consumer.errors import InvariantViolation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pyrallel_consumer.control_plane.events import Assigned
+    from pyrallel_consumer.control_plane.flow.loads import Counted
+    from pyrallel_consumer.control_plane.partitions.latency import Latencies
+    from pyrallel_consumer.control_plane.policies import OrderingPolicy
+    from pyrallel_consumer.dto import Message, TopicPartition
+
+WHOLE_PARTITION: Final = object()
+"""The key under which a partition that is kept in order as a whole has its one queue."""
+
+MESSAGE_OVERHEAD_BYTES = 512
+"""What a message costs beside its key, value and headers: the client's object, the item, its places in our books."""
+
+EXACT_MESSAGES = 256
+"""So many are counted whenever one is done."""
+MEASURE_PART = 2
+"""A larger number is counted when this part of it is done."""
+
+Lingering = dict[tuple["TopicPartition", object], VirtualPartition]
+
+
+def sum_of_sizes(messages: Sequence[Message]) -> int:
+    """Bytes that read messages count as load, without their headers."""
+    keys = sum([len(key) for message in messages if (key := message.key()) is not None])
+    return MESSAGE_OVERHEAD_BYTES * len(messages) + sum(map(len, messages)) + keys
+
+
+class PartitionWork:
+    """The work of one assigned partition."""
+
+    # More attributes than an instance's own dictionary shares with its class: without slots each access is a lookup.
+    __slots__ = (
+        "_blocking_offset",
+        "_blocking_since",
+        "_headers",
+        "_is_by_key",
+        "_is_ordered",
+        "_lanes",
+        "_lingering",
+        "_measured_at",
+        "_orders_null_keys",
+        "_probed_offset",
+        "_unordered",
+        "blocked",
+        "committed_offset",
+        "confirmed",
+        "counted",
+        "epoch",
+        "failed",
+        "failing",
+        "finished",
+        "held",
+        "in_flight",
+        "is_dispatching",
+        "is_listed",
+        "is_touched",
+        "latency",
+        "leader_epoch",
+        "loaded_bytes",
+        "metadata_bytes",
+        "metadata_limit_bytes",
+        "ready",
+        "settled",
+        "skipped",
+        "slowness",
+        "tp",
+        "tracker",
+    )
+
+    lane_type: Callable[[Any, object], VirtualPartition] = VirtualPartition
+
+    def __init__(self, assigned: Assigned, ordering: OrderingPolicy, lingering: Lingering) -> None:
+        self.tp = assigned.tp
+        self.epoch = assigned.epoch
+        self.tracker = OffsetTracker(assigned.start_offset, assigned.restored)
+        self.ready = ReadyQueue()
+        self.is_dispatching = True
+        self.is_listed = False
+        self.is_touched = False
+        self.counted: Counted | None = None
+        self.in_flight = 0
+        self.finished = 0
+        self.failed = 0
+        self.skipped = 0
+        self.settled = 0
+        self.slowness = Slowness()
+        self.latency: Latencies | None = None
+        self.metadata_bytes = 0
+        self.held: dict[int, WorkItem] = {}
+        self.failing: set[int] = set()
+        self.blocked = 0
+        self.leader_epoch = assigned.leader_epoch
+        self.metadata_limit_bytes: int | None = None
+        self.confirmed: tuple[int, int] | None = (assigned.start_offset, 0) if assigned.is_committed else None
+        self.committed_offset = assigned.start_offset
+        self._probed_offset = -1
+        self._blocking_offset: int | None = None
+        self._blocking_since = 0.0
+        self.loaded_bytes = 0
+        self._measured_at = 0
+        self._headers = SizeEstimate()
+        self._lanes: dict[object, VirtualPartition] = {}
+        self._lingering = lingering
+        self._unordered = VirtualPartition(self, None, is_ordered=False)
+        self._is_by_key = ordering.mode is OrderingMode.KEY_HASH
+        self._is_ordered = ordering.mode is not OrderingMode.UNORDERED
+        self._orders_null_keys = ordering.null_keys is NullKeyOrdering.PARTITION
+
+    @property
+    def tally(self) -> PartitionCounters:
+        """What is counted over all assignments of the partition, to be carried on by the next one."""
+        return PartitionCounters(self.finished, self.failed, self.skipped, self.settled, self.slowness, self.latency)
+
+    def carry_on(self, tally: PartitionCounters) -> None:
+        """Count on from where an earlier assignment of the partition ended."""
+        self.finished, self.failed, self.skipped, self.settled, slowness, self.latency = tally
+        self.slowness = slowness or self.slowness
+
+    @property
+    def load(self) -> Load:
+        """What is delivered and unfinished. The bytes are about right after ``measure``, and no fewer before."""
+        return Load(len(self.tracker.unfinished), self.loaded_bytes, self.blocked)
+
+    def measure(self) -> None:
+        """Count the bytes of what is unfinished; in between only what comes in is counted, not what is done.
+
+        Not before a part of it is done that is worth the look: so each message pays for a few looks at most, however
+        many are unfinished. Of more than ``EXACT_MESSAGES`` up to a third is counted that is done already.
+        """
+        done, unfinished = self.finished - self._measured_at, len(self.tracker.unfinished)
+        if done and (unfinished <= EXACT_MESSAGES or done * MEASURE_PART >= unfinished):
+            self.count_bytes()
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether nothing was done since the bytes were counted."""
+        return self._measured_at == self.finished
+
+    def count_bytes(self) -> None:
+        """Count the bytes of what is unfinished anew, unless nothing was done since the last time."""
+        if self._measured_at != self.finished:
+            self._measured_at = self.finished
+            messages = [item._message for item in self.tracker.unfinished.values()]
+            self.loaded_bytes = sum_of_sizes(messages) + self._headers.of(messages)
+
+    @property
+    def queued(self) -> int:
+        """Delivered, neither started nor held."""
+        return len(self.tracker.unfinished) - self.in_flight - len(self.held)
+
+    def add(self, messages: Sequence[Message]) -> None:
+        """Register a run of messages, at least one, ascending by offset and beyond all before, and route it."""
+        tracker, lanes, ready = self.tracker, self._lanes, self.ready.delivered
+        unfinished, unordered = tracker.unfinished, self._unordered
+        is_restoring, is_by_key, is_ordered = tracker.is_restoring, self._is_by_key, self._is_ordered
+        orders_null_keys, lane_type = self._orders_null_keys, self.lane_type
+        size = MESSAGE_OVERHEAD_BYTES * len(messages) + sum(map(len, messages)) + self._headers.of_new(messages)
+        if messages[0].offset() < tracker.next_offset:
+            raise InvariantViolation(f"{self.tp} delivered {messages[0].offset()} again without a new epoch")
+        for message in messages:
+            offset = message.offset()
+            if is_restoring and tracker.is_done_before(offset, message.leader_epoch()):
+                self.skipped += 1
+                size -= MESSAGE_OVERHEAD_BYTES + len(message)
+                continue
+            key: Any = message.key()
+            if key is not None:
+                size += len(key)
+            if not is_by_key:
+                key = WHOLE_PARTITION
+            if not is_ordered or (key is None and not orders_null_keys):
+                unfinished[offset] = item = WorkItem(message, offset, unordered)
+                ready.append(item)
+                continue
+            lane = lanes.get(key)
+            if lane is not None:
+                unfinished[offset] = item = WorkItem(message, offset, lane)
+                lane.append(item)
+                continue
+            lanes[key] = lane = lane_type(self, key)
+            unfinished[offset] = item = WorkItem(message, offset, lane)
+            if self._lingering and self._waits_for_predecessor(lane):
+                lane.append(item)
+            else:
+                ready.append(item)
+        last = messages[-1]
+        tracker.next_offset = last.offset() + 1
+        self.leader_epoch = last.leader_epoch()
+        self.loaded_bytes += size
+
+    def take(self, most: int, slots: int, now: float | None = None) -> list[WorkItem]:
+        """Start up to ``most`` ready items; the lowest offsets where there are more of them than free ``slots``.
+
+        ``now`` is the time, in seconds, where items are timed.
+        """
+        items = self.ready.take(most, slots)
+        for item in items:
+            lane = item._origin
+            if lane.is_ordered:
+                lane.running = item
+                lane.started_at = now
+            else:
+                item._submitted = now
+        self.in_flight += len(items)
+        return items
+
+    def take_probe(self, now: float | None = None) -> WorkItem | None:
+        """Start one ready item: the one after the last probe, by offset, in turns. None where none may start after all.
+
+        There must be something in ``ready``.
+        """
+        item = self.ready.take_after(self._probed_offset)
+        self._probed_offset = item.offset
+        lane = item.origin
+        if lane.is_ordered:
+            lane.running = item
+            lane.started_at = now
+        else:
+            item._submitted = now
+        self.in_flight += 1
+        return item
+
+    def is_current(self, item: WorkItem) -> bool:
+        """Whether ``item`` is an unfinished one of this assignment; False once the partition was fenced."""
+        return self.tracker.unfinished.get(item.offset) is item
+
+    def finish(self, item: WorkItem, now: float | None = None) -> bool:
+        """A current item that was in flight is done: its offset completes, its key goes on.
+
+        ``now`` is the time where its success counts with what it took. Returns whether that made an item ready.
+        """
+        tracker = self.tracker
+        del tracker.unfinished[item._offset]
+        tracker.version += 1
+        self.in_flight -= 1
+        self.finished += 1
+        lane = item._origin
+        if not lane.is_ordered:
+            if now is not None:
+                self.latency.succeeded(now - item._submitted)  # type: ignore[union-attr,operator]  # else it is not timed
+            return False
+        if now is not None:
+            took = now - lane.started_at
+            latency: Any = self.latency
+            if took > QUICK_SECONDS:
+                latency.pending.append(took)
+            else:
+                latency.quick_seconds += took
+        lane.running = None
+        if lane.waiting:
+            self.ready.arrived.append(lane.waiting.popleft())
+            return True
+        del self._lanes[lane.key]
+        return False
+
+    def time(self, item: WorkItem, now: float) -> None:
+        """``item`` ended and is not finished by that: it failed for good, or was forgotten. None after fencing."""
+        if self.latency is not None:
+            self.latency.add(now - self._started_at(item))
+
+    def hold(self, item: WorkItem) -> None:
+        """A current item failed for good: it keeps its offset, its key and its load, and gives back its slot."""
+        self.in_flight -= 1
+        self.failed += 1
+        self.held[item.offset] = item
+        item.origin.running = None
+
+    def condemn(self, item: WorkItem) -> bool:
+        """An item that was taken is not to be tried: hold it. Returns False where it was put back for later instead."""
+        self.hold(item)
+        return True
+
+    def finish_held(self, item: WorkItem) -> None:
+        """A held item is settled: its offset completes and its key goes on."""
+        del self.held[item.offset]
+        self.settled += 1
+        self.in_flight += 1
+        self.finish(item)
+
+    def put_back(self, item: WorkItem) -> None:
+        """A current item was cancelled without an attempt charged: it is ready again, at the head of its key."""
+        self.in_flight -= 1
+        item.origin.running = None
+        self.ready.arrived.append(item)
+
+    def put_back_held(self) -> None:
+        """The held items are to be tried again, each at the head of its key."""
+        self.ready.arrived.extend(self.held.values())
+        self.held.clear()
+
+    def go_back(self, epoch: int, offset: int, leader_epoch: int | None = None) -> None:
+        """Offsets from ``offset`` on come again: forget them; what is unfinished below goes on under ``epoch``.
+
+        ``leader_epoch`` is that of the record at ``offset``: the one known so far may be of a record that is gone.
+        """
+        self._forget(offset)
+        self.epoch = epoch
+        self.leader_epoch = leader_epoch
+        self.confirmed = None
+        self.committed_offset = min(self.committed_offset, offset)
+
+    def fence(self) -> None:
+        """The assignment ended: nothing of it is current any more. Keys whose head still runs linger."""
+        self.slowness.leave()
+        self.latency = None  # The tally has it; what ends from now on is not counted.
+        self._forget(0)
+
+    def is_worth_committing(self, *, with_map: bool) -> bool:
+        """Whether offset or map moved since the broker's last confirmation."""
+        tracker = self.tracker
+        return (tracker.committable_offset, tracker.version if with_map else 0) != self.confirmed
+
+    def snapshot(self, *, with_map: bool, is_repeating: bool = False) -> CommitSnapshot | None:
+        """Offset and map as they are now; None where the broker has confirmed just that, unless it is to repeat."""
+        if not is_repeating and not self.is_worth_committing(with_map=with_map):
+            return None
+        tracker = self.tracker
+        offset, version = tracker.committable_offset, tracker.version if with_map else 0
+        limit = METADATA_LIMIT_BYTES if self.metadata_limit_bytes is None else self.metadata_limit_bytes
+        metadata = encode(tracker.finished_map(self.leader_epoch), self.tp, limit) if with_map else ""
+        blocking = tracker.unfinished.get(offset)
+        leader_epoch = self.leader_epoch if blocking is None else blocking._message.leader_epoch()
+        return CommitSnapshot(self.tp, self.epoch, offset, metadata, version, leader_epoch)
+
+    def confirm(self, snapshot: CommitSnapshot) -> None:
+        """The broker has this snapshot."""
+        self.confirmed = (snapshot.offset, snapshot.version)
+        self.committed_offset = snapshot.offset
+        self.metadata_bytes = len(snapshot.metadata)
+
+    def shrink_metadata(self, refused_bytes: int) -> None:
+        """The broker refused metadata of this size: halve the bound, down to none."""
+        self.metadata_limit_bytes = refused_bytes // 2
+
+    def observe(self, now: float) -> None:
+        """Note since when the blocking offset blocks."""
+        offset = self.tracker.blocking_offset
+        if offset != self._blocking_offset:
+            self._blocking_offset, self._blocking_since = offset, now
+
+    def look(self, now: float, *, is_held_back: bool, is_circuit_open: bool, has_free_slots: bool) -> None:
+        """Note why the partition is not faster now."""
+        cause = cause_of(
+            waiting=max(self.queued, self.blocked),
+            is_ready=bool(self.ready),
+            is_at_work=self._is_at_work(),
+            is_held_back=is_held_back,
+            is_circuit_open=is_circuit_open,
+            has_free_slots=has_free_slots,
+        )
+        self.slowness.look(
+            now,
+            cause if self.is_dispatching else None,
+            finished=self.finished,
+            has_unfinished=bool(self.tracker.unfinished),
+        )
+
+    def picture(self, now: float, paused_for: tuple[str, ...]) -> PartitionSnapshot:
+        """The partition as an operator sees it."""
+        tracker = self.tracker
+        is_blocking = tracker.blocking_offset is not None and tracker.blocking_offset == self._blocking_offset
+        return PartitionSnapshot(
+            tp=self.tp,
+            epoch=self.epoch,
+            committed_offset=self.committed_offset,
+            committable_offset=tracker.committable_offset,
+            fetched_offset=tracker.next_offset,
+            gap_count=tracker.gap_count(),
+            blocking_offset=tracker.blocking_offset,
+            blocking_seconds=now - self._blocking_since if is_blocking else 0.0,
+            queued=self.queued,
+            in_flight=self.in_flight,
+            held=len(self.held),
+            load_bytes=self.load.size_bytes,
+            paused_for=paused_for,
+            finished=self.finished,
+            failed=self.failed,
+            skipped=self.skipped,
+            settled=self.settled,
+            stalled_seconds=self.slowness.stalled_seconds(now),
+            starved_seconds=self.slowness.seconds[Cause.STARVED],
+            paused_seconds=self.slowness.seconds[Cause.PAUSED],
+            blocked_seconds=self.slowness.seconds[Cause.BLOCKED],
+            metadata_bytes=self.metadata_bytes,
+            latency=None if self.latency is None else self.latency.taken_of(self.finished - self.settled),
+            blocked_by=self._blocked_by(),
+        )
+
+    def _is_at_work(self) -> bool:
+        """Whether more runs than one key alone; what waits for its next attempt does not run."""
+        return self.in_flight - len(self.failing) > self._is_by_key
+
+    def _blocked_by(self) -> BlockedBy | None:
+        """What the blocking offset waits for."""
+        offset = self.tracker.blocking_offset
+        if offset is None:
+            return None
+        if offset in self.held:
+            return BlockedBy.HELD
+        if offset in self.failing:
+            return BlockedBy.RETRY
+        item = self.tracker.unfinished[offset]
+        lane: VirtualPartition = item.origin
+        if lane.is_ordered and lane.running is None and (self.tp, lane.key) in self._lingering:
+            return BlockedBy.EARLIER_ASSIGNMENT
+        is_started = lane.running is item if lane.is_ordered else item not in self.ready
+        return BlockedBy.RUNNING if is_started else BlockedBy.SLOT
+
+    def _forget(self, from_offset: int) -> None:
+        forgotten = {id(item) for item in self.tracker.go_back(from_offset)}
+        alive = {id(item.origin) for item in self.tracker.unfinished.values()}
+        idle = self._forget_ready(forgotten, alive)
+        kept_held = {offset: item for offset, item in self.held.items() if offset < from_offset}
+        idle += len(self.held) - len(kept_held)
+        self.held = kept_held
+        for key, lane in list(self._lanes.items()):
+            waiting = lane.waiting or ()
+            kept = [item for item in waiting if id(item) not in forgotten]
+            idle += len(waiting) - len(kept)
+            if waiting:
+                lane.waiting = deque(kept)
+            if id(lane) not in alive:
+                del self._lanes[key]
+                if lane.is_busy:
+                    self._lingering[self.tp, key] = lane
+        self.in_flight -= len(forgotten) - idle
+        self._measured_at = -1
+        self.count_bytes()
+
+    def _forget_ready(self, forgotten: set[int], alive: set[int]) -> int:  # noqa: ARG002 -- for those with tickets
+        """Take what is forgotten out of ``ready``, given ids of items and of lanes; returns how many items that was."""
+        return self.ready.discard(lambda item: id(item) in forgotten)
+
+    def _started_at(self, item: WorkItem) -> float:
+        lane: VirtualPartition = item._origin
+        return lane.started_at if lane.is_ordered else item._submitted  # type: ignore[return-value]  # it is timed
+
+    def _waits_for_predecessor(self, lane: VirtualPartition) -> bool:
+        predecessor = self._lingering.get((self.tp, lane.key))
+        if predecessor is None:
+            return False
+        predecessor.successor = lane
+        return True

@@ -1,0 +1,42 @@
+"""A worker process's way out: frames from any of its threads, whole and one after the other.
+
+A finalizer, or a handler of a signal, may log at any moment, also in the middle of a frame that its own thread sends.
+Such a frame waits until that one is sent: no lock is waited for that the same thread holds.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Protocol
+
+from pyrallel_consumer.execution_plane.processes import frames
+
+
+class Connection(Protocol):
+    """What is asked of a socket."""
+
+    def sendall(self, data: bytes, /) -> object: ...
+
+
+class FrameSender:
+    """Sends frames through a connection; for any thread."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.RLock()
+        self._unsent: deque[bytes] = deque()
+        self._is_sending = False
+
+    def send(self, kind: int, body: bytes = b"") -> None:
+        """Send a frame, and wait until the kernel has taken it; called while this thread sends, it is sent behind."""
+        self._unsent.append(frames.frame(kind, body))
+        with self._lock:
+            # An interruption between the two loops sends by itself, or is seen by the outer one.
+            while self._unsent and not self._is_sending:
+                self._is_sending = True
+                try:
+                    while self._unsent:
+                        self._connection.sendall(self._unsent.popleft())
+                finally:
+                    self._is_sending = False

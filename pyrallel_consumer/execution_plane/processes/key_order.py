@@ -1,0 +1,127 @@
+"""The runs of one engine that keeps order: what was submitted of each ordered origin, and what may begin of it. Pure.
+
+Items are known by their roots, as in ``Attempts``. The first of a run may begin; every other one when all before it
+succeeded. When one ends in any other way, the run is broken: all behind it are doomed to be given back unbegun, and so
+is what is still submitted of the origin, until nothing of the run is left.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyrallel_consumer.dto import WorkItem
+
+
+class Run:
+    """What is in flight of one origin, in the order of its submission; ``number`` is never given to another run.
+
+    ``doomed`` are those that are to be given back unbegun; None: the run is not broken.
+    ``place`` is for engines that must keep a run together: where those in ``placed`` are, None while there are none.
+    """
+
+    __slots__ = ("doomed", "items", "number", "place", "placed")
+
+    def __init__(self, root: WorkItem, number: int) -> None:
+        self.items = [root]
+        self.number = number
+        self.doomed: set[WorkItem] | None = None
+        self.place: object = None
+        self.placed: set[WorkItem] = set()
+
+
+class KeyOrder:
+    """Of items whose origin is not ordered nothing is kept: each of them is a run of its own."""
+
+    def __init__(self) -> None:
+        self.by_origin: dict[object, Run] = {}
+        """Only to be read."""
+        self._numbers = itertools.count(1)
+
+    def add(self, root: WorkItem) -> bool:
+        """``root`` is submitted. False: it stands behind one that broke its run, and is doomed at once."""
+        origin = root.origin
+        if not origin.is_ordered:
+            return True
+        run = self.by_origin.get(origin)
+        if run is None:
+            self.by_origin[origin] = Run(root, next(self._numbers))
+            return True
+        run.items.append(root)
+        if run.doomed is None:
+            return True
+        run.doomed.add(root)
+        return False
+
+    def of(self, root: WorkItem) -> Run | None:
+        """The run of ``root``, None where it is not ordered."""
+        return self.by_origin.get(root.origin)
+
+    def is_first(self, root: WorkItem) -> bool:
+        """Whether nothing stands before ``root``."""
+        run = self.by_origin.get(root.origin)
+        return run is None or run.items[0] is root
+
+    def is_doomed(self, root: WorkItem) -> bool:
+        """Whether ``root`` is to be given back as soon as it is in hand."""
+        run = self.by_origin.get(root.origin)
+        return run is not None and run.doomed is not None and root in run.doomed
+
+    def unplaced(self, root: WorkItem) -> None:
+        """``root`` is no longer where its run is."""
+        run = self.by_origin.get(root.origin)
+        if run is not None:
+            _unplace(run, root)
+
+    def succeeded(self, root: WorkItem) -> WorkItem | None:
+        """``root`` is done; returns what may begin by that."""
+        run = self.left(root)
+        if run is None:
+            return None
+        following = run.items[0]
+        return None if run.doomed is not None and following in run.doomed else following
+
+    def broke(self, root: WorkItem, *, is_final: bool) -> list[WorkItem]:
+        """An attempt of ``root`` did not succeed. Returns what is doomed by that, in order.
+
+        ``is_final``: ``root`` has its completion, and there is no further attempt.
+        """
+        run = self.by_origin.get(root.origin)
+        if run is None:
+            return []
+        behind = run.items[run.items.index(root) + 1 :]
+        doomed = run.doomed = run.doomed or set()
+        found = [item for item in behind if item not in doomed]
+        doomed.update(found)
+        _unplace(run, root)
+        if is_final:
+            self.left(root)
+        return found
+
+    def left(self, root: WorkItem) -> Run | None:
+        """``root`` is done, one way or the other; returns its run, where something of that is left."""
+        run = self.by_origin.get(root.origin)
+        if run is None:
+            return None
+        items = run.items
+        if items[0] is root:
+            del items[0]
+        else:
+            items.remove(root)
+        if run.doomed is not None:
+            run.doomed.discard(root)
+        placed = run.placed  # ``_unplace``, written out for the way of every message: see ``RunLane``
+        placed.discard(root)
+        if not placed:
+            run.place = None
+        if not items:
+            del self.by_origin[root.origin]
+            return None
+        return run
+
+
+def _unplace(run: Run, root: WorkItem) -> None:
+    run.placed.discard(root)
+    if not run.placed:
+        run.place = None

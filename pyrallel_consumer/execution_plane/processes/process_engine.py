@@ -1,0 +1,449 @@
+"""The process engine: plain functions that compute, each process running one after another on a core of its own.
+
+Items wait in one backlog here, and are sent to processes some milliseconds of work ahead, the run of one key to one
+process: it works in order, and hands back what stands behind a failure. What was sent and has not begun can be
+recalled: when an item turns out slow while other processes idle, and when items are cancelled. A process that must not
+go on (a timeout, a cancelled item) is killed; the item that ran is charged, what was sent behind it costs no attempt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+import random
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from pyrallel_consumer.dto import packed_item
+from pyrallel_consumer.errors import ExecutionError, ProcessDiedError, StateError
+from pyrallel_consumer.execution_plane.attempts import RetryAt
+from pyrallel_consumer.execution_plane.booked_engine import BookedEngine
+from pyrallel_consumer.execution_plane.processes import frames
+from pyrallel_consumer.execution_plane.processes.backlog import Backlog
+from pyrallel_consumer.execution_plane.processes.key_order import KeyOrder
+from pyrallel_consumer.execution_plane.processes.process_pool import Member, ProcessPool
+from pyrallel_consumer.execution_plane.processes.progress_marker import STORES_ARE_SEEN_SECONDS
+from pyrallel_consumer.execution_plane.processes.remote_error import PackedError, restored_error
+from pyrallel_consumer.execution_plane.processes.sent_items import MAX_FRAME_BYTES
+from pyrallel_consumer.execution_plane.processes.worker_process import is_loading
+from pyrallel_consumer.execution_plane.processes.worker_setup import packed_setup
+from pyrallel_consumer.log import Log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pyrallel_consumer.control_plane.policies import RetryPolicy
+    from pyrallel_consumer.dto import WorkItem
+    from pyrallel_consumer.execution_plane.attempt_trace import AttemptTrace
+    from pyrallel_consumer.execution_plane.attempts import Attempt, Verdict
+    from pyrallel_consumer.execution_plane.engine import CompletionChannel
+    from pyrallel_consumer.message import Row
+
+logger = Log("pyrallel_consumer.execution_plane")
+
+LOOK_SECONDS: Final = 0.01
+"""How often the markers of busy processes are looked at: a slow item delays the word of those before it so long."""
+SLOW_SECONDS: Final = 0.01
+"""An item that takes longer lets go of what was sent behind it, when another process has nothing to do."""
+LONGEST_RUN: Final = 256
+RUN_SECONDS: Final = 0.009
+"""A run holds about so much work: less, and a hot key's process waits for more of it; more, and it holds slots."""
+_SPREAD_OF_MAX_TASKS: Final = 0.2
+
+
+def fitting_processes() -> int:
+    """How many processes fit this machine: as many as it has cores for us."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class ProcessEngine(BookedEngine):
+    """Runs a picklable plain ``worker`` in ``processes`` processes.
+
+    ``initializer`` is called once in each process before its first item: a picklable callable without arguments, or
+    ``"package.module:function"``. What it leaves in its context is what each attempt gets a copy of. A process is
+    replaced after about ``max_tasks_per_child`` items (0 = never), not all of them at the same time.
+    """
+
+    is_keeping_order = True
+
+    def __init__(
+        self,
+        worker: Callable[[WorkItem], object],
+        policy: RetryPolicy,
+        slots: int,
+        processes: int,
+        *,
+        initializer: Callable[[], object] | str | None = None,
+        max_tasks_per_child: int = 0,
+        trace: AttemptTrace | None = None,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        super().__init__(policy, slots, jitter=jitter, is_timing=False)
+        self._trace = trace
+        self._packed_item = packed_item if trace is None else _packing(trace)
+        self._worker = worker
+        self._initializer = initializer
+        self._processes = processes
+        self._timeout_seconds = policy.timeout_ms / 1000 if policy.timeout_ms else None
+        self._max_tasks_per_child = max_tasks_per_child
+        self._random = jitter
+        self._runs = KeyOrder()
+        self._backlog = Backlog(self._runs)
+        self._pool: ProcessPool | None = None
+        self._members: list[Member] = []
+        self._is_dispatch_due = False
+        self._ticker: asyncio.TimerHandle | None = None
+
+    async def start(self, channel: CompletionChannel, now: Callable[[], float]) -> None:
+        await super().start(channel, now)
+        if is_loading():
+            raise StateError(
+                "a worker process imports the program's main file, and that starts a consumer again: start it under "
+                '`if __name__ == "__main__":`'
+            )
+        self._loop = asyncio.get_running_loop()
+        pool = self._pool = ProcessPool(
+            self._processes, packed_setup(self._worker, self._initializer), self, self._max_tasks
+        )
+        self._members = self._backlog.takers = pool.members
+        await pool.open()
+
+    def run_length(self) -> int:
+        """As much as any process does in the time that word of it takes, and back."""
+        quickest = min((member.lane.seconds_each for member in self._members), default=RUN_SECONDS)
+        return max(1, min(LONGEST_RUN, int(RUN_SECONDS / quickest)))
+
+    def submit(self, item: WorkItem) -> None:
+        self.submit_all((item,))
+
+    def submit_all(self, items: Sequence[WorkItem]) -> None:
+        add_to_run, queue = self._runs.add, self._backlog.queue
+        for item, attempt in zip(items, self._attempts.start_all(items, self._now()), strict=True):
+            if add_to_run(item):
+                queue.append(attempt)
+            else:
+                self._give_back(item)
+        if not self._is_dispatch_due:
+            self._dispatch_soon()
+
+    def sweep(self, now: float) -> None:
+        if self._timeout_seconds is not None:
+            for member in self._members:
+                if len(member.lane) and member.lane.head_since + self._timeout_seconds <= now:
+                    self._look(member)
+        super().sweep(now)
+
+    def next_sweep_at(self) -> float | None:
+        sweep_at = super().next_sweep_at()
+        if self._timeout_seconds is not None:
+            for member in self._members:
+                if len(member.lane) and not member.child.is_killed:
+                    expires_at = member.lane.head_since + self._timeout_seconds
+                    sweep_at = expires_at if sweep_at is None else min(sweep_at, expires_at)
+        return sweep_at
+
+    def withdraw(self, which: Callable[[WorkItem], bool]) -> None:
+        """What waits in the queue has not begun either; what of the rest has not, the processes tell after a recall."""
+        super().withdraw(which)
+
+        def concerned(attempt: Attempt) -> bool:
+            return which(attempt.root)
+
+        self._give_back_queued(concerned)
+        for member in self._members:
+            marker = member.child.marker
+            if member.lane.withdraw(concerned, max(marker.running, marker.done)) and member.recalled_at is None:
+                self._recall(member)
+
+    def cancel(self, which: Callable[[WorkItem], bool]) -> None:
+        super().cancel(which)
+        self._give_back_queued(lambda attempt: attempt.is_cancelled)
+
+    def heed_lease(self) -> None:
+        for member in self._members:
+            if not member.child.has_ended():
+                member.child.marker.let_start(self._channel.starts_until_boot)
+        if self._backlog and not self._is_dispatch_due:
+            self._dispatch_soon()
+
+    # What the base asks for
+
+    def _start_due(self, now: float) -> None:
+        if due := self._attempts.due(now):
+            self._backlog.add_retries(due)
+            self._dispatch_soon()
+
+    def _stop_attempt(self, attempt: Attempt) -> None:
+        """Whether it has begun is known after a recall; if it has, its process is killed."""
+        member: Member | None = attempt.handle
+        if member is not None and member.recalled_at is None:
+            self._recall(member)
+
+    async def _wait_ended(self, timeout_seconds: float) -> None:
+        if self._ticker is not None:
+            self._ticker.cancel()
+        if self._pool is not None:
+            await self._pool.close(timeout_seconds)
+
+    # To the processes
+
+    def _dispatch_soon(self) -> None:
+        if not self._is_dispatch_due:
+            self._is_dispatch_due = True
+            self._loop.call_soon(self._guarded, self._dispatch_now)
+
+    def _dispatch_now(self) -> None:
+        self._is_dispatch_due = False
+        self._dispatch()
+
+    def _dispatch(self) -> None:
+        """Deal out what is queued to the processes with the least to do."""
+        if self._now() > self._channel.starts_until:
+            return
+        queue = self._backlog.queue
+        self._send_bound()
+        takers = [member for member in self._members if member.may_be_sent and member.lane.room > 0]
+        while queue and takers:
+            taker = min(takers, key=_seconds_ahead)
+            lane = taker.lane
+            share = -(-len(queue) // len(takers))
+            self._send_some(taker, min(share, lane.room, lane.frame_items))
+            if not taker.may_be_sent or lane.room <= 0:
+                takers.remove(taker)
+        self._send_bound()
+        self._tick_later()
+
+    def _send_bound(self) -> None:
+        """What may go to one process only; others have begun what comes before it."""
+        for member in list(self._members):
+            lane = member.lane
+            while member.bound and member.may_be_sent and lane.room > 0:
+                self._send_some(member, min(len(member.bound), lane.room, lane.frame_items))
+
+    def _send_some(self, member: Member, count: int) -> None:
+        attempts, runs, sizes = self._backlog.take_for(member, count, MAX_FRAME_BYTES)
+        if not attempts:
+            return
+        lane, packed = member.lane, self._packed_item
+        first = lane.sent_total + 1
+        try:
+            rows = [packed(attempt.item) for attempt in attempts]
+            body = frames.packed_items(first, lane.generation, member.failures_seen, runs, rows)
+        except Exception as error:  # noqa: BLE001 -- a message of a third party's may hold anything
+            logger.debug("a frame cannot be pickled: %s", error)
+            self._fail_unpicklable(member, attempts)
+            return
+        for attempt in attempts:
+            attempt.handle = member
+        lane.add(attempts, sizes, self._now())
+        member.child.marker.let_start(self._channel.starts_until_boot)
+        member.child.send(frames.ITEMS, body)
+        if member.max_tasks and lane.sent_total >= member.max_tasks and self._pool is not None:
+            self._pool.retire(member)
+
+    def _fail_unpicklable(self, member: Member, attempts: list[Attempt]) -> None:
+        """Find out whose fault it is; the others are sent in another frame."""
+        failures: list[tuple[WorkItem, ExecutionError]] = []
+        sound: list[Attempt] = []
+        for attempt in attempts:
+            try:
+                frames.packed_items(1, 0, 0, [0], [packed_item(attempt.item)])
+            except Exception as its_error:  # noqa: BLE001 -- as above
+                failure = ExecutionError(f"{attempt.root.id} cannot be sent to a worker process: {its_error}")
+                failure.__cause__ = its_error
+                failures.append((attempt.root, failure))
+            else:
+                sound.append(attempt)
+        self._requeue(member, sound)
+        for root, failure in failures:
+            self._end(root, failure)
+
+    def _max_tasks(self) -> int:
+        limit = self._max_tasks_per_child
+        return limit and max(1, round(limit * (1 + _SPREAD_OF_MAX_TASKS * (self._random() - 0.5))))
+
+    # From the processes: see process_pool.Crew
+
+    def arrived(self) -> None:
+        if self._backlog:
+            self._dispatch_soon()
+
+    def told(self, member: Member, kind: int, body: bytes) -> None:
+        lane = member.lane
+        if kind == frames.PROGRESS:
+            done, seconds_each = frames.parsed_progress(body)
+            lane.learn(seconds_each)
+            self._end_to(member, done)
+        elif kind == frames.FAILED:
+            member.failures_seen += 1
+            number, packed = pickle.loads(body)  # noqa: S301 -- from our own process
+            self._end_to(member, number - 1)
+            if lane.head is not None and lane.head[0] == number:
+                [attempt] = lane.end_to(number, self._now())
+                self._note_progress()
+                failure = PackedError(*packed)
+                if self._trace is not None:
+                    self._trace.failed(attempt.item, failure.carrier)
+                self._end(attempt.root, restored_error(failure))
+        elif kind == frames.SKIPPED:
+            first, last = frames.parsed_skipped(body)
+            self._end_to(member, first - 1)
+            self._requeue(member, lane.end_to(last, self._now()))
+        if not self._is_dispatch_due and self._backlog:
+            self._dispatch()
+
+    def died(self, member: Member) -> WorkItem | None:
+        """All that it sent was read: what the marker says beyond that returned, one ran, the others never began."""
+        marker, lane = member.child.marker, member.lane
+        running, done = marker.running, marker.done
+        self._end_to(member, done)
+        victim: Attempt | None = None
+        if lane.head is not None and lane.head[0] == running:
+            [victim] = lane.end_to(running, self._now())
+        self._requeue(member, lane.reclaim(0))
+        if self._is_stopped:
+            if victim is not None:
+                self._give_back(victim.root)
+            return None
+        self._dispatch_soon()
+        if victim is None:
+            return None
+        if victim.marked_at is None and member.child.is_killed:
+            self._requeue(member, [victim])  # We killed it for the sake of one that ended just before.
+            return None
+        how = member.child.how_it_ended
+        if self._trace is not None:
+            self._trace.died(victim.item, monotonic() - marker.since, how, is_timed_out=victim.is_timed_out)
+        self._end(victim.root, ProcessDiedError(f"the worker process died ({how}) while it ran {victim.root.id}"))
+        return None if member.child.is_killed else victim.root
+
+    def broke(self, error: BaseException) -> None:
+        self._channel.crashed(error)
+
+    def _end_to(self, member: Member, number: int) -> None:
+        """All up to ``number`` returned."""
+        now = self._now()
+        ended = member.lane.end_to(number, now)
+        if not ended:
+            return
+        self._note_progress()
+        self._attempts.all_ended_ok(ended, now)
+        left = self._runs.left
+        roots = [attempt.root for attempt in ended]
+        for root in roots:
+            left(root)
+        self._channel.successes += roots
+        self._channel.notify()
+
+    def _note_progress(self) -> None:
+        if self._pool is not None:
+            self._pool.note_progress()
+
+    def _report(self, root: WorkItem, verdict: Verdict | None) -> None:
+        super()._report(root, verdict)
+        if verdict is None:
+            self._runs.succeeded(root)
+        elif self._runs.broke(root, is_final=not isinstance(verdict, RetryAt)):
+            self._give_back_queued(self._is_over)
+
+    def _requeue(self, member: Member, attempts: list[Attempt]) -> None:
+        """These never began; those that were cancelled or withdrawn meanwhile, or stand behind a failure, are over."""
+        if attempts or member.bound:
+            self._backlog.put_back(member, attempts)
+            self._give_back_queued(self._is_over)
+
+    def _is_over(self, attempt: Attempt) -> bool:
+        return attempt.is_cancelled or attempt.is_withdrawn or self._runs.is_doomed(attempt.root)
+
+    def _give_back_queued(self, which: Callable[[Attempt], bool]) -> None:
+        for attempt in self._backlog.take_out(which):
+            self._give_back(attempt.root)
+
+    # Looking at the markers
+
+    def _tick_later(self) -> None:
+        if self._ticker is None and not self._is_stopped:
+            self._ticker = self._loop.call_later(LOOK_SECONDS, self._guarded, self._tick)
+
+    def _tick(self) -> None:
+        self._ticker = None
+        now = self._now()
+        for member in list(self._members):
+            if len(member.lane):
+                self._look(member)
+                self._settle(member, now)
+        if self._backlog:
+            self._dispatch()
+        if self._backlog or any(len(member.lane) for member in self._members):
+            self._tick_later()
+
+    def _look(self, member: Member) -> None:
+        """Take in what has ended, and see since when the head runs and whether it has been too long."""
+        child, lane = member.child, member.lane
+        done = child.marker.done
+        child.read_all()  # Failures up to there come before success is believed.
+        if child.has_ended():
+            return
+        self._end_to(member, done)
+        child.look()
+        if child.has_ended() or lane.head is None or child.is_killed:
+            return
+        now = self._now()
+        number, attempt = lane.head
+        if child.marker.running != number:
+            lane.head_since = now
+            return
+        seconds = max(0.0, monotonic() - child.marker.since)
+        lane.head_since = attempt.started_at = now - seconds
+        if self._timeout_seconds is not None and seconds >= self._timeout_seconds:
+            self._attempts.time_out(attempt, now)
+            child.kill()
+        elif seconds > SLOW_SECONDS and member.recalled_at is None:
+            lane.learn(seconds)
+            if len(lane) > 1 and any(other.may_be_sent and not len(other.lane) for other in self._members):
+                self._recall(member)
+
+    def _recall(self, member: Member) -> None:
+        """Nothing of what was sent so far begins any more, once the process has seen it."""
+        member.recalled_at = self._now()
+        member.lane.is_recalled = member.lane.is_held = True
+        member.lane.generation += 1
+        member.child.marker.recall(member.lane.generation)
+        self._loop.call_later(STORES_ARE_SEEN_SECONDS, self._guarded, lambda: self._settle_recalled(member))
+
+    def _settle_recalled(self, member: Member) -> None:
+        self._settle(member, self._now())
+        if self._backlog:
+            self._dispatch()
+
+    def _settle(self, member: Member, now: float) -> None:
+        """After a recall: what has certainly not begun is ours again, and what runs and is cancelled is killed."""
+        if member.recalled_at is None or now < member.recalled_at + STORES_ARE_SEEN_SECONDS * 0.9:
+            return
+        child, lane = member.child, member.lane
+        if child.has_ended():
+            return
+        member.recalled_at = None
+        lane.is_recalled = False
+        running, done = child.marker.running, child.marker.done
+        child.read_all()
+        if child.has_ended():
+            return
+        self._end_to(member, done)
+        self._requeue(member, lane.reclaim(max(running, done)))
+        if lane.head is None:
+            lane.is_held = False
+            if member.is_retired:
+                child.close()
+        elif lane.head[0] == running and lane.head[1].is_cancelled:
+            child.kill()
+
+
+def _packing(trace: AttemptTrace) -> Callable[[WorkItem], Row]:
+    return lambda item: packed_item(item, trace.earlier(item))
+
+
+def _seconds_ahead(member: Member) -> float:
+    lane = member.lane
+    return lane.seconds_ahead + len(member.bound) * lane.seconds_each

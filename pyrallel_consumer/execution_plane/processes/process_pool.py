@@ -1,0 +1,263 @@
+"""Keeps a number of worker processes alive: starts them, replaces those that end, and gives up when that is no use.
+
+Knows nothing of attempts: its ``Crew`` does. A process that dies is replaced at once; when they die one after another
+and nothing gets done in between, later and later, and in the end the pool says that it is broken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
+
+from pyrallel_consumer.dto import place_of
+from pyrallel_consumer.errors import ConfigurationError, ExecutionError
+from pyrallel_consumer.execution_plane.processes import frames
+from pyrallel_consumer.execution_plane.processes.child_process import ChildProcess
+from pyrallel_consumer.execution_plane.processes.sent_items import SentItems
+from pyrallel_consumer.log import Log, relay
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyrallel_consumer.dto import WorkItem
+    from pyrallel_consumer.execution_plane.attempts import Attempt
+
+logger = Log("pyrallel_consumer.execution_plane")
+
+LOAD_SECONDS: Final = 60.0
+"""How long a process may take to import the worker and to initialize."""
+CLOSE_SECONDS: Final = 1.0
+"""How long idle processes may take to end in order, and killed ones to be gone."""
+MAX_BARREN_DEATHS: Final = 8
+"""So many deaths without anything done in between are no accident; further attempts of one message do not count."""
+FIRST_DELAY_SECONDS: Final = 0.05
+MAX_DELAY_SECONDS: Final = 5.0
+
+
+@dataclass(eq=False)
+class Member:
+    """A process of the pool, and what was sent to it. ``max_tasks`` = 0 is no limit."""
+
+    child: ChildProcess
+    max_tasks: int
+    lane: SentItems = field(default_factory=SentItems)
+    bound: deque[Attempt] = field(default_factory=deque)
+    """What waits for this process and may go to no other; see ``Backlog``."""
+    failures_seen: int = 0
+    is_ready: bool = False
+    is_retired: bool = False
+    recalled_at: float | None = None
+
+    @property
+    def may_be_sent(self) -> bool:
+        """Whether it takes items at all."""
+        return self.is_ready and not self.is_retired and not self.child.is_killed
+
+
+class Crew(Protocol):
+    """Who uses the pool; on the loop's thread."""
+
+    def arrived(self) -> None:
+        """One more process has loaded the worker."""
+
+    def told(self, member: Member, kind: int, body: bytes) -> None:
+        """A process said something of its items."""
+
+    def died(self, member: Member) -> WorkItem | None:
+        """A process is gone; returns the item that was running, if there was one and we did not kill it."""
+
+    def broke(self, error: BaseException) -> None:
+        """It is no use, or there is a bug: the engine is at its end."""
+
+
+class ProcessPool:
+    """``size`` processes made from ``setup``; ``max_tasks`` gives the number of items after which one is replaced."""
+
+    def __init__(self, size: int, setup: bytes, crew: Crew, max_tasks: Callable[[], int]) -> None:
+        self.members: list[Member] = []
+        self._size = size
+        self._setup = setup
+        self._crew = crew
+        self._max_tasks = max_tasks
+        self._by_child: dict[ChildProcess, Member] = {}
+        self._is_open = False
+        self._respawn: asyncio.TimerHandle | None = None
+        self._barren: list[WorkItem | None] = []
+        self._last_refusal: str | None = None
+        self._loop = asyncio.get_running_loop()
+        self._changed = asyncio.Event()
+
+    async def open(self) -> None:
+        """Return when a process has loaded the worker. ConfigurationError: it cannot be loaded."""
+        self._is_open = True
+        try:
+            self._fill()
+            async with asyncio.timeout(LOAD_SECONDS):
+                while not any(member.is_ready for member in self.members):
+                    await self._next_change()
+                    self._check_loading()
+        except BaseException as error:
+            await self.close(0.0)
+            if isinstance(error, TimeoutError):
+                raise ExecutionError(f"no worker process had loaded the worker after {LOAD_SECONDS:.0f} s") from None
+            raise
+
+    def note_progress(self) -> None:
+        """Something got done: deaths before this are forgiven."""
+        self._barren.clear()
+
+    def retire(self, member: Member) -> None:
+        """Let ``member`` do what it has, and have another in its place."""
+        member.is_retired = True
+        self._fill()
+        if not len(member.lane):
+            member.child.close()
+
+    async def close(self, timeout_seconds: float) -> None:
+        """Let idle processes end, kill the others; those that are not gone after the timeout and a second are left."""
+        self._is_open = False
+        if self._respawn is not None:
+            self._respawn.cancel()
+        for member in self.members:
+            if len(member.lane) or not member.is_ready:
+                member.child.kill()
+            else:
+                member.child.close()
+        try:
+            await self._until_gone(timeout_seconds + CLOSE_SECONDS)
+            for member in self.members:
+                member.child.kill()
+            await self._until_gone(CLOSE_SECONDS)
+        finally:
+            for member in self.members:
+                member.child.abandon()
+            self.members.clear()
+
+    async def _until_gone(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.members:
+                    await self._next_change()
+
+    async def _next_change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+    # Told by the processes
+
+    def told(self, child: ChildProcess, kind: int, body: bytes) -> None:
+        """See ``child_process.Listener``."""
+        member = self._by_child[child]
+        try:
+            match kind:
+                case frames.READY:
+                    member.is_ready = True
+                    self._changed.set()
+                    self._crew.arrived()
+                case frames.REFUSED:
+                    description, trace = pickle.loads(body)  # noqa: S301 -- from our own process
+                    self._last_refusal = description
+                    logger.error("a worker process could not load the worker:\n%s", trace.rstrip())
+                case frames.LOG:
+                    relay(pickle.loads(body))  # noqa: S301 -- from our own process
+                case _:
+                    self._crew.told(member, kind, body)
+                    if member.is_retired and not len(member.lane):
+                        child.close()
+        except Exception as bug:  # noqa: BLE001 -- this is ours: it must reach the consumer, not the event loop
+            self._crew.broke(bug)
+
+    def ended(self, child: ChildProcess) -> None:
+        """See ``child_process.Listener``."""
+        member = self._by_child.pop(child)
+        self.members.remove(member)
+        self._changed.set()
+        try:
+            item = self._crew.died(member)
+            if self._is_open:
+                if not (child.is_killed or child.is_closing):
+                    self._note_death(member, item)
+                self._fill()
+        except Exception as bug:  # noqa: BLE001 -- as above
+            self._crew.broke(bug)
+
+    def broke(self, error: BaseException) -> None:
+        """See ``child_process.Listener``."""
+        self._crew.broke(error)
+
+    # Inside
+
+    def _note_death(self, member: Member, item: WorkItem | None) -> None:
+        if item is None or item not in self._barren:
+            self._barren.append(item)
+        doing = "while it loaded the worker" if not member.is_ready else "while it was idle"
+        place: dict[str, object] = {}
+        if item is not None:
+            doing = f"while it ran {item.id}"
+            place = place_of(item)
+        logger.warning(
+            "worker process %d died %s (%s)", member.child.pid, doing, member.child.how_it_ended, extra=place
+        )
+        if len(self._barren) >= MAX_BARREN_DEATHS:
+            self._give_up(member, doing)
+
+    def _give_up(self, member: Member, doing: str) -> None:
+        self._is_open = False
+        reason = self._last_refusal or f"the last one died {doing} ({member.child.how_it_ended})"
+        deaths = len(self._barren)
+        self._crew.broke(
+            ExecutionError(f"worker processes die one after another and get nothing done, {deaths} by now: {reason}")
+        )
+
+    def _check_loading(self) -> None:
+        """While opening: what went wrong with the first ones goes wrong with all."""
+        if self._last_refusal is not None:
+            raise ConfigurationError(
+                f"the worker cannot be loaded in a worker process: {self._last_refusal}. It must be importable there, "
+                "from a module or the program's main file (not stdin, `python -c`, an interactive session), and a main "
+                'file must start the consumer under `if __name__ == "__main__":`'
+            )
+        if len(self._barren) >= self._size:
+            raise ExecutionError("worker processes die before they have loaded the worker; see the log for how")
+
+    def _fill(self) -> None:
+        """Start what is missing, now or after the delay that the deaths so far ask for."""
+        if not self._is_open or self._respawn is not None:
+            return
+        serving = sum(not member.is_retired for member in self.members)
+        if serving >= self._size:
+            return
+        deaths = len(self._barren)
+        if deaths > 1:
+            delay = min(MAX_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2 ** (deaths - 2))
+            self._respawn = self._loop.call_later(delay, self._fill_later)
+        else:
+            self._fill_now()
+
+    def _fill_later(self) -> None:
+        try:
+            self._fill_now()
+        except Exception as bug:  # noqa: BLE001 -- as above
+            self._crew.broke(bug)
+
+    def _fill_now(self) -> None:
+        self._respawn = None
+        while self._is_open and sum(not member.is_retired for member in self.members) < self._size:
+            try:
+                child = ChildProcess(self._loop, self._setup, self)
+            except OSError as error:
+                if not self.members:
+                    failure = ExecutionError(f"no worker process can be started: {error}")
+                    failure.__cause__ = error
+                    self._crew.broke(failure)
+                else:
+                    logger.warning("a worker process cannot be started: %s", error)
+                    self._respawn = self._loop.call_later(MAX_DELAY_SECONDS, self._fill_later)
+                return
+            member = Member(child, self._max_tasks())
+            self._by_child[child] = member
+            self.members.append(member)

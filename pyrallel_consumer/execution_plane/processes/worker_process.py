@@ -1,0 +1,245 @@
+"""A worker process: loads the worker once, then runs the items that come in, in their order, until the socket ends.
+
+Imports as little as it can: what it imports is paid for by every process. All that the engine learns it learns through
+the socket and the marker; a failure or a skipped item is told before the marker passes it, so that the marker never
+vouches for more than what returned.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import importlib
+import inspect
+import logging
+import os
+import pickle
+import signal
+import socket
+import sys
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pyrallel_consumer.dto import unpacked_item
+from pyrallel_consumer.errors import WorkerMismatchError
+from pyrallel_consumer.execution_plane.boot_clock import boot_seconds
+from pyrallel_consumer.execution_plane.processes import frames
+from pyrallel_consumer.execution_plane.processes.forked_children import STOP_SIGNALS, DefaultsInForkedChildren
+from pyrallel_consumer.execution_plane.processes.frame_sender import FrameSender
+from pyrallel_consumer.execution_plane.processes.lifeline import hold
+from pyrallel_consumer.execution_plane.processes.progress_marker import ProgressMarker
+from pyrallel_consumer.execution_plane.processes.remote_error import packed_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyrallel_consumer.message import Row
+
+    Worker = Callable[..., object]
+
+FLUSH_SECONDS = 0.005
+"""Ended items are told after so long at the latest, as long as items end: each word costs the engine a turn."""
+LEASE_LOOK_SECONDS = 0.005
+"""How often a process looks whether it may begin items again."""
+
+_state = {"is_loading": False}
+
+
+class Setup(NamedTuple):
+    """What a process needs to become a worker. ``main`` is multiprocessing's way to the program's main module."""
+
+    pickled_worker: bytes
+    initializer: bytes | str | None
+    main: dict[str, Any]
+    path: list[str]
+    arguments: list[str]
+    folder: str
+    log_levels: dict[str, int]
+
+
+def is_loading() -> bool:
+    """Whether this process is a worker process that imports the program's main module at this moment."""
+    return _state["is_loading"]
+
+
+def main(socket_fd: int, lifeline_fd: int, marker_fd: int) -> None:
+    """The life of a worker process. Signals that stop the program are the engine's business."""
+    for number in STOP_SIGNALS:
+        # Not SIG_IGN: programs that the worker starts would inherit that and could not be stopped any more.
+        signal.signal(number, _do_nothing)
+        signal.siginterrupt(number, False)
+    DefaultsInForkedChildren(_do_nothing)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    hold(lifeline_fd)
+    process = WorkerProcess(socket.socket(fileno=socket_fd), ProgressMarker(marker_fd))
+    try:
+        process.serve()
+    except (BrokenPipeError, ConnectionResetError):
+        os._exit(1)  # The engine is gone, and with it whoever could want an orderly end.
+
+
+class WorkerProcess:
+    """Its end of the socket, and the worker."""
+
+    def __init__(self, connection: socket.socket, marker: ProgressMarker) -> None:
+        self._socket = connection
+        self._marker = marker
+        self._reader = frames.FrameReader()
+        self.send = FrameSender(connection).send
+        self._worker: Worker = _do_nothing
+        self._context = contextvars.Context()
+        self._done = 0
+        self._ended = 0
+        self._busy_since = 0.0
+        self._failures = 0
+        self._broken: dict[int, int] = {}
+        """Runs of which an item failed, and which failure that was: the engine goes on with them when it knows."""
+
+    def serve(self) -> None:
+        """Read and obey to the end of the socket."""
+        while data := self._socket.recv(frames.READ_BYTES):
+            self._busy_since = monotonic()
+            for kind, body in self._reader.feed(data):
+                if kind == frames.ITEMS:
+                    self._run(*pickle.loads(body))  # noqa: S301 -- from our own engine
+                elif not self._load(Setup(*pickle.loads(body))):  # noqa: S301 -- from our own engine
+                    return
+            self._flush(monotonic())
+
+    # Becoming a worker
+
+    def _load(self, setup: Setup) -> bool:
+        logging.getLogger().handlers[:] = [_ToTheEngine(self)]
+        for name, level in setup.log_levels.items():
+            logging.getLogger(name).setLevel(level)
+        try:
+            self._worker = _loaded_worker(setup)
+        except BaseException as error:  # noqa: BLE001 -- the user's modules and initializer may raise anything
+            packed = packed_error(error)
+            self.send(frames.REFUSED, pickle.dumps((packed.description, packed.trace)))
+            return False
+        self._context = contextvars.copy_context()
+        self.send(frames.READY)
+        return True
+
+    # Running items
+
+    def _run(self, first: int, generation: int, failures_seen: int, runs: list[int], rows: list[Row]) -> None:
+        marker, worker, context, broken = self._marker, self._worker, self._context, self._broken
+        for run in [run for run, failure in broken.items() if failure <= failures_seen]:
+            del broken[run]
+        now = monotonic()
+        for number, (run, row) in enumerate(zip(runs, rows, strict=True), first):
+            if run in broken:
+                self.send(frames.SKIPPED, frames.skipped(number, number))
+                continue
+            item = unpacked_item(row)
+            run_attempt = context.copy().run
+            marker.begin(number, now)
+            if boot_seconds() > marker.starts_until:
+                self._wait_for_lease(number, generation)
+            if marker.generation > generation:
+                marker.begin_nothing()
+                self.send(frames.SKIPPED, frames.skipped(number, first + len(rows) - 1))
+                return
+            try:  # The worker begins right after the lease was looked at: a freeze in between cannot be noticed.
+                result = run_attempt(worker, item)
+                if inspect.iscoroutine(result):
+                    result.close()
+                    raise WorkerMismatchError(
+                        "the worker returned a coroutine, which nobody awaits in a process: use ExecutionMode.ASYNC"
+                    )
+            except BaseException as error:  # noqa: BLE001 -- around the worker: whatever it raises is a failed attempt
+                self._failures += 1
+                if run:
+                    broken[run] = self._failures
+                self.send(frames.FAILED, pickle.dumps((number, tuple(packed_error(error)))))
+            marker.end(number)
+            self._done = number
+            self._ended += 1
+            now = monotonic()
+            if now - self._busy_since > FLUSH_SECONDS:
+                self._flush(now)
+
+    def _wait_for_lease(self, number: int, generation: int) -> None:
+        """The engine stands still, or does not know whether its partitions still are its own: begin nothing meanwhile.
+
+        Returns with item ``number`` as the one that runs, unless it was recalled.
+        """
+        marker = self._marker
+        marker.begin_nothing()
+        self._flush(monotonic())
+        while boot_seconds() > marker.starts_until and marker.generation <= generation:
+            sleep(LEASE_LOOK_SECONDS)
+        self._busy_since = monotonic()
+        marker.begin(number, self._busy_since)
+
+    def _flush(self, now: float) -> None:
+        if self._ended:
+            self.send(frames.PROGRESS, frames.progress(self._done, (now - self._busy_since) / self._ended))
+            self._ended = 0
+            self._busy_since = now
+
+
+def _loaded_worker(setup: Setup) -> Worker:
+    sys.path[:] = setup.path
+    sys.argv[:] = setup.arguments
+    os.chdir(setup.folder)
+    if setup.main:
+        from multiprocessing import spawn  # noqa: PLC0415 -- most workers do not need it, and every process would pay
+
+        _state["is_loading"] = True
+        try:
+            spawn.prepare(setup.main)
+        finally:
+            _state["is_loading"] = False
+    worker: Worker = pickle.loads(setup.pickled_worker)  # noqa: S301 -- from our own engine
+    if setup.initializer is not None:
+        _initialize(setup.initializer)
+    return worker
+
+
+def _initialize(initializer: bytes | str) -> None:
+    if isinstance(initializer, bytes):
+        pickle.loads(initializer)()  # noqa: S301 -- from our own engine
+        return
+    module, _, name = initializer.partition(":")
+    found: Any = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    found()
+
+
+class _ToTheEngine(logging.Handler):
+    """Hands records to the engine, whose process has the handlers that the program set up.
+
+    Without a handler's lock: a thread that holds it and waits for another's frame would be waited for by a finalizer
+    in that other thread.
+    """
+
+    def __init__(self, process: WorkerProcess) -> None:
+        super().__init__()
+        self._process = process
+        self._formatter = logging.Formatter()
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        self.emit(record)
+        return True
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields = dict(record.__dict__)
+        try:
+            fields["msg"] = record.getMessage()
+            if record.exc_info:
+                fields["exc_text"] = self._formatter.formatException(record.exc_info)
+        except Exception:  # noqa: BLE001 -- arguments of the user's that cannot be formatted
+            fields["msg"] = str(record.msg)
+        fields["args"] = fields["exc_info"] = None
+        try:
+            body = pickle.dumps(fields)
+        except Exception:  # noqa: BLE001 -- extras of the user's that cannot be pickled
+            body = pickle.dumps({name: value for name, value in fields.items() if type(value) in {int, float, str}})
+        self._process.send(frames.LOG, body)
+
+
+def _do_nothing(*_: object) -> None:
+    pass

@@ -1,0 +1,39 @@
+"""What a program tells its worker processes at their start: the worker, where to import it from, what to log."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import sys
+from multiprocessing import spawn
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyrallel_consumer.errors import ConfigurationError
+from pyrallel_consumer.execution_plane.processes import frames
+from pyrallel_consumer.execution_plane.processes.worker_process import Setup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyrallel_consumer.dto import WorkItem
+
+
+def packed_setup(worker: Callable[[WorkItem], object], initializer: Callable[[], object] | str | None) -> bytes:
+    """What each process is told at its start. The main module is imported only where something of it is needed."""
+    try:
+        pickled_worker = pickle.dumps(worker, frames.PICKLE_PROTOCOL)
+        pickled_initializer = (
+            pickle.dumps(initializer, frames.PICKLE_PROTOCOL) if callable(initializer) else initializer
+        )
+    except Exception as error:
+        raise ConfigurationError(f"worker or initializer cannot be sent to a process: {error}") from error
+    facts = spawn.get_preparation_data("pyrallel-worker")
+    needs_main = any(isinstance(said, bytes) and b"__main__" in said for said in (pickled_worker, pickled_initializer))
+    main = {name: value for name, value in facts.items() if name.startswith("init_main")} if needs_main else {}
+    levels = {"": logging.getLogger().level}
+    for name, known in logging.root.manager.loggerDict.items():
+        if isinstance(known, logging.Logger) and known.level:
+            levels[name] = known.level
+    setup = Setup(pickled_worker, pickled_initializer, main, list(sys.path), list(sys.argv), str(Path.cwd()), levels)
+    return pickle.dumps(tuple(setup), frames.PICKLE_PROTOCOL)

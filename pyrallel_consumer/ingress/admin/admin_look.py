@@ -1,0 +1,140 @@
+"""What only an admin client can ask the broker: ends of logs whatever transactions are open, ids and settings of
+topics.
+
+The admin client is made with the first question and has connections of its own, so nothing is asked while nothing is
+odd. A question is sent at once and answered later: nobody need wait for it. Each belongs to one thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any, Final
+
+from confluent_kafka import IsolationLevel, KafkaException, TopicCollection
+from confluent_kafka import TopicPartition as ClientPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the client's own typing
+    AdminClient,
+    ConfigResource,
+    OffsetSpec,
+    ResourceType,
+)
+
+from pyrallel_consumer.dto import TopicPartition
+from pyrallel_consumer.ingress.client.client_settings import admin_configuration_of
+from pyrallel_consumer.ingress.reading.start_offset import Position
+from pyrallel_consumer.log import Log
+
+LOGGER: Final = Log("pyrallel_consumer.ingress")
+POLL_SECONDS: Final = 0.05
+QUIET: Final = {"log_level": 0, "error_cb": lambda _: None}
+"""The consumer's own client tells of brokers that are away."""
+
+
+class AdminLook:
+    """Asks with the connection settings of the consumer's ``configuration``."""
+
+    def __init__(self, configuration: Mapping[str, Any], clock: Callable[[], float]) -> None:
+        self._configuration = configuration
+        self._clock = clock
+        self._client: AdminClient | None = None
+        self._is_refused = False
+
+    def high_watermarks(self, tps: Collection[TopicPartition], seconds: float) -> dict[TopicPartition, Position]:
+        """The ends of the logs (exclusive), records of open transactions included; waits for up to ``seconds``.
+
+        Partitions for which no answer came are left out.
+        """
+        client = self._client_if_any()
+        if client is None:
+            return {}
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the client's own typing
+        asked = {ClientPartition(tp.topic, tp.partition): latest for tp in tps}
+        answers = client.list_offsets(asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=seconds)
+        self._wait(client, answers.values(), seconds)
+        found = {}
+        for place, answer in answers.items():
+            end = answered(answer)
+            if end is not None:
+                found[TopicPartition(place.topic, place.partition)] = Position(end.offset, end.leader_epoch)
+        return found
+
+    def topic_ids(self, topics: Collection[str], seconds: float) -> Mapping[str, Future[Any]]:
+        """Ask for descriptions, which have a ``topic_id``, and do not wait; none is answered later than ``seconds``."""
+        client = self._client_if_any()
+        if client is None:
+            return {}
+        answers: Mapping[str, Future[Any]] = client.describe_topics(
+            TopicCollection(list(topics)), request_timeout=seconds
+        )
+        return answers
+
+    def serve(self) -> None:
+        """Let the client call the user's callback for tokens, where it wants one."""
+        if self._client is not None:
+            self._client.poll(0)
+
+    def close(self) -> None:
+        """Ask no more."""
+        self._client = None
+
+    def topic_settings(self, topics: Collection[str], seconds: float) -> dict[str, dict[str, str]]:
+        """The settings of these topics by name, defaults included; topics whose settings nobody told are left out."""
+        found = self._described([ConfigResource(ResourceType.TOPIC, name) for name in topics], seconds)
+        answered = {resource.name: answer for resource, answer in found.items() if answer.done()}
+        return {name: _values(answer) for name, answer in answered.items() if answer.exception() is None}
+
+    def creates_topics(self, broker: int, seconds: float) -> bool | None:
+        """Whether the brokers create a topic that is produced to, as this one says; None where it does not tell.
+
+        A broker that cannot be asked at all is none of Kafka's: that of the tests creates topics.
+        """
+        [answer] = self._described([ConfigResource(ResourceType.BROKER, str(broker))], seconds).values()
+        if not answer.done():
+            return None
+        try:
+            return _values(answer).get("auto.create.topics.enable") != "false"
+        except KafkaException as error:
+            return True if error.args[0].name() == "_UNSUPPORTED_FEATURE" else None
+
+    def _described(self, resources: Sequence[ConfigResource], seconds: float) -> Mapping[ConfigResource, Future[Any]]:
+        client = self._made_client()
+        answers: Mapping[ConfigResource, Future[Any]] = client.describe_configs([*resources], request_timeout=seconds)
+        self._wait(client, answers.values(), seconds)
+        return answers
+
+    def _made_client(self) -> AdminClient:
+        if self._client is None:
+            self._client = AdminClient(admin_configuration_of(self._configuration) | QUIET)
+        return self._client
+
+    def _client_if_any(self) -> AdminClient | None:
+        """None where none can be made of the configuration: the consumer goes on without."""
+        if self._is_refused:
+            return None
+        try:
+            return self._made_client()
+        except KafkaException as error:
+            self._is_refused = True
+            LOGGER.warning("no admin client can be made, so topics that are made anew go unnoticed: %s", error)
+            return None
+
+    def _wait(self, client: AdminClient, answers: Collection[Future[Any]], seconds: float) -> None:
+        deadline = self._clock() + seconds
+        while not all(answer.done() for answer in answers) and self._clock() < deadline:
+            client.poll(POLL_SECONDS)  # serves the user's callback for tokens, too
+
+
+def _values(answer: Future[Any]) -> dict[str, str]:
+    return {name: entry.value for name, entry in answer.result().items()}
+
+
+def answered(answer: Future[Any]) -> Any:
+    """The answer, None where there is none yet or the broker refused it."""
+    if not answer.done():
+        return None
+    try:
+        return answer.result()
+    except KafkaException as error:
+        LOGGER.debug("an admin client's question was not answered: %s", error)
+        return None

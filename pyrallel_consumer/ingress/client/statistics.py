@@ -1,0 +1,82 @@
+"""The client's statistics: what they tell of the brokers, and the user's own callback for them at its own pace.
+
+Belongs to the poll thread. A report has some 700 bytes for each partition; only what stands of brokers and of the group
+is read of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from pyrallel_consumer.ingress.reading.broker_silence import BrokerSilence, Connection
+from pyrallel_consumer.log import Log
+
+LOGGER: Final = Log("pyrallel_consumer.ingress")
+INTERVAL_MS: Final = 2_500
+_JOINING: Final = frozenset({"wait-join", "wait-metadata", "wait-sync"})
+_JSON: Final = json.JSONDecoder()
+
+
+class Statistics:
+    """``silence`` tells whether any broker answers."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.silence = BrokerSilence(clock())
+        self._clock = clock
+        self._users_seconds = 0.0
+        self._users_at = clock()
+
+    def interval_ms(self, configuration: Mapping[str, Any]) -> Any:
+        """How often the client is to report. What the user has set is how often their callback is called."""
+        given = configuration.get("statistics.interval.ms", 0)
+        try:
+            users_ms = int(given)
+        except (TypeError, ValueError):
+            return given  # the client refuses it by name in a moment
+        self._users_seconds = users_ms / 1000
+        return min(INTERVAL_MS, users_ms) if users_ms > 0 else INTERVAL_MS
+
+    @property
+    def is_users_turn(self) -> bool:
+        """Whether the user's callback is due for the report that came just now; asking takes the turn."""
+        now = self._clock()
+        if not self._users_seconds or now < self._users_at + self._users_seconds - INTERVAL_MS / 2000:
+            return False
+        self._users_at = now
+        return True
+
+    def take(self, report: str) -> None:
+        """A report of the client's, as JSON."""
+        was_connected = self.silence.is_connected
+        group = _part(report, report.rfind('"cgrp":'))
+        brokers = _part(report, report.find('"brokers":'))
+        self.silence.look(self._clock(), _connections(brokers.values()), is_joining=group.get("join_state") in _JOINING)
+        if was_connected and not self.silence.is_connected:
+            LOGGER.error(
+                "no broker has answered for %.0f s: nothing is read or committed, and the lag is unknown; the client "
+                "goes on trying",
+                self.silence.seconds,
+            )
+        elif self.silence.is_connected and not was_connected:
+            LOGGER.warning("a broker answers again: consuming goes on")
+
+
+def _connections(brokers: Any) -> Iterator[Connection]:
+    for each in brokers:
+        idle_us = each["rxidle"]
+        yield Connection(
+            is_up=each["state"] == "UP",
+            is_asked=each["waitresp_cnt"] > 0,
+            silent_seconds=idle_us / 1e6 if idle_us >= 0 else None,
+            is_coordinator=each["source"] == "logical",
+        )
+
+
+def _part(report: str, at: int) -> dict[str, Any]:
+    """The object under the name that stands at ``at``; empty where there is none."""
+    if at < 0:
+        return {}
+    found, _ = _JSON.raw_decode(report, report.index("{", at))
+    return dict(found)

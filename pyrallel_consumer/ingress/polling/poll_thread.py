@@ -1,0 +1,367 @@
+"""The poll thread: the only place where calls on the client are made, its construction and close included.
+
+One turn of it obeys the commands that came, asks the gate, reads ahead once or sleeps, and hands on what the loop
+allows. It stamps what it reads with the epochs of its ``Assignments``; it decides nothing about order, retries or what
+to commit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any, Final
+
+from confluent_kafka import Consumer, KafkaError, KafkaException
+
+from pyrallel_consumer.control_plane.events import PollerClosed, PollerFailed, PollThreadFroze
+from pyrallel_consumer.control_plane.flow.backpressure import FetchGate, GateState
+from pyrallel_consumer.control_plane.membership import GAP_SECONDS
+from pyrallel_consumer.control_plane.policies import FlowLimits
+from pyrallel_consumer.ingress.admin.admin_look import AdminLook
+from pyrallel_consumer.ingress.client.client_errors import translate_client_error
+from pyrallel_consumer.ingress.client.client_events import ClientEvents
+from pyrallel_consumer.ingress.client.client_settings import MOST_READ_AHEAD, is_cooperative, protocol_of
+from pyrallel_consumer.ingress.client.group_client import GroupClient
+from pyrallel_consumer.ingress.client.log_throttle import LogThrottle
+from pyrallel_consumer.ingress.polling.commits import Commits
+from pyrallel_consumer.ingress.polling.ending import Ending
+from pyrallel_consumer.ingress.polling.fetch_pauses import LOAD, STOPPING, FetchPauses
+from pyrallel_consumer.ingress.polling.log_ends import LogEnds
+from pyrallel_consumer.ingress.polling.orderly_close import OrderlyClose
+from pyrallel_consumer.ingress.polling.reader import Reader
+from pyrallel_consumer.ingress.polling.rebalance import Rebalance
+from pyrallel_consumer.ingress.polling.starts import PATIENCE_SECONDS, StartSearch
+from pyrallel_consumer.ingress.polling.topic_ids import TopicIds
+from pyrallel_consumer.ingress.polling.topic_lookup import TopicLookup
+from pyrallel_consumer.ingress.reading.assignments import Assignments
+from pyrallel_consumer.ingress.reading.group_protocol import ProtocolChoice
+from pyrallel_consumer.ingress.reading.read_ahead import ReadAhead
+from pyrallel_consumer.ingress.reading.start_offset import Reset
+from pyrallel_consumer.ingress.reading.subscription import Subscription
+from pyrallel_consumer.log import Log
+
+LOGGER: Final = Log("pyrallel_consumer.ingress")
+# How long a command may have to wait for its turn while there is nothing to read.
+POLL_SECONDS: Final = 0.05
+# While paused the client is looked at for rebalances only.
+PAUSED_POLL_SECONDS: Final = 0.02
+# What the wait for the loop's answer may take beyond the grace: the loop is late, and cancelled work takes its time.
+ANSWER_MARGIN_SECONDS: Final = 1.0
+LEAVE_SECONDS: Final = 1.0
+RESETS: Final[Mapping[str, Reset]] = {
+    **dict.fromkeys(("smallest", "earliest", "beginning"), "earliest"),
+    **dict.fromkeys(("largest", "latest", "end"), "latest"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PollerPolicy:
+    """How the poll thread reads and waits.
+
+    ``start_timeout_seconds`` bounds the wait for a first broker's answer, ``start_patience_seconds`` how long nothing
+    may be heard of where new partitions begin.
+    Where it stood still for more than ``gap_seconds`` it tells the loop so.
+    """
+
+    poll_batch_size: int = 1000
+    read_ahead: FlowLimits = MOST_READ_AHEAD
+    revoke_grace_seconds: float = 0.5
+    start_timeout_seconds: float = 10.0
+    start_patience_seconds: float = PATIENCE_SECONDS
+    pattern_refresh_seconds: float = 30.0
+    gap_seconds: float = GAP_SECONDS
+
+
+class PollThread:
+    """What runs on the thread. Other threads put commands, and write one plain number; nothing else.
+
+    ``granted`` is how many messages the loop allows in all, since the beginning; ``last_commit`` is the number of the
+    last commit that the loop asked for and that was sent. ``boot_clock`` also counts suspended time.
+    """
+
+    def __init__(
+        self,
+        configuration: Mapping[str, Any],
+        *,
+        subscription: Subscription,
+        policy: PollerPolicy,
+        deliver: Callable[[object], None],
+        clock: Callable[[], float],
+        boot_clock: Callable[[], float],
+        choice: ProtocolChoice | None = None,
+        classic: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.granted = 0
+        self.last_commit = 0
+        self.is_held = False
+        self.commands: SimpleQueue[Callable[[Consumer], None]] = SimpleQueue()
+        self.ending = Ending()
+        self._inbox = deliver
+        self._is_mute = True
+        self._is_over = False
+        self._failure: BaseException | None = None
+        self._clock = clock
+        self._boot_clock = boot_clock
+        self._policy = policy
+        self._gate = FetchGate()
+        throttle = LogThrottle(LOGGER, clock)
+        self.assignments = Assignments()
+        self.read_ahead = ReadAhead(policy.read_ahead)
+        self.pauses = FetchPauses(self.assignments, self.read_ahead, throttle)
+        self.log_ends = LogEnds(self.assignments, self.pauses, clock)
+        self.commits = Commits(self.assignments, clock, throttle)
+        self.events = ClientEvents(clock, throttle, self._fail_with)
+        on_commit = self.commits.on_commit
+        self.group_client = GroupClient(
+            self.events.installed_in(configuration, on_commit),
+            choice or ProtocolChoice(protocol_of(configuration)),
+            None if classic is None else self.events.installed_in(classic, on_commit),
+        )
+        self.reader = Reader(
+            self.assignments, self.read_ahead, self.events, clock, self.deliver, log_ends=self.log_ends
+        )
+        self._admin = AdminLook(configuration, clock)
+        self.topic_ids = TopicIds(self._admin, self.assignments, self.events.errors_by_code, clock)
+        answer_seconds = policy.revoke_grace_seconds + ANSWER_MARGIN_SECONDS
+        self.rebalance = Rebalance(
+            is_cooperative=is_cooperative(configuration),
+            grace_seconds=answer_seconds,
+            assignments=self.assignments,
+            read_ahead=self.read_ahead,
+            starts=self._start_search(configuration, throttle),
+            commits=self.commits,
+            pauses=self.pauses,
+            ending=self.ending,
+            clock=clock,
+            deliver=self.deliver,
+            fail=self._fail,
+            settle=self.group_client.settle,
+        )
+        self._orderly_close = OrderlyClose(
+            grace_seconds=answer_seconds,
+            rebalance=self.rebalance,
+            commits=self.commits,
+            reader=self.reader,
+            ending=self.ending,
+            clock=clock,
+        )
+        self._lookup = TopicLookup(
+            subscription,
+            bootstrap_servers=str(configuration.get("bootstrap.servers", "")),
+            may_create=str(configuration.get("allow.auto.create.topics", False)).lower() == "true",
+            start_timeout_seconds=policy.start_timeout_seconds,
+            refresh_seconds=_refresh_seconds(configuration, policy.pattern_refresh_seconds),
+            events=self.events,
+            ending=self.ending,
+            clock=clock,
+        )
+        self._is_static_member = bool(configuration.get("group.instance.id"))
+
+    def run(self, started: Future[None], ended: Future[None]) -> None:
+        """The thread's whole life. ``started`` tells of the subscription or why there is none; ``ended`` comes last."""
+        try:
+            client = self.group_client.make()
+            topics = self._lookup.first(client)
+            client = self.group_client.checked(client)
+            self._subscribe(client, topics)
+            if self._failure is not None:
+                raise self._failure
+        except BaseException as error:  # noqa: BLE001 -- the edge of the thread: start() raises it to the user
+            self.ending.abandon()
+            started.set_exception(_translated(error, "starting the consumer"))
+        else:
+            self._is_mute = False
+            started.set_result(None)
+            self._serve(client)
+        finally:
+            if self.group_client.client is not None:
+                self._close_client(self.group_client.client)
+            self._admin.close()
+            self.deliver(PollerClosed())
+            ended.set_result(None)
+
+    def deliver(self, fact: object) -> None:
+        """Hand a fact to the loop, unless the last one was told; where the loop is gone, nobody needs the thread."""
+        if self._is_mute:
+            return
+        try:
+            self._inbox(fact)
+        except Exception as error:  # noqa: BLE001 -- a closed loop, or none that works: the edge between two threads
+            self._is_mute = True
+            self.ending.abandon()
+            LOGGER.warning("the event loop takes nothing any more (%s): the poll thread ends without a commit", error)
+
+    def _start_search(self, configuration: Mapping[str, Any], throttle: LogThrottle) -> StartSearch:
+        return StartSearch(
+            _reset(configuration),
+            is_read_committed=str(configuration.get("isolation.level", "read_committed")) == "read_committed",
+            admin=self._admin,
+            ending=self.ending,
+            clock=self._clock,
+            throttle=throttle,
+            patience_seconds=self._policy.start_patience_seconds,
+        )
+
+    # Commands
+
+    def stop_fetching(self, client: Consumer) -> None:
+        """Fetch and hand on nothing more, whatever is granted."""
+        self.read_ahead.stop()
+        self.pauses.pause_all(client, STOPPING)
+
+    def close(self, client: Consumer, seconds: float) -> None:
+        """Let the loop finish, commit what it answers until that is confirmed, and end."""
+        self.stop_fetching(client)
+        self._is_over = True
+        if len(self.assignments) and not self.ending.is_abandoned:
+            self._orderly_close.run(client, seconds)
+
+    # Turns
+
+    def _serve(self, client: Consumer) -> None:
+        try:
+            while not (self._is_over or self.ending.is_abandoned):
+                self._turn(client)
+                if self.group_client.must_change:
+                    self._close_client(client)
+                    client = self.group_client.changed()
+                    self._subscribe(client, self._lookup.topics)
+        except BaseException as error:  # noqa: BLE001 -- the edge of the thread: whatever escapes the client is fatal
+            self._fail(error)
+
+    def _turn(self, client: Consumer) -> None:
+        began_at, rebalances = self._boot_clock(), self.rebalance.count
+        self._obey_and_read(client)
+        if self._is_over:
+            return
+        seconds = self._boot_clock() - began_at
+        if seconds > self._policy.gap_seconds and rebalances == self.rebalance.count:
+            self.deliver(PollThreadFroze(seconds, self.last_commit))
+        now = self._clock()
+        self.log_ends.look(client, now)
+        made_anew = self.topic_ids.look(self.assignments.take_odd() | self.log_ends.take_odd(), now)
+        if made_anew:
+            self.rebalance.begin_anew(client, made_anew)
+        topics = self._lookup.again(client, now)
+        if self.rebalance.must_join_anew:
+            self.rebalance.must_join_anew = False
+            client.unsubscribe()
+            topics = self._lookup.topics
+        if topics is not None:
+            self._subscribe(client, topics)
+
+    def _obey_and_read(self, client: Consumer) -> None:
+        commands = self.commands
+        while not commands.empty():
+            commands.get()(client)
+            if self._is_over:
+                return
+        now = self._clock()
+        room = self.read_ahead.room
+        state = self._gate.step(room, now, len(self.assignments))
+        if state is GateState.READ:
+            self.pauses.resume_all(client, LOAD)
+            self._read(client, min(room, self._policy.poll_batch_size), POLL_SECONDS)
+        elif state is GateState.HOLD:
+            self._hold(client, self._gate.hold_remaining(now))
+        else:
+            self.pauses.pause_all(client, LOAD)
+            self._read(client, 1, PAUSED_POLL_SECONDS)
+        self.reader.hand_on(self._credit)
+
+    @property
+    def _credit(self) -> int:
+        return self.granted - self.reader.messages
+
+    def _read(self, client: Consumer, limit: int, seconds: float) -> None:
+        """Wait for the client only while nothing else could be done: a grant is not heard of inside it."""
+        if not self.read_ahead.has_ready:
+            self.reader.read(client, limit, seconds)
+        elif not self.reader.read(client, limit, 0):
+            self._hold(client, seconds)
+
+    def _hold(self, client: Consumer, seconds: float) -> None:
+        """Sleep until there is a command, or something may be handed on."""
+        self.is_held = True  # from here on grant() puts a command, so no grant is overslept
+        try:
+            if self._credit > 0 and self.read_ahead.has_ready:
+                return
+            command = self.commands.get(timeout=seconds)
+        except Empty:
+            return
+        finally:
+            self.is_held = False
+        command(client)
+
+    def _subscribe(self, client: Consumer, topics: Sequence[str]) -> None:
+        if topics:
+            self.topic_ids.expect(topics, self._clock())
+            rebalance = self.rebalance
+            client.subscribe(
+                list(topics), on_assign=rebalance.on_assign, on_revoke=rebalance.on_revoke, on_lost=rebalance.on_lost
+            )
+        else:
+            client.unsubscribe()
+
+    # The end
+
+    def _fail(self, error: BaseException) -> None:
+        if self._failure is None:
+            self._failure = error
+            self.deliver(PollerFailed(_translated(error, "reading")))
+            self._is_mute = True
+            self.ending.abandon()
+
+    def _fail_with(self, error: KafkaError) -> None:
+        if self.group_client.is_refusal(error):
+            return  # before anything was assigned; the next turn joins with another client
+        self._fail(KafkaException(error))
+
+    def _close_client(self, client: Consumer) -> None:
+        """Leave the group and close.
+
+        An assignment that the client has not handed to us when its close begins is given and revoked in there: the
+        answer to the first ends the group, and librdkafka may lose the second one and wait for it for ever, with the
+        interpreter's lock held. So we leave the group before, and serve what waits. A static member must not leave.
+        """
+        try:
+            if not self._is_static_member:
+                self._leave(client)
+            client.close()
+        except Exception as error:  # noqa: BLE001 -- the last act of the thread, with nobody left to raise to
+            LOGGER.warning("closing the client: %s", error)
+
+    def _leave(self, client: Consumer) -> None:
+        try:
+            client.unsubscribe()
+        except KafkaException as error:
+            LOGGER.debug("the client did not unsubscribe: %s", error)  # after a fatal error there is nothing to leave
+        # A rebalance under way is completed before; then, of the classic protocol, the member's id is gone.
+        deadline = self._clock() + LEAVE_SECONDS
+        self.reader.poll_aside(client, 0)
+        while self.group_client.protocol == "classic" and client.memberid() and self._clock() < deadline:
+            self.reader.poll_aside(client, PAUSED_POLL_SECONDS)
+
+
+def _translated(error: BaseException, doing: str) -> BaseException:
+    if isinstance(error, KafkaException):
+        translated = translate_client_error(error.args[0], doing)
+        translated.__cause__ = error
+        return translated
+    return error
+
+
+def _reset(configuration: Mapping[str, Any]) -> Reset:
+    return RESETS.get(str(configuration.get("auto.offset.reset", "largest")).lower(), "error")
+
+
+def _refresh_seconds(configuration: Mapping[str, Any], otherwise: float) -> float:
+    """Time between two looks for a pattern's topics: what the user has the client take, where they say."""
+    try:
+        milliseconds = int(configuration.get("topic.metadata.refresh.interval.ms", otherwise * 1000))
+    except (TypeError, ValueError):
+        return otherwise  # the client refuses it by name in a moment
+    return milliseconds / 1000 if milliseconds > 0 else math.inf  # -1 turns the client's own looks off, too

@@ -1,0 +1,251 @@
+"""The rebalance callbacks: what happens on the poll thread when partitions come and go.
+
+Owns the talk with the loop before partitions go (``Farewell``). No callback raises: an exception that escaped would
+destroy messages the client has already handed out, so it is reported to ``fail`` instead. No wait is unbounded. Every
+callback tells the client itself what is assigned then, or the client would do it in its own way.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Final
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException
+from confluent_kafka import TopicPartition as ClientPartition
+
+from pyrallel_consumer.control_plane.events import CommitSnapshot, Lost, RevokeAsked
+from pyrallel_consumer.dto import TopicPartition
+from pyrallel_consumer.ingress.polling.commits import Commits
+from pyrallel_consumer.ingress.polling.ending import Ending
+from pyrallel_consumer.ingress.polling.fetch_pauses import FetchPauses
+from pyrallel_consumer.ingress.polling.starts import NobodyAnswered, SearchGivenUp, StartSearch, for_client
+from pyrallel_consumer.ingress.reading.assignments import Assignments
+from pyrallel_consumer.ingress.reading.read_ahead import ReadAhead
+from pyrallel_consumer.ingress.reading.start_offset import Start, topic_made_anew
+from pyrallel_consumer.log import Log, listed
+
+LOGGER: Final = Log("pyrallel_consumer.ingress")
+# An abandoned thread notices it this late at most while it waits for the loop.
+ABANDON_CHECK_SECONDS: Final = 0.05
+
+
+class Farewell:
+    """One question to the loop about partitions that are about to go, and its answer."""
+
+    def __init__(self, partitions: Sequence[tuple[TopicPartition, int]], deadline: float) -> None:
+        self.partitions = tuple(partitions)
+        self.deadline = deadline
+        self.snapshots: tuple[CommitSnapshot, ...] = ()
+        self._answered = threading.Event()
+
+    @property
+    def is_answered(self) -> bool:
+        return self._answered.is_set()
+
+    def answer(self, snapshots: tuple[CommitSnapshot, ...]) -> None:
+        """Called by the loop, once; a second answer changes nothing."""
+        if not self._answered.is_set():
+            self.snapshots = snapshots
+            self._answered.set()
+
+    def wait(self, ending: Ending, clock: Callable[[], float]) -> bool:
+        """Sleep until the answer, the deadline, or until nobody is there to answer; returns whether it is answered."""
+        while not self.is_answered and not ending.is_abandoned:
+            remaining = self.deadline - clock()
+            if remaining <= 0:
+                break
+            self._answered.wait(min(remaining, ABANDON_CHECK_SECONDS))
+        return self.is_answered
+
+
+class Rebalance:
+    """``on_assign``, ``on_revoke`` and ``on_lost`` for ``subscribe``; ``count`` counts those that moved a partition.
+
+    ``must_join_anew``: partitions were assigned and could not be begun; whoever subscribes is to leave and come back.
+    """
+
+    def __init__(
+        self,
+        *,
+        is_cooperative: bool,
+        grace_seconds: float,
+        assignments: Assignments,
+        read_ahead: ReadAhead,
+        starts: StartSearch,
+        commits: Commits,
+        pauses: FetchPauses,
+        ending: Ending,
+        clock: Callable[[], float],
+        deliver: Callable[[Any], None],
+        fail: Callable[[BaseException], None],
+        settle: Callable[[], None],
+    ) -> None:
+        self._is_cooperative = is_cooperative
+        self._grace_seconds = grace_seconds
+        self._assignments = assignments
+        self._read_ahead = read_ahead
+        self._starts = starts
+        self._commits = commits
+        self._pauses = pauses
+        self._ending = ending
+        self._clock = clock
+        self._deliver = deliver
+        self._fail = fail
+        self._settle = settle
+        self._closing: Farewell | None = None
+        self.count = 0
+        self.must_join_anew = False
+
+    def on_assign(self, client: Consumer, partitions: list[ClientPartition]) -> None:
+        """Find where the new partitions begin, tell the loop, let the client fetch."""
+        try:
+            self._take(client, partitions)
+        except BaseException as error:  # noqa: BLE001 -- no callback raises; the thread ends with it
+            self._fail(error)
+
+    def on_revoke(self, client: Consumer, partitions: list[ClientPartition]) -> None:
+        """Let the loop finish within the grace, commit what it answers, let go."""
+        try:
+            self._let_go(client, partitions)
+        except BaseException as error:  # noqa: BLE001 -- no callback raises; the thread ends with it
+            self._fail(error)
+
+    def on_lost(self, client: Consumer, partitions: list[ClientPartition]) -> None:
+        """The partitions are another member's already: nothing may be committed."""
+        try:
+            self._drop(_places(partitions), "lost")
+            self._unassign(client, partitions)
+        except BaseException as error:  # noqa: BLE001 -- no callback raises; the thread ends with it
+            self._fail(error)
+
+    def ask_to_close(self, seconds: float) -> Farewell:
+        """Ask the loop to finish with everything that is assigned, outside of a rebalance and without waiting.
+
+        A rebalance that comes before the answer waits for that answer, and asks nothing of its own.
+        """
+        tps = list(self._assignments)
+        self._closing = self._asked(tps, self._clock() + seconds)
+        return self._closing
+
+    def begin_anew(self, client: Consumer, tps: Collection[TopicPartition]) -> None:
+        """The topics of these partitions were deleted and created anew: read them from their beginning.
+
+        With ``latest``, too: the group has been there since before the first message of the new log.
+        """
+        for tp in tps:
+            if self._starts.reset == "error":
+                self._fail(topic_made_anew(tp))
+                return
+            try:
+                client.seek(ClientPartition(tp.topic, tp.partition, OFFSET_BEGINNING))
+            except KafkaException as error:
+                LOGGER.debug("the client did not seek: %s", error)  # Whoever found the new log comes again.
+                continue
+            for fact in self._read_ahead.put(self._assignments.begin_anew(tp)):
+                LOGGER.warning(
+                    "the topic of %s was deleted and created anew: reading begins at the beginning of the new log",
+                    tp,
+                    extra=_extra(tp, fact.epoch),
+                )
+                self._deliver(fact)
+
+    def release(self, tps: Collection[TopicPartition], why: str) -> list[tuple[TopicPartition, int]]:
+        """Strike partitions out of the books; returns those that were in them, with their epochs."""
+        released = self._assignments.release(tps)
+        self._read_ahead.drop(tps)
+        self._pauses.forget(tps)
+        if released:
+            names = listed([str(tp) for tp, _ in released])
+            LOGGER.info("let go of %s: %s", names, why, extra={"partitions": len(released)})
+        return released
+
+    def drop_unanswered(self, tps: Collection[TopicPartition]) -> None:
+        """Let go of what the loop did not answer for, and tell it so."""
+        LOGGER.error(
+            "the event loop did not let go of %d partitions in time: what it finished there last is not committed "
+            "and will run again; is a worker blocking the loop?",
+            len(tps),
+        )
+        self._drop(tps, "unanswered")
+
+    def _take(self, client: Consumer, partitions: list[ClientPartition]) -> None:
+        if not partitions:
+            self._assign(client, [])
+            return
+        self.count += 1
+        self._settle()
+        tps = _places(partitions)
+        try:
+            found = self._starts.find(client, tps)
+        except SearchGivenUp as why:
+            # The client has to hold what the group gave it, or it cannot give it back.
+            self.must_join_anew = isinstance(why, NobodyAnswered)
+            self._assign(client, partitions)
+            client.pause(partitions)
+            return
+        uncommitted = self._commit_starts(client, found)
+        self._read_ahead.drop(tps)
+        taken = self._assignments.assign(found, uncommitted)
+        if taken:
+            names = listed([f"{assigned.tp} from offset {assigned.start_offset}" for assigned in taken])
+            LOGGER.info("assigned %s", names, extra={"partitions": len(taken)})
+        for assigned in taken:
+            self._deliver(assigned)
+        self._assign(client, [for_client(start) for start in found])
+        self._pauses.settle(client, tps)
+
+    def _commit_starts(self, client: Consumer, found: Sequence[Start]) -> set[TopicPartition]:
+        uncommitted = [start for start in found if start.must_commit]
+        return self._commits.commit_starts(client, uncommitted) if uncommitted else set()
+
+    def _let_go(self, client: Consumer, partitions: list[ClientPartition]) -> None:
+        tps = _places(partitions)
+        ours = {tp for tp in tps if self._assignments.epoch_of(tp) is not None}
+        if ours and not self._ending.is_abandoned:
+            self.count += 1
+            farewell = self._closing or self._asked(ours, self._clock() + self._grace_seconds)
+            if farewell.wait(self._ending, self._clock):
+                going = [snapshot for snapshot in farewell.snapshots if snapshot.tp in ours]
+                self._commits.commit_before_revoke(client, going)
+                self.release(ours, "revoked")
+            elif not self._ending.is_abandoned:
+                self.drop_unanswered(ours)
+        self.release(ours, "abandoned")
+        self._unassign(client, partitions)
+
+    def _asked(self, tps: Collection[TopicPartition], deadline: float) -> Farewell:
+        epochs = [(tp, self._assignments.epoch_of(tp)) for tp in tps]
+        farewell = Farewell([(tp, epoch) for tp, epoch in epochs if epoch is not None], deadline)
+        self._deliver(RevokeAsked(farewell.partitions, farewell.answer))
+        return farewell
+
+    def _drop(self, tps: Collection[TopicPartition], why: str) -> None:
+        released = self.release(tps, why)
+        self.count += bool(released)
+        for tp, epoch in released:
+            self._deliver(Lost(tp, epoch))
+
+    def _assign(self, client: Consumer, partitions: list[ClientPartition]) -> None:
+        if self._is_cooperative:
+            client.incremental_assign(partitions)
+        else:
+            client.assign(partitions)
+
+    def _unassign(self, client: Consumer, partitions: list[ClientPartition]) -> None:
+        try:
+            if self._is_cooperative:
+                client.incremental_unassign(partitions)
+            else:
+                client.unassign()
+        except KafkaException as error:
+            # The client refuses to give back what it does not hold: then there is nothing to give back.
+            LOGGER.debug("the client did not unassign: %s", error)
+
+
+def _places(partitions: Sequence[ClientPartition]) -> list[TopicPartition]:
+    return [TopicPartition(p.topic, p.partition) for p in partitions]
+
+
+def _extra(tp: TopicPartition, epoch: int) -> dict[str, object]:
+    return {"topic": tp.topic, "partition": tp.partition, "epoch": epoch}

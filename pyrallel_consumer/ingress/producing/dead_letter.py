@@ -1,0 +1,235 @@
+"""``DeadLetterProducer``: produces dead letters on a thread of its own, and hands back the broker's word on each.
+
+Decides nothing about when a letter goes out (``letter_queue`` does) and never gives one up silently: every letter that
+was handed over is answered once, by acknowledgement or error, until the producer is abandoned. The client is made,
+used and let go on the thread, a daemon that is asked to end and never joined.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, Final
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from pyrallel_consumer.control_plane.events import LetterAnswer, LetterProducerFailed, LettersAnswered
+from pyrallel_consumer.control_plane.failures.letter import UNREADABLE, Letter, record_of
+from pyrallel_consumer.errors import StateError
+from pyrallel_consumer.ingress.client.client_errors import advice_for, translate_client_error
+from pyrallel_consumer.ingress.client.client_events import ClientLog, GuardedLog
+from pyrallel_consumer.ingress.client.log_throttle import LogThrottle
+from pyrallel_consumer.ingress.producing.letter_topics import LetterTopics
+from pyrallel_consumer.log import Log
+
+logger = Log("pyrallel_consumer.runtime.dead_letters")
+
+SHORTEST_POLL_SECONDS: Final = 0.002
+LONGEST_POLL_SECONDS: Final = 0.1
+"""While letters are under way the client is asked so often: seldom when nothing comes for long, as in an outage."""
+IDLE_SECONDS: Final = 1.0
+"""Without letters the client's own callbacks are served so often."""
+PURGE_SECONDS: Final = 1.0
+
+
+class DeadLetterProducer:
+    """Produces what ``produce`` is given, with a client of this configuration.
+
+    ``deliver`` is called on the thread with ``LettersAnswered`` and, should the thread fail, ``LetterProducerFailed``;
+    when it raises, because its loop is closed, the thread ends. ``topics_of`` tells which dead-letter topics belong to
+    all the topics there are: the user is told when one of them is missing.
+    """
+
+    def __init__(
+        self,
+        configuration: Mapping[str, Any],
+        deliver: Callable[[object], None],
+        clock: Callable[[], float] = time.monotonic,
+        topics_of: Callable[[Iterable[str]], tuple[str, ...]] | None = None,
+    ) -> None:
+        self._configuration = dict(configuration)
+        self._topics = (
+            None
+            if topics_of is None
+            else LetterTopics(self._configuration | {"logger": ClientLog(clock)}, topics_of, clock)
+        )
+        self._deliver = deliver
+        self._clock = clock
+        self._throttle = LogThrottle(logger, clock)
+        self._given: queue.SimpleQueue[Sequence[Letter]] = queue.SimpleQueue()
+        self._is_abandoned = False
+        self._is_started = False
+        self._started: Future[None] = Future()
+        self.ended: Future[None] = Future()
+        self._unsent: deque[Letter] = deque()
+        self._under_way: set[Letter] = set()
+        self._answers: list[LetterAnswer] = []
+        self._clients_made = 0
+        self._client_errors: Counter[str] = Counter()
+        self._client: Producer
+        self._client_is_broken = False
+        self._thread = threading.Thread(target=self._run, name="pyrallel-dead-letters", daemon=True)
+
+    def start(self) -> Future[None]:
+        """Start the thread. The future is done when the client is made, which asks for no broker yet.
+
+        It holds a ConfigurationError where the client refuses a setting; then the thread ends.
+        """
+        if self._is_started:
+            raise StateError("this producer of dead letters was started already")
+        self._is_started = True
+        self._started.set_running_or_notify_cancel()  # from here on it cannot be cancelled
+        self._thread.start()
+        return self._started
+
+    def produce(self, letters: Sequence[Letter]) -> None:
+        """Produce these; returns at once, and ``LettersAnswered`` follows for each. For the loop's thread."""
+        self._given.put(letters)
+
+    def abandon(self) -> None:
+        """End as soon as possible; what is not acknowledged is let go without a word."""
+        self._is_abandoned = True
+        self._given.put(())
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def get_metrics(self) -> dict[str, Any]:
+        """Plain numbers since the start, by name. For any thread."""
+        return {"clients_made": self._clients_made, "client_errors": dict(self._client_errors)}
+
+    # On the thread
+
+    def _run(self) -> None:
+        try:
+            self._client = self._made()
+        except Exception as error:  # noqa: BLE001 -- whatever the client finds wrong is start()'s to raise
+            self._started.set_exception(translate_client_error(error))
+            self.ended.set_result(None)
+            return
+        self._started.set_result(None)
+        try:
+            self._produce_until_abandoned()
+        except Exception as error:  # noqa: BLE001 -- the edge of the thread: its end must not be silent
+            if not self._is_abandoned:
+                with contextlib.suppress(RuntimeError):  # The loop is closed: nobody is left to tell.
+                    self._deliver(LetterProducerFailed(error))
+        finally:
+            self._let_go()
+            self.ended.set_result(None)
+
+    def _produce_until_abandoned(self) -> None:
+        poll_seconds = SHORTEST_POLL_SECONDS
+        while not self._is_abandoned:
+            if self._topics is not None and not (self._under_way or self._unsent):
+                self._topics.look(self._client)
+            has_new = self._take_given()
+            self._send()
+            if has_new:
+                poll_seconds = SHORTEST_POLL_SECONDS
+            self._serve(poll_seconds if self._under_way or self._unsent else 0.0)
+            poll_seconds = SHORTEST_POLL_SECONDS if self._answers else min(2 * poll_seconds, LONGEST_POLL_SECONDS)
+            if self._answers:
+                answers, self._answers = self._answers, []
+                self._deliver(LettersAnswered(tuple(answers)))
+
+    def _take_given(self) -> bool:
+        """Take what was handed over; waits for it where there is nothing else to do."""
+        is_idle = not (self._under_way or self._unsent)
+        try:
+            letters = self._given.get(block=is_idle, timeout=IDLE_SECONDS)
+            while True:
+                self._unsent.extend(letters)
+                letters = self._given.get_nowait()
+        except queue.Empty:
+            return bool(self._unsent)
+
+    def _send(self) -> None:
+        unsent = self._unsent
+        while unsent:
+            letter = unsent[0]
+            try:
+                record = record_of(letter)
+                self._client.produce(
+                    letter.topic,
+                    value=record.value,
+                    key=record.key,
+                    on_delivery=partial(self._note, letter),
+                    headers=[*record.headers],
+                )
+            except BufferError:
+                return  # The client's own queue is full: what is in it goes first.
+            except KafkaException as error:
+                unsent.popleft()
+                self._answer_with(letter, error.args[0])
+            except Exception as error:  # noqa: BLE001 -- a message with parts that cannot be read; the others must go on
+                unsent.popleft()
+                said = f"the message cannot be read: {type(error).__name__}"
+                self._answers.append(LetterAnswer(letter, UNREADABLE, said))
+            else:
+                unsent.popleft()
+                self._under_way.add(letter)
+
+    def _serve(self, seconds: float) -> None:
+        try:
+            self._client.poll(seconds)
+        except KafkaException as error:
+            self._on_error(error.args[0])
+        if self._client_is_broken:
+            self._renew()
+
+    def _note(self, letter: Letter, error: KafkaError | None, _: Message) -> None:
+        if letter not in self._under_way:
+            return  # It was answered when its client was given up.
+        self._under_way.discard(letter)
+        if error is None:
+            self._answers.append(LetterAnswer(letter, None, ""))
+        else:
+            self._answer_with(letter, error)
+
+    def _answer_with(self, letter: Letter, error: KafkaError) -> None:
+        self._client_is_broken |= error.fatal() or error.name() == "_FATAL"
+        self._answers.append(LetterAnswer(letter, error.name(), f"{error.str()}{advice_for(error.name())}"))
+
+    # The client
+
+    def _made(self) -> Producer:
+        self._clients_made += 1
+        self._client_is_broken = False
+        log = GuardedLog(self._configuration.get("logger") or ClientLog(self._clock))
+        return Producer(self._configuration | {"logger": log, "error_cb": self._on_error})
+
+    def _on_error(self, error: KafkaError) -> None:
+        code = error.name()
+        self._client_errors[code] += 1
+        self._client_is_broken |= error.fatal()
+        self._throttle.log(
+            logging.WARNING, code, f"the client of the dead letters reports: {error.str()} ({code})", {"code": code}
+        )
+
+    def _renew(self) -> None:
+        """A producer that had a fatal error never produces again: make another, and have its letters tried again."""
+        said = "the client had a fatal error and was made anew"
+        self._answers += [LetterAnswer(letter, "_FATAL", said) for letter in self._under_way]
+        self._under_way.clear()
+        self._let_go()
+        self._client = self._made()
+
+    def _let_go(self) -> None:
+        """Forget what is unsent, so that nothing is waited for when the client goes; and have it go here and now.
+
+        It holds our callbacks, so left to the garbage collector its threads and connections would outlive ``ended``.
+        """
+        with contextlib.suppress(KafkaException):
+            self._client.purge()
+            self._client.flush(PURGE_SECONDS)
+        del self._client

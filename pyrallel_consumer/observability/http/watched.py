@@ -1,0 +1,35 @@
+"""What the endpoint reads of a consumer. Every call may be made by any thread, and none waits for the event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from pyrallel_consumer.control_plane.policies import HealthLimits
+from pyrallel_consumer.dto import RuntimeSnapshot
+from pyrallel_consumer.observability.ailments import SignsOfLife
+from pyrallel_consumer.observability.status.history import Moment
+from pyrallel_consumer.observability.status.status_feed import Look
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """One consumer. ``metrics`` are the numbers of ``get_metrics()``, ``picture`` is its latest snapshot.
+
+    ``moments`` are its last minutes. Asking for a ``look`` has the loop look closely for a while; the first is None.
+    ``note_failure`` is told what could not be shown of it: the name of the picture and the error.
+    """
+
+    group: str
+    metrics: Callable[[], Mapping[str, Any]]
+    picture: Callable[[], RuntimeSnapshot]
+    signs_of_life: Callable[[], SignsOfLife]
+    limits: HealthLimits
+    moments: Callable[[], Sequence[Moment]]
+    look: Callable[[], Look | None]
+    note_failure: Callable[[str, Exception], None]
+
+
+AllWatched: TypeAlias = Callable[[], Sequence[Watched]]
+"""The consumers that share one endpoint, as they are now."""

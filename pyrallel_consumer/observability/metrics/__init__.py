@@ -1,0 +1,1 @@
+"""Prometheus: the figures of a picture (``figures``), their names (``families``), and the page (``metrics``)."""

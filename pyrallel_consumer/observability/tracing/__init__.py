@@ -1,0 +1,1 @@
+"""OpenTelemetry: a span for each attempt. Needs the extra ``otel``; begin with ``spans``."""

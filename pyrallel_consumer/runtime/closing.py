@@ -1,0 +1,146 @@
+"""The end of a consumer, step by step: drain, commit, leave the group. Every step has its bound.
+
+Whatever happens, nothing unfinished is committed: what is cut off here runs again. It may be run a second time, as an
+abort, when the first one was interrupted: each step finds what is left of it to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Final
+
+from pyrallel_consumer.dto import WorkItem
+from pyrallel_consumer.execution_plane.booked_engine import any_item
+from pyrallel_consumer.ingress.broker_poller import BrokerPoller
+from pyrallel_consumer.log import Log
+from pyrallel_consumer.runtime.control_loop import ControlLoop
+from pyrallel_consumer.runtime.cut_off import names_of
+
+CANCEL_SECONDS: Final = 1.0
+"""How long cancelled workers may take to end."""
+COMMIT_SECONDS: Final = 5.0
+"""How long the last commits may take."""
+LEAVE_SECONDS: Final = 1.0
+"""How much is kept for leaving the group, whatever the last commits take; then the poll thread is abandoned."""
+REST_SECONDS: Final = 8.0
+"""How long all of it may take that follows the drain."""
+ABORT_SECONDS: Final = 3.0
+"""How long all that is left may take after an abort."""
+LET_GO_SECONDS: Final = 2.0
+"""How long worker processes, threads and the endpoint may take to end at last, all together. With this a stop takes
+the drain and ten seconds at most: the guide says so."""
+
+logger = Log("pyrallel_consumer")
+
+
+class Closing:
+    """Closes the parts of one consumer, on their loop. ``abort`` may come at any time, before and during ``run``."""
+
+    def __init__(
+        self, control: ControlLoop, poller: BrokerPoller, *, drain_seconds: float, clock: Callable[[], float]
+    ) -> None:
+        self._control = control
+        self._poller = poller
+        self._drain_seconds = drain_seconds
+        self._clock = clock
+        self._aborted_at: float | None = None
+        self._ends_at = float("inf")
+        self.cut_off = 0
+        """How many messages had begun and were not waited for to their end: they run again."""
+
+    @property
+    def is_aborted(self) -> bool:
+        """Whether what runs is not waited for."""
+        return self._aborted_at is not None
+
+    def abort(self) -> None:
+        """Cancel what runs, and be quick about the rest."""
+        if self._aborted_at is None:
+            self._aborted_at = self._clock()
+        self._control.wake()
+
+    async def run(self) -> None:
+        """All steps; those that cannot be done any more are passed over."""
+        for step in (self._drain, self._commit, self._leave):
+            if self._control.is_broken:
+                return
+            await step()
+
+    async def _drain(self) -> None:
+        control = self._control
+        control.begin_draining()
+        self._poller.stop_fetching()
+        deadline = self._clock() + self._drain_seconds
+        await control.until(lambda: self.is_aborted or self._is_drained(), deadline)
+        self._ends_at = self._clock() + REST_SECONDS
+        if not self._is_drained():
+            unfinished = control.unfinished()
+            control.engine.cancel(any_item)
+            await control.until(self._is_drained, self._clock() + CANCEL_SECONDS)
+            self._tell_cut_off([item for item in unfinished if control.manager.is_current(item)])
+
+    def _tell_cut_off(self, items: list[WorkItem]) -> None:
+        """Called after the wait for what was cancelled: some of it may have ended well all the same."""
+        if not items:
+            return
+        self.cut_off += len(items)
+        letters = len(self._control.dead_letters) if self._control.dead_letters else 0
+        why = f"the drain took longer than {self._drain_seconds:g} s (shutdown_drain_timeout_ms)"
+        logger.warning(
+            "%s: %d messages were cut off and will run again%s: %s",
+            "the consumer was aborted" if self.is_aborted else why,
+            len(items),
+            f" ({letters} of them wait for their dead letters)" if letters else "",
+            names_of(items),
+            extra={"cut_off": len(items)},
+        )
+
+    def _is_drained(self) -> bool:
+        """Nothing runs, what failed for good is dead-lettered, and what else failed is not tried again here."""
+        control = self._control
+        control.engine.withdraw(any_item)
+        return control.engine.running() == 0 and not control.channel.has_items and not control.dead_letters
+
+    async def _commit(self) -> None:
+        control = self._control
+        control.begin_final_commits()
+        await self._until(
+            lambda: not (control.commits.is_under_way or control.manager.has_uncommitted),
+            COMMIT_SECONDS,
+            kept_seconds=LEAVE_SECONDS,
+        )
+
+    async def _leave(self) -> None:
+        if not self._control.has_poller_ended:
+            self._poller.close(max(0.0, self._rest_ends_at - self._clock()))
+        await self._until(lambda: False, REST_SECONDS)
+
+    @property
+    def _rest_ends_at(self) -> float:
+        return self._ends_at if self._aborted_at is None else min(self._ends_at, self._aborted_at + ABORT_SECONDS)
+
+    async def _until(self, holds: Callable[[], bool], seconds: float, *, kept_seconds: float = 0.0) -> None:
+        def is_over() -> bool:
+            is_late = self._clock() >= self._rest_ends_at - kept_seconds
+            return holds() or is_late or self._control.has_poller_ended or not self._poller.is_alive
+
+        await self._control.until(is_over, self._clock() + seconds)
+
+
+async def until_done(future: Future[None], seconds: float | None = None) -> bool:
+    """Wait for what a thread does, without a way to cancel it; returns whether it was done in time."""
+    loop = asyncio.get_running_loop()
+    done = asyncio.Event()
+
+    def tell(_: Future[None]) -> None:
+        with suppress(RuntimeError):  # The loop was closed meanwhile: nobody waits any more.
+            loop.call_soon_threadsafe(done.set)
+
+    future.add_done_callback(tell)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await done.wait()
+    return future.done()

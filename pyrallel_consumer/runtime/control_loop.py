@@ -1,0 +1,528 @@
+"""The pump on the event loop: facts and completions in, items and commands out, in turns that keep the loop free.
+
+``turn()`` is the only way in. It takes facts, completions and starts in small chunks under one budget of time and then
+gives the loop back to the user's own coroutines and timers. It never waits and decides nothing: the work manager does.
+Nothing spins: turns are asked for by facts, by completions, and by one ticker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pyrallel_consumer.control_plane.events import (
+    Assigned,
+    Commit,
+    CommitAnswered,
+    Delivered,
+    LetterProducerFailed,
+    LettersAnswered,
+    Lost,
+    OffsetWentBack,
+    Pause,
+    PollerClosed,
+    PollerFailed,
+    PollThreadFroze,
+    PositionAdvanced,
+    Resume,
+    RevokeAsked,
+)
+from pyrallel_consumer.control_plane.membership import Membership
+from pyrallel_consumer.control_plane.offsets.commit_sequence import FATAL, CommitSequence
+from pyrallel_consumer.error_text import ErrorText
+from pyrallel_consumer.errors import BrokerError, StateError
+from pyrallel_consumer.execution_plane.booked_engine import any_item
+from pyrallel_consumer.execution_plane.engine import CompletionChannel
+from pyrallel_consumer.observability.pictures import Pictures
+from pyrallel_consumer.runtime.cut_off import Noted
+from pyrallel_consumer.runtime.exhausted import ExhaustedMessages
+from pyrallel_consumer.runtime.revocation import Revocation
+from pyrallel_consumer.runtime.start_lease import StartLease
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextvars import Context
+
+    from pyrallel_consumer.control_plane.work_manager import WorkManager
+    from pyrallel_consumer.dto import WorkItem
+    from pyrallel_consumer.execution_plane.engine import ExecutionEngine
+    from pyrallel_consumer.runtime.dead_letters import DeadLetters
+
+TURN_SECONDS, LONGEST_TURN_SECONDS = 0.002, 0.01
+"""How long one turn may keep the loop: usually, and where the loop's other callbacks keep the turn waiting as long."""
+CHUNK = 128
+"""Completions or starts that are taken before the clock is looked at."""
+FACTS_CHUNK = 256
+"""Messages of facts, likewise. They are routed in larger pieces than items are started: routing runs no worker."""
+FIRST_START_CHUNK = 2
+SLOW_CHUNK_SECONDS = 0.001
+"""A chunk of starts that took longer runs the workers' own code: the next one is half as large."""
+TICK_SECONDS = 0.05
+STILL_TICK_SECONDS = 0.125
+"""The ticker's pace while nothing moves: twice for every picture, and well below what the watchdog calls late."""
+STILL_SECONDS = 2.0
+"""Nothing has moved for so long: longer than a commit is usually waited for."""
+MIN_ALARM_SECONDS = 0.001
+"""No two alarms come closer than this, however close the times they are set for."""
+
+
+class Ingress(Protocol):
+    """What the pump asks of the poll thread; none of it waits."""
+
+    def grant(self, total: int) -> None: ...
+    def commit(self, command: Commit) -> None: ...
+    def pause(self, command: Pause) -> None: ...
+    def resume(self, command: Resume) -> None: ...
+
+
+def turn_seconds(waited_seconds: float) -> float:
+    """How long a turn may take that had to wait so long for it.
+
+    Where thousands of workers wait, an iteration of the loop is long. Short turns could not route and start enough
+    messages in it, and keys would run dry.
+    """
+    return min(max(TURN_SECONDS, 2 * waited_seconds), LONGEST_TURN_SECONDS)
+
+
+class ControlLoop:
+    """Moves facts, completions and items between the poll thread, the work manager and the engine.
+
+    Made on the loop's thread, and all methods but ``deliver`` belong to it; what engines report through ``channel`` may
+    come from any. ``fail`` is called with the error that ends the consumer. ``clock`` must tell parts of a millisecond
+    apart, as ``time.monotonic`` does: uvloop's own time counts whole ones. ``boot_clock`` (by default the same) goes on
+    while the machine is suspended, so that this is noticed.
+    """
+
+    def __init__(
+        self,
+        *,
+        manager: WorkManager,
+        commits: CommitSequence,
+        engine: ExecutionEngine,
+        revoke_grace_seconds: float,
+        loop: asyncio.AbstractEventLoop,
+        base: Context,
+        fail: Callable[[BaseException], None],
+        clock: Callable[[], float] | None = None,
+        errors: ErrorText | None = None,
+        boot_clock: Callable[[], float] | None = None,
+        membership: Membership | None = None,
+    ) -> None:
+        self.manager = manager
+        self.commits = commits
+        self.engine = engine
+        self.channel = CompletionChannel(self._wake_for_report)
+        self.ingress: Ingress | None = None
+        self.has_poller_ended = False
+        self.is_broken = False
+        self.on_tick: list[Callable[[float], None]] = []
+        """Duties: an error of one of them ends the consumer."""
+        self.pictures = Pictures()
+        self.on_interrupt: Callable[[], None] = lambda: None
+        """Called when Ctrl-C cut a worker short; before anything more is started."""
+        self._clock = clock or loop.time
+        self.heartbeat = self._clock()
+        self.lease = StartLease(
+            membership or Membership(),
+            commits,
+            engine,
+            self.channel,
+            clock=self._clock,
+            boot_clock=boot_clock or self._clock,
+        )
+        self._revoke_grace_seconds = revoke_grace_seconds
+        self._loop = loop
+        self._thread = get_ident()
+        self._base = base
+        self._fail = fail
+        self._is_timed = manager.policy.is_timed
+        self._exhausted = ExhaustedMessages(manager, fail, self._clock, errors or ErrorText())
+        self.pictures.add(self._exhausted.tell)
+        self._inbox: deque[Any] = deque()
+        self._inbox_at = 0
+        self._messages_taken = 0
+        self._is_announced = False
+        self._is_scheduled = False
+        self._woken_at = self.heartbeat
+        self._is_stopped = False
+        self._start_chunk = FIRST_START_CHUNK
+        self._revocation: Revocation | None = None
+        self._ticker: asyncio.TimerHandle | None = None
+        self._tick_at = 0.0
+        self._moved_at = self.heartbeat
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = 0.0
+        self._changed = asyncio.Event()
+        self._is_draining = False
+        self._is_final = False
+
+    @property
+    def dead_letters(self) -> DeadLetters | None:
+        """Where exhausted messages are sent, None where they are only held."""
+        return self._exhausted.dead_letters
+
+    @dead_letters.setter
+    def dead_letters(self, letters: DeadLetters | None) -> None:
+        self._exhausted.dead_letters = letters
+
+    @property
+    def has_facts(self) -> bool:
+        """Whether facts wait to be taken."""
+        return bool(self._inbox)
+
+    # In from other threads
+
+    def deliver(self, fact: object) -> None:
+        """Hand a fact over, from the poll thread. Raises RuntimeError when the loop is closed."""
+        self._inbox.append(fact)
+        if not self._is_announced:
+            self._is_announced = True
+            self._loop.call_soon_threadsafe(self._hear, context=self._base)
+
+    def _hear(self) -> None:
+        """The loop's end of ``deliver``; the flag falls before the inbox is looked at, so nothing goes unheard."""
+        self._is_announced = False
+        self.wake()
+
+    def _wake_for_report(self) -> None:
+        if get_ident() == self._thread:
+            self.wake()
+        elif not self._is_stopped:
+            self._loop.call_soon_threadsafe(self.wake, context=self._base)
+
+    # Life
+
+    def start(self, ingress: Ingress | None = None) -> None:
+        """Begin to tick, and to grant unless that waits for ``connect``."""
+        if ingress is not None:
+            self.connect(ingress)
+        self._tick()
+
+    def connect(self, ingress: Ingress) -> None:
+        """Begin to grant: no message comes before this."""
+        self.ingress = ingress
+        self._grant()
+
+    def stop(self) -> None:
+        """Turn and tick no more. What still arrives is ignored."""
+        self._exhausted.sum_up()
+        self._is_stopped = True
+        self._is_scheduled = True
+        for timer in (self._ticker, self._alarm):
+            if timer is not None:
+                timer.cancel()
+        self._changed.set()
+
+    async def until(self, holds: Callable[[], bool], deadline: float) -> bool:
+        """Wait until ``holds()`` after some turn or tick, or the deadline; returns whether it held.
+
+        Returns soon after ``stop``, too, and when the pump has broken.
+        """
+        while not holds():
+            now = self._clock()
+            if self._is_stopped or now >= deadline:
+                return False
+            self._note_movement(now)
+            self._changed.clear()
+            await self._changed.wait()  # Every tick sets it: no wait is longer than that.
+        return True
+
+    def begin_draining(self) -> None:
+        """From now on nothing begins, retries neither: the consumer stops."""
+        self._is_draining = True
+        self.manager.stop_all_dispatching()
+        self.wake()
+
+    def unfinished(self) -> list[WorkItem]:
+        """What has begun and not ended: it runs, or its dead letter is not acknowledged."""
+        noted = Noted(self.manager.is_current)
+        self.engine.running(noted)
+        letters = self.dead_letters.queue.items() if self.dead_letters else []
+        return [*noted.items, *filter(self.manager.is_current, letters)]
+
+    def begin_final_commits(self) -> None:
+        """From now on commit at every tick, not by interval: the consumer stops."""
+        self._is_final = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Have a turn soon, and never more than one: several in a row would keep the loop from everybody else."""
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self._woken_at = self._clock()
+            self._loop.call_soon(self.turn, context=self._base)
+
+    # Turns
+
+    def turn(self) -> None:
+        """Take what has come, within the budget; the rest waits for a turn that is asked for at once."""
+        if self._is_stopped:
+            return
+        try:
+            self._is_scheduled = True
+            started_at = self.heartbeat = self._clock()
+            self.lease.renew(started_at)
+            self._withdraw()  # Before the sweep: what failed meanwhile is not tried again here.
+            sweep_at = self.engine.next_sweep_at()
+            if sweep_at is not None and sweep_at <= started_at:
+                self.engine.sweep(started_at)
+            if self._step():
+                self._note_movement(started_at)
+                ends_at = started_at + turn_seconds(started_at - self._woken_at)
+                while self._clock() < ends_at and self._step():
+                    pass
+            if self._revocation is not None:
+                self._step_revocation(self._revocation)
+            self._pump_letters()
+            self._grant()
+            self._is_scheduled = False
+            self.channel.is_notified = False  # Not all that engines notify of is there to be drained.
+            if self._has_work():
+                self.wake()
+            self._set_alarm(started_at)
+            self._changed.set()
+        except BaseException as error:
+            self._break(error)
+            if not isinstance(error, Exception):
+                raise
+
+    def _withdraw(self) -> None:
+        """Take back what has not begun of what is about to go."""
+        if self._is_draining:
+            self.engine.withdraw(any_item)
+        elif self._revocation is not None:
+            self._revocation.withdraw()
+
+    def _break(self, error: BaseException) -> None:
+        """The books may be wrong: nothing more is taken, started or committed."""
+        self.is_broken = True
+        self.stop()
+        if not isinstance(
+            error, Exception
+        ):  # Ctrl-C while no handler was in place: not ours to keep or to raise again.
+            cut = StateError(f"the consumer was cut short by {type(error).__name__}: what is uncommitted runs again")
+            cut.__cause__ = error
+            error = cut
+        self._fail(error)
+
+    def _set_alarm(self, now: float) -> None:
+        """Have a turn when engine, dead letters or a revocation are next due, where that is before the next tick."""
+        due = [self.engine.next_sweep_at(), None if self.lease.is_held else self._exhausted.next_at]
+        if self._revocation is not None:
+            due.append(self._revocation.next_step_at)
+        at = max(min((at for at in due if at is not None), default=self._tick_at), now + MIN_ALARM_SECONDS)
+        if at >= self._tick_at or (self._alarm is not None and self._alarm_at <= at):
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_at = at
+        self._alarm = self._call_in(at - now, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self.wake()
+
+    def _call_in(self, seconds: float, call: Callable[[], None]) -> asyncio.TimerHandle:
+        return self._loop.call_at(self._loop.time() + seconds, call, context=self._base)
+
+    def _has_work(self) -> bool:
+        if self._inbox or self.channel.has_items:
+            return True
+        return not self.lease.is_held and self.manager.ready > 0 and self.engine.capacity() > 0
+
+    def _step(self) -> bool:
+        has_completions = self.channel.has_items and self._take_completions()
+        has_facts = bool(self._inbox) and self._take_facts()
+        return self._start_items() or has_completions or has_facts
+
+    def _take_completions(self) -> bool:
+        if self.channel.is_interrupted:
+            self.channel.is_interrupted = False
+            self.on_interrupt()
+        finished = self.channel.drain(CHUNK)
+        manager = self.manager
+        manager.succeed(finished.successes, self._clock() if self._is_timed else None)
+        for failed in finished.failures:
+            self._exhausted.take(failed)
+        for cancelled in finished.cancellations:
+            manager.cancel(cancelled.item)
+        return True
+
+    def _take_facts(self) -> bool:
+        budget = FACTS_CHUNK
+        inbox = self._inbox
+        while budget > 0 and inbox:
+            fact = inbox[0]
+            if type(fact) is not Delivered:
+                inbox.popleft()
+                self._take_fact(fact)
+                budget -= 1
+                continue
+            at, messages = self._inbox_at, fact.messages
+            piece = messages[at : at + budget]
+            self.manager.add(fact.tp, fact.epoch, piece)
+            self._messages_taken += len(piece)
+            budget -= len(piece)
+            self._inbox_at = at + len(piece)
+            if self._inbox_at >= len(messages):
+                inbox.popleft()
+                self._inbox_at = 0
+        return True
+
+    def _take_fact(self, fact: object) -> None:
+        manager = self.manager
+        match fact:
+            case Assigned():
+                manager.assign(fact)
+            case CommitAnswered():
+                self._take_answer(fact)
+            case PositionAdvanced():
+                manager.advance(fact)
+            case PollThreadFroze():
+                self.lease.poll_thread_froze(fact)
+            case RevokeAsked():
+                self._begin_revocation(fact)
+            case Lost() | OffsetWentBack():
+                self._take_loss(fact)
+            case LettersAnswered(answers):
+                self._exhausted.take_answers(answers)
+            case PollerFailed(error) | LetterProducerFailed(error):
+                self.has_poller_ended |= type(fact) is PollerFailed
+                self._fail(error)
+            case PollerClosed():
+                self.has_poller_ended = True
+            case _:
+                msg = f"unknown fact {fact!r}"
+                raise TypeError(msg)
+
+    def _take_loss(self, fact: Lost | OffsetWentBack) -> None:
+        manager = self.manager
+        if isinstance(fact, Lost):
+            manager.end([(fact.tp, fact.epoch)], is_lost=True)
+        else:
+            manager.go_back(fact)
+        self._forget_ended()
+        self.engine.cancel(lambda item: not manager.is_current(item))
+
+    def _start_items(self) -> bool:
+        capacity = self.engine.capacity()
+        if self.channel.has_setbacks:
+            return False  # What failed changes what may start.
+        if not self.lease.may_start():
+            return False
+        self.manager.allow_runs(self.engine.run_length())
+        now = self._clock() if self._is_timed else None
+        items = self.manager.take(min(capacity, self._start_chunk), capacity, now)
+        self._exhausted.take_condemned()
+        if not items:
+            return False
+        started_at = self._clock()
+        self.engine.submit_all(items)
+        if self._clock() - started_at > SLOW_CHUNK_SECONDS:
+            self._start_chunk = max(1, self._start_chunk // 2)
+        else:
+            self._start_chunk = min(CHUNK, self._start_chunk * 2)
+        return True
+
+    def _pump_letters(self) -> None:
+        if self.lease.may_start():
+            self._exhausted.pump()
+
+    def _grant(self) -> None:
+        if self.ingress is not None:
+            # How large messages are is known from the first one on; until then room in bytes is no number of messages.
+            taken = self._messages_taken
+            self.ingress.grant(self.manager.allowed(taken, free_slots=self.engine.capacity()) if taken else 1)
+
+    # Revocation
+
+    @property
+    def is_rebalancing(self) -> bool:
+        """Whether a revoke waits for running work."""
+        return self._revocation is not None
+
+    def _begin_revocation(self, asked: RevokeAsked) -> None:
+        deadline = self._clock() + self._revoke_grace_seconds
+        self._revocation = Revocation(asked, self.manager, self.engine, self._exhausted, deadline=deadline)
+
+    def _step_revocation(self, revocation: Revocation) -> None:
+        revocation.withdraw()
+        while self.channel.has_items:  # However busy the other partitions are: theirs are at most what is in flight.
+            self._take_completions()
+        if revocation.step(self._clock()):
+            self._revocation = None
+            self._exhausted.forget_ended()
+
+    def _forget_ended(self) -> None:
+        """Retries of ended assignments are withdrawn; a revocation that the poll thread gave up is dropped."""
+        is_current = self.manager.is_current
+        self.engine.withdraw(lambda item: not is_current(item))
+        self._exhausted.forget_ended()
+        if self._revocation is not None and self._revocation.is_moot:
+            self._revocation = None
+
+    # Commits and the ticker
+
+    def _take_answer(self, answered: CommitAnswered) -> None:
+        self.lease.answered(answered)
+        for tp, code in self.commits.answer(answered).items():
+            if code in FATAL:
+                message = (
+                    f"the broker fenced this consumer off while it committed {tp}: another has its group.instance.id"
+                )
+                self._fail(BrokerError(message, code=code))
+                return
+
+    def hurry(self) -> None:
+        """Something is to be commanded: tick soon, though nothing moves."""
+        self._note_movement(self._clock())
+
+    def _note_movement(self, now: float) -> None:
+        """From now on tick at the usual pace for a while."""
+        self._moved_at = now
+        if self._ticker is not None and self._tick_at > now + TICK_SECONDS:
+            self._ticker.cancel()
+            self._tick_in(TICK_SECONDS, now)
+
+    def _tick_in(self, seconds: float, now: float) -> None:
+        self._tick_at = now + seconds
+        self._ticker = self._call_in(seconds, self._tick)
+
+    def _tick(self) -> None:
+        if self._is_stopped:
+            return
+        try:
+            now = self._clock()
+            self._ticker = None
+            self.lease.tick(now)
+            self.manager.note_failing(self.engine.waiting())
+            self.manager.observe(now)
+            self.manager.review_shares()
+            self._send_commands(now)
+            for call in self.on_tick:
+                call(now)
+            self.pictures.draw(now)
+            is_still = now - self._moved_at > STILL_SECONDS and self._revocation is None
+            self._tick_in(STILL_TICK_SECONDS if is_still else TICK_SECONDS, now)
+        except BaseException as error:
+            self._break(error)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            self.wake()
+
+    def _send_commands(self, now: float) -> None:
+        ingress = self.ingress
+        if ingress is None:
+            return
+        for command in self.manager.take_pause_changes():
+            if isinstance(command, Pause):
+                ingress.pause(command)
+            else:
+                ingress.resume(command)
+        commit = self.commits.next(now, is_final=self._is_final, is_repeating=self.lease.is_held)
+        if commit is not None:
+            self._exhausted.sum_up()
+            ingress.commit(commit)

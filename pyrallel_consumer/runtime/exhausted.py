@@ -1,0 +1,132 @@
+"""What becomes of messages whose last attempt failed: dead letter, skip, stop, or a paused partition; never silence.
+
+The work manager decides and keeps the books; here it is carried out and told to the user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from pyrallel_consumer.control_plane.events import LetterAnswer
+from pyrallel_consumer.control_plane.work_manager import WorkManager
+from pyrallel_consumer.dto import OnExhausted, WorkItem, place_of
+from pyrallel_consumer.error_text import ErrorText
+from pyrallel_consumer.errors import MessageExhaustedError, PoisonKeyError
+from pyrallel_consumer.execution_plane.engine import Failed
+from pyrallel_consumer.log import Log
+from pyrallel_consumer.runtime.dead_letters import DeadLetters
+from pyrallel_consumer.runtime.given_up import LONGEST_ERROR_SHOWN, GivenUp, failed_last
+
+logger = Log("pyrallel_consumer.runtime.exhausted")
+
+REMIND_SECONDS: Final = 60.0
+"""How often it is told that the circuit is open."""
+
+_POISONED: Final = "several messages of its key in a row failed their last attempt"
+
+
+class ExhaustedMessages:
+    """Carries out ``on_exhausted``. ``fail`` is called with the error that ends the consumer where it is ``stop``."""
+
+    def __init__(
+        self,
+        manager: WorkManager,
+        fail: Callable[[BaseException], None],
+        clock: Callable[[], float],
+        errors: ErrorText,
+    ) -> None:
+        self.dead_letters: DeadLetters | None = None
+        self._manager = manager
+        self._fail = fail
+        self._errors = errors
+        self._clock = clock
+        self._last_error = ""
+        self._circuit_told_at = 0.0
+        self._given_up = GivenUp(errors)
+
+    def take(self, failed: Failed) -> None:
+        """The last attempt of a message failed."""
+        self._last_error = self._errors.reason(failed.error, LONGEST_ERROR_SHOWN)
+        manager = self._manager
+        outcome = manager.exhaust(failed.item, self._clock() if manager.policy.is_timed else None)
+        if outcome is None:
+            return
+        if outcome is OnExhausted.STOP:
+            message = (
+                f"{failed_last(failed.item, failed.attempt, self._last_error)}; on_exhausted is stop, so the consumer "
+                "stops: the offset stays uncommitted, and the message runs again after a restart"
+            )
+            error = MessageExhaustedError(message, place_of(failed.item))
+            if self._errors.is_shown:
+                error.__cause__ = failed.error
+            self._fail(error)
+            return
+        if outcome is OnExhausted.DLQ and self.dead_letters is not None:
+            self.dead_letters.send(failed.item, failed.error, failed.attempt)
+        self._given_up.tell(failed.item, failed.error, failed.attempt, outcome, self._clock())
+
+    def take_condemned(self) -> None:
+        """Messages of poisoned keys are dead letters untried."""
+        for item in self._manager.take_condemned():
+            error = PoisonKeyError(_POISONED)
+            if self.dead_letters is not None:
+                self.dead_letters.send(item, error, 0)
+            self._given_up.tell(item, error, 0, OnExhausted.DLQ, self._clock())
+
+    def sum_up(self) -> None:
+        """Name what was given up and had no line of its own: before it is committed, and at the end."""
+        self._given_up.sum_up()
+
+    def tell(self, now: float) -> None:
+        """A tick: tell the user when the circuit opens and closes, once in a while that it still is open, and sums."""
+        self._given_up.look(now)
+        circuit = self._manager.circuit
+        for change in circuit.take_changes():
+            self._circuit_told_at = now
+            if change.is_open:
+                logger.error(
+                    "the circuit is open: %d of the last %d messages failed for good, the latest of them with %s. "
+                    "Nothing more is read and started but a probe now and then, and nothing is dead-lettered or "
+                    "skipped, until a probe succeeds",
+                    change.failures,
+                    change.outcomes,
+                    self._last_error,
+                )
+            else:
+                logger.warning(
+                    "the circuit is closed after %.1f s and %d failed probes: consuming goes on",
+                    change.open_seconds,
+                    change.failed_probes,
+                )
+        if circuit.is_open and now - self._circuit_told_at >= REMIND_SECONDS:
+            self._circuit_told_at = now
+            logger.error(
+                "the circuit still is open: %d probes failed, the latest with %s",
+                circuit.failed_probes,
+                self._last_error,
+            )
+
+    @property
+    def next_at(self) -> float | None:
+        """When ``pump`` has something to do at the latest, None while nothing is a matter of time."""
+        return None if self.dead_letters is None else self.dead_letters.next_at
+
+    def pump(self) -> None:
+        """Send the dead letters that are to go out now."""
+        if self.dead_letters:
+            self.dead_letters.pump()
+
+    def coming(self, which: Callable[[WorkItem], bool]) -> int:
+        """Dead letters of these items that will be acknowledged soon, as far as anybody knows."""
+        return 0 if self.dead_letters is None else self.dead_letters.queue.coming(which)
+
+    def take_answers(self, answers: Sequence[LetterAnswer]) -> None:
+        """The broker's word on dead letters."""
+        if self.dead_letters is not None:
+            self.dead_letters.take_answers(answers)
+
+    def forget_ended(self) -> None:
+        """Assignments have ended."""
+        if self.dead_letters:
+            self.dead_letters.drop_ended()

@@ -1,0 +1,88 @@
+"""Partitions that are about to go: running work and dead letters are waited for within the grace, then comes the fence.
+
+The poll thread stands still in its callback until the answer, and with it the whole group: only what runs is waited
+for, and it is withdrawn again and again what would be tried another time, for that is the next owner's to do.
+"""
+
+from __future__ import annotations
+
+from pyrallel_consumer.control_plane.drain import Drain, DrainStep
+from pyrallel_consumer.control_plane.events import RevokeAsked
+from pyrallel_consumer.control_plane.work_manager import WorkManager
+from pyrallel_consumer.dto import WorkItem
+from pyrallel_consumer.execution_plane.engine import ExecutionEngine
+from pyrallel_consumer.log import Log
+from pyrallel_consumer.runtime.cut_off import Noted, names_of
+from pyrallel_consumer.runtime.exhausted import ExhaustedMessages
+
+logger = Log("pyrallel_consumer")
+
+
+class Revocation:
+    """One question of the poll thread, from its arrival to its answer. Begins by stopping what is not started."""
+
+    def __init__(
+        self,
+        asked: RevokeAsked,
+        manager: WorkManager,
+        engine: ExecutionEngine,
+        exhausted: ExhaustedMessages,
+        *,
+        deadline: float,
+    ) -> None:
+        self._asked = asked
+        self._manager = manager
+        self._engine = engine
+        self._exhausted = exhausted
+        self._tps = frozenset(tp for tp, _ in asked.partitions)
+        self._drain = Drain(deadline)
+        manager.stop_dispatching(self._tps)
+
+    @property
+    def next_step_at(self) -> float:
+        """When ``step`` must be called again at the latest."""
+        return self._drain.next_step_at
+
+    @property
+    def is_moot(self) -> bool:
+        """Whether nothing of it is assigned any more: the poll thread gave up waiting."""
+        return not any(work.tp in self._tps for work in self._manager)
+
+    def withdraw(self) -> None:
+        """Take back the retries that wait; their completions must be taken in before ``step``."""
+        self._engine.withdraw(self._concerns)
+
+    def step(self, now: float) -> bool:
+        """Wait, cancel or answer; returns whether it is over. All completions must have been taken in."""
+        unfinished = self._engine.running(self._is_waited_for) + self._exhausted.coming(self._is_waited_for)
+        match self._drain.step(unfinished, now):
+            case DrainStep.CANCEL:
+                self._tell_cut_off()
+                self._engine.cancel(self._concerns)
+            case DrainStep.DONE:
+                self._exhausted.sum_up()
+                self._asked.answer(self._manager.end(self._asked.partitions, is_lost=False))
+                return True
+            case DrainStep.WAIT:
+                pass
+        return False
+
+    def _tell_cut_off(self) -> None:
+        noted = Noted(self._is_waited_for)
+        self._engine.running(noted)
+        self._exhausted.coming(noted)
+        logger.warning(
+            "%d partitions are revoked, and %d messages did not end within the grace (max_revoke_grace_ms): they are "
+            "cancelled, and run again where their partitions go: %s",
+            len(self._tps),
+            len(noted.items),
+            names_of(noted.items),
+            extra={"cut_off": len(noted.items)},
+        )
+
+    def _concerns(self, item: WorkItem) -> bool:
+        return item.origin.work.tp in self._tps
+
+    def _is_waited_for(self, item: WorkItem) -> bool:
+        """What is left of an assignment before this one had its grace when that one ended."""
+        return item.origin.work.tp in self._tps and self._manager.is_current(item)

@@ -1,0 +1,291 @@
+"""The parts of one running consumer, built from its settings and joined; where the siblings of the middle meet.
+
+Nothing here waits or decides. Built when the consumer starts, on its event loop, and used once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from contextvars import Context
+from typing import Any
+
+from pyrallel_consumer.config import ExecutionConfig, KafkaConfig
+from pyrallel_consumer.control_plane.membership import Membership, gap_seconds
+from pyrallel_consumer.control_plane.offsets.commit_sequence import CommitSequence
+from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
+from pyrallel_consumer.dto import Headers, OnExhausted, RuntimeSnapshot, WorkItem
+from pyrallel_consumer.error_text import ErrorText
+from pyrallel_consumer.execution_plane.boot_clock import boot_seconds
+from pyrallel_consumer.execution_plane.engine import ExecutionEngine
+from pyrallel_consumer.ingress.broker_poller import BrokerPoller, PollerPolicy
+from pyrallel_consumer.ingress.client.client_settings import (
+    consumer_configuration,
+    producer_configuration,
+    protocol_choice,
+    read_ahead_limits,
+)
+from pyrallel_consumer.ingress.producing.dead_letter import DeadLetterProducer
+from pyrallel_consumer.ingress.reading.subscription import Subscription
+from pyrallel_consumer.observability.ailments import SignsOfLife
+from pyrallel_consumer.observability.http.shared_endpoint import Seat
+from pyrallel_consumer.observability.http.watched import Watched
+from pyrallel_consumer.observability.snapshot import EngineFigures, fixed_facts, take_snapshot
+from pyrallel_consumer.observability.status.close_up import UnderWay
+from pyrallel_consumer.observability.status.status_feed import StatusFeed
+from pyrallel_consumer.observability.watch.blocking_watch import BlockingWatch
+from pyrallel_consumer.observability.watch.loop_watchdog import LoopWatchdog
+from pyrallel_consumer.runtime.closing import Closing
+from pyrallel_consumer.runtime.control_loop import ControlLoop
+from pyrallel_consumer.runtime.dead_letters import DeadLetters
+from pyrallel_consumer.runtime.garbage_threshold import RaisedThreshold
+
+MOST_ATTEMPTS_TOLD = 2_000
+"""Running attempts that a close-up asks the engine for; an order per key is told without it."""
+
+
+class Wiring:
+    """``fail`` is called with the error that ends the consumer, ``on_tick`` about twenty times a second.
+
+    While nothing moves it is called eight times a second.
+    """
+
+    def __init__(
+        self,
+        config: KafkaConfig,
+        execution: ExecutionConfig,
+        subscription: Subscription,
+        engine: ExecutionEngine,
+        *,
+        worker_name: str,
+        loop: asyncio.AbstractEventLoop,
+        base: Context,
+        fail: Callable[[BaseException], None],
+        trace_headers: Callable[[WorkItem], Headers] | None = None,
+    ) -> None:
+        parallel = config.parallel_consumer
+        on_exhausted = execution.exhaustion(dlq_enabled=config.dlq_enabled)
+        grace_seconds = execution.max_revoke_grace_ms / 1000
+        errors = ErrorText(execution.show_error_text)
+        client_configuration = consumer_configuration(config)
+        choice = protocol_choice(config)
+        classic_configuration = consumer_configuration(config, "classic") if choice.may_change else None
+        session_ms = (classic_configuration or client_configuration).get("session.timeout.ms", 45_000)
+        most_gap_seconds = gap_seconds(float(session_ms) / 1000)
+        self.manager = WorkManager(
+            WorkPolicy(
+                ordering=parallel.ordering_policy(),
+                limits=parallel.flow_limits(),
+                state_strategy=parallel.rebalance_state_strategy,
+                on_exhausted=on_exhausted,
+                circuit=execution.circuit_policy(),
+                poison=execution.poison_policy(),
+                is_sending_ahead=engine.is_keeping_order,
+                is_timed=config.metrics.enabled,
+            )
+        )
+        self.commits = CommitSequence(self.manager, parallel.commit_interval_ms / 1000)
+        self.engine = engine
+        self.control = ControlLoop(
+            manager=self.manager,
+            commits=self.commits,
+            engine=engine,
+            revoke_grace_seconds=grace_seconds,
+            loop=loop,
+            base=base,
+            fail=fail,
+            clock=time.monotonic,
+            errors=errors,
+            boot_clock=boot_seconds,
+            membership=Membership(most_gap_seconds),
+        )
+        self.poller = BrokerPoller(
+            client_configuration,
+            choice=choice,
+            classic=classic_configuration,
+            subscription=subscription,
+            deliver=self.control.deliver,
+            policy=PollerPolicy(
+                poll_batch_size=parallel.poll_batch_size,
+                read_ahead=read_ahead_limits(config),
+                revoke_grace_seconds=grace_seconds,
+                gap_seconds=most_gap_seconds,
+            ),
+            boot_clock=boot_seconds,
+        )
+        self.letter_producer: DeadLetterProducer | None = None
+        if on_exhausted is OnExhausted.DLQ:
+            self.letter_producer = DeadLetterProducer(
+                producer_configuration(config),
+                self.control.deliver,
+                topics_of=lambda known: subscription.letter_topics(known, config.dlq_topic_suffix),
+            )
+            self.control.dead_letters = DeadLetters(
+                self.manager,
+                self.letter_producer,
+                suffix=config.dlq_topic_suffix,
+                payload_mode=config.dlq_payload_mode,
+                clock=time.monotonic,
+                trace_headers=trace_headers,
+                group=config.consumer_group,
+                errors=errors,
+            )
+        self.closing = Closing(
+            self.control,
+            self.poller,
+            drain_seconds=execution.shutdown_drain_timeout_ms / 1000,
+            clock=time.monotonic,
+        )
+        self.blocking_watch = BlockingWatch(parallel.blocking_warn_seconds)
+        self.watchdog = LoopWatchdog(
+            loop,
+            last_sign_of_life=lambda: self.control.heartbeat,
+            now=time.monotonic,
+            warn_seconds=parallel.blocking_warn_seconds,
+            worker_name=worker_name,
+            on_loop_closed=self._abandon,
+            note_failure=self.control.pictures.note,
+        )
+        self._facts = fixed_facts(config, execution, on_exhausted, str(subscription))
+        self._metrics = config.metrics
+        self._seat: Seat | None = None
+        self._gc_threshold = execution.gc_threshold
+        self._raised_threshold: RaisedThreshold | None = None
+        self._group = config.consumer_group
+        self._is_engine_started = False
+        self._free_slots = 0
+        self._engine_figures = EngineFigures()
+
+    def raise_gc_threshold(self) -> None:
+        """Have Python look for garbage less often, until ``release_gc_threshold``."""
+        self._raised_threshold = RaisedThreshold(self._gc_threshold)
+
+    def release_gc_threshold(self) -> None:
+        """This consumer needs nothing of the collector any more. For any thread."""
+        if self._raised_threshold is not None:
+            self._raised_threshold.release()
+
+    async def start_engine(self) -> None:
+        """Get the engine ready to take work."""
+        await self.engine.start(self.control.channel, time.monotonic)
+        self._is_engine_started = True
+
+    def thread_starts(self) -> list[Callable[[], Future[None]]]:
+        """What starts the threads that hold clients, in order; what was read may need dead letters at once."""
+        starts = [self.poller.start]
+        return starts if self.letter_producer is None else [self.letter_producer.start, *starts]
+
+    def threads_under_way(self) -> list[Future[None]]:
+        """Of the threads that hold clients and still run: what is done when they have ended."""
+        threads = (self.poller, self.letter_producer)
+        return [thread.ended for thread in threads if thread is not None and thread.is_alive]
+
+    def abandon_threads(self) -> None:
+        """Have the threads that hold clients end as soon as they can; nothing more is committed or produced."""
+        self.poller.abandon()
+        if self.letter_producer is not None:
+            self.letter_producer.abandon()
+
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Host and port of the endpoint, None while there is none."""
+        return None if self._seat is None else self._seat.address
+
+    def open_endpoint(self, metrics: Callable[[], Mapping[str, Any]], picture: Callable[[], RuntimeSnapshot]) -> None:
+        """Open the endpoint for metrics and health, or join the one that is open, unless it is off."""
+        if not self._metrics.enabled:
+            return
+        feed = StatusFeed(
+            self.manager,
+            picture=picture,
+            under_way=self._under_way,
+            log_ends=lambda: self.poller.get_metrics().get("log_end_offsets", {}),
+            clock=time.monotonic,
+        )
+        self.control.pictures.add(feed.tick)
+        watched = Watched(
+            group=self._group,
+            metrics=metrics,
+            picture=picture,
+            signs_of_life=lambda: self._signs_of_life(picture()),
+            limits=self._metrics.health_limits(),
+            moments=lambda: feed.moments,
+            look=feed.look,
+            note_failure=self.control.pictures.note,
+        )
+        self._seat = Seat(self._metrics.host, self._metrics.port, watched)
+
+    def close_endpoint(self) -> Future[None]:
+        """Be shown no more; the future is done when the port is free, where nobody else needs it. For any thread."""
+        seat, self._seat = self._seat, None
+        try:
+            if seat is not None:
+                return seat.leave()
+        except Exception as error:  # noqa: BLE001 -- the rest of the stop matters more than a port
+            self.control.pictures.note("closing the endpoint", error)
+        done: Future[None] = Future()
+        done.set_result(None)
+        return done
+
+    def _abandon(self) -> None:
+        """The loop was closed without a stop: nobody is left to end what is not ours to keep."""
+        self.abandon_threads()
+        self.release_gc_threshold()
+        self.close_endpoint()
+
+    def _under_way(self) -> UnderWay:
+        running = self.engine.longest_running(MOST_ATTEMPTS_TOLD)
+        return UnderWay(
+            running={each.item: (each.attempt, each.started_at) for each in running},
+            failing=frozenset(self.engine.waiting()),
+            stuck=frozenset(each.item for each in self.engine.stuck(time.monotonic())),
+        )
+
+    def _signs_of_life(self, picture: RuntimeSnapshot) -> SignsOfLife:
+        now = time.monotonic()
+        return SignsOfLife(
+            loop_age_seconds=now - self.control.heartbeat,
+            poll_age_seconds=now - self.poller.get_metrics()["last_poll_at"],
+            is_poll_thread_alive=self.poller.is_alive,
+            picture_age_seconds=now - picture.taken_at,
+        )
+
+    def picture(self, state: str) -> RuntimeSnapshot:
+        """All of it as an operator sees it now."""
+        now = time.monotonic()
+        if self._is_engine_started:
+            self._look_at_engine(now)
+        self.manager.observe_slowness(now, free_slots=self._free_slots)
+        return take_snapshot(
+            now=now,
+            state=state,
+            manager=self.manager,
+            commits=self.commits,
+            engine=self._engine_figures,
+            facts=self._facts,
+            is_rebalancing=self.control.is_rebalancing,
+            letters=None if self.control.dead_letters is None else self.control.dead_letters.queue,
+            poller=self.poller.get_metrics(),
+            blocked_loops=self.watchdog.blocked_count,
+            picture_failures=self.control.pictures.failures,
+            group_protocol=self.poller.group_protocol,
+            starts_held_seconds=self.control.lease.held_seconds(now),
+        )
+
+    def _look_at_engine(self, now: float) -> None:
+        """An engine of the user's may raise: then its last figures are shown, and all others are right."""
+        engine = self.engine
+        try:
+            self._free_slots = engine.capacity()
+            status = engine.status()
+            self._engine_figures = EngineFigures(
+                running=status.running,
+                waiting_retries=status.waiting_retries,
+                retries_total=status.retries_total,
+                timeouts_total=status.timeouts_total,
+                stuck=len(engine.stuck(now)),
+            )
+        except Exception as error:  # noqa: BLE001 -- see above
+            self.control.pictures.note("asking the engine how it is", error)

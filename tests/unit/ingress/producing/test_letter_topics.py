@@ -1,0 +1,42 @@
+"""Looking for dead-letter topics at the start never ends what produces letters, whatever the client answers."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from pyrallel_consumer.ingress.producing.letter_topics import MOST_LOOKS, LetterTopics
+
+
+class Client:
+    """Stands for the client's producer: raises what it is given."""
+
+    def __init__(self, error: Exception) -> None:
+        self.asked = 0
+        self._error = error
+
+    def list_topics(self, *, timeout: float) -> Any:
+        self.asked += 1
+        raise self._error
+
+
+def looked(error: Exception) -> int:
+    client: Any = Client(error)
+    topics = LetterTopics({}, tuple, time.monotonic)
+    for _ in range(2 * MOST_LOOKS):
+        topics.look(client)
+    asked: int = client.asked
+    return asked
+
+
+def test_a_broker_that_does_not_answer_is_asked_again_and_not_for_ever(caplog: pytest.LogCaptureFixture) -> None:
+    assert looked(KafkaException(KafkaError(KafkaError._TRANSPORT))) == MOST_LOOKS  # noqa: SLF001 -- the client's name
+    assert caplog.records == []
+
+
+def test_a_client_that_fails_otherwise_is_told_once_and_not_asked_again(caplog: pytest.LogCaptureFixture) -> None:
+    assert looked(ValueError("no")) == 1
+    assert ["could not be looked for" in record.getMessage() for record in caplog.records] == [True]
