@@ -18,7 +18,7 @@ export UV_NO_CONFIG := 1
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs test test-core test-documents test-3.11 test-nogil wheel-test coverage lint format kafka bench hot-spots simulate lock clean
+.PHONY: help chaos demo docs test test-core test-documents test-3.11 test-nogil wheel-test coverage lint format kafka bench hot-spots simulate lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -36,7 +36,7 @@ test: .venv/.synced ## Run every test; unit, contract and simulation tests again
 		tests/integration tests/monitoring
 	@$(MAKE) --no-print-directory coverage
 	@$(MAKE) --no-print-directory test-documents
-	$(PYTHON) -m pytest -n $(KAFKA_JOBS) --dist loadgroup tests/kafka
+	$(PYTHON) -m pytest -n $(KAFKA_JOBS) --dist loadgroup tests/kafka tests/chaos
 	@$(MAKE) --no-print-directory wheel-test
 
 test-core: .venv/.synced ## Run unit, contract and simulation tests, in parallel (JOBS=2)
@@ -94,6 +94,11 @@ hot-spots: .venv/.synced ## See where the time of a case of `make bench` goes (A
 
 simulate: .venv/.synced ## Run the control plane's simulator (SEED=7 replays one, SEEDS=1000 tries many)
 	@$(PYTHON) -m tests.simulation $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
+
+chaos: .venv/.synced ## Break a real Kafka and its consumers at random (SEED=7 MINUTES=2 ENGINE=async PROTOCOL=auto BROKERS=1)
+	@$(PYTHON) -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) \
+		$(if $(ENGINE),--engine $(ENGINE)) $(if $(PROTOCOL),--protocol $(PROTOCOL)) \
+		$(if $(BROKERS),--brokers $(BROKERS)) $(ARGS)
 
 lock: $(FETCHED_UV) ## Pin anew what pyproject.toml asks for, with hashes (ARGS="--upgrade")
 	$(COMPILE) $(ARGS) --output-file requirements.txt pyproject.toml

@@ -24,7 +24,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -43,7 +43,6 @@ BATCH_HEADER_BYTES = 12
 
 SETTINGS: dict[str, str] = {
     "process.roles": "broker,controller",
-    "node.id": "1",
     "controller.listener.names": "CONTROLLER",
     "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
     # A topic that a test did not create is a mistake of the test, or the case that it tests.
@@ -83,12 +82,29 @@ SETTINGS: dict[str, str] = {
 }
 
 
+class Seat(NamedTuple):
+    """A node's place in a cluster of several. ``voters`` are the controllers' ports by node, this one's included."""
+
+    node_id: int
+    voters: Mapping[int, int]
+    identity: str
+
+
+class Listener(NamedTuple):
+    """One more port on which the broker listens; clients that come by it are sent to ``advertised_port``."""
+
+    port: int
+    advertised_port: int
+
+
 class KafkaNode:
     """One node; `start()` it or use it as a context manager. Not for several threads at once.
 
     Args:
         settings: broker settings that are added to, or replace, those above.
         port: of the broker; a free one by default.
+        seat: its place among other nodes; alone by default.
+        listeners: further ports, by the listener's name in capitals.
         report: called with one line per step of the start, which takes 5 to 30 seconds.
     """
 
@@ -97,12 +113,15 @@ class KafkaNode:
         settings: Mapping[str, str] | None = None,
         *,
         port: int | None = None,
+        seat: Seat | None = None,
+        listeners: Mapping[str, Listener] | None = None,
         report: Callable[[str], None] = lambda _line: None,
     ) -> None:
         self._settings = SETTINGS | dict(settings or {})
         self._report = report
-        self._broker_port = port or _free_port()
-        self._controller_port = _free_port()
+        self._broker_port = port or free_port()
+        self._seat = seat or Seat(1, {1: free_port()}, new_identity())
+        self._listeners = dict(listeners or {})
         self._home = NODES / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._jvm: subprocess.Popen[bytes] | None = None
         self._guardian: subprocess.Popen[bytes] | None = None
@@ -140,6 +159,15 @@ class KafkaNode:
 
         Raises KafkaUnavailableError when this machine lacks what it takes, RuntimeError when the broker stays down.
         """
+        self.launch()
+        try:
+            self.wait_ready()
+        except BaseException:
+            self.kill()
+            raise
+
+    def launch(self) -> None:
+        """Starts the node and does not wait: a node among others is ready when most of them are there."""
         if self.is_running:
             return
         if self._is_port_taken():
@@ -166,11 +194,6 @@ class KafkaNode:
             stdin=subprocess.PIPE,
             start_new_session=True,
         )
-        try:
-            self.wait_ready()
-        except BaseException:
-            self.kill()
-            raise
 
     def stop(self) -> None:
         """Stops the broker as an operator would, its data kept."""
@@ -251,10 +274,15 @@ class KafkaNode:
         if not self._home.exists():
             _remove_orphans()
             self._home.mkdir(parents=True)
+        seat, kinds = self._seat, self._settings["listener.security.protocol.map"]
+        listeners = {"PLAINTEXT": Listener(self._broker_port, self._broker_port)} | self._listeners
+        bound = {name: at.port for name, at in listeners.items()} | {"CONTROLLER": seat.voters[seat.node_id]}
         settings = self._settings | {
-            "listeners": f"PLAINTEXT://127.0.0.1:{self._broker_port},CONTROLLER://127.0.0.1:{self._controller_port}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self._broker_port}",
-            "controller.quorum.voters": f"1@127.0.0.1:{self._controller_port}",
+            "node.id": str(seat.node_id),
+            "listeners": _addresses(bound),
+            "advertised.listeners": _addresses({name: at.advertised_port for name, at in listeners.items()}),
+            "listener.security.protocol.map": ",".join([kinds, *(f"{name}:PLAINTEXT" for name in self._listeners)]),
+            "controller.quorum.voters": ",".join(f"{node}@127.0.0.1:{port}" for node, port in seat.voters.items()),
             "log.dirs": str(self._home / "data"),
         }
         configuration = self._home / "server.properties"
@@ -262,9 +290,8 @@ class KafkaNode:
         return configuration
 
     def _format(self, command: list[str], configuration: Path) -> None:
-        # Kafka refuses an identity that begins with a dash: a leading "k" costs six random bits.
-        identity = "k" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
-        formatting = [*command, "kafka.tools.StorageTool", "format", "-t", identity, "-c", str(configuration)]
+        formatting = [*command, "kafka.tools.StorageTool", "format", "-t", self._seat.identity]
+        formatting += ["-c", str(configuration)]
         formatted = subprocess.run(
             formatting, capture_output=True, text=True, check=False, timeout=START_TIMEOUT_SECONDS
         )
@@ -286,11 +313,24 @@ class KafkaNode:
             cluster = admin.list_topics(timeout=2)
         except KafkaException:
             return False
+        if len(self._seat.voters) > 1:
+            return self._seat.node_id in cluster.brokers  # others may be away, and lead nothing meanwhile
         partitions = [partition for topic in cluster.topics.values() for partition in topic.partitions.values()]
         return len(cluster.brokers) == 1 and all(partition.leader == 1 for partition in partitions)
 
 
-def _free_port() -> int:
+def new_identity() -> str:
+    """An id for a new cluster."""
+    # Kafka refuses an identity that begins with a dash: a leading "k" costs six random bits.
+    return "k" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
+
+
+def _addresses(ports: Mapping[str, int]) -> str:
+    return ",".join(f"{name}://127.0.0.1:{port}" for name, port in ports.items())
+
+
+def free_port() -> int:
+    """A port of this machine that nobody uses, and that other test processes leave alone."""
     # Tests that run side by side take ports of different parts: one's may be free only while its node restarts.
     ports = PORTS[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % PARTS :: PARTS]
     while True:

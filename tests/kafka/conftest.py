@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -39,13 +39,18 @@ def node_or_skip(settings: dict[str, str]) -> Iterator[KafkaCluster]:
     try:
         node.start()
     except KafkaUnavailableError as error:
-        if os.environ.get("PYRALLEL_REQUIRE_KAFKA"):
-            pytest.fail(f"PYRALLEL_REQUIRE_KAFKA is set, and: {error}")
-        pytest.skip(str(error))
+        skip_or_fail(error)
     try:
         yield KafkaCluster(node.bootstrap_servers, node)
     finally:
         node.close()
+
+
+def skip_or_fail(error: KafkaUnavailableError) -> NoReturn:
+    """Ends a test that no Kafka can be had for."""
+    if os.environ.get("PYRALLEL_REQUIRE_KAFKA"):
+        pytest.fail(f"PYRALLEL_REQUIRE_KAFKA is set, and: {error}")
+    pytest.skip(str(error))
 
 
 @pytest.fixture

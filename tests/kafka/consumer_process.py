@@ -22,6 +22,7 @@ from pyrallel_consumer import ExecutionConfig, ExecutionMode, KafkaConfig, Pyral
 from tests.kafka.deadline import PATIENCE_SECONDS, wait_until
 from tests.kafka.journal import SUFFIX, Journal, journaling_worker, plain_journaling_worker
 from tests.kafka.process_worker import process_worker
+from tests.kafka.told_worker import told_worker
 from tests.kafka_jars import ROOT
 
 LOG_TAIL_LINES = 40
@@ -37,6 +38,7 @@ class ConsumerProcess:
         work_ms: how long the worker waits on each message.
         never_finish: (partition, offset) on which it waits for ever; in the async mode.
         fails_every: it fails on offsets that are multiples of this number; 0 = on none; in the async mode.
+        is_told: the worker does as the message's value tells it; see ``told_worker``.
 
     In the process mode each worker process has a journal, ``name``, a hyphen and its process id.
     """
@@ -52,6 +54,7 @@ class ConsumerProcess:
         work_ms: float = 0.0,
         never_finish: Sequence[tuple[int, int]] = (),
         fails_every: int = 0,
+        is_told: bool = False,
     ) -> None:
         self.name = name
         self._journal = folder / f"{name}{SUFFIX}"
@@ -67,6 +70,7 @@ class ConsumerProcess:
             "work_ms": work_ms,
             "never_finish": list(never_finish),
             "fails_every": fails_every,
+            "is_told": is_told,
         }
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -96,6 +100,11 @@ class ConsumerProcess:
             self._seen_bytes += len(whole) + len(newline)
             self._finished += sum(line.startswith(b"f ") for line in whole.split(b"\n"))
         return self._finished
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self._process.poll()
 
     @property
     def is_running(self) -> bool:
@@ -168,7 +177,9 @@ def main() -> None:
     folder, name, work_ms = Path(settings["folder"]), settings["name"], settings["work_ms"]
     execution = ExecutionConfig(**settings["execution"])
     worker: Callable[[WorkItem], Any]
-    if execution.mode is ExecutionMode.ASYNC:
+    if settings["is_told"]:
+        worker = told_worker(execution.mode, folder, name, work_ms)
+    elif execution.mode is ExecutionMode.ASYNC:
         never_finish = [(partition, offset) for partition, offset in settings["never_finish"]]
         worker = journaling_worker(Journal(folder, name), work_ms, never_finish, settings["fails_every"])
     elif execution.mode is ExecutionMode.THREAD:

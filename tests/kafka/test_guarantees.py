@@ -7,20 +7,19 @@ run beside each other, each with a topic and a group of its own: most of the tim
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pyrallel_consumer import ExecutionConfig, ExecutionMode, KafkaConfig, PyrallelConsumer, WorkItem
+from pyrallel_consumer import ExecutionConfig, KafkaConfig, PyrallelConsumer
 from tests.kafka.deadline import until, until_asked
 from tests.kafka.guarantees import LANES, broken
-from tests.kafka.journal import Journal, read_journals
+from tests.kafka.journal import read_journals
 from tests.kafka.ledger import CommitSightings, read_ledger
 from tests.kafka.load import Load
-from tests.kafka.told_worker import ALWAYS, told, told_async_worker, told_process_worker, told_thread_worker
+from tests.kafka.told_worker import ALWAYS, told, told_worker
 from tests.kafka_cluster import KafkaCluster, Record
 
 PARTITIONS = 4
@@ -83,17 +82,10 @@ class Fleet:
             librdkafka=self._librdkafka | static,
             parallel_consumer={"ordering_mode": self._ordering},
         )
-        member = PyrallelConsumer(config, self._worker(name), self.topic, execution_config=self._execution)
+        worker = told_worker(self._execution.mode, self.folder, name, WORK_MS)
+        member = PyrallelConsumer(config, worker, self.topic, execution_config=self._execution)
         await member.start()
         return member
-
-    def _worker(self, name: str) -> Callable[[WorkItem], Any]:
-        if self._execution.mode is ExecutionMode.PROCESS:
-            return told_process_worker(self.folder, name, WORK_MS)
-        journal = Journal(self.folder, name)
-        return (told_async_worker if self._execution.mode is ExecutionMode.ASYNC else told_thread_worker)(
-            journal, WORK_MS
-        )
 
     async def goes_on(self, name: str) -> None:
         before = self._finished(name)

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pyrallel_consumer import WorkItem
+from pyrallel_consumer import ExecutionMode, WorkItem
 from tests.kafka.journal import Journal
 
 ALWAYS = 1_000
@@ -46,9 +46,17 @@ def deed_of(item: WorkItem, work_ms: float) -> Deed:
     return Deed(float(argument)) if verb == "hang" else Deed(seconds, fails=True, dies=True)
 
 
-def told_async_worker(journal: Journal, work_ms: float) -> Callable[[WorkItem], Any]:
-    """For the async mode."""
+def told_worker(mode: ExecutionMode, folder: Path, name: str, work_ms: float) -> Callable[[WorkItem], Any]:
+    """The worker of a member called ``name``, whose journals lie in ``folder``.
 
+    In the process mode each process has a journal, ``name``, a hyphen and its process id.
+    """
+    if mode is ExecutionMode.PROCESS:
+        return partial(_in_process, folder, name, work_ms)
+    return (_async_worker if mode is ExecutionMode.ASYNC else _thread_worker)(Journal(folder, name), work_ms)
+
+
+def _async_worker(journal: Journal, work_ms: float) -> Callable[[WorkItem], Any]:
     async def worker(item: WorkItem) -> None:
         deed = deed_of(item, work_ms)
         with journal.run(item):
@@ -59,9 +67,7 @@ def told_async_worker(journal: Journal, work_ms: float) -> Callable[[WorkItem], 
     return worker
 
 
-def told_thread_worker(journal: Journal, work_ms: float) -> Callable[[WorkItem], None]:
-    """For the thread mode."""
-
+def _thread_worker(journal: Journal, work_ms: float) -> Callable[[WorkItem], None]:
     def worker(item: WorkItem) -> None:
         deed = deed_of(item, work_ms)
         with journal.run(item):
@@ -70,11 +76,6 @@ def told_thread_worker(journal: Journal, work_ms: float) -> Callable[[WorkItem],
                 raise ValueError("told to fail")
 
     return worker
-
-
-def told_process_worker(folder: Path, name: str, work_ms: float) -> Callable[[WorkItem], None]:
-    """For the process mode; each process has a journal, ``name``, a hyphen and its process id."""
-    return partial(_in_process, folder, name, work_ms)
 
 
 _journals: dict[str, Journal] = {}

@@ -1,0 +1,95 @@
+"""One chaos run from its seed to its verdict. What a run that was not clean leaves lies in ``build/chaos``."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from tests.chaos.conductor import Conductor, Outcome
+from tests.chaos.judge import Verdict, judge
+from tests.chaos.plan import Step, as_json, make_plan
+from tests.kafka_jars import ROOT
+
+ENGINES: Final = ("async", "thread", "process")
+PROTOCOLS: Final = ("auto", "consumer", "classic", "eager", "consumer-static", "classic-static")
+RUNS: Final = ROOT / "build" / "chaos"
+SHOWN: Final = 20
+
+
+class Result(NamedTuple):
+    """``text`` is for people: what was done, what was excused, what was found, and where the evidence lies."""
+
+    is_clean: bool
+    text: str
+
+
+def chaos_run(
+    seed: int,
+    minutes: float,
+    *,
+    engine: str = "async",
+    protocol: str = "auto",
+    brokers: int = 1,
+    plan: Sequence[Step] | None = None,
+    report: Callable[[str], None] = lambda _line: None,
+) -> Result:
+    """Draws the schedule of the seed (or takes ``plan``), carries it out and judges it."""
+    steps = list(plan or make_plan(seed, minutes * 60, engine=engine, brokers=brokers))
+    folder = RUNS / f"{engine}-{protocol}-{brokers}-{seed}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / "plan.jsonl").write_text(as_json(steps))
+    title = f"seed {seed}, {minutes:g} minutes, {engine}, {protocol}, {brokers} broker{'s' if brokers > 1 else ''}"
+    report(f"Chaos: {title}")
+    outcome = Conductor(folder, seed, engine, protocol, brokers).run(steps, report)
+    verdict = judge(outcome.evidence)
+    findings = [*verdict.findings, *_other_findings(outcome)]
+    text = "\n".join([f"Chaos: {title}", *_told(outcome, verdict), *_findings_told(findings, folder, seed)])
+    if findings:
+        _keep(folder, outcome, text)
+    else:
+        shutil.rmtree(folder)
+    return Result(not findings, text)
+
+
+def _other_findings(outcome: Outcome) -> list[str]:
+    troubles = outcome.evidence.troubles
+    away = {trouble.kind for trouble in troubles} & {"broker away", "unclean election", "cut", "half-open"}
+    exits = [] if away else [f"Exit: {name} ended with {code}" for code, name in outcome.odd_exits]
+    return [*exits, *outcome.failed_steps, *([f"Stuck: {outcome.stuck}"] if outcome.stuck else [])]
+
+
+def _told(outcome: Outcome, verdict: Verdict) -> list[str]:
+    size = (
+        f"  messages {verdict.messages}, runs {verdict.runs}, dead letters {len(outcome.evidence.letters)}, "
+        f"commits seen {len(outcome.evidence.sightings)}"
+    )
+    return [
+        size,
+        f"  steps: {_counts(outcome.steps)}",
+        f"  run again, excused: {_counts(verdict.again)}",
+        f"  overlaps, excused: {_counts(verdict.overlaps)}",
+        f"  exits: {outcome.odd_exits or 'all in order'}",
+    ]
+
+
+def _counts(counter: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counter.most_common()) or "none"
+
+
+def _findings_told(findings: list[str], folder: Path, seed: int) -> list[str]:
+    if not findings:
+        return ["  clean"]
+    more = [f"    and {len(findings) - SHOWN} more"] if len(findings) > SHOWN else []
+    shown = [f"    {each}" for each in findings[:SHOWN]]
+    return [f"  {len(findings)} FINDINGS, seed {seed}, schedule, journals and logs in {folder}:", *shown, *more]
+
+
+def _keep(folder: Path, outcome: Outcome, text: str) -> None:
+    (folder / "verdict.txt").write_text(text + "\n")
+    troubles = outcome.evidence.troubles
+    (folder / "troubles.txt").write_text("".join(f"{asdict(trouble)}\n" for trouble in troubles))
