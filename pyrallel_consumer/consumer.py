@@ -20,12 +20,15 @@ from pyrallel_consumer.config.likely_mistakes import warn_of_settings
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import OnExhausted, RuntimeSnapshot, TopicPartition
 from pyrallel_consumer.errors import BrokerError, ConfigurationError, MessageExhaustedError, StateError
+from pyrallel_consumer.execution_plane.deserializers import deserializers_of
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 from pyrallel_consumer.execution_plane.engine_choice import made_engine
+from pyrallel_consumer.execution_plane.worker_call import worker_call
 from pyrallel_consumer.execution_plane.worker_kind import Worker, check_worker, name_of
 from pyrallel_consumer.foreign_errors import loggable
 from pyrallel_consumer.ingress.client.client_settings import consumer_configuration, producer_configuration
 from pyrallel_consumer.ingress.reading.subscription import check_letter_topics, parse_topic
+from pyrallel_consumer.ingress.serialization import serialization_context
 from pyrallel_consumer.log import Log
 from pyrallel_consumer.observability.metrics.figures import figures
 from pyrallel_consumer.observability.published import Published
@@ -56,10 +59,12 @@ class PyrallelConsumer:
     """Consumes ``topic`` (a name, a list of names, or a pattern beginning with ``^``) with ``worker``.
 
     ``execution_config`` defaults to what the environment says. ``engine`` takes an engine of your own, which has its
-    worker already: ``worker`` is None then. ``stopped_by`` and ``aborted_by`` are the signals that ``run`` took, None
-    where there was none. ``cut_off`` counts the messages that had begun and that the stop did not wait for: they run
-    again. Raises ConfigurationError here, before any connection, for settings, topics and workers that
-    do not fit. One object runs once, on the event loop that started it. All methods belong to that
+    worker already: ``worker`` is None then. ``item.value`` is bytes unless ``value_type`` names a type that pydantic
+    reads its JSON into, or ``value_deserializer`` is called with the bytes and a ``SerializationContext``. ``key_type``
+    and ``key_deserializer`` do the same for ``item.decoded_key``. ``stopped_by`` and ``aborted_by`` are the signals
+    that ``run`` took, None where there was none. ``cut_off`` counts the messages that had begun and that the stop did
+    not wait for: they run again. Raises ConfigurationError here, before any connection, for settings, topics and
+    workers that do not fit. One object runs once, on the event loop that started it. All methods belong to that
     loop, but ``get_runtime_snapshot`` and ``get_metrics``, which any thread may call.
     """
 
@@ -71,6 +76,10 @@ class PyrallelConsumer:
         *,
         execution_config: ExecutionConfig | None = None,
         engine: ExecutionEngine | None = None,
+        value_type: Any = None,
+        value_deserializer: Any = None,
+        key_type: Any = None,
+        key_deserializer: Any = None,
     ) -> None:
         self.config = _checked(config, KafkaConfig, "config").validate_all()
         if execution_config is None:
@@ -78,6 +87,13 @@ class PyrallelConsumer:
         self.execution_config = _checked(execution_config, ExecutionConfig, "execution_config").validate_all()
         self._worker = worker
         self._given_engine = engine
+        self._deserializers = deserializers_of(
+            key_type=key_type,
+            key_deserializer=key_deserializer,
+            value_type=value_type,
+            value_deserializer=value_deserializer,
+            context_of=serialization_context,
+        )
         self._check_worker()
         self._spans = spans_for(self.execution_config, self.config.consumer_group)
         # What cannot work is refused here; the answers are asked for again when the parts are built.
@@ -260,13 +276,21 @@ class PyrallelConsumer:
                     "an engine of your own runs its own worker, which ExecutionConfig.tracing cannot wrap: trace it "
                     "yourself and turn tracing off (environment: EXECUTION_TRACING=false)"
                 )
+            if self._deserializers is not None:
+                raise ConfigurationError(
+                    "an engine of your own runs its own worker, whose items are not decoded here: leave out "
+                    f"{' and '.join(each.setting for each in self._deserializers if each is not None)}"
+                )
             return
         check_worker(self._worker, self.execution_config.mode)
+        if self._deserializers is not None:
+            self._deserializers.check(self.execution_config.mode)
 
     def _made_engine(self, base: contextvars.Context) -> ExecutionEngine:
-        worker = cast("Worker", self._worker)  # check_worker saw that there is one
+        mode = self.execution_config.mode
+        worker = worker_call(cast("Worker", self._worker), mode, self._deserializers)  # check_worker saw that it is one
         if self._spans is not None:
-            worker = self._spans.wrapped(worker, self.execution_config.mode)
+            worker = self._spans.wrapped(worker, mode)
         return made_engine(
             worker,
             self.execution_config,

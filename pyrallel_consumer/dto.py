@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol
 
 from pyrallel_consumer.message import Headers as Headers  # noqa: PLC0414 -- mypy's way to say that it can be imported from here
 from pyrallel_consumer.message import Message as Message  # noqa: PLC0414 -- as above
-from pyrallel_consumer.message import Row, SentMessage, UnreadableHeaders, header_bytes, headers_of
+from pyrallel_consumer.message import Row, SentMessage, UnreadableHeaders, V_co, header_bytes, headers_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,12 +101,14 @@ class Origin(Protocol):
     def is_ordered(self) -> bool: ...
 
 
-class WorkItem:
+class WorkItem(Generic[V_co]):
     """One message on its way to one attempt of the worker; immutable, compared by identity.
 
-    ``payload`` and ``value`` are the same; ``headers`` is a list, empty where the message has none or where
-    ``has_unreadable_headers`` says that they cannot be read; ``timestamp`` is Kafka's, in milliseconds since 1970 UTC,
-    or None where the broker gave none; ``attempt`` counts from 1. A copy, pickled or not, holds plain values only.
+    ``payload`` is the message's value as bytes, and ``value`` what the consumer's deserializer made of it, ``payload``
+    itself where there is none; ``decoded_key`` and ``key`` likewise. ``headers`` is a list, empty where the message has
+    none or where ``has_unreadable_headers`` says that they cannot be read; ``timestamp`` is Kafka's, in milliseconds
+    since 1970 UTC, or None where the broker gave none; ``attempt`` counts from 1. A copy, pickled or not, holds plain
+    values only.
     """
 
     __slots__ = ("__weakref__", "_attempt", "_message", "_offset", "_origin", "_submitted")
@@ -145,7 +147,16 @@ class WorkItem:
     def payload(self) -> bytes | None:
         return self._message.value()
 
-    value = payload
+    if TYPE_CHECKING:
+
+        @property
+        def value(self) -> V_co: ...
+        @property
+        def decoded_key(self) -> Any: ...
+
+    else:
+        value = payload
+        decoded_key = key
 
     @property
     def headers(self) -> Headers:
@@ -206,7 +217,7 @@ class WorkItem:
         return f"<WorkItem {self.id} epoch={self.epoch} attempt={self._attempt}>"
 
 
-def packed_item(item: WorkItem, carrier: dict[str, str] | None = None) -> Row:
+def packed_item(item: WorkItem[Any], carrier: dict[str, str] | None = None) -> Row:
     """All of ``item`` as plain values, and the span of its earlier attempt; nothing of the partition that holds it."""
     message = item._message
     return (

@@ -106,6 +106,23 @@ class DoNotRetry(Exception):  # noqa: N818 -- a signal that workers raise, named
     """Raised by a worker: this message cannot be processed, give up without further attempts."""
 
 
+class DecodeError(ExecutionError, DoNotRetry):
+    """The key or value of a message cannot be decoded: it is given up without another attempt, its bytes untouched.
+
+    ``field`` is ``key`` or ``value``; ``topic``, ``partition`` and ``offset`` are the message's. The cause is what the
+    deserializer raised. A deserializer may raise this itself: what is missing is filled in.
+    """
+
+    def __init__(
+        self, message: str, *, topic: str = "", partition: int = -1, offset: int = -1, field: str = "value"
+    ) -> None:
+        super().__init__(message)
+        self.topic = topic
+        self.partition = partition
+        self.offset = offset
+        self.field = field
+
+
 class InvariantViolation(PyrallelConsumerError):  # noqa: N818 -- states what happened; never caught by us
     """A rule of the control plane does not hold: a bug of this library. Stops the consumer, never caught."""
 

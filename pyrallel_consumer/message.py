@@ -13,11 +13,19 @@ whatever is called next. ``methodcaller`` makes a call that is always checked.
 from __future__ import annotations
 
 from operator import methodcaller
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 Headers = list[tuple[str, bytes | None]]
 Row = tuple[Any, ...]
 """A message and what a ``WorkItem`` adds to it, as plain values."""
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    V_co = TypeVarWithDefault("V_co", covariant=True, default=bytes | None)
+else:
+    V_co = TypeVar("V_co", covariant=True)  # Defaults are Python 3.13's, and every type checker's.
+"""The type of a ``WorkItem``'s value: raw bytes unless the consumer decodes it."""
 
 HEADER_OVERHEAD_BYTES: Final = 128
 """What a header costs beside its name and value: a pair, a text and a string of bytes."""

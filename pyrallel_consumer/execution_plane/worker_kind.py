@@ -38,7 +38,7 @@ def check_worker(worker: object, mode: ExecutionMode) -> None:
         raise ConfigurationError(f"worker {name} is a generator (it has `yield`): a worker works and returns")
     _check_parameters(worker, name)
     if mode is ExecutionMode.ASYNC:
-        if not any(map(inspect.iscoroutinefunction, functions)):
+        if not is_async(worker):
             raise WorkerMismatchError(
                 f"worker {name} is a plain function and mode {mode} awaits `async def` workers: {_PLAIN_FITS}"
             )
@@ -47,6 +47,11 @@ def check_worker(worker: object, mode: ExecutionMode) -> None:
         raise WorkerMismatchError(f"worker {name} is `async def` and mode {mode} calls plain functions: {_ASYNC_FITS}")
     if mode is ExecutionMode.PROCESS:
         _check_picklable(worker, name)
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether a call of it, or of what it decorates, returns a coroutine, as far as can be seen."""
+    return any(map(inspect.iscoroutinefunction, _functions(function)))
 
 
 def _functions(worker: Callable[..., Any]) -> list[Any]:

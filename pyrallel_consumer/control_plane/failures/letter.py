@@ -169,7 +169,7 @@ def record_of(letter: Letter) -> Record:
     Ours come after the message's own headers, some of which may have our names: the last of a name is ours.
     """
     item, form = letter.item, letter.form
-    key, value = (item.key, item.value) if form.has_payload else (None, None)
+    key, value = (item.key, item.payload) if form.has_payload else (None, None)
     own = item.headers if form.has_headers else ()
     replaced = {name for name, _ in letter.trace}
     headers = [
@@ -216,7 +216,7 @@ def _omissions_of(letter: Letter) -> Headers:
     if code is not None and not form.has_payload:
         why = f"refused: {code}"
         if code in TOO_LARGE:
-            why = f"message too large: {len(item.key or b'') + len(item.value or b'')} bytes"
+            why = f"message too large: {len(item.key or b'') + len(item.payload or b'')} bytes"
         headers.append((PAYLOAD_OMITTED, why.encode()))
     if letter.has_unreadable_headers or item.has_unreadable_headers:
         headers.append((HEADERS_OMITTED, UNREADABLE_HEADERS))
