@@ -21,6 +21,7 @@ PUBLIC_NAMES = [
     "CompletionStatus",
     "ConfigurationError",
     "DeadLetterSnapshot",
+    "DecodeError",
     "DlqPayloadMode",
     "DoNotRetry",
     "EmbeddedBroker",
