@@ -68,6 +68,13 @@ class ProcessDiedError(ExecutionError):
     """The worker process died while it ran an attempt: killed, out of memory, a crash in C code, ``os._exit``."""
 
 
+class LifespanError(ExecutionError):
+    """The ``lifespan``, or a worker that is a context manager, failed when it was entered or left, with the cause.
+
+    When it is entered, the consumer does not start. When it is left, all that was processed is committed already.
+    """
+
+
 class MessageExhaustedError(ExecutionError):
     """A message failed its last attempt and ``on_exhausted`` is ``stop``; the worker's error is the cause.
 

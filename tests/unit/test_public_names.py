@@ -32,6 +32,7 @@ PUBLIC_NAMES = [
     "ExecutionMode",
     "InvariantViolation",
     "KafkaConfig",
+    "LifespanError",
     "MessageExhaustedError",
     "MetricsConfig",
     "NullKeyOrdering",
