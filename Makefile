@@ -36,7 +36,7 @@ test: .venv/.synced ## Run every test; unit, contract and simulation tests again
 		tests/integration tests/monitoring
 	@$(MAKE) --no-print-directory coverage
 	@$(MAKE) --no-print-directory test-documents
-	$(PYTHON) -m pytest -n $(KAFKA_JOBS) --dist loadgroup tests/kafka tests/chaos
+	$(PYTHON) -m pytest -n $(KAFKA_JOBS) --dist loadgroup tests/kafka tests/chaos tests/registry
 	@$(MAKE) --no-print-directory wheel-test
 
 test-core: .venv/.synced ## Run unit, contract and simulation tests, in parallel (JOBS=2)

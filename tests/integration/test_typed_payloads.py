@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from confluent_kafka import Consumer, Message
 
 from pyrallel_consumer import EmbeddedBroker, ExecutionMode, PyrallelConsumer
 from tests.integration.conftest import Produce
 from tests.integration.consuming import committed, execution, kafka, new_group, until
 from tests.integration.typed_orders import Order, OrderDict, OrderRecord, make_upper, note, note_async, out_of_order
+from tests.letter_box import read_letters
 
 MODES = pytest.mark.parametrize("mode", ExecutionMode)
 
@@ -82,11 +82,10 @@ async def test_what_cannot_be_decoded_is_a_dead_letter_at_once_with_its_raw_byte
         assert consumer.get_runtime_snapshot().retries == 0
     assert [line.split()[0] for line in seen_in(tmp_path)] == ["0", "3"]
     assert committed(shop.broker.bootstrap_servers, consumer.config.consumer_group, topic) == [4]
-    letters = letters_of(shop.broker, topic, 2)
-    assert [(letter.value(), letter.key()) for letter in letters] == [(values[1], b"a key"), (values[2], b"a key")]
-    headers: list[dict[str, Any]] = [dict(letter.headers() or []) for letter in letters]
-    assert [(header["offset"], header["x-retry-attempt"]) for header in headers] == [(b"1", b"1"), (b"2", b"1")]
-    reasons = [header["x-error-reason"].decode() for header in headers]
+    letters = read_letters(shop.broker.bootstrap_servers, f"{topic}.dlq")
+    assert [(letter.value, letter.key) for letter in letters] == [(values[1], b"a key"), (values[2], b"a key")]
+    assert [(letter.ours["offset"], letter.ours["x-retry-attempt"]) for letter in letters] == [("1", "1"), ("2", "1")]
+    reasons = [letter.ours["x-error-reason"] for letter in letters]
     assert reasons[0] == (
         f"DecodeError: the value of {topic}-0-1 cannot be decoded by Order: number: Input should be a valid "
         "integer, unable to parse string as an integer"
@@ -126,17 +125,3 @@ async def test_a_function_makes_the_deserializer_where_the_worker_runs(
     async with consumer:
         await until(lambda: len(seen_in(tmp_path)) == 1, consumer.get_runtime_snapshot)
     assert seen_in(tmp_path) == [f"0 1 '{shop.topic}/value/V' b'a key' b'v' b'a key'"]
-
-
-def letters_of(broker: EmbeddedBroker, topic: str, count: int) -> list[Message]:
-    client = Consumer(
-        {"bootstrap.servers": broker.bootstrap_servers, "group.id": new_group(), "auto.offset.reset": "earliest"}
-    )
-    client.subscribe([f"{topic}.dlq"])
-    try:
-        letters: list[Message] = []
-        while len(letters) < count:
-            letters += client.consume(count - len(letters), 30)
-        return letters
-    finally:
-        client.close()
