@@ -245,15 +245,20 @@ class WorkManager:
             elif work.finish(item, now) and not work.is_listed:
                 self._list(work)
 
-    def exhaust(self, item: WorkItem, now: float | None = None) -> OnExhausted | None:
+    def exhaust(self, item: WorkItem, now: float | None = None, *, is_hopeless: bool = False) -> OnExhausted | None:
         """The last attempt of ``item`` failed, at the time ``now`` where it is timed.
 
-        Returns what is to be done about it, None where that is nothing.
+        Returns what is to be done about it, None where that is nothing. ``is_hopeless``: it can never succeed, and says
+        nothing of an outage.
         ``skip`` has completed the offset. With all others the item is held until ``settle``. Nothing is to be done
         where it was fenced off, and while the circuit is open: then the item is ready again, for another round.
         """
         work: PartitionWork = item.origin.work
-        is_kept = self.circuit.failed(item)
+        is_kept = False
+        if is_hopeless:
+            self.circuit.gave_up(item)
+        else:
+            is_kept = self.circuit.failed(item)
         self._loads.touch(work)
         if not work.is_current(item):
             self._end_fenced(item)

@@ -12,8 +12,9 @@ from pyrallel_consumer.control_plane.events import LetterAnswer
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import OnExhausted, WorkItem, place_of
 from pyrallel_consumer.error_text import ErrorText
-from pyrallel_consumer.errors import MessageExhaustedError, PoisonKeyError
+from pyrallel_consumer.errors import DecodeError, MessageExhaustedError, PoisonKeyError
 from pyrallel_consumer.execution_plane.engine import Failed
+from pyrallel_consumer.foreign_errors import is_a
 from pyrallel_consumer.log import Log
 from pyrallel_consumer.runtime.dead_letters import DeadLetters
 from pyrallel_consumer.runtime.given_up import LONGEST_ERROR_SHOWN, GivenUp, failed_last
@@ -49,7 +50,8 @@ class ExhaustedMessages:
         """The last attempt of a message failed."""
         self._last_error = self._errors.reason(failed.error, LONGEST_ERROR_SHOWN)
         manager = self._manager
-        outcome = manager.exhaust(failed.item, self._clock() if manager.policy.is_timed else None)
+        now = self._clock() if manager.policy.is_timed else None
+        outcome = manager.exhaust(failed.item, now, is_hopeless=is_a(failed.error, DecodeError))
         if outcome is None:
             return
         if outcome is OnExhausted.STOP:

@@ -106,7 +106,7 @@ class FailureCircuit:
         return self.is_open
 
     def gave_up(self, item: WorkItem) -> None:
-        """An attempt was cancelled: if it was the probe, nobody knows more than before."""
+        """An attempt says nothing of an outage: if it was the probe, nobody knows more than before."""
         if item in self._probes:
             self._probes.remove(item)
             self._wait_for_the_next()

@@ -50,6 +50,21 @@ def test_the_message_that_opens_it_and_all_that_fail_after_it_are_kept_for_anoth
     assert picture_of(manager).paused_for == ("circuit",)
 
 
+def test_what_can_never_succeed_opens_no_circuit_and_is_let_go_of_while_one_is_open() -> None:
+    manager = manager_of(policy=WorkPolicy(circuit=CIRCUIT))
+    manager.add(TP, 1, run_of(keyed(0, "abcd")))
+    assert [manager.exhaust(item, is_hopeless=True) for item in manager.take(4)] == [OnExhausted.DLQ] * 4
+    assert not manager.circuit.is_open
+
+    manager = opened()
+    manager.observe(105.0)
+    [probe] = manager.take(9)
+    assert manager.exhaust(probe, is_hopeless=True) is OnExhausted.DLQ
+    assert (manager.circuit.unanswered_probes, manager.circuit.failed_probes) == (0, 0)
+    manager.observe(110.0)
+    assert len(manager.take(9)) == 1, "the next probe is another message"
+
+
 @pytest.mark.parametrize("on_exhausted", [OnExhausted.STOP, OnExhausted.PAUSE_PARTITION])
 def test_where_nothing_is_let_go_there_is_no_circuit(on_exhausted: OnExhausted) -> None:
     manager = manager_of(policy=WorkPolicy(on_exhausted=on_exhausted, circuit=CIRCUIT))
