@@ -4,12 +4,13 @@
 UV ?= .tools/uv/bin/uv
 FETCHED_UV := $(filter .tools/uv/bin/uv,$(UV))
 PYTHON := .venv/bin/python
-SOURCES := pyrallel_consumer tests $(wildcard benchmarks examples docs)
+SOURCES := pyrallel_consumer tests $(wildcard benchmarks deploy examples docs)
 CORE_TESTS := $(wildcard tests/unit tests/contract tests/simulation)
 JOBS ?= auto
 # Tests that mostly wait, each process with an embedded broker of its own; and with a real one: a JVM each.
 WAITING_JOBS ?= 2
 KAFKA_JOBS ?= 2
+HELM := helm.sh/helm/v3/cmd/helm@v3.22.0
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --custom-compile-command "make lock"
 
@@ -18,7 +19,7 @@ export UV_NO_CONFIG := 1
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help chaos demo docs test test-core test-documents test-3.11 test-nogil wheel-test coverage lint format kafka bench hot-spots simulate lock clean
+.PHONY: help chaos demo docs test test-core test-documents test-deploy helm chart-schema test-3.11 test-nogil wheel-test coverage lint format kafka bench hot-spots simulate lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -36,6 +37,7 @@ test: .venv/.synced ## Run every test; unit, contract and simulation tests again
 		tests/integration tests/monitoring
 	@$(MAKE) --no-print-directory coverage
 	@$(MAKE) --no-print-directory test-documents
+	@$(MAKE) --no-print-directory test-deploy
 	$(PYTHON) -m pytest -n $(KAFKA_JOBS) --dist loadgroup tests/kafka tests/chaos tests/registry
 	@$(MAKE) --no-print-directory wheel-test
 
@@ -45,6 +47,14 @@ test-core: .venv/.synced ## Run unit, contract and simulation tests, in parallel
 
 test-documents: .venv/.synced ## Run every example, and every snippet of the documents
 	$(PYTHON) -m pytest -n $(JOBS) tests/documents
+
+test-deploy: .venv/.synced $(if $(shell command -v go),helm) ## Check the Helm chart, and build and run the image in a root folder
+	$(PYTHON) -m pytest -n $(JOBS) --dist loadgroup tests/deploy
+
+helm: .tools/helm/helm ## Build Helm, which is a Go module, into .tools
+
+chart-schema: .venv/.synced ## Write the chart's values.schema.json from the settings classes
+	@$(PYTHON) deploy/chart_schema.py
 
 test-3.11: .venv/.synced ## Run unit, contract and simulation tests on Python 3.11, if one is found
 	@if $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] > (3, 11))'; then \
@@ -120,6 +130,12 @@ clean: ## Remove everything that was fetched or built here
 	@echo "Fetching uv into .tools ..."
 	@scripts/fetch-uv .tools/uv
 	@touch $@
+
+# Unoptimised: that takes two thirds of the time.
+.tools/helm/helm:
+	@echo "Building Helm into .tools ..."
+	@mkdir -p .tools/helm && GOBIN="$(CURDIR)/.tools/helm" GOFLAGS=-buildvcs=false CGO_ENABLED=0 \
+		go install -trimpath -gcflags 'all=-N -l -dwarf=false' -ldflags '-s -w' $(HELM)
 
 .venv/.synced: dev-requirements.txt pyproject.toml | $(FETCHED_UV)
 	@$(call synchronise,.venv,)

@@ -1,0 +1,1 @@
+"""What ships for operation: the image and the Helm chart, checked without Docker and without a cluster."""
