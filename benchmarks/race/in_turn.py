@@ -117,10 +117,10 @@ def figures_of(laps: Sequence[Stretches], scrapes: Sequence[float]) -> dict[str,
 
 def _take_durations(consumer: PyrallelConsumer, *, is_wanted: bool) -> None:
     """From now on, or no longer: no setting changes while a consumer runs, so its books are told."""
-    parts = consumer._wiring  # noqa: SLF001 -- as said
-    parts.manager._is_timed = parts.control._is_timed = is_wanted  # noqa: SLF001 -- as said
+    wiring = consumer._wiring  # noqa: SLF001 -- as said
+    wiring.manager._works.is_timed = wiring.control._is_timed = is_wanted  # noqa: SLF001 -- as said
     started_at = time.monotonic() if is_wanted else None
-    for work in parts.manager:
+    for work in wiring.manager:
         for lane in work._lanes.values():  # noqa: SLF001 -- as said
             lane.started_at = started_at
 

@@ -7,43 +7,35 @@ sends. A key whose head still runs from an ended assignment *lingers*: it starts
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pyrallel_consumer.control_plane.events import Pause, Resume
+from pyrallel_consumer.control_plane.dispatch import Dispatch
 from pyrallel_consumer.control_plane.failures.failure_circuit import FailureCircuit
 from pyrallel_consumer.control_plane.failures.poison_keys import PoisonKeys
-from pyrallel_consumer.control_plane.flow.allowance import Allowance
-from pyrallel_consumer.control_plane.flow.backpressure import Backpressure, FairShares, Load
 from pyrallel_consumer.control_plane.flow.loads import Loads
-from pyrallel_consumer.control_plane.flow.pauses import Pauses
-from pyrallel_consumer.control_plane.partitions.latency import MOST_PENDING, Latencies
-from pyrallel_consumer.control_plane.partitions.partition_counters import PartitionCounters
-from pyrallel_consumer.control_plane.partitions.partition_work import EXACT_MESSAGES, PartitionWork
-from pyrallel_consumer.control_plane.partitions.run_work import RunLength, RunWork
+from pyrallel_consumer.control_plane.flow.reading_room import ReadingRoom
+from pyrallel_consumer.control_plane.partitions.assigned_partitions import AssignedPartitions
+from pyrallel_consumer.control_plane.partitions.latency import MOST_PENDING
 from pyrallel_consumer.control_plane.policies import FlowLimits, OrderingPolicy
 from pyrallel_consumer.dto import OnExhausted, RebalanceStateStrategy
-from pyrallel_consumer.errors import InvariantViolation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from pyrallel_consumer.control_plane.events import Assigned, CommitSnapshot, OffsetWentBack, PositionAdvanced
+    from pyrallel_consumer.control_plane.events import (
+        Assigned,
+        CommitSnapshot,
+        OffsetWentBack,
+        Pause,
+        PositionAdvanced,
+        Resume,
+    )
     from pyrallel_consumer.control_plane.failures.failure_circuit import CircuitPolicy
     from pyrallel_consumer.control_plane.failures.poison_keys import PoisonPolicy
-    from pyrallel_consumer.control_plane.partitions.partition_work import Lingering
-    from pyrallel_consumer.control_plane.partitions.virtual_partition import VirtualPartition
+    from pyrallel_consumer.control_plane.flow.backpressure import Load
+    from pyrallel_consumer.control_plane.partitions.partition_work import PartitionWork
     from pyrallel_consumer.dto import Message, TopicPartition, WorkItem
-
-COUNTED_PER_SECOND = 20_000
-"""Unfinished messages whose bytes are counted for the picture alone: less than a hundredth of the time."""
-
-FEW_LISTED = 16
-"""So many partitions with something ready are looked at one by one: that costs less than to keep the sum up."""
-
-TAKE_QUANTUM = 32
-"""Items that one partition may start before the next one has its turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,29 +62,26 @@ class WorkManager:
 
     def __init__(self, policy: WorkPolicy) -> None:
         self.policy = policy
-        self.backpressure = Backpressure(policy.limits)
         self.fenced_completions = 0
         is_dlq = policy.on_exhausted is OnExhausted.DLQ
         self.circuit = FailureCircuit(policy.circuit if is_dlq or policy.on_exhausted is OnExhausted.SKIP else None)
         self.poison_keys = PoisonKeys(policy.poison if is_dlq else None)
-        self._condemned: list[WorkItem] = []
-        self._is_timed = policy.is_timed
-        self._with_map = policy.state_strategy is RebalanceStateStrategy.METADATA_SNAPSHOT
-        self._shares = FairShares(policy.limits)
         self._loads = Loads(policy.limits)
+        self._works = AssignedPartitions(
+            policy.ordering,
+            self._loads,
+            with_map=policy.state_strategy is RebalanceStateStrategy.METADATA_SNAPSHOT,
+            is_sending_ahead=policy.is_sending_ahead,
+            is_timed=policy.is_timed,
+        )
+        self._dispatch = Dispatch(self._loads, self.circuit)
+        self._reading = ReadingRoom(policy.limits, self._works, self._loads, self._dispatch, self.circuit)
+        self.backpressure = self._reading.backpressure
+        self._condemned: list[WorkItem] = []
         self._troubled: dict[PartitionWork, None] = {}
-        self._allowance = Allowance()
-        self._works: dict[TopicPartition, PartitionWork] = {}
-        self._lingering: Lingering = {}
-        self._listed: deque[PartitionWork] = deque()
-        self._pauses = Pauses()
-        self._run_length = RunLength()
-        self._is_dispatching = True
-        self._bytes_due_at = 0.0
-        self._away: dict[TopicPartition, PartitionCounters] = {}
 
     def __iter__(self) -> Iterator[PartitionWork]:
-        return iter(self._works.values())
+        return iter(self._works)
 
     def __len__(self) -> int:
         return len(self._works)
@@ -101,19 +90,7 @@ class WorkManager:
 
     def assign(self, assigned: Assigned) -> None:
         """A partition is ours under a new epoch."""
-        if assigned.tp in self._works:
-            msg = f"{assigned.tp} was assigned while it was assigned"
-            raise InvariantViolation(msg)
-        ordering, lingering = self.policy.ordering, self._lingering
-        if self.policy.is_sending_ahead:
-            work: PartitionWork = RunWork(assigned, ordering, lingering, self._run_length)
-        else:
-            work = PartitionWork(assigned, ordering, lingering)
-        self._works[assigned.tp] = work
-        work.carry_on(self._away.pop(assigned.tp, PartitionCounters()))
-        if self._is_timed:
-            work.latency = work.latency or Latencies()
-        self._loads.assign(work)
+        self._works.assign(assigned)
 
     def stop_dispatching(self, tps: Iterable[TopicPartition]) -> None:
         """Start nothing more of these partitions: they are about to be revoked."""
@@ -124,7 +101,7 @@ class WorkManager:
 
     def stop_all_dispatching(self) -> None:
         """Start nothing more at all, whatever is assigned from now on: the consumer stops."""
-        self._is_dispatching = False
+        self._dispatch.is_dispatching = False
 
     def end(self, partitions: Iterable[tuple[TopicPartition, int]], *, is_lost: bool) -> tuple[CommitSnapshot, ...]:
         """Snapshot and fence in one step; returns what is to be committed, nothing for lost partitions.
@@ -133,69 +110,63 @@ class WorkManager:
         """
         snapshots = []
         for tp, epoch in partitions:
-            work = self._works.get(tp)
-            if work is None or work.epoch != epoch:
+            work = self._works.under(tp, epoch)
+            if work is None:
                 continue
-            snapshot = None if is_lost else self._snapshot(work)
+            snapshot = self._works.end(work, is_lost=is_lost)
             if snapshot is not None:
                 snapshots.append(snapshot)
-            self._away[tp] = work.tally
-            work.fence()
-            self._loads.end(work)
             self._troubled.pop(work, None)
-            del self._works[tp]
             self.poison_keys.forget(tp)
-            self._pauses.forget(tp)
+            self._reading.forget(tp)
         return tuple(snapshots)
 
     def go_back(self, fact: OffsetWentBack) -> None:
         """Offsets come a second time: a new epoch begins within the assignment."""
-        work = self._works.get(fact.tp)
-        if work is not None and work.epoch == fact.old_epoch:
+        work = self._works.under(fact.tp, fact.old_epoch)
+        if work is not None:
             work.go_back(fact.epoch, fact.offset, fact.leader_epoch)
             self._loads.touch(work)
             if not work.held:
                 self.resume(fact.tp, "exhausted")  # The message that it was paused for is gone.
-            self._pauses.repeat(fact.tp)
+            self._reading.repeat(fact.tp)
 
     @property
     def processed(self) -> int:
         """Messages done since the consumer began, those of ended assignments included."""
-        return sum(tally.finished for tally in self._away.values()) + sum(
-            work.finished for work in self._works.values()
-        )
+        return self._works.processed
 
     @property
     def failed(self) -> int:
         """Messages whose last attempt failed, since the consumer began."""
-        return sum(tally.failed for tally in self._away.values()) + sum(work.failed for work in self._works.values())
+        return self._works.failed
 
     @property
     def settled(self) -> int:
         """Those of the done messages whose last attempt had failed: dead-lettered or skipped."""
-        return sum(tally.settled for tally in self._away.values()) + sum(work.settled for work in self._works.values())
+        return self._works.settled
 
     # Messages in, items out, completions back
 
     def add(self, tp: TopicPartition, epoch: int, messages: Sequence[Message]) -> None:
         """Take in a run of one partition's messages; what belongs to an ended assignment is dropped."""
-        work = self._works.get(tp)
-        if work is not None and work.epoch == epoch and messages:
+        work = self._works.under(tp, epoch)
+        if work is not None and messages:
             before = work.load.size_bytes
             work.add(messages)
             self._loads.touch(work)
             self.backpressure.observe_size(len(messages), work.load.size_bytes - before)
-            self._list(work)
+            self._dispatch.line_up(work)
 
     def advance(self, fact: PositionAdvanced) -> None:
         """The client's position passed what was delivered: trailing markers, holes at the end."""
-        work = self._works.get(fact.tp)
-        if work is not None and work.epoch == fact.epoch:
+        work = self._works.under(fact.tp, fact.epoch)
+        if work is not None:
             work.tracker.advance(fact.position)
 
     def allow_runs(self, most: int) -> None:
         """From now on up to ``most`` items of one virtual partition may be in flight, where they are sent ahead."""
-        self._run_length.most = most
+        self._works.allow_runs(most)
 
     def take(self, most: int, slots: int | None = None, now: float | None = None) -> list[WorkItem]:
         """Start up to ``most`` items, across partitions in turn; ``now`` is the time where they are timed.
@@ -204,22 +175,7 @@ class WorkManager:
         starts its lowest offsets first, and one with fewer does not sort them. While the circuit is open a probe is
         all that starts. Items of poisoned keys are left out: ``take_condemned`` has them.
         """
-        if self.circuit.is_open:
-            return self._take_probe(now) if most > 0 else []
-        slots = most if slots is None else slots
-        started: list[WorkItem] = []
-        listed = self._listed
-        while listed and len(started) < most and self._is_dispatching:
-            work = listed.popleft()
-            if not work.is_dispatching:
-                work.is_listed = False
-                continue
-            started += work.take(min(TAKE_QUANTUM, most - len(started)), slots - len(started), now)
-            self._loads.touch(work)
-            if work.ready:
-                listed.append(work)
-            else:
-                work.is_listed = False
+        started = self._dispatch.take(most, most if slots is None else slots, now)
         return self._without_condemned(started) if self.poison_keys else started
 
     def take_condemned(self) -> list[WorkItem]:
@@ -243,7 +199,7 @@ class WorkManager:
                     work.time(item, now)  # Its offset came again: the worker took that long.
                 self._end_fenced(item)
             elif work.finish(item, now) and not work.is_listed:
-                self._list(work)
+                self._dispatch.line_up(work)
 
     def exhaust(self, item: WorkItem, now: float | None = None, *, is_hopeless: bool = False) -> OnExhausted | None:
         """The last attempt of ``item`` failed, at the time ``now`` where it is timed.
@@ -265,7 +221,7 @@ class WorkManager:
             return None
         if is_kept:
             work.put_back(item)
-            self._list(work)
+            self._dispatch.line_up(work)
             return None
         self.poison_keys.failed(item)
         work.hold(item)
@@ -284,7 +240,7 @@ class WorkManager:
         if work.is_current(item):
             work.finish_held(item)
             self._loads.touch(work)
-            self._list(work)
+            self._dispatch.line_up(work)
 
     def cancel(self, item: WorkItem) -> None:
         """An attempt was cancelled and is not charged: the item is ready again, unless it was fenced off."""
@@ -293,7 +249,7 @@ class WorkManager:
         if work.is_current(item):
             work.put_back(item)
             self._loads.touch(work)
-            self._list(work)
+            self._dispatch.line_up(work)
         else:
             self._end_fenced(item)
 
@@ -308,27 +264,23 @@ class WorkManager:
 
         With ``is_repeating`` those that the broker has are told again, as they are.
         """
-        candidates = (
-            work.snapshot(with_map=self._with_map, is_repeating=is_repeating) for work in self._works.values()
-        )
-        return tuple(snapshot for snapshot in candidates if snapshot is not None)
+        return self._works.snapshots(is_repeating=is_repeating)
 
     @property
     def has_uncommitted(self) -> bool:
         """Whether ``snapshots`` would return anything; cheap, encodes nothing."""
-        with_map = self._with_map
-        return any(work.is_worth_committing(with_map=with_map) for work in self._works.values())
+        return self._works.has_uncommitted
 
     def confirm(self, snapshot: CommitSnapshot) -> None:
         """The broker has confirmed ``snapshot``."""
-        work = self._works.get(snapshot.tp)
-        if work is not None and work.epoch == snapshot.epoch:
+        work = self._works.under(snapshot.tp, snapshot.epoch)
+        if work is not None:
             work.confirm(snapshot)
 
     def shrink_metadata(self, snapshot: CommitSnapshot) -> None:
         """The broker refused the size of ``snapshot``'s map: the next one is at most half as large, at last none."""
-        work = self._works.get(snapshot.tp)
-        if work is not None and work.epoch == snapshot.epoch:
+        work = self._works.under(snapshot.tp, snapshot.epoch)
+        if work is not None:
             work.shrink_metadata(len(snapshot.metadata))
 
     # Flow
@@ -336,28 +288,16 @@ class WorkManager:
     @property
     def load(self) -> Load:
         """What is read and not finished, over all partitions; its bytes are measured anew where they matter."""
-        return self._loads.measured_load
+        return self._reading.load
 
     @property
     def room(self) -> int:
         """How many more messages may be read now, of any partition that is not paused."""
-        load = self.load
-        room = self.backpressure.room(load)
-        if self.circuit.is_open:
-            return min(room, 1) if self._needs_another_probe(load) else 0
-        if room == 0 or len(self._works) <= 1:
-            return room
-        anybodys = self._shares.certain_room(load, self.backpressure.message_bytes)
-        if anybodys is not None:
-            return min(room, anybodys)
-        parts = self._loads.parts(self._full_partitions())
-        return min(room, self._shares.room(parts, self.backpressure.message_bytes))
+        return self._reading.room
 
     def allowed(self, taken: int, *, free_slots: int) -> int:
         """How many messages may be handed on in all, of which ``taken`` have come; the engine has ``free_slots``."""
-        waiting = self._loads.load.messages - self.in_flight
-        is_idle = free_slots > 0 and not self.ready
-        return self._allowance.allow(taken + self.room, waiting=waiting, is_idle=is_idle)
+        return self._reading.allowed(taken, self.room, free_slots=free_slots)
 
     @property
     def in_flight(self) -> int:
@@ -367,14 +307,7 @@ class WorkManager:
     @property
     def ready(self) -> int:
         """Items that could start now."""
-        if self.circuit.is_open:
-            return int(self._is_dispatching and self.circuit.wants_probe and bool(self._listed))
-        if not self._is_dispatching:
-            return 0
-        listed = self._listed
-        if len(listed) > FEW_LISTED:
-            return self._loads.ready
-        return sum([len(work.ready) for work in listed if work.is_dispatching])
+        return self._dispatch.ready
 
     def note_failing(self, items: Iterable[WorkItem]) -> None:
         """Which items wait for a retry: they and what is behind them count as blocked."""
@@ -394,41 +327,27 @@ class WorkManager:
 
     def review_shares(self) -> None:
         """Pause the partitions that filled their share of the buffer, resume those that made room."""
-        full = self._full_partitions()
-        if not full and self._shares.certain_room(self._loads.load, self.backpressure.message_bytes) is not None:
-            self._shares.pass_over()
-            return
-        now_full = self._shares.review(self._loads.parts(full))
-        for tp in now_full - full:
-            self.pause(tp, "share")
-        for tp in full - now_full:
-            self.resume(tp, "share")
+        self._reading.review_shares()
 
     def pause(self, tp: TopicPartition, reason: str) -> None:
         """Fetch no more of ``tp`` until this reason, and every other, is gone."""
-        if tp in self._works:
-            self._pauses.add(tp, reason)
+        self._reading.pause(tp, reason)
 
     def resume(self, tp: TopicPartition, reason: str) -> None:
         """This reason to pause is gone. With ``exhausted`` the messages that gave it are tried again."""
-        if self._pauses.remove(tp, reason) and reason == "exhausted":
+        if self._reading.resume(tp, reason) and reason == "exhausted":
             work = self._works[tp]
             work.put_back_held()
             self._loads.touch(work)
-            self._list(work)
+            self._dispatch.line_up(work)
 
     def pause_reasons(self, tp: TopicPartition) -> tuple[str, ...]:
         """Why ``tp`` is paused, sorted; empty where it is not."""
-        reasons = self._pauses.reasons(tp)
-        return tuple(sorted(reasons | {"circuit"} if self.circuit.is_open else reasons))
+        return self._reading.reasons(tp)
 
     def take_pause_changes(self) -> list[Pause | Resume]:
         """The commands that bring the client in line with the reasons; empty where nothing changed."""
-        works = self._works
-        return [
-            Pause(tp, works[tp].epoch) if is_paused else Resume(tp, works[tp].epoch)
-            for tp, is_paused in self._pauses.take_changes()
-        ]
+        return self._reading.take_changes()
 
     def observe(self, now: float) -> None:
         """A tick: note the time, since when each blocking offset blocks, what is loaded, and how much is done."""
@@ -438,50 +357,20 @@ class WorkManager:
             work.observe(now)
             if work.latency is not None and len(work.latency.pending) > MOST_PENDING:
                 work.latency.settle()
-        messages = self._loads.load.messages
-        if now >= self._bytes_due_at or messages <= EXACT_MESSAGES:
-            self._bytes_due_at = now + messages / COUNTED_PER_SECOND
-            self._loads.count_bytes()
-        self._allowance.tick(self.processed)
+        self._reading.observe(now)
 
     def observe_slowness(self, now: float, *, free_slots: int) -> None:
         """Note why each partition is not faster now; to be asked several times a second."""
         is_open = self.circuit.is_open
         is_held_back = self.backpressure.is_active
         has_free_slots = free_slots > 0 and not is_open
-        for tp, work in self._works.items():
+        for work in self._works:
             work.look(
                 now,
-                is_held_back=is_held_back or bool(self._pauses.reasons(tp)),
+                is_held_back=is_held_back or self._reading.is_paused(work.tp),
                 is_circuit_open=is_open,
-                has_free_slots=has_free_slots and self._is_dispatching,
+                has_free_slots=has_free_slots and self._dispatch.is_dispatching,
             )
-
-    @property
-    def _has_probes(self) -> bool:
-        """Whether anything runs or could run: if not, all that is read waits for dead letters, or nothing is read."""
-        return self._loads.in_flight > 0 or self._loads.ready > 0
-
-    def _needs_another_probe(self, load: Load) -> bool:
-        """Whether a message is to be read for the open circuit: nothing is left that was not tried, or may start."""
-        if self.circuit.wants_probe:
-            return not self._listed
-        return not self._has_probes or load.messages <= self.circuit.failed_probes
-
-    def _take_probe(self, now: float | None) -> list[WorkItem]:
-        """One item, another one than last time where there are several: a poison message is no good probe."""
-        circuit, listed = self.circuit, self._listed
-        while circuit.wants_probe and listed and self._is_dispatching:
-            work = listed.popleft()
-            work.is_listed = False
-            if work.is_dispatching and work.ready:
-                item = work.take_probe(now)
-                self._loads.touch(work)
-                self._list(work)
-                if item is not None:
-                    circuit.probe_with(item)
-                    return [item]
-        return []
 
     def _without_condemned(self, items: list[WorkItem]) -> list[WorkItem]:
         sound, poisoned = self.poison_keys.part(items)
@@ -493,29 +382,8 @@ class WorkManager:
                 self._condemned.append(item)
         return sound
 
-    def _full_partitions(self) -> set[TopicPartition]:
-        return self._pauses.paused_for("share")
-
-    def _snapshot(self, work: PartitionWork) -> CommitSnapshot | None:
-        return work.snapshot(with_map=self._with_map)
-
-    def _list(self, work: PartitionWork) -> None:
-        if work.ready and work.is_dispatching and not work.is_listed:
-            work.is_listed = True
-            self._listed.append(work)
-
     def _end_fenced(self, item: WorkItem) -> None:
         """The attempt of an ended assignment ended: only now may its key go on under the new one."""
         self.fenced_completions += 1
-        lane: VirtualPartition = item.origin
-        if not lane.let_go(item):
-            return
-        self._loads.touch(lane.work)
-        if self._lingering.get((lane.work.tp, lane.key)) is not lane:
-            self._list(lane.work)  # Only the end of what it had sent ahead was forgotten.
-            return
-        del self._lingering[lane.work.tp, lane.key]
-        if lane.successor is not None:
-            lane.successor.follow()
-            self._loads.touch(lane.successor.work)
-            self._list(lane.successor.work)
+        for work in self._works.let_go(item):
+            self._dispatch.line_up(work)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pyrallel_consumer.control_plane.flow.backpressure import FetchGate, GateState
+from pyrallel_consumer.ingress.reading.fetch_gate import FetchGate, GateState
 from pyrallel_consumer.ingress.reading.read_ahead import ReadAhead
 from tests.simulation.planting import around, planted
 

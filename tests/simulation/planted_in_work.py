@@ -13,7 +13,8 @@ from pyrallel_consumer.control_plane.failures import letter_queue
 from pyrallel_consumer.control_plane.failures.failure_circuit import FailureCircuit
 from pyrallel_consumer.control_plane.failures.letter import Letter
 from pyrallel_consumer.control_plane.failures.letter_queue import LetterQueue
-from pyrallel_consumer.control_plane.flow.backpressure import Backpressure, FairShares
+from pyrallel_consumer.control_plane.flow.backpressure import Backpressure
+from pyrallel_consumer.control_plane.flow.fair_shares import FairShares
 from pyrallel_consumer.control_plane.partitions.partition_work import PartitionWork
 from pyrallel_consumer.control_plane.partitions.run_work import RunLane
 from pyrallel_consumer.control_plane.work_manager import WorkManager

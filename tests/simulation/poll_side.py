@@ -20,9 +20,9 @@ from pyrallel_consumer.control_plane.events import (
     Resume,
     RevokeAsked,
 )
-from pyrallel_consumer.control_plane.flow.backpressure import FetchGate, GateState
 from pyrallel_consumer.dto import TopicPartition
 from pyrallel_consumer.ingress.reading.assignments import Assignments
+from pyrallel_consumer.ingress.reading.fetch_gate import FetchGate, GateState
 from pyrallel_consumer.ingress.reading.start_offset import Committed, LogRange, Position, Start, resolve
 from tests.simulation.fetching import Fetching
 from tests.simulation.group import Group, Notice, Stored

@@ -17,7 +17,6 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from pyrallel_consumer.control_plane.events import PollerClosed, PollerFailed, PollThreadFroze
-from pyrallel_consumer.control_plane.flow.backpressure import FetchGate, GateState
 from pyrallel_consumer.control_plane.membership import GAP_SECONDS
 from pyrallel_consumer.control_plane.policies import FlowLimits
 from pyrallel_consumer.ingress.admin.admin_look import AdminLook
@@ -37,6 +36,7 @@ from pyrallel_consumer.ingress.polling.starts import PATIENCE_SECONDS, StartSear
 from pyrallel_consumer.ingress.polling.topic_ids import TopicIds
 from pyrallel_consumer.ingress.polling.topic_lookup import TopicLookup
 from pyrallel_consumer.ingress.reading.assignments import Assignments
+from pyrallel_consumer.ingress.reading.fetch_gate import FetchGate, GateState
 from pyrallel_consumer.ingress.reading.group_protocol import ProtocolChoice
 from pyrallel_consumer.ingress.reading.read_ahead import ReadAhead
 from pyrallel_consumer.ingress.reading.start_offset import Reset

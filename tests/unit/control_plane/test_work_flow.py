@@ -6,11 +6,12 @@ from pyrallel_consumer.control_plane.events import (
     Pause,
     Resume,
 )
-from pyrallel_consumer.control_plane.flow.backpressure import REVIEWS_BEFORE_PAUSE
+from pyrallel_consumer.control_plane.flow.fair_shares import REVIEWS_BEFORE_PAUSE
+from pyrallel_consumer.control_plane.flow.reading_room import COUNTED_PER_SECOND
 from pyrallel_consumer.control_plane.offsets.offset_tracker import MOST_GAPS
 from pyrallel_consumer.control_plane.partitions.partition_work import EXACT_MESSAGES, MESSAGE_OVERHEAD_BYTES
 from pyrallel_consumer.control_plane.policies import FlowLimits
-from pyrallel_consumer.control_plane.work_manager import COUNTED_PER_SECOND, WorkPolicy
+from pyrallel_consumer.control_plane.work_manager import WorkPolicy
 from tests.unit.control_plane.builders import (
     OTHER,
     TP,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from pyrallel_consumer.control_plane.dispatch import TAKE_QUANTUM
 from pyrallel_consumer.control_plane.events import (
     Pause,
 )
 from pyrallel_consumer.control_plane.policies import OrderingPolicy
-from pyrallel_consumer.control_plane.work_manager import TAKE_QUANTUM, WorkPolicy
+from pyrallel_consumer.control_plane.work_manager import WorkPolicy
 from pyrallel_consumer.dto import (
     NullKeyOrdering,
     OnExhausted,

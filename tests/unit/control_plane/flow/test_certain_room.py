@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyrallel_consumer.control_plane.flow.backpressure import FairShares, Load
+from pyrallel_consumer.control_plane.flow.backpressure import Load
 from pyrallel_consumer.control_plane.flow.buffer_parts import BufferParts
+from pyrallel_consumer.control_plane.flow.fair_shares import FairShares
 from pyrallel_consumer.control_plane.policies import FlowLimits
 from pyrallel_consumer.dto import TopicPartition
 

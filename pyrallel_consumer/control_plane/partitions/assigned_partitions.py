@@ -1,0 +1,138 @@
+"""All assigned partitions, and what is counted of those that ended.
+
+Owned by ``WorkManager``. A partition has one ``PartitionWork`` per assignment. A key whose head still runs from an
+ended assignment *lingers*: the key starts nothing under the new assignment until that head ended.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyrallel_consumer.control_plane.partitions.latency import Latencies
+from pyrallel_consumer.control_plane.partitions.partition_counters import PartitionCounters
+from pyrallel_consumer.control_plane.partitions.partition_work import PartitionWork
+from pyrallel_consumer.control_plane.partitions.run_work import RunLength, RunWork
+from pyrallel_consumer.errors import InvariantViolation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyrallel_consumer.control_plane.events import Assigned, CommitSnapshot
+    from pyrallel_consumer.control_plane.flow.loads import Loads
+    from pyrallel_consumer.control_plane.partitions.partition_work import Lingering
+    from pyrallel_consumer.control_plane.partitions.virtual_partition import VirtualPartition
+    from pyrallel_consumer.control_plane.policies import OrderingPolicy
+    from pyrallel_consumer.dto import TopicPartition, WorkItem
+
+
+class AssignedPartitions:
+    """Partitions by topic and number, each under its epoch.
+
+    ``with_map``: commits carry the map of finished offsets. ``is_sending_ahead``: the engine keeps the order of a key.
+    ``is_timed``: durations are taken.
+    """
+
+    def __init__(
+        self, ordering: OrderingPolicy, loads: Loads, *, with_map: bool, is_sending_ahead: bool, is_timed: bool
+    ) -> None:
+        self.is_timed = is_timed
+        self._ordering = ordering
+        self._loads = loads
+        self._with_map = with_map
+        self._is_sending_ahead = is_sending_ahead
+        self._works: dict[TopicPartition, PartitionWork] = {}
+        self._lingering: Lingering = {}
+        self._run_length = RunLength()
+        self._away: dict[TopicPartition, PartitionCounters] = {}
+
+    def __iter__(self) -> Iterator[PartitionWork]:
+        return iter(self._works.values())
+
+    def __len__(self) -> int:
+        return len(self._works)
+
+    def __contains__(self, tp: object) -> bool:
+        return tp in self._works
+
+    def __getitem__(self, tp: TopicPartition) -> PartitionWork:
+        return self._works[tp]
+
+    def get(self, tp: TopicPartition) -> PartitionWork | None:
+        """The work of ``tp``, None where it is not assigned."""
+        return self._works.get(tp)
+
+    def under(self, tp: TopicPartition, epoch: int) -> PartitionWork | None:
+        """The work of ``tp``, None where it is not assigned under ``epoch``."""
+        work = self._works.get(tp)
+        return work if work is not None and work.epoch == epoch else None
+
+    def assign(self, assigned: Assigned) -> None:
+        """A partition is ours under a new epoch; its counters go on from its last assignment."""
+        if assigned.tp in self._works:
+            msg = f"{assigned.tp} was assigned while it was assigned"
+            raise InvariantViolation(msg)
+        if self._is_sending_ahead:
+            work: PartitionWork = RunWork(assigned, self._ordering, self._lingering, self._run_length)
+        else:
+            work = PartitionWork(assigned, self._ordering, self._lingering)
+        self._works[assigned.tp] = work
+        work.carry_on(self._away.pop(assigned.tp, PartitionCounters()))
+        if self.is_timed:
+            work.latency = work.latency or Latencies()
+        self._loads.assign(work)
+
+    def allow_runs(self, most: int) -> None:
+        """From now on up to ``most`` items of one virtual partition may be in flight, where they are sent ahead."""
+        self._run_length.most = most
+
+    def end(self, work: PartitionWork, *, is_lost: bool) -> CommitSnapshot | None:
+        """Snapshot and fence in one step; returns the last commit, None where nothing is to be committed."""
+        snapshot = None if is_lost else work.snapshot(with_map=self._with_map)
+        self._away[work.tp] = work.tally
+        work.fence()
+        self._loads.end(work)
+        del self._works[work.tp]
+        return snapshot
+
+    def let_go(self, item: WorkItem) -> tuple[PartitionWork, ...]:
+        """The attempt of an ended assignment ended, so its key may go on; returns the works where it may."""
+        lane: VirtualPartition = item.origin
+        if not lane.let_go(item):
+            return ()
+        self._loads.touch(lane.work)
+        if self._lingering.get((lane.work.tp, lane.key)) is not lane:
+            return (lane.work,)  # Only the end of what it had sent ahead was forgotten.
+        del self._lingering[lane.work.tp, lane.key]
+        if lane.successor is None:
+            return ()
+        lane.successor.follow()
+        self._loads.touch(lane.successor.work)
+        return (lane.successor.work,)
+
+    @property
+    def processed(self) -> int:
+        """Messages done since the consumer began, those of ended assignments included."""
+        return sum(tally.finished for tally in self._away.values()) + sum(work.finished for work in self)
+
+    @property
+    def failed(self) -> int:
+        """Messages whose last attempt failed, since the consumer began."""
+        return sum(tally.failed for tally in self._away.values()) + sum(work.failed for work in self)
+
+    @property
+    def settled(self) -> int:
+        """Those of the done messages whose last attempt had failed: dead-lettered or skipped."""
+        return sum(tally.settled for tally in self._away.values()) + sum(work.settled for work in self)
+
+    def snapshots(self, *, is_repeating: bool) -> tuple[CommitSnapshot, ...]:
+        """Offset and map of the partitions that moved since the broker's last confirmation; of all with
+        ``is_repeating``.
+        """
+        candidates = (work.snapshot(with_map=self._with_map, is_repeating=is_repeating) for work in self)
+        return tuple(snapshot for snapshot in candidates if snapshot is not None)
+
+    @property
+    def has_uncommitted(self) -> bool:
+        """Whether any partition moved since the broker's last confirmation; cheap, encodes nothing."""
+        with_map = self._with_map
+        return any(work.is_worth_committing(with_map=with_map) for work in self)
