@@ -17,6 +17,7 @@ from pyrallel_consumer.control_plane.flow.loads import Loads
 from pyrallel_consumer.control_plane.flow.reading_room import ReadingRoom
 from pyrallel_consumer.control_plane.partitions.assigned_partitions import AssignedPartitions
 from pyrallel_consumer.control_plane.partitions.latency import MOST_PENDING
+from pyrallel_consumer.control_plane.partitions.slowness import look_at
 from pyrallel_consumer.control_plane.policies import FlowLimits, OrderingPolicy
 from pyrallel_consumer.dto import OnExhausted, RebalanceStateStrategy
 
@@ -365,7 +366,8 @@ class WorkManager:
         is_held_back = self.backpressure.is_active
         has_free_slots = free_slots > 0 and not is_open
         for work in self._works:
-            work.look(
+            look_at(
+                work,
                 now,
                 is_held_back=is_held_back or self._reading.is_paused(work.tp),
                 is_circuit_open=is_open,

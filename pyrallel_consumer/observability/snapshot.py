@@ -12,6 +12,7 @@ from pyrallel_consumer.control_plane.failures.letter_queue import LetterQueue
 from pyrallel_consumer.control_plane.offsets.commit_sequence import CommitSequence
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import DeadLetterSnapshot, OnExhausted, RetrySnapshot, RuntimeSnapshot
+from pyrallel_consumer.observability.partition_picture import partition_picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def take_snapshot(
 
     Its cost grows with assigned partitions and unfinished messages, not with what was done.
     """
-    partitions = tuple(work.picture(now, manager.pause_reasons(work.tp)) for work in manager)
+    partitions = tuple(partition_picture(work, now, manager.pause_reasons(work.tp)) for work in manager)
     load = manager.load
     limits = manager.policy.limits
     held = sum(partition.held for partition in partitions)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pyrallel_consumer.control_plane.events import Assigned, OffsetWentBack
 from pyrallel_consumer.control_plane.offsets.offset_map import OffsetMap
-from pyrallel_consumer.control_plane.partitions.partition_work import MESSAGE_OVERHEAD_BYTES
+from pyrallel_consumer.control_plane.partitions.loaded_bytes import MESSAGE_OVERHEAD_BYTES
 from pyrallel_consumer.dto import WorkItem
 from tests.simulation.scenario import Scenario
 from tests.simulation.topic_log import Record

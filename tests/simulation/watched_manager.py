@@ -163,13 +163,13 @@ class WatchedManager(WorkManager):
         for tp in {item.tp: None for item in items}:
             self._compare(tp)
 
-    def exhaust(self, item: WorkItem, now: float | None = None) -> OnExhausted | None:
+    def exhaust(self, item: WorkItem, now: float | None = None, *, is_hopeless: bool = False) -> OnExhausted | None:
         shadow = self._completed(item)
         if shadow is not None:
             del shadow.in_flight[item.offset]
             shadow.held[item.offset] = item
         was_open = self.circuit.is_open
-        outcome = super().exhaust(item, now)
+        outcome = super().exhaust(item, now, is_hopeless=is_hopeless)
         circuits.nothing_is_let_go_while_open(item, outcome, was_open=was_open)
         if outcome is not None and shadow is None:
             raise RuleBroken("8", f"{item} failed for good, is not ours, and was met with {outcome}")

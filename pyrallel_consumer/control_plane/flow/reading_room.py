@@ -12,7 +12,7 @@ from pyrallel_consumer.control_plane.flow.allowance import Allowance
 from pyrallel_consumer.control_plane.flow.backpressure import Backpressure
 from pyrallel_consumer.control_plane.flow.fair_shares import FairShares
 from pyrallel_consumer.control_plane.flow.pauses import Pauses
-from pyrallel_consumer.control_plane.partitions.partition_work import EXACT_MESSAGES
+from pyrallel_consumer.control_plane.partitions.loaded_bytes import EXACT_MESSAGES
 
 if TYPE_CHECKING:
     from pyrallel_consumer.control_plane.dispatch import Dispatch

@@ -15,12 +15,17 @@ from pyrallel_consumer.control_plane.flow.backpressure import Load
 from pyrallel_consumer.control_plane.offsets.commit_encoder import METADATA_LIMIT_BYTES, encode
 from pyrallel_consumer.control_plane.offsets.offset_tracker import OffsetTracker
 from pyrallel_consumer.control_plane.partitions.latency import QUICK_SECONDS
+from pyrallel_consumer.control_plane.partitions.loaded_bytes import (
+    MESSAGE_OVERHEAD_BYTES,
+    is_worth_counting,
+    sum_of_sizes,
+)
 from pyrallel_consumer.control_plane.partitions.partition_counters import PartitionCounters
 from pyrallel_consumer.control_plane.partitions.ready_queue import ReadyQueue
-from pyrallel_consumer.control_plane.partitions.slowness import Cause, Slowness, cause_of
+from pyrallel_consumer.control_plane.partitions.slowness import Slowness
 from pyrallel_consumer.control_plane.partitions.virtual_partition import VirtualPartition
 from pyrallel_consumer.control_plane.size_estimate import SizeEstimate
-from pyrallel_consumer.dto import BlockedBy, NullKeyOrdering, OrderingMode, PartitionSnapshot, WorkItem
+from pyrallel_consumer.dto import BlockedBy, NullKeyOrdering, OrderingMode, WorkItem
 from pyrallel_consumer.errors import InvariantViolation
 
 if TYPE_CHECKING:
@@ -35,21 +40,7 @@ if TYPE_CHECKING:
 WHOLE_PARTITION: Final = object()
 """The key under which a partition that is kept in order as a whole has its one queue."""
 
-MESSAGE_OVERHEAD_BYTES = 512
-"""What a message costs beside its key, value and headers: the client's object, the item, its places in our books."""
-
-EXACT_MESSAGES = 256
-"""So many are counted whenever one is done."""
-MEASURE_PART = 2
-"""A larger number is counted when this part of it is done."""
-
 Lingering = dict[tuple["TopicPartition", object], VirtualPartition]
-
-
-def sum_of_sizes(messages: Sequence[Message]) -> int:
-    """Bytes that read messages count as load, without their headers."""
-    keys = sum([len(key) for message in messages if (key := message.key()) is not None])
-    return MESSAGE_OVERHEAD_BYTES * len(messages) + sum(map(len, messages)) + keys
 
 
 class PartitionWork:
@@ -149,13 +140,8 @@ class PartitionWork:
         return Load(len(self.tracker.unfinished), self.loaded_bytes, self.blocked)
 
     def measure(self) -> None:
-        """Count the bytes of what is unfinished; in between only what comes in is counted, not what is done.
-
-        Not before a part of it is done that is worth the look: so each message pays for a few looks at most, however
-        many are unfinished. Of more than ``EXACT_MESSAGES`` up to a third is counted that is done already.
-        """
-        done, unfinished = self.finished - self._measured_at, len(self.tracker.unfinished)
-        if done and (unfinished <= EXACT_MESSAGES or done * MEASURE_PART >= unfinished):
+        """Count the bytes of what is unfinished, where it is worth the look: see ``loaded_bytes``."""
+        if is_worth_counting(self.finished - self._measured_at, len(self.tracker.unfinished)):
             self.count_bytes()
 
     @property
@@ -365,59 +351,18 @@ class PartitionWork:
         if offset != self._blocking_offset:
             self._blocking_offset, self._blocking_since = offset, now
 
-    def look(self, now: float, *, is_held_back: bool, is_circuit_open: bool, has_free_slots: bool) -> None:
-        """Note why the partition is not faster now."""
-        cause = cause_of(
-            waiting=max(self.queued, self.blocked),
-            is_ready=bool(self.ready),
-            is_at_work=self._is_at_work(),
-            is_held_back=is_held_back,
-            is_circuit_open=is_circuit_open,
-            has_free_slots=has_free_slots,
-        )
-        self.slowness.look(
-            now,
-            cause if self.is_dispatching else None,
-            finished=self.finished,
-            has_unfinished=bool(self.tracker.unfinished),
-        )
-
-    def picture(self, now: float, paused_for: tuple[str, ...]) -> PartitionSnapshot:
-        """The partition as an operator sees it."""
-        tracker = self.tracker
-        is_blocking = tracker.blocking_offset is not None and tracker.blocking_offset == self._blocking_offset
-        return PartitionSnapshot(
-            tp=self.tp,
-            epoch=self.epoch,
-            committed_offset=self.committed_offset,
-            committable_offset=tracker.committable_offset,
-            fetched_offset=tracker.next_offset,
-            gap_count=tracker.gap_count(),
-            blocking_offset=tracker.blocking_offset,
-            blocking_seconds=now - self._blocking_since if is_blocking else 0.0,
-            queued=self.queued,
-            in_flight=self.in_flight,
-            held=len(self.held),
-            load_bytes=self.load.size_bytes,
-            paused_for=paused_for,
-            finished=self.finished,
-            failed=self.failed,
-            skipped=self.skipped,
-            settled=self.settled,
-            stalled_seconds=self.slowness.stalled_seconds(now),
-            starved_seconds=self.slowness.seconds[Cause.STARVED],
-            paused_seconds=self.slowness.seconds[Cause.PAUSED],
-            blocked_seconds=self.slowness.seconds[Cause.BLOCKED],
-            metadata_bytes=self.metadata_bytes,
-            latency=None if self.latency is None else self.latency.taken_of(self.finished - self.settled),
-            blocked_by=self._blocked_by(),
-        )
-
-    def _is_at_work(self) -> bool:
-        """Whether more runs than one key alone; what waits for its next attempt does not run."""
+    @property
+    def is_at_work(self) -> bool:
+        """Whether more runs than one key alone; a message that waits for its next attempt does not run."""
         return self.in_flight - len(self.failing) > self._is_by_key
 
-    def _blocked_by(self) -> BlockedBy | None:
+    def blocking_seconds(self, now: float) -> float:
+        """For how long the blocking offset was seen to block, 0.0 where there is none."""
+        offset = self.tracker.blocking_offset
+        return now - self._blocking_since if offset is not None and offset == self._blocking_offset else 0.0
+
+    @property
+    def blocked_by(self) -> BlockedBy | None:
         """What the blocking offset waits for."""
         offset = self.tracker.blocking_offset
         if offset is None:

@@ -16,6 +16,10 @@ behind them, or what is ready waits for a slot that another partition has.
 from __future__ import annotations
 
 from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyrallel_consumer.control_plane.partitions.partition_work import PartitionWork
 
 
 class Cause(Enum):
@@ -71,3 +75,23 @@ class Slowness:
     def stalled_seconds(self, now: float) -> float:
         """How long something has been unfinished and nothing has finished; 0 before the first look."""
         return 0.0 if self._looked_at is None else now - self._progress_at
+
+
+def look_at(
+    work: PartitionWork, now: float, *, is_held_back: bool, is_circuit_open: bool, has_free_slots: bool
+) -> None:
+    """Note why the partition of ``work`` is not faster at ``now``."""
+    cause = cause_of(
+        waiting=max(work.queued, work.blocked),
+        is_ready=bool(work.ready),
+        is_at_work=work.is_at_work,
+        is_held_back=is_held_back,
+        is_circuit_open=is_circuit_open,
+        has_free_slots=has_free_slots,
+    )
+    work.slowness.look(
+        now,
+        cause if work.is_dispatching else None,
+        finished=work.finished,
+        has_unfinished=bool(work.tracker.unfinished),
+    )

@@ -6,6 +6,7 @@ from pyrallel_consumer.control_plane.events import Assigned, CommitSnapshot
 from pyrallel_consumer.control_plane.offsets.offset_map import OffsetMap
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
 from pyrallel_consumer.dto import PartitionSnapshot, TopicPartition, WorkItem
+from pyrallel_consumer.observability.partition_picture import partition_picture
 from pyrallel_consumer.testing import PlainMessage
 
 TP = TopicPartition("orders", 0)
@@ -46,7 +47,7 @@ def offsets_of(items: list[WorkItem]) -> list[int]:
 
 def picture_of(manager: WorkManager, tp: TopicPartition = TP, now: float = 0.0) -> PartitionSnapshot:
     """One partition as an operator sees it."""
-    return next(work.picture(now, manager.pause_reasons(tp)) for work in manager if work.tp == tp)
+    return next(partition_picture(work, now, manager.pause_reasons(tp)) for work in manager if work.tp == tp)
 
 
 def only(snapshots: tuple[CommitSnapshot, ...]) -> CommitSnapshot:

@@ -7,6 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant
 from pyrallel_consumer.control_plane.events import CommitSnapshot
 from pyrallel_consumer.control_plane.offsets.commit_encoder import decode
 from pyrallel_consumer.control_plane.work_manager import WorkManager
+from pyrallel_consumer.observability.partition_picture import partition_picture
 from pyrallel_consumer.observability.status.close_up import UnderWay, close_up
 from pyrallel_consumer.observability.status.gap_window import OffsetState
 from pyrallel_consumer.observability.status.read_times import ReadTimes
@@ -63,7 +64,7 @@ class JudgedManager(RuleBasedStateMachine):
     def every_unfinished_message_is_in_exactly_one_place(self) -> None:
         self.manager.observe(0.0)
         for work in self.manager:
-            picture, partition = work.picture(0.0, ()), self.model.partitions[work.tp]
+            picture, partition = partition_picture(work, 0.0, ()), self.model.partitions[work.tp]
             assert picture.epoch == partition.epoch
             assert picture.fetched_offset == partition.next_offset
             assert picture.committable_offset == partition.committable_offset

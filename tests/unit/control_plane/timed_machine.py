@@ -11,6 +11,7 @@ from hypothesis.stateful import invariant
 
 from pyrallel_consumer.control_plane.work_manager import WorkPolicy
 from pyrallel_consumer.dto import DURATION_BOUNDS_SECONDS, Durations, OnExhausted, TopicPartition, WorkItem
+from pyrallel_consumer.observability.partition_picture import partition_picture
 from tests.unit.control_plane.run_machine import RunMachine
 from tests.unit.control_plane.work_machine import Draw, Step, WorkManagerMachine
 from tests.unit.control_plane.work_model import Partition, Running
@@ -61,7 +62,9 @@ class Timed(WorkManagerMachine):
             counts = [0] * (len(DURATION_BOUNDS_SECONDS) + 1)
             for seconds in self.durations[work.tp]:
                 counts[bisect_left(DURATION_BOUNDS_SECONDS, seconds)] += 1
-            assert work.picture(self.now, ()).latency == Durations(tuple(counts), sum(self.durations[work.tp]))
+            assert partition_picture(work, self.now, ()).latency == Durations(
+                tuple(counts), sum(self.durations[work.tp])
+            )
 
 
 class TimedMachine(Timed):

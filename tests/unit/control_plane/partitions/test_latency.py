@@ -8,6 +8,7 @@ from pyrallel_consumer.control_plane.events import OffsetWentBack
 from pyrallel_consumer.control_plane.partitions.latency import MOST_PENDING, Histogram
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
 from pyrallel_consumer.dto import DURATION_BOUNDS_SECONDS, Durations, OnExhausted, TopicPartition, WorkItem
+from pyrallel_consumer.observability.partition_picture import partition_picture
 from tests.unit.control_plane.builders import OTHER, TP, assigned, keyed, run_of
 
 
@@ -20,7 +21,7 @@ def timed_manager(on_exhausted: OnExhausted = OnExhausted.DLQ) -> WorkManager:
 
 
 def durations(manager: WorkManager, tp: TopicPartition = TP) -> Durations | None:
-    return next(work.picture(0.0, ()).latency for work in manager if work.tp == tp)
+    return next(partition_picture(work, 0.0, ()).latency for work in manager if work.tp == tp)
 
 
 def seen(manager: WorkManager, tp: TopicPartition = TP) -> list[tuple[float, int]]:

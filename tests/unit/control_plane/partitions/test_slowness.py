@@ -12,6 +12,7 @@ from pyrallel_consumer.control_plane.partitions.slowness import Cause, Slowness,
 from pyrallel_consumer.control_plane.policies import FlowLimits, OrderingPolicy
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
 from pyrallel_consumer.dto import BlockedBy, OrderingMode, PartitionSnapshot
+from pyrallel_consumer.observability.partition_picture import partition_picture
 from tests.unit.control_plane.builders import OTHER, TP, assigned, keyed, manager_of, picture_of, run_of
 
 
@@ -84,9 +85,9 @@ STARVED, PAUSED, BLOCKED, NONE = "starved", "paused", "blocked", ""
 def causes(manager: WorkManager, free_slots: int) -> list[str]:
     """For each partition, what one more second counts for while things are as they are now."""
     manager.observe_slowness(float(next(SECONDS)), free_slots=free_slots)
-    before = [seconds_of(work.picture(0.0, ())) for work in manager]
+    before = [seconds_of(partition_picture(work, 0.0, ())) for work in manager]
     manager.observe_slowness(float(next(SECONDS)), free_slots=free_slots)
-    after = [seconds_of(work.picture(0.0, ())) for work in manager]
+    after = [seconds_of(partition_picture(work, 0.0, ())) for work in manager]
     return [
         "".join(name for name in each if each[name] - was[name] == 1.0) for was, each in zip(before, after, strict=True)
     ]
