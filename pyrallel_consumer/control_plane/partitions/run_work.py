@@ -298,7 +298,8 @@ class RunWork(PartitionWork):
             assert isinstance(lane, RunLane)
             lane.forget(forgotten)
 
-    def _is_at_work(self) -> bool:
+    @property
+    def is_at_work(self) -> bool:
         """Several items of one key are in flight, so keys are counted; no further than it takes to know."""
         not_at_work = len(self.failing) + self._is_by_key
         keys = in_runs = 0
