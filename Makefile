@@ -5,7 +5,7 @@ UV ?= .tools/uv/bin/uv
 FETCHED_UV := $(filter .tools/uv/bin/uv,$(UV))
 PYTHON := .venv/bin/python
 SOURCES := pyrallel_consumer tests $(wildcard benchmarks deploy examples docs)
-CORE_TESTS := $(wildcard tests/unit tests/contract tests/simulation)
+CORE_TESTS := $(wildcard tests/unit tests/contract tests/simulation tests/fuzz)
 JOBS ?= auto
 # Tests that mostly wait, each process with an embedded broker of its own; and with a real one: a JVM each.
 WAITING_JOBS ?= 2

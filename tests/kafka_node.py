@@ -38,6 +38,8 @@ LOG_TAIL_LINES = 15
 # Below the range that Linux and others take outgoing connections from: a port stays free while the node restarts.
 PORTS = range(20_000, 30_000)
 PARTS = 8
+_given: set[int] = set()
+"""Ports that this process has handed out: nobody may listen on them yet."""
 BATCH_HEADER_BYTES = 12
 """Of a batch in a segment: its first offset and the size of what follows."""
 
@@ -335,12 +337,15 @@ def free_port() -> int:
     ports = PORTS[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % PARTS :: PARTS]
     while True:
         port = random.SystemRandom().choice(ports)
+        if port in _given:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return port
+        _given.add(port)
+        return port
 
 
 def _remove_orphans() -> None:

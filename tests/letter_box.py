@@ -23,7 +23,7 @@ class FoundLetter:
 
     @property
     def ours(self) -> dict[str, str]:
-        return {name: (value or b"").decode() for name, value in self.headers}
+        return {name: (value or b"").decode(errors="replace") for name, value in self.headers}
 
     @property
     def source(self) -> tuple[str, int, int]:

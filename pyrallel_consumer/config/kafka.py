@@ -37,6 +37,8 @@ def _parsed_json(text: str, expected: type) -> Any:
         parsed = json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"is not a JSON {kind}: {error.msg} at character {error.pos}") from None
+    except (RecursionError, ValueError):
+        raise ValueError(f"is not a JSON {kind} that can be read: it nests too deep, or a number is too long") from None
     if not isinstance(parsed, expected):
         raise ValueError(f"is JSON, but not a JSON {kind}")  # noqa: TRY004 -- pydantic reports a ValueError
     return parsed

@@ -38,6 +38,8 @@ FURTHER: Final = frozenset(
 OF_REPLAYS: Final = frozenset({ORIGINAL_TIMESTAMP, REPLAY_COUNT})
 """What a replay adds to a message: of each name the last is ours, and only where there is a count."""
 UNKNOWN: Final = "(unknown)"
+_LARGEST: Final = 2**63 - 1
+_MOST_DIGITS: Final = 19
 
 Added = Mapping[str, bytes | None]
 """Headers that are not the message's own, by name."""
@@ -177,5 +179,8 @@ def _text(data: bytes | None) -> str:
 
 
 def _number(text: bytes | None) -> int | None:
-    """A count of at most 18 digits; None for anything else."""
-    return int(text) if text and text.isdigit() and len(text) <= 18 else None  # noqa: PLR2004 -- fits 64 bits
+    """A count that Kafka's 64 bits hold; None for anything else."""
+    if not text or not text.isdigit() or len(text) > _MOST_DIGITS:
+        return None
+    number = int(text)
+    return number if number <= _LARGEST else None

@@ -106,7 +106,7 @@ def _read_config(path: Path) -> dict[str, Any] | RawConfigParser:
         else:
             read = RawConfigParser()
             read.read_string(text)
-    except (OSError, ValueError, ConfigParserError) as error:
+    except (OSError, ValueError, RecursionError, ConfigParserError) as error:
         raise ConfigurationError(f"--log-config {path} cannot be read: {error}") from None
     if not isinstance(read, dict | RawConfigParser):
         raise ConfigurationError(

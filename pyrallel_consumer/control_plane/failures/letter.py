@@ -145,7 +145,7 @@ class Letter:
 
     def can_shrink(self, code: str) -> bool:
         """Whether there is something left to change about a letter that was refused with this error."""
-        return self.form is not LetterForm.BARE or (code not in TOO_LARGE and self.lacks_key)
+        return self.form is not LetterForm.BARE or (code not in TOO_LARGE | {UNREADABLE} and self.lacks_key)
 
     def shrink(self, code: str) -> None:
         """Change what the topic may object to, by one step: there must be something left to change."""
