@@ -40,6 +40,7 @@ from pyrallel_consumer.runtime.cut_off import Noted
 from pyrallel_consumer.runtime.exhausted import ExhaustedMessages
 from pyrallel_consumer.runtime.revocation import Revocation
 from pyrallel_consumer.runtime.start_lease import StartLease
+from pyrallel_consumer.runtime.timers import Timers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,13 +60,6 @@ FACTS_CHUNK = 256
 FIRST_START_CHUNK = 2
 SLOW_CHUNK_SECONDS = 0.001
 """A chunk of starts that took longer runs the workers' own code: the next one is half as large."""
-TICK_SECONDS = 0.05
-STILL_TICK_SECONDS = 0.125
-"""The ticker's pace while nothing moves: twice for every picture, and well below what the watchdog calls late."""
-STILL_SECONDS = 2.0
-"""Nothing has moved for so long: longer than a commit is usually waited for."""
-MIN_ALARM_SECONDS = 0.001
-"""No two alarms come closer than this, however close the times they are set for."""
 
 
 class Ingress(Protocol):
@@ -149,11 +143,7 @@ class ControlLoop:
         self._is_stopped = False
         self._start_chunk = FIRST_START_CHUNK
         self._revocation: Revocation | None = None
-        self._ticker: asyncio.TimerHandle | None = None
-        self._tick_at = 0.0
-        self._moved_at = self.heartbeat
-        self._alarm: asyncio.TimerHandle | None = None
-        self._alarm_at = 0.0
+        self._timers = Timers(loop, base, tick=self._tick, ring=self.wake, now=self.heartbeat)
         self._changed = asyncio.Event()
         self._is_draining = False
         self._is_final = False
@@ -210,9 +200,7 @@ class ControlLoop:
         self._exhausted.sum_up()
         self._is_stopped = True
         self._is_scheduled = True
-        for timer in (self._ticker, self._alarm):
-            if timer is not None:
-                timer.cancel()
+        self._timers.cancel()
         self._changed.set()
 
     async def until(self, holds: Callable[[], bool], deadline: float) -> bool:
@@ -224,7 +212,7 @@ class ControlLoop:
             now = self._clock()
             if self._is_stopped or now >= deadline:
                 return False
-            self._note_movement(now)
+            self._timers.note_movement(now)
             self._changed.clear()
             await self._changed.wait()  # Every tick sets it: no wait is longer than that.
         return True
@@ -269,7 +257,7 @@ class ControlLoop:
             if sweep_at is not None and sweep_at <= started_at:
                 self.engine.sweep(started_at)
             if self._step():
-                self._note_movement(started_at)
+                self._timers.note_movement(started_at)
                 ends_at = started_at + turn_seconds(started_at - self._woken_at)
                 while self._clock() < ends_at and self._step():
                     pass
@@ -312,20 +300,7 @@ class ControlLoop:
         due = [self.engine.next_sweep_at(), None if self.lease.is_held else self._exhausted.next_at]
         if self._revocation is not None:
             due.append(self._revocation.next_step_at)
-        at = max(min((at for at in due if at is not None), default=self._tick_at), now + MIN_ALARM_SECONDS)
-        if at >= self._tick_at or (self._alarm is not None and self._alarm_at <= at):
-            return
-        if self._alarm is not None:
-            self._alarm.cancel()
-        self._alarm_at = at
-        self._alarm = self._call_in(at - now, self._ring)
-
-    def _ring(self) -> None:
-        self._alarm = None
-        self.wake()
-
-    def _call_in(self, seconds: float, call: Callable[[], None]) -> asyncio.TimerHandle:
-        return self._loop.call_at(self._loop.time() + seconds, call, context=self._base)
+        self._timers.set_alarm(min((at for at in due if at is not None), default=None), now)
 
     def _has_work(self) -> bool:
         if self._inbox or self.channel.has_items:
@@ -477,25 +452,13 @@ class ControlLoop:
 
     def hurry(self) -> None:
         """Something is to be commanded: tick soon, though nothing moves."""
-        self._note_movement(self._clock())
-
-    def _note_movement(self, now: float) -> None:
-        """From now on tick at the usual pace for a while."""
-        self._moved_at = now
-        if self._ticker is not None and self._tick_at > now + TICK_SECONDS:
-            self._ticker.cancel()
-            self._tick_in(TICK_SECONDS, now)
-
-    def _tick_in(self, seconds: float, now: float) -> None:
-        self._tick_at = now + seconds
-        self._ticker = self._call_in(seconds, self._tick)
+        self._timers.note_movement(self._clock())
 
     def _tick(self) -> None:
         if self._is_stopped:
             return
         try:
             now = self._clock()
-            self._ticker = None
             self.lease.tick(now)
             self.manager.note_failing(self.engine.waiting())
             self.manager.observe(now)
@@ -504,8 +467,7 @@ class ControlLoop:
             for call in self.on_tick:
                 call(now)
             self.pictures.draw(now)
-            is_still = now - self._moved_at > STILL_SECONDS and self._revocation is None
-            self._tick_in(STILL_TICK_SECONDS if is_still else TICK_SECONDS, now)
+            self._timers.next_tick(now, may_be_still=self._revocation is None)
         except BaseException as error:
             self._break(error)
             if not isinstance(error, Exception):

@@ -18,7 +18,7 @@ from pyrallel_consumer.execution_plane.attempts import Attempt
 from pyrallel_consumer.execution_plane.booked_engine import BookedEngine
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 from pyrallel_consumer.execution_plane.thread_engine import ThreadEngine
-from pyrallel_consumer.runtime import control_loop
+from pyrallel_consumer.runtime import timers
 from pyrallel_consumer.testing.messages import PlainMessage
 from tests.unit.silent_pump import Silent, silent_pump
 
@@ -64,7 +64,7 @@ class NotingManager(WorkManager):
 async def test_nothing_is_left_unheard_in_any_interleaving(
     made_engine: Callable[[], ExecutionEngine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control_loop, "TICK_SECONDS", 10 * PATIENCE_SECONDS)
+    monkeypatch.setattr(timers, "TICK_SECONDS", 10 * PATIENCE_SECONDS)
     failures: list[BaseException] = []
     manager, engine = NotingManager(), made_engine()
     control = await silent_pump(manager, engine, failures)

@@ -15,8 +15,9 @@ from pyrallel_consumer.control_plane.policies import RetryPolicy
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
 from pyrallel_consumer.dto import TopicPartition, WorkItem
 from pyrallel_consumer.execution_plane.async_engine import AsyncEngine
-from pyrallel_consumer.runtime import control_loop
-from pyrallel_consumer.runtime.control_loop import STILL_TICK_SECONDS, ControlLoop
+from pyrallel_consumer.runtime import timers
+from pyrallel_consumer.runtime.control_loop import ControlLoop
+from pyrallel_consumer.runtime.timers import STILL_TICK_SECONDS
 from tests.unit.silent_pump import Silent, silent_pump
 
 PATIENCE_SECONDS = 30.0
@@ -43,7 +44,7 @@ async def ticking() -> AsyncIterator[tuple[ControlLoop, asyncio.Queue[float]]]:
 
 
 async def test_while_nothing_moves_ticks_are_further_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control_loop, "STILL_SECONDS", 0.0)
+    monkeypatch.setattr(timers, "STILL_SECONDS", 0.0)
     async with ticking() as (_, ticks):
         times = [await ticks.get() for _ in range(5)]
     assert all(after - before >= STILL_TICK_SECONDS - 0.001 for before, after in itertools.pairwise(times))
@@ -51,8 +52,8 @@ async def test_while_nothing_moves_ticks_are_further_apart(monkeypatch: pytest.M
 
 @pytest.mark.parametrize("by", ["a fact", "a command", "one who waits"])
 async def test_whatever_moves_brings_the_next_tick_soon(by: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control_loop, "STILL_SECONDS", 0.0)
-    monkeypatch.setattr(control_loop, "STILL_TICK_SECONDS", NEVER_SECONDS)
+    monkeypatch.setattr(timers, "STILL_SECONDS", 0.0)
+    monkeypatch.setattr(timers, "STILL_TICK_SECONDS", NEVER_SECONDS)
     async with ticking() as (control, ticks):
         await ticks.get()
         for _ in range(3):

@@ -1,0 +1,90 @@
+"""When the pump is woken without a fact or a completion: by its ticker, and by one alarm before the next tick.
+
+Belongs to the event loop. While nothing moves the ticker is slower.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+    from contextvars import Context
+
+TICK_SECONDS = 0.05
+STILL_TICK_SECONDS = 0.125
+"""The ticker's pace while nothing moves: twice for every picture, and well below what the watchdog calls late."""
+STILL_SECONDS = 2.0
+"""Nothing has moved for so long: longer than a commit is usually waited for."""
+MIN_ALARM_SECONDS = 0.001
+"""No two alarms come closer than this, however close the times they are set for."""
+
+
+class Timers:
+    """Calls ``tick`` once for each ``next_tick``, and ``ring`` at the time of the alarm; both in the context ``base``.
+
+    All times are of the pump's clock, in seconds, which runs as fast as the loop's.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        base: Context,
+        *,
+        tick: Callable[[], None],
+        ring: Callable[[], None],
+        now: float,
+    ) -> None:
+        self._loop = loop
+        self._base = base
+        self._tick = tick
+        self._ring = ring
+        self._moved_at = now
+        self._tick_at = 0.0
+        self._ticker: asyncio.TimerHandle | None = None
+        self._alarm_at = 0.0
+        self._alarm: asyncio.TimerHandle | None = None
+
+    def next_tick(self, now: float, *, may_be_still: bool) -> None:
+        """Tick again: soon, or later where nothing has moved for a while and ``may_be_still``."""
+        is_still = may_be_still and now - self._moved_at > STILL_SECONDS
+        self._tick_in(STILL_TICK_SECONDS if is_still else TICK_SECONDS, now)
+
+    def note_movement(self, now: float) -> None:
+        """From now on tick at the usual pace for a while."""
+        self._moved_at = now
+        if self._ticker is not None and self._tick_at > now + TICK_SECONDS:
+            self._ticker.cancel()
+            self._tick_in(TICK_SECONDS, now)
+
+    def set_alarm(self, at: float | None, now: float) -> None:
+        """Ring at ``at``, unless that is None or the next tick comes first."""
+        at = max(self._tick_at if at is None else at, now + MIN_ALARM_SECONDS)
+        if at >= self._tick_at or (self._alarm is not None and self._alarm_at <= at):
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_at = at
+        self._alarm = self._call_in(at - now, self._sound)
+
+    def cancel(self) -> None:
+        """Neither tick nor ring any more."""
+        for timer in (self._ticker, self._alarm):
+            if timer is not None:
+                timer.cancel()
+
+    def _tick_in(self, seconds: float, now: float) -> None:
+        self._tick_at = now + seconds
+        self._ticker = self._call_in(seconds, self._end_tick)
+
+    def _end_tick(self) -> None:
+        self._ticker = None
+        self._tick()
+
+    def _sound(self) -> None:
+        self._alarm = None
+        self._ring()
+
+    def _call_in(self, seconds: float, call: Callable[[], None]) -> asyncio.TimerHandle:
+        return self._loop.call_at(self._loop.time() + seconds, call, context=self._base)
