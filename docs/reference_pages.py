@@ -20,11 +20,18 @@ from typer.main import get_command
 import pyrallel_consumer
 from pyrallel_consumer import cli
 from pyrallel_consumer.cli.run.config import RunConfig
-from pyrallel_consumer.config import ExecutionConfig, KafkaConfig, MetricsConfig, ParallelConsumerConfig
+from pyrallel_consumer.config import ExecutionConfig, KafkaConfig, MetricsConfig, OutputConfig, ParallelConsumerConfig
 from pyrallel_consumer.config.settings import Settings
 from pyrallel_consumer.observability.metrics.families import FAMILIES, Merge
 
-SETTINGS: tuple[type[Settings], ...] = (KafkaConfig, ParallelConsumerConfig, ExecutionConfig, MetricsConfig, RunConfig)
+SETTINGS: tuple[type[Settings], ...] = (
+    KafkaConfig,
+    ParallelConsumerConfig,
+    ExecutionConfig,
+    OutputConfig,
+    MetricsConfig,
+    RunConfig,
+)
 
 
 def pages() -> dict[str, str]:

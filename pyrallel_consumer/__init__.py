@@ -18,7 +18,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pyrallel_consumer.config import ExecutionConfig, KafkaConfig, MetricsConfig, ParallelConsumerConfig
+    from pyrallel_consumer.config import (
+        ExecutionConfig,
+        KafkaConfig,
+        MetricsConfig,
+        OutputConfig,
+        ParallelConsumerConfig,
+    )
     from pyrallel_consumer.consumer import PyrallelConsumer
     from pyrallel_consumer.dto import (
         CompletionEvent,
@@ -50,6 +56,8 @@ if TYPE_CHECKING:
         PoisonKeyError,
         ProcessDiedError,
         PyrallelConsumerError,
+        RecordError,
+        RecordRefusedError,
         RetryLater,
         StateError,
         TaskTimeoutError,
@@ -58,10 +66,11 @@ if TYPE_CHECKING:
     )
     from pyrallel_consumer.execution_plane.engine import CompletionChannel, EngineStatus, ExecutionEngine, StuckAttempt
     from pyrallel_consumer.ingress.broker_poller import BrokerPoller
+    from pyrallel_consumer.record import Delivery, Record
     from pyrallel_consumer.testing.broker.embedded_broker import EmbeddedBroker
 
 _MODULES = {
-    "config": ("ExecutionConfig", "KafkaConfig", "MetricsConfig", "ParallelConsumerConfig"),
+    "config": ("ExecutionConfig", "KafkaConfig", "MetricsConfig", "OutputConfig", "ParallelConsumerConfig"),
     "consumer": ("PyrallelConsumer",),
     "dto": (
         "CompletionEvent",
@@ -93,6 +102,8 @@ _MODULES = {
         "ProcessDiedError",
         "PoisonKeyError",
         "PyrallelConsumerError",
+        "RecordError",
+        "RecordRefusedError",
         "RetryLater",
         "StateError",
         "TaskTimeoutError",
@@ -102,6 +113,7 @@ _MODULES = {
     "execution_plane.engine": ("CompletionChannel", "EngineStatus", "ExecutionEngine", "StuckAttempt"),
     "ingress.broker_poller": ("BrokerPoller",),
     "testing.broker.embedded_broker": ("EmbeddedBroker",),
+    "record": ("Delivery", "Record"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -118,6 +130,7 @@ __all__ = [
     "ConfigurationError",
     "DeadLetterSnapshot",
     "DecodeError",
+    "Delivery",
     "DlqPayloadMode",
     "DoNotRetry",
     "EmbeddedBroker",
@@ -134,6 +147,7 @@ __all__ = [
     "NullKeyOrdering",
     "OnExhausted",
     "OrderingMode",
+    "OutputConfig",
     "ParallelConsumerConfig",
     "PartitionSnapshot",
     "PoisonKeyError",
@@ -141,6 +155,9 @@ __all__ = [
     "PyrallelConsumer",
     "PyrallelConsumerError",
     "RebalanceStateStrategy",
+    "Record",
+    "RecordError",
+    "RecordRefusedError",
     "RetryLater",
     "RetrySnapshot",
     "RuntimeSnapshot",

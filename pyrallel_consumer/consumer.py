@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar, cast
 from weakref import WeakSet
 
-from pyrallel_consumer.config import ExecutionConfig, KafkaConfig
+from pyrallel_consumer.config import ExecutionConfig, KafkaConfig, OutputConfig
 from pyrallel_consumer.config.likely_mistakes import warn_of_settings
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import OnExhausted, RuntimeSnapshot, TopicPartition
@@ -23,6 +23,7 @@ from pyrallel_consumer.errors import BrokerError, ConfigurationError, MessageExh
 from pyrallel_consumer.execution_plane.deserializers import deserializers_of
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 from pyrallel_consumer.execution_plane.engine_choice import made_engine
+from pyrallel_consumer.execution_plane.returned import RecordMaker, recording, returns_records
 from pyrallel_consumer.execution_plane.worker_call import worker_call
 from pyrallel_consumer.execution_plane.worker_kind import Worker, check_worker, name_of
 from pyrallel_consumer.foreign_errors import loggable
@@ -61,11 +62,13 @@ class PyrallelConsumer:
     ``execution_config`` defaults to what the environment says. ``engine`` takes an engine of your own, which has its
     worker already: ``worker`` is None then. ``item.value`` is bytes unless ``value_type`` names a type that pydantic
     reads its JSON into, or ``value_deserializer`` is called with the bytes and a ``SerializationContext``. ``key_type``
-    and ``key_deserializer`` do the same for ``item.decoded_key``. ``stopped_by`` and ``aborted_by`` are the signals
-    that ``run`` took, None where there was none. ``cut_off`` counts the messages that had begun and that the stop did
-    not wait for: they run again. Raises ConfigurationError here, before any connection, for settings, topics and
-    workers that do not fit. One object runs once, on the event loop that started it. All methods belong to that
-    loop, but ``get_runtime_snapshot`` and ``get_metrics``, which any thread may call.
+    and ``key_deserializer`` do the same for ``item.decoded_key``. ``output`` says how the records are written that
+    workers return; without one, a worker whose signature names ``Record``, or that yields, writes as
+    ``OutputConfig()`` says. ``stopped_by`` and ``aborted_by`` are the signals that ``run`` took, None where there was
+    none. ``cut_off`` counts the messages that had begun and that the stop did not wait for: they run again. Raises
+    ConfigurationError here, before any connection, for settings, topics and workers that do not fit. One object runs
+    once, on the event loop that started it. All methods belong to that loop, but ``get_runtime_snapshot`` and
+    ``get_metrics``, which any thread may call.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class PyrallelConsumer:
         value_deserializer: Any = None,
         key_type: Any = None,
         key_deserializer: Any = None,
+        output: OutputConfig | None = None,
     ) -> None:
         self.config = _checked(config, KafkaConfig, "config").validate_all()
         if execution_config is None:
@@ -95,11 +99,16 @@ class PyrallelConsumer:
             context_of=serialization_context,
         )
         self._check_worker()
+        if output is None and engine is None and returns_records(worker):
+            output = OutputConfig()
+        self.output_config = None if output is None else _checked(output, OutputConfig, "output").validate_all()
+        if self.output_config is not None and self.output_config.is_exactly_once:
+            raise ConfigurationError("OutputConfig.delivery: exactly_once is not built yet; use at_least_once")
         self._spans = spans_for(self.execution_config, self.config.consumer_group)
         # What cannot work is refused here; the answers are asked for again when the parts are built.
         on_exhausted = self.execution_config.exhaustion(dlq_enabled=self.config.dlq_enabled)
         consumer_configuration(self.config)
-        producer_configuration(self.config)
+        producer_configuration(self.config, self.output_config)
         self._subscription = parse_topic(topic, self.config.dlq_topic_suffix if self.config.dlq_enabled else None)
         if on_exhausted is OnExhausted.DLQ:
             check_letter_topics(self._subscription, self.config.dlq_topic_suffix)
@@ -288,7 +297,11 @@ class PyrallelConsumer:
 
     def _made_engine(self, base: contextvars.Context) -> ExecutionEngine:
         mode = self.execution_config.mode
-        worker = worker_call(cast("Worker", self._worker), mode, self._deserializers)  # check_worker saw that it is one
+        worker = cast("Worker", self._worker)  # check_worker saw that it is one
+        output = self.output_config
+        if output is not None:
+            worker = recording(worker, RecordMaker(output.value_serializer, serialization_context))
+        worker = worker_call(worker, mode, self._deserializers)
         if self._spans is not None:
             worker = self._spans.wrapped(worker, mode)
         return made_engine(
@@ -297,6 +310,7 @@ class PyrallelConsumer:
             base,
             is_shutting_down=lambda: self._supervisor.cancelling() > 0,
             trace=self._spans,
+            is_recording=output is not None,
         )
 
     def _build(self, base: contextvars.Context) -> None:
@@ -311,6 +325,7 @@ class PyrallelConsumer:
             base=base,
             fail=self._fail,
             trace_headers=None if self._spans is None else self._spans.letter_headers,
+            output=self.output_config,
         )
         control = self._wiring.control
         control.on_tick.append(self._look_at_poller)

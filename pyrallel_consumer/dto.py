@@ -275,13 +275,15 @@ class BlockedBy(StrEnum):
     """What a partition's blocking offset, its lowest unfinished one, waits for.
 
     ``running``: its worker runs. ``retry``: it failed and waits for another attempt. ``held``: its last attempt failed;
-    its dead letter is not acknowledged, or its partition is paused for it. ``slot``: it is ready to be started.
+    its dead letter is not acknowledged, or its partition is paused for it. ``unwritten``: its worker returned, and what
+    it returned is not written yet. ``slot``: it is ready to be started.
     ``earlier_assignment``: an attempt of its key that began before the last rebalance still runs.
     """
 
     RUNNING = "running"
     RETRY = "retry"
     HELD = "held"
+    UNWRITTEN = "unwritten"
     SLOT = "slot"
     EARLIER_ASSIGNMENT = "earlier_assignment"
 

@@ -86,6 +86,18 @@ class MessageExhaustedError(ExecutionError):
         self.place = dict(place or {})
 
 
+class RecordError(ExecutionError):
+    """What a worker returned cannot be written: no record, or one that says what Kafka does not have."""
+
+
+class RecordRefusedError(RecordError):
+    """The broker refused a record that a worker returned, and will refuse it again; ``code`` is the error's name."""
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class PoisonKeyError(ExecutionError):
     """A message was not tried, because several of its key had failed: the reason in its dead letter."""
 

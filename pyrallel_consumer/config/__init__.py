@@ -9,6 +9,7 @@ from __future__ import annotations
 from pyrallel_consumer.config.execution import ExecutionConfig
 from pyrallel_consumer.config.kafka import KafkaConfig
 from pyrallel_consumer.config.metrics import MetricsConfig
+from pyrallel_consumer.config.output import OutputConfig
 from pyrallel_consumer.config.parallel import ParallelConsumerConfig
 
-__all__ = ["ExecutionConfig", "KafkaConfig", "MetricsConfig", "ParallelConsumerConfig"]
+__all__ = ["ExecutionConfig", "KafkaConfig", "MetricsConfig", "OutputConfig", "ParallelConsumerConfig"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from pyrallel_consumer.config.settings import Settings
-from pyrallel_consumer.config.values import lowered
+from pyrallel_consumer.config.values import lowered, named_function
 from pyrallel_consumer.control_plane.failures.failure_circuit import CircuitPolicy
 from pyrallel_consumer.control_plane.failures.poison_keys import PoisonPolicy
 from pyrallel_consumer.control_plane.policies import RetryPolicy
@@ -21,8 +20,6 @@ from pyrallel_consumer.dto import (
 from pyrallel_consumer.errors import ConfigurationError
 
 DAY_MS = 86_400_000
-
-_FUNCTION_NAME = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
 
 
 class ExecutionConfig(Settings):
@@ -137,9 +134,7 @@ class ExecutionConfig(Settings):
     @field_validator("initializer")
     @classmethod
     def _names_a_function(cls, value: Any) -> Any:
-        if isinstance(value, str) and not _FUNCTION_NAME.match(value):
-            raise ValueError(f"{value!r} is no function's place; write package.module:function")
-        return value
+        return named_function(value)
 
     @field_validator("mode", "on_exhausted", mode="before")
     @classmethod

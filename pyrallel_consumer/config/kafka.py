@@ -31,7 +31,8 @@ def _uppered(value: Any) -> Any:
     return value.strip().upper() if isinstance(value, str) else value
 
 
-def _parsed_json(text: str, expected: type) -> Any:
+def parsed_json(text: str, expected: type) -> Any:
+    """The JSON object or list in a variable's text. Raises ValueError where it is something else."""
     kind = "object" if expected is dict else "list"
     try:
         parsed = json.loads(text)
@@ -141,7 +142,7 @@ class KafkaConfig(Settings):
         if not isinstance(value, str):
             return list(value) if isinstance(value, tuple) else value
         if value.lstrip().startswith('["') or value.strip() == "[]":
-            return _parsed_json(value, list)
+            return parsed_json(value, list)
         return [part.strip() for part in value.split(",") if part.strip()]
 
     @field_validator("bootstrap_servers")
@@ -156,7 +157,7 @@ class KafkaConfig(Settings):
     @field_validator("librdkafka", mode="before")
     @classmethod
     def _from_json(cls, value: Any) -> Any:
-        return _parsed_json(value, dict) if isinstance(value, str) else value
+        return parsed_json(value, dict) if isinstance(value, str) else value
 
     @field_validator("librdkafka")
     @classmethod

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from pyrallel_consumer.control_plane.failures.letter import Letter
     from pyrallel_consumer.control_plane.offsets.offset_map import OffsetMap
+    from pyrallel_consumer.control_plane.output.unwritten import Outgoing
     from pyrallel_consumer.dto import Message, TopicPartition
 
 
@@ -172,8 +173,23 @@ class LettersAnswered:
     answers: tuple[LetterAnswer, ...]
 
 
+class RecordAnswer(NamedTuple):
+    """The broker's word on one record, as ``LetterAnswer``."""
+
+    outgoing: Outgoing
+    code: str | None
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsAnswered:
+    """What became of records that were handed to the producer."""
+
+    answers: tuple[RecordAnswer, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class LetterProducerFailed:
-    """The thread that produces dead letters cannot go on."""
+    """The thread that produces dead letters and records cannot go on."""
 
     error: BaseException

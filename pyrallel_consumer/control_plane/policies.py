@@ -16,6 +16,14 @@ class OrderingPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputLimits:
+    """How much of what workers returned may wait for the broker before nothing more is started."""
+
+    max_records: int = 10_000
+    max_bytes: int = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
 class FlowLimits:
     """Bounds on what is read and not finished, of the whole consumer. Both at least 1."""
 

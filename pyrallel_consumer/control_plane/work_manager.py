@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pyrallel_consumer.control_plane.failures.failure_circuit import CircuitPolicy
     from pyrallel_consumer.control_plane.failures.poison_keys import PoisonPolicy
     from pyrallel_consumer.control_plane.flow.backpressure import Load
+    from pyrallel_consumer.control_plane.output.unwritten import Unwritten
     from pyrallel_consumer.control_plane.partitions.partition_work import PartitionWork
     from pyrallel_consumer.dto import Message, TopicPartition, WorkItem
 
@@ -201,6 +202,46 @@ class WorkManager:
                 self._end_fenced(item)
             elif work.finish(item, now) and not work.is_listed:
                 self._dispatch.line_up(work)
+
+    def await_writing(self, returned: Sequence[Unwritten], now: float | None = None) -> list[Unwritten]:
+        """The workers of these items returned: their keys go on, their offsets wait for ``written``.
+
+        Returns those whose assignment goes on: what the others returned is for nobody, their messages run again.
+        """
+        awaited = []
+        for unwritten in returned:
+            item = unwritten.item
+            work: PartitionWork = item.origin.work
+            if not work.is_current(item):
+                self.succeed((item,), now)
+                continue
+            self.circuit.succeeded((item,))
+            if self.poison_keys:
+                self.poison_keys.succeeded(item)
+            self._loads.touch(work)
+            if work.finish(item, now, unwritten):
+                self._dispatch.line_up(work)
+            awaited.append(unwritten)
+        return awaited
+
+    def written(self, item: WorkItem) -> None:
+        """What the worker of ``item`` returned is written: its offset completes."""
+        work: PartitionWork = item.origin.work
+        if work.is_current(item):
+            work.complete(item)
+            self._loads.touch(work)
+
+    def take_back(self, item: WorkItem, attempt: int) -> WorkItem | None:
+        """What the worker of ``item`` returned is refused: it counts as in flight again, as the object returned here.
+
+        That is to be given to ``exhaust`` or ``cancel``. Its attempt has the number ``attempt``. None where its
+        assignment has ended.
+        """
+        work: PartitionWork = item.origin.work
+        if not work.is_current(item):
+            return None
+        self._loads.touch(work)
+        return work.take_back(item, attempt)
 
     def exhaust(self, item: WorkItem, now: float | None = None, *, is_hopeless: bool = False) -> OnExhausted | None:
         """The last attempt of ``item`` failed, at the time ``now`` where it is timed.

@@ -65,8 +65,9 @@ class PlainEngine(BookedEngine):
         *,
         is_shutting_down: Callable[[], bool] = _never,
         jitter: Callable[[], float] = random.random,
+        is_recording: bool = False,
     ) -> None:
-        super().__init__(policy, max_in_flight, jitter=jitter)
+        super().__init__(policy, max_in_flight, jitter=jitter, is_recording=is_recording)
         self._worker = worker
         self._given_context = base_context
         self._base = contextvars.Context()
@@ -119,10 +120,12 @@ class PlainEngine(BookedEngine):
     async def _attempt(self, root: WorkItem, item: WorkItem) -> None:
         """What each task runs: the worker, and the report of how it ended. The task ends with the report."""
         try:
-            await self._worker(item)
+            result = await self._worker(item)
         except BaseException as raised:  # noqa: BLE001 -- around the worker: whatever it raises is a failed attempt
             error = raised
         else:
+            if result is not None:
+                self._keep(root, item.attempt, result)
             channel, attempts = self._channel, self._attempts
             channel.successes.append(root)
             if root in attempts.running:  # Else it ended in its first step, and whoever submitted it notifies.

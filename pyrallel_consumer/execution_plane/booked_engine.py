@@ -11,7 +11,7 @@ import time
 from abc import abstractmethod
 from itertools import islice
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyrallel_consumer.error_text import ErrorText
 from pyrallel_consumer.execution_plane.attempt_log import AttemptLog
@@ -24,6 +24,7 @@ from pyrallel_consumer.execution_plane.engine import (
     StuckAttempt,
 )
 from pyrallel_consumer.foreign_errors import is_a
+from pyrallel_consumer.record import holds_record, lost_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,7 +34,10 @@ if TYPE_CHECKING:
 
 
 class BookedEngine(ExecutionEngine):
-    """``slots`` is the number of attempts that may run at once."""
+    """``slots`` is the number of attempts that may run at once.
+
+    ``is_recording``: what workers return are records (see ``returned.recording``), and go with the success.
+    """
 
     def __init__(
         self,
@@ -42,7 +46,9 @@ class BookedEngine(ExecutionEngine):
         *,
         jitter: Callable[[], float] = random.random,
         is_timing: bool = True,
+        is_recording: bool = False,
     ) -> None:
+        self._is_recording = is_recording
         self._attempts = Attempts(policy, slots, jitter, is_timing=is_timing)
         self._log = AttemptLog(ErrorText(policy.shows_error_text))
         self._is_stopped = False
@@ -142,6 +148,14 @@ class BookedEngine(ExecutionEngine):
 
     # How attempts end
 
+    def _keep(self, root: WorkItem, attempt: int, result: Any) -> None:
+        """The worker of ``root`` returned something, and its success follows. For the thread of the worker."""
+        if self._is_recording:
+            if result:
+                self._channel.returned[root] = attempt, result
+        elif holds_record(result):
+            self._channel.crashed(lost_record())
+
     def _end(self, root: WorkItem, error: BaseException | None) -> None:
         """The running attempt of ``root`` returned (None) or failed with ``error``."""
         now = self._now()
@@ -150,6 +164,7 @@ class BookedEngine(ExecutionEngine):
             self._report(root, None)
             return
         verdict = self._attempts.ended_failed(root, error, now)
+        self._channel.returned.pop(root, None)  # Of a process that died when it had told what its worker returned.
         if isinstance(verdict, RetryAt):
             self._log.failed(root, verdict, now)
         self._report(root, verdict)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pyrallel_consumer.dto import WorkItem
+    from pyrallel_consumer.record import Records
 
 _T = TypeVar("_T")
 
@@ -108,6 +109,7 @@ class CompletionChannel:
         "_wake",
         "is_interrupted",
         "is_notified",
+        "returned",
         "starts_until",
         "starts_until_boot",
         "successes",
@@ -124,6 +126,9 @@ class CompletionChannel:
         may have given our partitions to others. Only to be read, by any thread."""
         self.starts_until_boot = inf
         """The same in ``boot_seconds``, which go on while the machine is suspended and are other processes' too."""
+        self.returned: dict[WorkItem, tuple[int, Records]] = {}
+        """Of successes whose worker returned records: the number of the attempt, and the records. An engine puts them
+        here before it reports the success."""
         self._failures: list[Failed] = []
         self._cancellations: list[Cancelled] = []
         self._crash: BaseException | None = None

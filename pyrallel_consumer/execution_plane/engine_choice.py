@@ -30,15 +30,23 @@ def made_engine(
     *,
     is_shutting_down: Callable[[], bool],
     trace: AttemptTrace | None = None,
+    is_recording: bool = False,
 ) -> ExecutionEngine:
-    """An engine for ``worker``, which ``check_worker`` has let through for this mode; not started yet."""
+    """An engine for ``worker``, which ``check_worker`` has let through for this mode; not started yet.
+
+    ``is_recording``: the worker's calls return ``Records``.
+    """
     policy, slots = execution.retry_policy(), execution.max_in_flight
     match execution.mode:
         case ExecutionMode.ASYNC:
-            return AsyncEngine(worker, policy, slots, base, is_shutting_down=is_shutting_down)
+            return AsyncEngine(
+                worker, policy, slots, base, is_shutting_down=is_shutting_down, is_recording=is_recording
+            )
         case ExecutionMode.THREAD:
             threads = min(slots, execution.worker_pool_size or fitting_threads())
-            return ThreadEngine(worker, policy, min(slots, threads * SLOTS_PER_THREAD), base, threads=threads)
+            return ThreadEngine(
+                worker, policy, min(slots, threads * SLOTS_PER_THREAD), base, threads=threads, is_recording=is_recording
+            )
         case ExecutionMode.PROCESS:
             processes = min(slots, execution.worker_pool_size or fitting_processes())
             return ProcessEngine(
@@ -49,4 +57,5 @@ def made_engine(
                 initializer=execution.initializer,
                 max_tasks_per_child=execution.max_tasks_per_child,
                 trace=trace,
+                is_recording=is_recording,
             )

@@ -80,8 +80,9 @@ class ThreadEngine(BookedEngine):
         *,
         threads: int | None = None,
         jitter: Callable[[], float] = random.random,
+        is_recording: bool = False,
     ) -> None:
-        super().__init__(policy, slots, jitter=jitter)
+        super().__init__(policy, slots, jitter=jitter, is_recording=is_recording)
         self._slots = slots
         self._timeout_ms = policy.timeout_ms
         self._max_threads = slots if threads is None else threads
@@ -269,11 +270,14 @@ class ThreadEngine(BookedEngine):
                 attempt.started_at = began_at
                 try:
                     result = base.copy().run(worker, attempt.item)
-                    if result is not None and inspect.iscoroutine(result):
-                        result.close()
-                        raise WorkerMismatchError(
-                            "the worker returned a coroutine, which nobody awaits in a thread: use ExecutionMode.ASYNC"
-                        )
+                    if result is not None:
+                        if inspect.iscoroutine(result):
+                            result.close()
+                            raise WorkerMismatchError(
+                                "the worker returned a coroutine, which nobody awaits in a thread: use "
+                                "ExecutionMode.ASYNC"
+                            )
+                        self._keep(attempt.root, attempt.number, result)
                 except BaseException as raised:  # noqa: BLE001 -- around the worker: whatever it raises is a failed attempt
                     attempt.handle = raised
             ended.append(attempt)

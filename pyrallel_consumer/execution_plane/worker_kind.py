@@ -23,7 +23,7 @@ _PLAIN_FITS = "use ExecutionMode.THREAD (or ExecutionMode.PROCESS for work that 
 
 
 def check_worker(worker: object, mode: ExecutionMode) -> None:
-    """Raise where ``worker`` cannot run in ``mode``.
+    """Raise where ``worker`` cannot run in ``mode``. A generator, of the kind that fits the mode, yields records.
 
     ``ConfigurationError``: no mode runs it (not callable, a class, a generator, other parameters than one item).
     ``WorkerMismatchError``: another mode does, and the message names it.
@@ -33,9 +33,7 @@ def check_worker(worker: object, mode: ExecutionMode) -> None:
         raise ConfigurationError(f"worker {name} is a class: give an instance of it, or a function")
     if not callable(worker):
         raise ConfigurationError(f"worker {name} cannot be called: give a function that takes one WorkItem")
-    functions = _functions(worker)
-    if any(map(inspect.isasyncgenfunction, functions)) or any(map(inspect.isgeneratorfunction, functions)):
-        raise ConfigurationError(f"worker {name} is a generator (it has `yield`): a worker works and returns")
+    functions = functions_of(worker)
     _check_parameters(worker, name)
     if mode is ExecutionMode.ASYNC:
         if not is_async(worker):
@@ -43,18 +41,18 @@ def check_worker(worker: object, mode: ExecutionMode) -> None:
                 f"worker {name} is a plain function and mode {mode} awaits `async def` workers: {_PLAIN_FITS}"
             )
         return
-    if inspect.iscoroutinefunction(functions[0]):
+    if inspect.iscoroutinefunction(functions[0]) or inspect.isasyncgenfunction(functions[0]):
         raise WorkerMismatchError(f"worker {name} is `async def` and mode {mode} calls plain functions: {_ASYNC_FITS}")
     if mode is ExecutionMode.PROCESS:
         _check_picklable(worker, name)
 
 
 def is_async(function: Callable[..., Any]) -> bool:
-    """Whether a call of it, or of what it decorates, returns a coroutine, as far as can be seen."""
-    return any(map(inspect.iscoroutinefunction, _functions(function)))
+    """Whether a call of it, or of what it decorates, is awaited or yields asynchronously, as far as can be seen."""
+    return any(inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each) for each in functions_of(function))
 
 
-def _functions(worker: Callable[..., Any]) -> list[Any]:
+def functions_of(worker: Callable[..., Any]) -> list[Any]:
     """The function that a call of ``worker`` runs, and what that one decorates, outermost first."""
     functions: list[Any] = []
     found: Any = worker

@@ -37,6 +37,6 @@ def partition_picture(work: PartitionWork, now: float, paused_for: tuple[str, ..
         paused_seconds=slowness.seconds[Cause.PAUSED],
         blocked_seconds=slowness.seconds[Cause.BLOCKED],
         metadata_bytes=work.metadata_bytes,
-        latency=None if work.latency is None else work.latency.taken_of(work.finished - work.settled),
+        latency=None if work.latency is None else work.latency.taken_of(work.returns),
         blocked_by=work.blocked_by,
     )

@@ -99,10 +99,17 @@ class Closing:
         )
 
     def _is_drained(self) -> bool:
-        """Nothing runs, what failed for good is dead-lettered, and what else failed is not tried again here."""
+        """Nothing runs, what failed for good is dead-lettered, what was returned is written as far as it can be, and
+        what else failed is not tried again here.
+        """
         control = self._control
         control.engine.withdraw(any_item)
-        return control.engine.running() == 0 and not control.channel.has_items and not control.dead_letters
+        return (
+            control.engine.running() == 0
+            and not control.channel.has_items
+            and not control.dead_letters
+            and not control.has_records
+        )
 
     async def _commit(self) -> None:
         control = self._control

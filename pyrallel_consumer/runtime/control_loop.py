@@ -26,6 +26,7 @@ from pyrallel_consumer.control_plane.events import (
     PollerFailed,
     PollThreadFroze,
     PositionAdvanced,
+    RecordsAnswered,
     Resume,
     RevokeAsked,
 )
@@ -43,9 +44,10 @@ from pyrallel_consumer.runtime.start_lease import StartLease
 from pyrallel_consumer.runtime.timers import Timers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextvars import Context
 
+    from pyrallel_consumer.control_plane.events import RecordAnswer
     from pyrallel_consumer.control_plane.work_manager import WorkManager
     from pyrallel_consumer.dto import WorkItem
     from pyrallel_consumer.execution_plane.engine import ExecutionEngine
@@ -60,6 +62,21 @@ FACTS_CHUNK = 256
 FIRST_START_CHUNK = 2
 SLOW_CHUNK_SECONDS = 0.001
 """A chunk of starts that took longer runs the workers' own code: the next one is half as large."""
+
+
+class Output(Protocol):
+    """What the pump asks of the records that workers return; none of it waits."""
+
+    @property
+    def is_full(self) -> bool: ...
+    @property
+    def next_at(self) -> float | None: ...
+    def succeed(self, items: Sequence[WorkItem], now: float | None = None) -> None: ...
+    def pump(self) -> None: ...
+    def take_answers(self, answers: Sequence[RecordAnswer]) -> None: ...
+    def coming(self, which: Callable[[WorkItem], bool]) -> int: ...
+    def items(self) -> list[WorkItem]: ...
+    def forget_ended(self) -> None: ...
 
 
 class Ingress(Protocol):
@@ -132,7 +149,9 @@ class ControlLoop:
         self._base = base
         self._fail = fail
         self._is_timed = manager.policy.is_timed
-        self._exhausted = ExhaustedMessages(manager, fail, self._clock, errors or ErrorText())
+        self.exhausted = self._exhausted = ExhaustedMessages(manager, fail, self._clock, errors or ErrorText())
+        self._output: Output | None = None
+        self._succeed = manager.succeed
         self.pictures.add(self._exhausted.tell)
         self._inbox: deque[Any] = deque()
         self._inbox_at = 0
@@ -156,6 +175,16 @@ class ControlLoop:
     @dead_letters.setter
     def dead_letters(self, letters: DeadLetters | None) -> None:
         self._exhausted.dead_letters = letters
+
+    @property
+    def output(self) -> Output | None:
+        """Where the records go that workers return, None where they return none."""
+        return self._output
+
+    @output.setter
+    def output(self, output: Output) -> None:
+        self._output = output
+        self._succeed = output.succeed
 
     @property
     def has_facts(self) -> bool:
@@ -228,7 +257,8 @@ class ControlLoop:
         noted = Noted(self.manager.is_current)
         self.engine.running(noted)
         letters = self.dead_letters.queue.items() if self.dead_letters else []
-        return [*noted.items, *filter(self.manager.is_current, letters)]
+        records = self._output.items() if self._output else []
+        return [*noted.items, *filter(self.manager.is_current, [*letters, *records])]
 
     def begin_final_commits(self) -> None:
         """From now on commit at every tick, not by interval: the consumer stops."""
@@ -298,6 +328,8 @@ class ControlLoop:
     def _set_alarm(self, now: float) -> None:
         """Have a turn when engine, dead letters or a revocation are next due, where that is before the next tick."""
         due = [self.engine.next_sweep_at(), None if self.lease.is_held else self._exhausted.next_at]
+        if self._output is not None and not self.lease.is_held:
+            due.append(self._output.next_at)
         if self._revocation is not None:
             due.append(self._revocation.next_step_at)
         self._timers.set_alarm(min((at for at in due if at is not None), default=None), now)
@@ -305,7 +337,9 @@ class ControlLoop:
     def _has_work(self) -> bool:
         if self._inbox or self.channel.has_items:
             return True
-        return not self.lease.is_held and self.manager.ready > 0 and self.engine.capacity() > 0
+        if self.lease.is_held or (self._output is not None and self._output.is_full):
+            return False
+        return self.manager.ready > 0 and self.engine.capacity() > 0
 
     def _step(self) -> bool:
         has_completions = self.channel.has_items and self._take_completions()
@@ -318,7 +352,7 @@ class ControlLoop:
             self.on_interrupt()
         finished = self.channel.drain(CHUNK)
         manager = self.manager
-        manager.succeed(finished.successes, self._clock() if self._is_timed else None)
+        self._succeed(finished.successes, self._clock() if self._is_timed else None)
         for failed in finished.failures:
             self._exhausted.take(failed)
         for cancelled in finished.cancellations:
@@ -361,8 +395,8 @@ class ControlLoop:
                 self._begin_revocation(fact)
             case Lost() | OffsetWentBack():
                 self._take_loss(fact)
-            case LettersAnswered(answers):
-                self._exhausted.take_answers(answers)
+            case LettersAnswered() | RecordsAnswered():
+                self._take_produced(fact)
             case PollerFailed(error) | LetterProducerFailed(error):
                 self.has_poller_ended |= type(fact) is PollerFailed
                 self._fail(error)
@@ -371,6 +405,12 @@ class ControlLoop:
             case _:
                 msg = f"unknown fact {fact!r}"
                 raise TypeError(msg)
+
+    def _take_produced(self, fact: LettersAnswered | RecordsAnswered) -> None:
+        if isinstance(fact, LettersAnswered):
+            self._exhausted.take_answers(fact.answers)
+        elif self._output is not None:
+            self._output.take_answers(fact.answers)
 
     def _take_loss(self, fact: Lost | OffsetWentBack) -> None:
         manager = self.manager
@@ -385,7 +425,7 @@ class ControlLoop:
         capacity = self.engine.capacity()
         if self.channel.has_setbacks:
             return False  # What failed changes what may start.
-        if not self.lease.may_start():
+        if not self.lease.may_start() or (self._output is not None and self._output.is_full):
             return False
         self.manager.allow_runs(self.engine.run_length())
         now = self._clock() if self._is_timed else None
@@ -404,6 +444,8 @@ class ControlLoop:
     def _pump_letters(self) -> None:
         if self.lease.may_start():
             self._exhausted.pump()
+            if self._output is not None:
+                self._output.pump()
 
     def _grant(self) -> None:
         if self.ingress is not None:
@@ -420,7 +462,9 @@ class ControlLoop:
 
     def _begin_revocation(self, asked: RevokeAsked) -> None:
         deadline = self._clock() + self._revoke_grace_seconds
-        self._revocation = Revocation(asked, self.manager, self.engine, self._exhausted, deadline=deadline)
+        self._revocation = Revocation(
+            asked, self.manager, self.engine, self._exhausted, deadline=deadline, coming=self._coming
+        )
 
     def _step_revocation(self, revocation: Revocation) -> None:
         revocation.withdraw()
@@ -428,15 +472,30 @@ class ControlLoop:
             self._take_completions()
         if revocation.step(self._clock()):
             self._revocation = None
-            self._exhausted.forget_ended()
+            self._forget_letters_and_records()
 
     def _forget_ended(self) -> None:
         """Retries of ended assignments are withdrawn; a revocation that the poll thread gave up is dropped."""
         is_current = self.manager.is_current
         self.engine.withdraw(lambda item: not is_current(item))
-        self._exhausted.forget_ended()
+        self._forget_letters_and_records()
         if self._revocation is not None and self._revocation.is_moot:
             self._revocation = None
+
+    def _coming(self, which: Callable[[WorkItem], bool]) -> int:
+        """Messages of these that will soon be done without anybody's work: their letters or records are on the way."""
+        coming = self._exhausted.coming(which)
+        return coming if self._output is None else coming + self._output.coming(which)
+
+    def _forget_letters_and_records(self) -> None:
+        self._exhausted.forget_ended()
+        if self._output is not None:
+            self._output.forget_ended()
+
+    @property
+    def has_records(self) -> bool:
+        """Whether records are on their way to the broker, so that a stop waits for them."""
+        return self._output is not None and self._output.coming(any_item) > 0
 
     # Commits and the ticker
 

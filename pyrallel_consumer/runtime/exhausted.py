@@ -46,11 +46,11 @@ class ExhaustedMessages:
         self._circuit_told_at = 0.0
         self._given_up = GivenUp(errors)
 
-    def take(self, failed: Failed) -> None:
-        """The last attempt of a message failed."""
+    def take(self, failed: Failed, *, is_timed: bool = True) -> None:
+        """The last attempt of a message failed. Not ``is_timed``: what it took was told when its worker returned."""
         self._last_error = self._errors.reason(failed.error, LONGEST_ERROR_SHOWN)
         manager = self._manager
-        now = self._clock() if manager.policy.is_timed else None
+        now = self._clock() if is_timed and manager.policy.is_timed else None
         outcome = manager.exhaust(failed.item, now, is_hopeless=is_a(failed.error, DecodeError))
         if outcome is None:
             return

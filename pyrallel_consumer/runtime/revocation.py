@@ -6,6 +6,8 @@ for, and it is withdrawn again and again what would be tried another time, for t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pyrallel_consumer.control_plane.drain import Drain, DrainStep
 from pyrallel_consumer.control_plane.events import RevokeAsked
 from pyrallel_consumer.control_plane.work_manager import WorkManager
@@ -19,7 +21,10 @@ logger = Log("pyrallel_consumer")
 
 
 class Revocation:
-    """One question of the poll thread, from its arrival to its answer. Begins by stopping what is not started."""
+    """One question of the poll thread, from its arrival to its answer. Begins by stopping what is not started.
+
+    ``coming`` counts the messages that will be done without anybody's work: letters and records are on their way.
+    """
 
     def __init__(
         self,
@@ -29,11 +34,13 @@ class Revocation:
         exhausted: ExhaustedMessages,
         *,
         deadline: float,
+        coming: Callable[[Callable[[WorkItem], bool]], int] | None = None,
     ) -> None:
         self._asked = asked
         self._manager = manager
         self._engine = engine
         self._exhausted = exhausted
+        self._coming = coming or exhausted.coming
         self._tps = frozenset(tp for tp, _ in asked.partitions)
         self._drain = Drain(deadline)
         manager.stop_dispatching(self._tps)
@@ -54,7 +61,7 @@ class Revocation:
 
     def step(self, now: float) -> bool:
         """Wait, cancel or answer; returns whether it is over. All completions must have been taken in."""
-        unfinished = self._engine.running(self._is_waited_for) + self._exhausted.coming(self._is_waited_for)
+        unfinished = self._engine.running(self._is_waited_for) + self._coming(self._is_waited_for)
         match self._drain.step(unfinished, now):
             case DrainStep.CANCEL:
                 self._tell_cut_off()
@@ -70,7 +77,7 @@ class Revocation:
     def _tell_cut_off(self) -> None:
         noted = Noted(self._is_waited_for)
         self._engine.running(noted)
-        self._exhausted.coming(noted)
+        self._coming(noted)
         logger.warning(
             "%d partitions are revoked, and %d messages did not end within the grace (max_revoke_grace_ms): they are "
             "cancelled, and run again where their partitions go: %s",

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from contextvars import Context
 from typing import Any
 
-from pyrallel_consumer.config import ExecutionConfig, KafkaConfig
+from pyrallel_consumer.config import ExecutionConfig, KafkaConfig, OutputConfig
 from pyrallel_consumer.control_plane.membership import Membership, gap_seconds
 from pyrallel_consumer.control_plane.offsets.commit_sequence import CommitSequence
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
@@ -41,6 +41,8 @@ from pyrallel_consumer.runtime.closing import Closing
 from pyrallel_consumer.runtime.control_loop import ControlLoop
 from pyrallel_consumer.runtime.dead_letters import DeadLetters
 from pyrallel_consumer.runtime.garbage_threshold import RaisedThreshold
+from pyrallel_consumer.runtime.record_output import RecordOutput
+from pyrallel_consumer.runtime.refused_records import RefusedRecords
 
 MOST_ATTEMPTS_TOLD = 2_000
 """Running attempts that a close-up asks the engine for; an order per key is told without it."""
@@ -64,6 +66,7 @@ class Wiring:
         base: Context,
         fail: Callable[[BaseException], None],
         trace_headers: Callable[[WorkItem], Headers] | None = None,
+        output: OutputConfig | None = None,
     ) -> None:
         parallel = config.parallel_consumer
         on_exhausted = execution.exhaustion(dlq_enabled=config.dlq_enabled)
@@ -116,12 +119,25 @@ class Wiring:
             boot_clock=boot_seconds,
         )
         self.letter_producer: DeadLetterProducer | None = None
-        if on_exhausted is OnExhausted.DLQ:
+        is_dlq = on_exhausted is OnExhausted.DLQ
+        if is_dlq or output is not None:
             self.letter_producer = DeadLetterProducer(
-                producer_configuration(config),
+                producer_configuration(config, output),
                 self.control.deliver,
-                topics_of=lambda known: subscription.letter_topics(known, config.dlq_topic_suffix),
+                topics_of=(lambda known: subscription.letter_topics(known, config.dlq_topic_suffix))
+                if is_dlq
+                else None,
             )
+        if output is not None and self.letter_producer is not None:
+            self.control.output = RecordOutput(
+                self.manager,
+                self.letter_producer,
+                self.control.channel.returned,
+                RefusedRecords(self.manager, self.control.exhausted, execution.retry_policy()),
+                limits=output.limits(),
+                clock=time.monotonic,
+            )
+        if is_dlq and self.letter_producer is not None:
             self.control.dead_letters = DeadLetters(
                 self.manager,
                 self.letter_producer,

@@ -16,7 +16,7 @@ import heapq
 from collections import Counter, deque
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from pyrallel_consumer.control_plane.failures.letter import TOO_LARGE, UNREADABLE
 
@@ -126,6 +126,8 @@ class _Lane:
 class LetterQueue:
     """All letters not acknowledged yet. ``sent`` and ``failures_by_code`` only grow."""
 
+    own_errors: ClassVar[frozenset[str]] = LETTERS_OWN
+
     def __init__(self, policy: LetterPolicy | None = None) -> None:
         self.sent = 0
         self.dropped = 0
@@ -225,7 +227,7 @@ class LetterQueue:
         if not is_wanted:
             self.dropped += 1
             self._forget_empty()
-        elif code in LETTERS_OWN:
+        elif code in self.own_errors:
             self._refused(lane, letter, code, said, now)
         else:
             lane.queue(letter)

@@ -54,19 +54,41 @@ def encode(offset_map: OffsetMap, tp: TopicPartition, limit_bytes: int = METADAT
     Empty when nothing above the base is finished or nothing of it fits. A map that is too large loses its highest
     offsets, a few more of them than must be.
     """
-    leader_epoch = offset_map.leader_epoch
-    if leader_epoch is not None and leader_epoch < 0:
-        leader_epoch = None  # Kafka's own word for an unknown one.
-    version = _WITHOUT_LEADER_EPOCH if leader_epoch is None else _WITH_LEADER_EPOCH
-    stamp = b"" if leader_epoch is None else _write_varints([leader_epoch])
-    room_bytes = (min(limit_bytes, METADATA_LIMIT_BYTES) - _PREFIX_BYTES) * 3 // 4 - _CRC_BYTES - len(stamp)
+    version, stamp = _stamp(offset_map.leader_epoch)
+    room_bytes = _room_bytes(limit_bytes, stamp)
     if offset_map.is_empty or room_bytes <= 0:
         return ""
     body = _fit(_run_lengths(offset_map), room_bytes)
-    if not body:
+    return _written(body, stamp, version, tp, offset_map.base) if body else ""
+
+
+def encode_whole(offset_map: OffsetMap, tp: TopicPartition, limit_bytes: int = METADATA_LIMIT_BYTES) -> str | None:
+    """As ``encode``, but None where not the whole map fits: nothing is ever cut off."""
+    if offset_map.is_empty:
         return ""
+    version, stamp = _stamp(offset_map.leader_epoch)
+    if len(offset_map.unfinished) > UNFINISHED_LIMIT:
+        return None
+    body = _pack(_run_lengths(offset_map))
+    if len(body) > _room_bytes(limit_bytes, stamp):
+        return None
+    return _written(body, stamp, version, tp, offset_map.base)
+
+
+def _stamp(leader_epoch: int | None) -> tuple[int, bytes]:
+    """The version of the format, and the leader epoch as it is written in it."""
+    if leader_epoch is None or leader_epoch < 0:  # Kafka's own word for an unknown one.
+        return _WITHOUT_LEADER_EPOCH, b""
+    return _WITH_LEADER_EPOCH, _write_varints([leader_epoch])
+
+
+def _room_bytes(limit_bytes: int, stamp: bytes) -> int:
+    return (min(limit_bytes, METADATA_LIMIT_BYTES) - _PREFIX_BYTES) * 3 // 4 - _CRC_BYTES - len(stamp)
+
+
+def _written(body: bytes, stamp: bytes, version: int, tp: TopicPartition, base: int) -> str:
     content = stamp + body
-    crc = _checksum(content, tp, offset_map.base, version)
+    crc = _checksum(content, tp, base, version)
     return _PREFIXES[version] + _to_text(crc.to_bytes(_CRC_BYTES, "big") + content)
 
 

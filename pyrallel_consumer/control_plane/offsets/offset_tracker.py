@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 from pyrallel_consumer.control_plane.offsets.offset_map import OffsetMap
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from pyrallel_consumer.dto import WorkItem
 
 MOST_GAPS: Final = 20_000
@@ -107,6 +109,32 @@ class OffsetTracker:
             rest = restored.unfinished[self._restored_at :]
             unfinished.extend(offset for offset in rest if offset >= top)
             top, leader_epoch = restored.top, restored.leader_epoch
+        return OffsetMap(base, top, tuple(unfinished), leader_epoch)
+
+    def map_as_if(self, finished: Collection[int], top: int, leader_epoch: int | None) -> OffsetMap | None:
+        """The map that ends at ``top`` were ``finished``, too, done; None where it has more than ``MOST_GAPS`` gaps.
+
+        ``finished`` are unfinished offsets below ``top``. The rest of the restored map is told of as far as ``top``.
+        """
+        done = frozenset(finished)
+        unfinished: list[int] = []
+        base = None
+        for offset in self.unfinished:
+            if offset in done:
+                continue
+            base = offset if base is None else base
+            if offset >= top:
+                break
+            unfinished.append(offset)
+            if len(unfinished) > MOST_GAPS:
+                return None
+        if base is None:
+            base = self.next_offset
+        if self._restored is not None and top > self.next_offset:
+            rest = self._restored.unfinished[self._restored_at :]
+            unfinished.extend(offset for offset in rest if self.next_offset <= offset < top)
+        if base >= top:
+            return OffsetMap(base, base, (), leader_epoch)
         return OffsetMap(base, top, tuple(unfinished), leader_epoch)
 
     def gap_count(self) -> int:

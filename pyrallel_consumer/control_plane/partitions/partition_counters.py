@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 class PartitionCounters(NamedTuple):
-    """Finished messages, those of them that had failed for good (``settled``), failures, skips, seconds by cause."""
+    """Finished messages, those of them that had failed for good (``settled``), failures, skips, seconds by cause.
+
+    ``returned_only`` counts returns of workers that finished nothing.
+    """
 
     finished: int = 0
     failed: int = 0
@@ -22,3 +25,4 @@ class PartitionCounters(NamedTuple):
     settled: int = 0
     slowness: Slowness | None = None
     latency: Latencies | None = None
+    returned_only: int = 0

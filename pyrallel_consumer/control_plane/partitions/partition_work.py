@@ -33,12 +33,14 @@ if TYPE_CHECKING:
 
     from pyrallel_consumer.control_plane.events import Assigned
     from pyrallel_consumer.control_plane.flow.loads import Counted
+    from pyrallel_consumer.control_plane.output.unwritten import Unwritten
     from pyrallel_consumer.control_plane.partitions.latency import Latencies
     from pyrallel_consumer.control_plane.policies import OrderingPolicy
     from pyrallel_consumer.dto import Message, TopicPartition
 
 WHOLE_PARTITION: Final = object()
 """The key under which a partition that is kept in order as a whole has its one queue."""
+_NO_ORDER: Final = object()
 
 Lingering = dict[tuple["TopicPartition", object], VirtualPartition]
 
@@ -78,11 +80,13 @@ class PartitionWork:
         "metadata_bytes",
         "metadata_limit_bytes",
         "ready",
+        "returned_only",
         "settled",
         "skipped",
         "slowness",
         "tp",
         "tracker",
+        "unwritten",
     )
 
     lane_type: Callable[[Any, object], VirtualPartition] = VirtualPartition
@@ -101,6 +105,9 @@ class PartitionWork:
         self.failed = 0
         self.skipped = 0
         self.settled = 0
+        self.returned_only = 0
+        """Returns that finished nothing: what they returned was refused, or forgotten."""
+        self.unwritten: dict[int, Unwritten] = {}
         self.slowness = Slowness()
         self.latency: Latencies | None = None
         self.metadata_bytes = 0
@@ -127,11 +134,13 @@ class PartitionWork:
     @property
     def tally(self) -> PartitionCounters:
         """What is counted over all assignments of the partition, to be carried on by the next one."""
-        return PartitionCounters(self.finished, self.failed, self.skipped, self.settled, self.slowness, self.latency)
+        return PartitionCounters(
+            self.finished, self.failed, self.skipped, self.settled, self.slowness, self.latency, self.returned_only
+        )
 
     def carry_on(self, tally: PartitionCounters) -> None:
         """Count on from where an earlier assignment of the partition ended."""
-        self.finished, self.failed, self.skipped, self.settled, slowness, self.latency = tally
+        self.finished, self.failed, self.skipped, self.settled, slowness, self.latency, self.returned_only = tally
         self.slowness = slowness or self.slowness
 
     @property
@@ -158,8 +167,8 @@ class PartitionWork:
 
     @property
     def queued(self) -> int:
-        """Delivered, neither started nor held."""
-        return len(self.tracker.unfinished) - self.in_flight - len(self.held)
+        """Delivered, and neither started, held, nor waiting to be written."""
+        return len(self.tracker.unfinished) - self.in_flight - len(self.held) - len(self.unwritten)
 
     def add(self, messages: Sequence[Message]) -> None:
         """Register a run of messages, at least one, ascending by offset and beyond all before, and route it."""
@@ -237,16 +246,20 @@ class PartitionWork:
         """Whether ``item`` is an unfinished one of this assignment; False once the partition was fenced."""
         return self.tracker.unfinished.get(item.offset) is item
 
-    def finish(self, item: WorkItem, now: float | None = None) -> bool:
+    def finish(self, item: WorkItem, now: float | None = None, unwritten: Unwritten | None = None) -> bool:
         """A current item that was in flight is done: its offset completes, its key goes on.
 
-        ``now`` is the time where its success counts with what it took. Returns whether that made an item ready.
+        ``now`` is the time where its success counts with what it took. With ``unwritten`` the offset does not complete
+        before what the worker returned is written. Returns whether that made an item ready.
         """
-        tracker = self.tracker
-        del tracker.unfinished[item._offset]
-        tracker.version += 1
+        if unwritten is None:
+            tracker = self.tracker
+            del tracker.unfinished[item._offset]
+            tracker.version += 1
+            self.finished += 1
+        else:
+            self.unwritten[item._offset] = unwritten
         self.in_flight -= 1
-        self.finished += 1
         lane = item._origin
         if not lane.is_ordered:
             if now is not None:
@@ -271,6 +284,26 @@ class PartitionWork:
         if self.latency is not None:
             self.latency.add(now - self._started_at(item))
 
+    def complete(self, item: WorkItem) -> None:
+        """What the worker of a current item returned is written: its offset completes."""
+        del self.unwritten[item.offset]
+        del self.tracker.unfinished[item.offset]
+        self.tracker.version += 1
+        self.finished += 1
+
+    def take_back(self, item: WorkItem, attempt: int) -> WorkItem:
+        """What the worker of a current item returned is refused: it is in flight again, by another object.
+
+        Its key went on meanwhile, so that object is in no order. It stands for the attempt of this number.
+        """
+        del self.unwritten[item.offset]
+        self.returned_only += 1
+        again = WorkItem(item.message, item.offset, self._unordered, attempt)
+        again._submitted = None
+        self.tracker.unfinished[item.offset] = again
+        self.in_flight += 1
+        return again
+
     def hold(self, item: WorkItem) -> None:
         """A current item failed for good: it keeps its offset, its key and its load, and gives back its slot."""
         self.in_flight -= 1
@@ -293,13 +326,20 @@ class PartitionWork:
     def put_back(self, item: WorkItem) -> None:
         """A current item was cancelled without an attempt charged: it is ready again, at the head of its key."""
         self.in_flight -= 1
+        if self._went_on_without(item):
+            self._queue_again(item)
+            return
         item.origin.running = None
         self.ready.arrived.append(item)
 
     def put_back_held(self) -> None:
         """The held items are to be tried again, each at the head of its key."""
-        self.ready.arrived.extend(self.held.values())
-        self.held.clear()
+        held, self.held = self.held, {}
+        for item in held.values():
+            if self._went_on_without(item):
+                self._queue_again(item)
+            else:
+                self.ready.arrived.append(item)
 
     def go_back(self, epoch: int, offset: int, leader_epoch: int | None = None) -> None:
         """Offsets from ``offset`` on come again: forget them; what is unfinished below goes on under ``epoch``.
@@ -352,6 +392,11 @@ class PartitionWork:
             self._blocking_offset, self._blocking_since = offset, now
 
     @property
+    def returns(self) -> int:
+        """How often a worker returned."""
+        return self.finished - self.settled + len(self.unwritten) + self.returned_only
+
+    @property
     def is_at_work(self) -> bool:
         """Whether more runs than one key alone; a message that waits for its next attempt does not run."""
         return self.in_flight - len(self.failing) > self._is_by_key
@@ -369,6 +414,8 @@ class PartitionWork:
             return None
         if offset in self.held:
             return BlockedBy.HELD
+        if offset in self.unwritten:
+            return BlockedBy.UNWRITTEN
         if offset in self.failing:
             return BlockedBy.RETRY
         item = self.tracker.unfinished[offset]
@@ -378,10 +425,44 @@ class PartitionWork:
         is_started = lane.running is item if lane.is_ordered else item not in self.ready
         return BlockedBy.RUNNING if is_started else BlockedBy.SLOT
 
+    def _went_on_without(self, item: WorkItem) -> bool:
+        """Whether the item was taken back from an order, whose next one may run already."""
+        return item.origin is self._unordered and self._key_of(item) is not _NO_ORDER
+
+    def _key_of(self, item: WorkItem) -> object:
+        """What the item is kept in order by; ``_NO_ORDER`` where by nothing."""
+        if not self._is_by_key:
+            return WHOLE_PARTITION if self._is_ordered else _NO_ORDER
+        key = item.key
+        return _NO_ORDER if key is None and not self._orders_null_keys else key
+
+    def _queue_again(self, item: WorkItem) -> None:
+        """Have an item that is not in flight any more run again behind what waits of its key."""
+        key = self._key_of(item)
+        lane = self._lanes.get(key)
+        is_new = lane is None
+        if lane is None:
+            self._lanes[key] = lane = self.lane_type(self, key)
+        again = WorkItem(item.message, item.offset, lane, item.attempt)
+        self.tracker.unfinished[item.offset] = again
+        if not is_new or (self._lingering and self._waits_for_predecessor(lane)):
+            lane.append(again)
+        else:
+            self._begin_lane(lane, again)
+
+    def _begin_lane(self, lane: VirtualPartition, item: WorkItem) -> None:  # noqa: ARG002 -- for lanes with tickets
+        """The first item of a new lane is ready."""
+        self.ready.arrived.append(item)
+
     def _forget(self, from_offset: int) -> None:
         forgotten = {id(item) for item in self.tracker.go_back(from_offset)}
-        alive = {id(item.origin) for item in self.tracker.unfinished.values()}
+        unwritten = self.unwritten
+        alive = {id(item.origin) for offset, item in self.tracker.unfinished.items() if offset not in unwritten}
         idle = self._forget_ready(forgotten, alive)
+        kept_unwritten = {offset: each for offset, each in unwritten.items() if offset < from_offset}
+        self.returned_only += len(unwritten) - len(kept_unwritten)
+        idle += len(unwritten) - len(kept_unwritten)
+        self.unwritten = kept_unwritten
         kept_held = {offset: item for offset, item in self.held.items() if offset < from_offset}
         idle += len(self.held) - len(kept_held)
         self.held = kept_held

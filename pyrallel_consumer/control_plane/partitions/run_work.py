@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pyrallel_consumer.control_plane.events import Assigned
+    from pyrallel_consumer.control_plane.output.unwritten import Unwritten
     from pyrallel_consumer.control_plane.partitions.partition_work import Lingering
     from pyrallel_consumer.control_plane.policies import OrderingPolicy
     from pyrallel_consumer.dto import Message, WorkItem
@@ -226,14 +227,17 @@ class RunWork(PartitionWork):
                 return item
         return None
 
-    def finish(self, item: WorkItem, now: float | None = None) -> bool:
+    def finish(self, item: WorkItem, now: float | None = None, unwritten: Unwritten | None = None) -> bool:
         if now is not None:
             self.latency.succeeded(now - item._submitted)  # type: ignore[union-attr,operator]  # else it is not timed
-        tracker = self.tracker
-        del tracker.unfinished[item._offset]
-        tracker.version += 1
+        if unwritten is None:
+            tracker = self.tracker
+            del tracker.unfinished[item._offset]
+            tracker.version += 1
+            self.finished += 1
+        else:
+            self.unwritten[item._offset] = unwritten
         self.in_flight -= 1
-        self.finished += 1
         lane = item._origin
         if not lane.is_ordered:
             return False
@@ -277,9 +281,16 @@ class RunWork(PartitionWork):
             if item.origin.is_ordered:
                 item.origin.release(item)
                 item.origin.put_back(item)
+            elif self._went_on_without(item):
+                self._queue_again(item)
             else:
                 self.ready.arrived.append(item)
         self.held.clear()
+
+    def _begin_lane(self, lane: Any, item: WorkItem) -> None:
+        """The item is its own ticket; see ``RunLane.is_new``."""
+        lane.begin(item)
+        self.ready.arrived.append(item)
 
     def _forget_ready(self, forgotten: set[int], alive: set[int]) -> int:
         """Tickets are not items: those of lanes that are gone go, those of the others stay."""

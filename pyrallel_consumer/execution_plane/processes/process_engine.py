@@ -78,8 +78,9 @@ class ProcessEngine(BookedEngine):
         max_tasks_per_child: int = 0,
         trace: AttemptTrace | None = None,
         jitter: Callable[[], float] = random.random,
+        is_recording: bool = False,
     ) -> None:
-        super().__init__(policy, slots, jitter=jitter, is_timing=False)
+        super().__init__(policy, slots, jitter=jitter, is_timing=False, is_recording=is_recording)
         self._trace = trace
         self._packed_item = packed_item if trace is None else _packing(trace)
         self._worker = worker
@@ -286,6 +287,11 @@ class ProcessEngine(BookedEngine):
                 if self._trace is not None:
                     self._trace.failed(attempt.item, failure.carrier)
                 self._end(attempt.root, restored_error(failure))
+        elif kind == frames.RETURNED:
+            number, result = pickle.loads(body)  # noqa: S301 -- from our own process
+            self._end_to(member, number - 1)
+            if lane.head is not None and lane.head[0] == number:
+                self._keep(lane.head[1].root, lane.head[1].number, result)
         elif kind == frames.SKIPPED:
             first, last = frames.parsed_skipped(body)
             self._end_to(member, first - 1)

@@ -28,6 +28,7 @@ from pyrallel_consumer.execution_plane.processes.frame_sender import FrameSender
 from pyrallel_consumer.execution_plane.processes.lifeline import hold
 from pyrallel_consumer.execution_plane.processes.progress_marker import ProgressMarker
 from pyrallel_consumer.execution_plane.processes.remote_error import packed_error
+from pyrallel_consumer.record import holds_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -143,11 +144,8 @@ class WorkerProcess:
                 return
             try:  # The worker begins right after the lease was looked at: a freeze in between cannot be noticed.
                 result = run_attempt(worker, item)
-                if inspect.iscoroutine(result):
-                    result.close()
-                    raise WorkerMismatchError(
-                        "the worker returned a coroutine, which nobody awaits in a process: use ExecutionMode.ASYNC"
-                    )
+                if result is not None:
+                    self._tell_returned(number, result)
             except BaseException as error:  # noqa: BLE001 -- around the worker: whatever it raises is a failed attempt
                 self._failures += 1
                 if run:
@@ -159,6 +157,16 @@ class WorkerProcess:
             now = monotonic()
             if now - self._busy_since > FLUSH_SECONDS:
                 self._flush(now)
+
+    def _tell_returned(self, number: int, result: object) -> None:
+        """Whatever is no record is nobody's business. Raises where that is wrong, or cannot be sent."""
+        if inspect.iscoroutine(result):
+            result.close()
+            raise WorkerMismatchError(
+                "the worker returned a coroutine, which nobody awaits in a process: use ExecutionMode.ASYNC"
+            )
+        if holds_record(result):
+            self.send(frames.RETURNED, pickle.dumps((number, result), frames.PICKLE_PROTOCOL))
 
     def _wait_for_lease(self, number: int, generation: int) -> None:
         """The engine stands still, or does not know whether its partitions still are its own: begin nothing meanwhile.

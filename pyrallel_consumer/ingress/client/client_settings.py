@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from pyrallel_consumer.config import KafkaConfig
+from pyrallel_consumer.config import KafkaConfig, OutputConfig
 from pyrallel_consumer.config.settings import revealed
 from pyrallel_consumer.control_plane.policies import FlowLimits
 from pyrallel_consumer.errors import ConfigurationError
@@ -153,6 +153,12 @@ _DELIVERY: Final = {
     "queue.buffering.max.kbytes": 64 * 1024,  # of 1 GiB
 }
 
+# The producer of records and dead letters.
+_OUTPUT: Final = {
+    "message.timeout.ms": 0,  # of 300,000: a record that is given up and sent again later is overtaken by later ones
+    "queue.buffering.max.messages": 100_000,  # OutputConfig bounds what waits
+}
+
 
 def protocol_choice(config: KafkaConfig) -> ProtocolChoice:
     """Which protocol of groups the settings ask for. Raises ConfigurationError where they contradict each other."""
@@ -214,10 +220,15 @@ def read_ahead_limits(config: KafkaConfig) -> FlowLimits:
     )
 
 
-def producer_configuration(config: KafkaConfig) -> dict[str, Any]:
-    """What ``confluent_kafka.Producer`` takes for dead letters; holds secrets in clear. Raises ConfigurationError."""
+def producer_configuration(config: KafkaConfig, output: OutputConfig | None = None) -> dict[str, Any]:
+    """What ``confluent_kafka.Producer`` takes for dead letters, and for records where there is an ``output``.
+
+    Holds secrets in clear. Raises ConfigurationError.
+    """
     config = config.validate_all()
     theirs = _users_mapping(config, without=_CONSUMER_ONLY | _ABOUT_THE_CONSUMER)
+    if output is not None:
+        theirs |= {_ALIASES.get(name, name): revealed(value) for name, value in output.librdkafka.items()}
     if str(theirs.get("acks")) == "0":
         raise ConfigurationError("KafkaConfig.librdkafka: acks=0 would lose dead letters unseen; use all, or 1")
     if "transactional.id" in theirs:
@@ -225,7 +236,8 @@ def producer_configuration(config: KafkaConfig) -> dict[str, Any]:
             "KafkaConfig.librdkafka: transactional.id has no use here, dead letters take no part in transactions"
         )
     # Without reports of success no dead letter would ever count as delivered.
-    return _checked(_connection(config) | _DELIVERY | theirs | {"delivery.report.only.error": False})
+    ours = _DELIVERY if output is None else _DELIVERY | _OUTPUT
+    return _checked(_connection(config) | ours | theirs | {"delivery.report.only.error": False})
 
 
 def admin_configuration(config: KafkaConfig) -> dict[str, Any]:

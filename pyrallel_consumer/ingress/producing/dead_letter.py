@@ -1,4 +1,4 @@
-"""``DeadLetterProducer``: produces dead letters on a thread of its own, and hands back the broker's word on each.
+"""``DeadLetterProducer``: produces dead letters and records on a thread of its own, and hands back the broker's word.
 
 Decides nothing about when a letter goes out (``letter_queue`` does) and never gives one up silently: every letter that
 was handed over is answered once, by acknowledgement or error, until the producer is abandoned. The client is made,
@@ -20,8 +20,15 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from pyrallel_consumer.control_plane.events import LetterAnswer, LetterProducerFailed, LettersAnswered
+from pyrallel_consumer.control_plane.events import (
+    LetterAnswer,
+    LetterProducerFailed,
+    LettersAnswered,
+    RecordAnswer,
+    RecordsAnswered,
+)
 from pyrallel_consumer.control_plane.failures.letter import UNREADABLE, Letter, record_of
+from pyrallel_consumer.control_plane.output.unwritten import Outgoing
 from pyrallel_consumer.errors import StateError
 from pyrallel_consumer.ingress.client.client_errors import advice_for, translate_client_error
 from pyrallel_consumer.ingress.client.client_events import ClientLog, GuardedLog
@@ -37,14 +44,15 @@ LONGEST_POLL_SECONDS: Final = 0.1
 IDLE_SECONDS: Final = 1.0
 """Without letters the client's own callbacks are served so often."""
 PURGE_SECONDS: Final = 1.0
+BY_KEY: Final = -1
 
 
 class DeadLetterProducer:
     """Produces what ``produce`` is given, with a client of this configuration.
 
-    ``deliver`` is called on the thread with ``LettersAnswered`` and, should the thread fail, ``LetterProducerFailed``;
-    when it raises, because its loop is closed, the thread ends. ``topics_of`` tells which dead-letter topics belong to
-    all the topics there are: the user is told when one of them is missing.
+    ``deliver`` is called on the thread with ``LettersAnswered``, ``RecordsAnswered`` and, should the thread fail,
+    ``LetterProducerFailed``; when it raises, because its loop is closed, the thread ends. ``topics_of`` tells which
+    dead-letter topics belong to all the topics there are: the user is told when one of them is missing.
     """
 
     def __init__(
@@ -63,14 +71,15 @@ class DeadLetterProducer:
         self._deliver = deliver
         self._clock = clock
         self._throttle = LogThrottle(logger, clock)
-        self._given: queue.SimpleQueue[Sequence[Letter]] = queue.SimpleQueue()
+        self._given: queue.SimpleQueue[Sequence[Letter | Outgoing]] = queue.SimpleQueue()
         self._is_abandoned = False
         self._is_started = False
         self._started: Future[None] = Future()
         self.ended: Future[None] = Future()
-        self._unsent: deque[Letter] = deque()
-        self._under_way: set[Letter] = set()
+        self._unsent: deque[Letter | Outgoing] = deque()
+        self._under_way: set[Letter | Outgoing] = set()
         self._answers: list[LetterAnswer] = []
+        self._record_answers: list[RecordAnswer] = []
         self._clients_made = 0
         self._client_errors: Counter[str] = Counter()
         self._client: Producer
@@ -89,8 +98,8 @@ class DeadLetterProducer:
         self._thread.start()
         return self._started
 
-    def produce(self, letters: Sequence[Letter]) -> None:
-        """Produce these; returns at once, and ``LettersAnswered`` follows for each. For the loop's thread."""
+    def produce(self, letters: Sequence[Letter | Outgoing]) -> None:
+        """Produce these; returns at once, and the broker's word follows for each. For the loop's thread."""
         self._given.put(letters)
 
     def abandon(self) -> None:
@@ -137,10 +146,14 @@ class DeadLetterProducer:
             if has_new:
                 poll_seconds = SHORTEST_POLL_SECONDS
             self._serve(poll_seconds if self._under_way or self._unsent else 0.0)
-            poll_seconds = SHORTEST_POLL_SECONDS if self._answers else min(2 * poll_seconds, LONGEST_POLL_SECONDS)
+            has_answers = bool(self._answers or self._record_answers)
+            poll_seconds = SHORTEST_POLL_SECONDS if has_answers else min(2 * poll_seconds, LONGEST_POLL_SECONDS)
             if self._answers:
                 answers, self._answers = self._answers, []
                 self._deliver(LettersAnswered(tuple(answers)))
+            if self._record_answers:
+                record_answers, self._record_answers = self._record_answers, []
+                self._deliver(RecordsAnswered(tuple(record_answers)))
 
     def _take_given(self) -> bool:
         """Take what was handed over; waits for it where there is nothing else to do."""
@@ -158,14 +171,7 @@ class DeadLetterProducer:
         while unsent:
             letter = unsent[0]
             try:
-                record = record_of(letter)
-                self._client.produce(
-                    letter.topic,
-                    value=record.value,
-                    key=record.key,
-                    on_delivery=partial(self._note, letter),
-                    headers=[*record.headers],
-                )
+                self._produce(letter)
             except BufferError:
                 return  # The client's own queue is full: what is in it goes first.
             except KafkaException as error:
@@ -174,10 +180,36 @@ class DeadLetterProducer:
             except Exception as error:  # noqa: BLE001 -- a message with parts that cannot be read; the others must go on
                 unsent.popleft()
                 said = f"the message cannot be read: {type(error).__name__}"
-                self._answers.append(LetterAnswer(letter, UNREADABLE, said))
+                self._add_answer(letter, UNREADABLE, said)
             else:
                 unsent.popleft()
                 self._under_way.add(letter)
+
+    def _produce(self, sent: Letter | Outgoing) -> None:
+        on_delivery = partial(self._note, sent)
+        if type(sent) is Outgoing:
+            topic, value, key, headers, partition, timestamp = sent.record
+            self._client.produce(
+                topic,
+                value=value,
+                key=key,
+                on_delivery=on_delivery,
+                headers=list(headers),
+                partition=BY_KEY if partition is None else partition,
+                timestamp=timestamp or 0,
+            )
+            return
+        assert isinstance(sent, Letter)
+        record = record_of(sent)
+        self._client.produce(
+            sent.topic, value=record.value, key=record.key, on_delivery=on_delivery, headers=[*record.headers]
+        )
+
+    def _add_answer(self, sent: Letter | Outgoing, code: str | None, said: str) -> None:
+        if isinstance(sent, Outgoing):
+            self._record_answers.append(RecordAnswer(sent, code, said))
+        else:
+            self._answers.append(LetterAnswer(sent, code, said))
 
     def _serve(self, seconds: float) -> None:
         try:
@@ -187,18 +219,18 @@ class DeadLetterProducer:
         if self._client_is_broken:
             self._renew()
 
-    def _note(self, letter: Letter, error: KafkaError | None, _: Message) -> None:
+    def _note(self, letter: Letter | Outgoing, error: KafkaError | None, _: Message) -> None:
         if letter not in self._under_way:
             return  # It was answered when its client was given up.
         self._under_way.discard(letter)
         if error is None:
-            self._answers.append(LetterAnswer(letter, None, ""))
+            self._add_answer(letter, None, "")
         else:
             self._answer_with(letter, error)
 
-    def _answer_with(self, letter: Letter, error: KafkaError) -> None:
+    def _answer_with(self, letter: Letter | Outgoing, error: KafkaError) -> None:
         self._client_is_broken |= error.fatal() or error.name() == "_FATAL"
-        self._answers.append(LetterAnswer(letter, error.name(), f"{error.str()}{advice_for(error.name())}"))
+        self._add_answer(letter, error.name(), f"{error.str()}{advice_for(error.name())}")
 
     # The client
 
@@ -213,13 +245,14 @@ class DeadLetterProducer:
         self._client_errors[code] += 1
         self._client_is_broken |= error.fatal()
         self._throttle.log(
-            logging.WARNING, code, f"the client of the dead letters reports: {error.str()} ({code})", {"code": code}
+            logging.WARNING, code, f"the producer's client reports: {error.str()} ({code})", {"code": code}
         )
 
     def _renew(self) -> None:
         """A producer that had a fatal error never produces again: make another, and have its letters tried again."""
         said = "the client had a fatal error and was made anew"
-        self._answers += [LetterAnswer(letter, "_FATAL", said) for letter in self._under_way]
+        for sent in self._under_way:
+            self._add_answer(sent, "_FATAL", said)
         self._under_way.clear()
         self._let_go()
         self._client = self._made()

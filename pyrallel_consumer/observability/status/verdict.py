@@ -26,6 +26,7 @@ _WHY: Final = {
     BlockedBy.RUNNING: "its worker runs",
     BlockedBy.RETRY: "it waits for its next attempt",
     BlockedBy.HELD: "it failed its last attempt",
+    BlockedBy.UNWRITTEN: "its worker returned, and its records are not written yet",
     BlockedBy.EARLIER_ASSIGNMENT: "an attempt from before the last rebalance still runs",
 }
 

@@ -88,16 +88,17 @@ class Spans:
 
     # In this process
 
-    def _async_call(self, worker: Callable[[WorkItem], Awaitable[object]]) -> Callable[[WorkItem], Awaitable[None]]:
-        async def traced(item: WorkItem) -> None:
+    def _async_call(self, worker: Callable[[WorkItem], Awaitable[object]]) -> Callable[[WorkItem], Awaitable[object]]:
+        async def traced(item: WorkItem) -> object:
             span, parent, token = self._begin(item)
             try:
-                await worker(item)
+                result = await worker(item)
             except BaseException as error:
                 self.failed(item, self._maker.end_failed(span, parent, error))
                 raise
             end(span)
             otel_context.detach(token)  # A task goes on with other messages only where its context is as it was.
+            return result
 
         return traced
 

@@ -25,6 +25,7 @@ WHY: Final = {
     BlockedBy.RUNNING: "its worker runs: is it slow or stuck?",
     BlockedBy.RETRY: "its worker failed, and it waits for its next attempt",
     BlockedBy.HELD: "its last attempt failed: it waits for its dead letter, or for resume_partition()",
+    BlockedBy.UNWRITTEN: "its worker returned: it waits until the broker has the records that the worker returned",
     BlockedBy.EARLIER_ASSIGNMENT: "an attempt of its key that began before the last rebalance still runs",
 }
 

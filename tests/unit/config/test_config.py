@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pyrallel_consumer.config import ExecutionConfig, KafkaConfig, MetricsConfig, ParallelConsumerConfig
+from pyrallel_consumer.config import ExecutionConfig, KafkaConfig, MetricsConfig, OutputConfig, ParallelConsumerConfig
 from pyrallel_consumer.config.execution import DAY_MS
 from pyrallel_consumer.config.settings import NAMES_ELSEWHERE, Settings, SettingsError
 from pyrallel_consumer.control_plane.policies import FlowLimits, OrderingPolicy, RetryPolicy
@@ -28,8 +28,9 @@ from pyrallel_consumer.dto import (
     RebalanceStateStrategy,
 )
 from pyrallel_consumer.errors import ConfigurationError
+from pyrallel_consumer.record import Delivery
 
-PREFIXES = ("KAFKA_", "METRICS_", "EXECUTION_", "PARALLEL_CONSUMER_")
+PREFIXES = ("KAFKA_", "METRICS_", "EXECUTION_", "PARALLEL_CONSUMER_", "OUTPUT_")
 SECRET = "hunter2-never-shown"
 SECRET_NUMBER = 4711_0815
 
@@ -94,6 +95,13 @@ SETTINGS: list[tuple[type[Settings], str, object, str, object]] = [
     (ExecutionConfig, "circuit_probe_ms", 5000, "250", 250),
     (ExecutionConfig, "poison_key_failures", 0, "3", 3),
     (ExecutionConfig, "poison_key_cooldown_ms", 60_000, "500", 500),
+    (OutputConfig, "delivery", Delivery.AT_LEAST_ONCE, "EXACTLY_ONCE", Delivery.EXACTLY_ONCE),
+    (OutputConfig, "value_serializer", None, "shop.formats:as_json", "shop.formats:as_json"),
+    (OutputConfig, "buffer_max_records", 10_000, "7", 7),
+    (OutputConfig, "buffer_max_bytes", 64 * 1024 * 1024, "1000", 1000),
+    (OutputConfig, "transactional_id_prefix", None, "shop", "shop"),
+    (OutputConfig, "transaction_timeout_ms", 10_000, "20000", 20_000),
+    (OutputConfig, "librdkafka", {}, '{"linger.ms": 1}', {"linger.ms": 1}),
 ]
 EXECUTION_SETTINGS = [row[1:] for row in SETTINGS if row[0] is ExecutionConfig]
 SECRETS = ["sasl_password", "ssl_key_password"]
@@ -126,6 +134,9 @@ RANGES: list[tuple[type[Settings], str, float, float]] = [
     (ExecutionConfig, "gc_threshold", 0, 10_000_000),
     (ExecutionConfig, "poison_key_failures", 0, 1_000_000),
     (ExecutionConfig, "poison_key_cooldown_ms", 1, DAY_MS),
+    (OutputConfig, "buffer_max_records", 1, 10_000_000),
+    (OutputConfig, "buffer_max_bytes", 1, 1 << 40),
+    (OutputConfig, "transaction_timeout_ms", 1000, 900_000),
 ]
 
 

@@ -126,9 +126,6 @@ def test_an_async_worker_in_the_other_modes_is_told_the_mode_that_fits(name: str
         (None, "cannot be called"),
         ("worker", "cannot be called"),
         (AsyncWorker, "is a class"),
-        (async_generator, "generator"),
-        (plain_generator, "generator"),
-        (functools.partial(async_generator), "generator"),
         (async_of_none, "one WorkItem"),
         (async_of_two, "one WorkItem"),
         (async_by_keyword, "one WorkItem"),
@@ -139,6 +136,18 @@ def test_what_no_mode_can_run_is_refused_with_the_reason(worker: object, reason:
     with pytest.raises(ConfigurationError, match=reason) as refusal:
         check_worker(worker, mode)
     assert not isinstance(refusal.value, WorkerMismatchError)
+
+
+@pytest.mark.parametrize("mode", [THREAD, PROCESS])
+def test_generators_yield_records_in_the_mode_of_their_kind(mode: ExecutionMode) -> None:
+    check_worker(async_generator, ASYNC)
+    check_worker(functools.partial(async_generator), ASYNC)
+    check_worker(plain_generator, mode)
+
+    with pytest.raises(WorkerMismatchError, match=rf"async def.*mode {mode}.*ExecutionMode\.ASYNC"):
+        check_worker(async_generator, mode)
+    with pytest.raises(WorkerMismatchError, match="plain function"):
+        check_worker(plain_generator, ASYNC)
 
 
 def test_the_refusal_names_the_worker_and_its_parameters() -> None:

@@ -1,0 +1,96 @@
+"""The settings of what workers return: how it is delivered, and how much of it may wait."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Final
+
+from pydantic import Field, field_validator
+
+from pyrallel_consumer.config.kafka import parsed_json
+from pyrallel_consumer.config.settings import Settings, as_secret, is_secret_name
+from pyrallel_consumer.config.values import lowered, named_function
+from pyrallel_consumer.control_plane.policies import OutputLimits
+from pyrallel_consumer.record import Delivery
+
+_OURS: Final = frozenset(
+    {"enable.idempotence", "transactional.id", "transaction.timeout.ms", "enable.gapless.guarantee"}
+)
+
+
+class OutputConfig(Settings):
+    """Records that workers return: to which guarantee they are written, and how many may wait for the broker."""
+
+    environment_prefixes = ("OUTPUT_",)
+    masked_fields: ClassVar[frozenset[str]] = frozenset({"librdkafka"})
+
+    delivery: Delivery = Delivery.AT_LEAST_ONCE
+    """``at_least_once`` (default): an offset completes when the broker has every record of its message; after a crash
+    some are written again. ``exactly_once``: records, offsets and dead letters travel in one transaction every
+    ``commit_interval_ms``; a reader of committed records sees them once. It needs brokers with transactions, and the
+    right to write and describe the transactional id."""
+
+    value_serializer: Callable[..., Any] | str | None = None
+    """Makes bytes of each ``Record.value``: a callable ``(value, SerializationContext) -> bytes``, as those of
+    ``confluent_kafka.schema_registry`` are, or ``package.module:function``. None by default: values are bytes or text.
+    It runs where the worker runs, so for ``process`` it must be picklable; what it raises is a failed attempt."""
+
+    buffer_max_records: int = Field(10_000, ge=1, le=10_000_000)
+    """Records that may wait for the broker before nothing more is started, 1-10,000,000. What runs then may add its
+    own. Low keeps workers idle while the broker is slow; under ``exactly_once`` it bounds what a transaction holds."""
+
+    buffer_max_bytes: int = Field(64 * 1024 * 1024, ge=1, le=1 << 40)
+    """Their bytes (keys, values, headers, 512 for each), 1 byte-1 TiB, default 64 MiB. One record always fits."""
+
+    transactional_id_prefix: str | None = Field(None, min_length=1, max_length=200)
+    """Begins the transactional id, 1-200 characters; unset: the group's name. What follows is ``group.instance.id``
+    where that is set, else a text that every start draws anew. Access rules for the id are given for this prefix."""
+
+    transaction_timeout_ms: int = Field(10_000, ge=1000, le=900_000)
+    """Milliseconds after which the broker aborts a transaction that was begun and is not ended, 1,000-900,000. So long
+    a killed member's partitions wait for their next owner in the worst case. A transaction is open for milliseconds:
+    only a broker that is slow to answer needs more."""
+
+    librdkafka: dict[str, Any] = Field(default_factory=dict)
+    """Any further setting of the producer by librdkafka's own name (``acks``, ``compression.type``, ``linger.ms``);
+    beats ``KafkaConfig.librdkafka`` and what this library chooses. Those that carry the guarantee cannot be set."""
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__(**values)
+
+    @field_validator("delivery", mode="before")
+    @classmethod
+    def _ignore_case(cls, value: Any) -> Any:
+        return lowered(value)
+
+    @field_validator("value_serializer")
+    @classmethod
+    def _names_a_function(cls, value: Any) -> Any:
+        return named_function(value)
+
+    @field_validator("librdkafka", mode="before")
+    @classmethod
+    def _from_json(cls, value: Any) -> Any:
+        return parsed_json(value, dict) if isinstance(value, str) else value
+
+    @field_validator("librdkafka")
+    @classmethod
+    def _leaves_the_guarantee(cls, mapping: dict[str, Any]) -> dict[str, Any]:
+        for name, value in mapping.items():
+            if name in _OURS:
+                raise ValueError(
+                    f"{name!r} cannot be set: delivery, transactional_id_prefix and transaction_timeout_ms decide it"
+                )
+            if name in {"acks", "request.required.acks"} and str(value) not in {"all", "-1"}:
+                raise ValueError(f"{name!r} must be all: a record counts as written when every replica has it")
+            if value is None or isinstance(value, dict | list | tuple | set):
+                kind = type(value).__name__
+                raise ValueError(f"{name!r} is of type {kind}; give text, a number or a boolean, or leave it out")
+        return {name: as_secret(value) if is_secret_name(name) else value for name, value in mapping.items()}
+
+    def limits(self) -> OutputLimits:
+        return OutputLimits(self.buffer_max_records, self.buffer_max_bytes)
+
+    @property
+    def is_exactly_once(self) -> bool:
+        return self.delivery is Delivery.EXACTLY_ONCE

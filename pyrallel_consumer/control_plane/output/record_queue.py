@@ -1,0 +1,65 @@
+"""Records that are not acknowledged yet, at least once: which go out now, in which order, and which are refused. Pure.
+
+A queue of letters, but for two things. Records keep their order: whatever comes back is sorted in again before anything
+more goes out to its topic. And a record that is refused alone is not changed, nor tried again: it is handed back as
+refused, and its message has failed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from pyrallel_consumer.control_plane.failures.letter_queue import LETTERS_OWN, LetterPolicy, LetterQueue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyrallel_consumer.control_plane.output.unwritten import Outgoing
+    from pyrallel_consumer.dto import WorkItem
+
+RECORDS_OWN: Final = LETTERS_OWN | {
+    "INVALID_TIMESTAMP",
+    "TOPIC_AUTHORIZATION_FAILED",
+    "TOPIC_EXCEPTION",
+    "UNKNOWN_TOPIC_OR_PART",
+    "_UNKNOWN_PARTITION",
+    "_UNKNOWN_TOPIC",
+    "_INVALID_ARG",
+    "_KEY_SERIALIZATION",
+    "_VALUE_SERIALIZATION",
+}
+"""Errors that speak of what a worker returned, its topic and partition included: its message has failed by them."""
+MOST_UNDER_WAY: Final = 10_000
+
+
+class RecordQueue(LetterQueue):
+    """``refused`` are records that will never arrive, with the error's name and sentence; whoever reads clears it."""
+
+    own_errors = RECORDS_OWN
+
+    def __init__(self) -> None:
+        super().__init__(LetterPolicy(most_under_way=MOST_UNDER_WAY))
+        self.refused: list[tuple[Outgoing, str, str]] = []
+        self._unsorted: set[str] = set()
+
+    def take(self, now: float, is_current: Callable[[WorkItem], bool]) -> list[Any]:
+        for topic in self._unsorted:
+            lane = self._lanes.get(topic)
+            if lane is not None:
+                lane.ready = deque(sorted(lane.ready, key=_sequence))
+                lane.alone = deque(sorted(lane.alone, key=_sequence))
+        self._unsorted.clear()
+        return super().take(now, is_current)
+
+    def failed(self, letter: Any, code: str, said: str, now: float, *, is_wanted: bool = True) -> None:
+        self._unsorted.add(letter.topic)
+        super().failed(letter, code, said, now, is_wanted=is_wanted)
+
+    def _rest(self, lane: Any, letter: Any, code: str, said: str, now: float) -> None:  # noqa: ARG002 -- as overridden
+        self.refused.append((letter, code, said))
+
+
+def _sequence(outgoing: Any) -> int:
+    sequence: int = outgoing.sequence
+    return sequence

@@ -1,0 +1,93 @@
+"""What of one partition goes into the next transaction: its offset, its map, and the finished messages they tell of.
+
+A message's records are written in the very transaction whose offset and map say that it is finished, so that they are
+written once. What the map has no room for waits for a later transaction. And what was written stays in the map: a later
+map that left it out would have its message run, and its records written, again. So a map never ends below its
+``Floor``, and messages wait where taking them would push it out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from pyrallel_consumer.control_plane.offsets.commit_encoder import METADATA_LIMIT_BYTES, encode_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyrallel_consumer.control_plane.offsets.offset_tracker import OffsetTracker
+    from pyrallel_consumer.dto import TopicPartition
+
+SLACK_BYTES: Final = 200
+"""So much room a map leaves where it takes in more: what must stay in it may cost a little more from another offset."""
+
+
+class Floor(NamedTuple):
+    """Below ``top`` all that is finished was written, and every later map tells of it.
+
+    ``leader_epoch`` is Kafka's, of the last record below ``top``.
+    """
+
+    top: int
+    leader_epoch: int | None
+
+
+class Plan(NamedTuple):
+    """To be committed: ``offset`` with ``metadata``. Of the candidates the ``taken`` lowest are finished in it."""
+
+    offset: int
+    metadata: str
+    taken: int
+    floor: Floor
+
+
+def plan(
+    tracker: OffsetTracker,
+    candidates: Sequence[int],
+    floor: Floor,
+    tp: TopicPartition,
+    *,
+    limit_bytes: int = METADATA_LIMIT_BYTES,
+    with_map: bool = True,
+) -> Plan | None:
+    """The transaction's part for ``tp``; None where what was written does not fit into a map now, so that all waits.
+
+    ``candidates`` are offsets, ascending, of messages that are done and not written; the tracker still has them as
+    unfinished. Without ``with_map`` only those are taken that no map is needed for.
+    """
+    most = len(candidates) if with_map else _at_the_front(tracker, candidates)
+    roomy = max(0, limit_bytes - SLACK_BYTES)
+    found = _planned(tracker, candidates[:most], floor, tp, roomy)
+    if found is not None:
+        return found
+    fitting, too_many = 0, most
+    best: Plan | None = None
+    while too_many - fitting > 1:
+        middle = (fitting + too_many) // 2
+        tried = _planned(tracker, candidates[:middle], floor, tp, roomy)
+        if tried is None:
+            too_many = middle
+        else:
+            fitting, best = middle, tried
+    return best or _planned(tracker, (), floor, tp, METADATA_LIMIT_BYTES)
+
+
+def _planned(
+    tracker: OffsetTracker, taken: Sequence[int], floor: Floor, tp: TopicPartition, limit_bytes: int
+) -> Plan | None:
+    top, leader_epoch = floor
+    if taken and taken[-1] >= top:
+        top, leader_epoch = taken[-1] + 1, tracker.unfinished[taken[-1]].message.leader_epoch()
+    offset_map = tracker.map_as_if(taken, top, leader_epoch)
+    if offset_map is None:
+        return None
+    metadata = encode_whole(offset_map, tp, limit_bytes)
+    return None if metadata is None else Plan(offset_map.base, metadata, len(taken), Floor(top, leader_epoch))
+
+
+def _at_the_front(tracker: OffsetTracker, candidates: Sequence[int]) -> int:
+    """How many of the candidates have nothing unfinished before them."""
+    for count, (unfinished, candidate) in enumerate(zip(tracker.unfinished, candidates, strict=False)):
+        if unfinished != candidate:
+            return count
+    return min(len(candidates), len(tracker.unfinished))

@@ -1,0 +1,73 @@
+"""``Record``: what a worker returns to have it written to a topic.
+
+A plain value, also in a worker process. Whether the broker takes it is the producer's business.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from pyrallel_consumer.errors import RecordError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+RECORD_OVERHEAD_BYTES: Final = 512
+"""What a record costs in memory beside its key, value and headers."""
+
+
+class Delivery(StrEnum):
+    """How records that workers return are written: again after a crash, or once in a transaction with the offsets."""
+
+    AT_LEAST_ONCE = "at_least_once"
+    EXACTLY_ONCE = "exactly_once"
+
+
+class Record(NamedTuple):
+    """One record for ``topic``. Immutable.
+
+    ``value`` is bytes, text (written as UTF-8), None (a tombstone), or anything that ``OutputConfig.value_serializer``
+    takes. ``key`` is bytes, text, or None. ``headers`` are pairs of a name and bytes or None, as ``item.headers`` has
+    them. Without ``partition`` the key chooses it. ``timestamp`` is in milliseconds since 1970 UTC; None is the time of
+    the write.
+    """
+
+    topic: str
+    value: Any = None
+    key: bytes | str | None = None
+    headers: Sequence[tuple[str, bytes | None]] = ()
+    partition: int | None = None
+    timestamp: int | None = None
+
+
+Records = tuple[Record, ...]
+"""Records whose values and keys are bytes or None: ready to be produced, in this order."""
+
+
+def size_bytes(records: Records) -> int:
+    """Bytes that ``records`` take in memory while they wait for the broker."""
+    return sum(
+        [
+            RECORD_OVERHEAD_BYTES
+            + len(record.value or b"")
+            + len(record.key or b"")
+            + sum([len(name) + len(value or b"") for name, value in record.headers])
+            for record in records
+        ]
+    )
+
+
+def holds_record(result: object) -> bool:
+    """Whether ``result`` is a record, or a list that begins with one: it must not be dropped in silence."""
+    if isinstance(result, list) or type(result) is tuple:
+        return len(result) > 0 and isinstance(result[0], Record)
+    return isinstance(result, Record)
+
+
+def lost_record() -> RecordError:
+    """The error of a consumer whose worker returned a record that nobody would write."""
+    return RecordError(
+        "the worker returned a Record, and this consumer writes none: give PyrallelConsumer(..., "
+        "output=OutputConfig()), or say in the worker's signature that it returns one (`-> Record | None`)"
+    )
