@@ -20,7 +20,7 @@ from pyrallel_consumer.dto import DlqPayloadMode, Headers, WorkItem
 from pyrallel_consumer.error_text import ErrorText
 from pyrallel_consumer.log import Log
 
-logger = Log("pyrallel_consumer.runtime.dead_letters")
+logger = Log("pyrallel_consumer.dead_letters")
 
 _FAILS: Final = (
     "dead letters cannot be produced to %s: %s (%s)%s; %d messages keep their offsets uncommitted and their keys "

@@ -19,7 +19,7 @@ from pyrallel_consumer.log import Log
 from pyrallel_consumer.runtime.dead_letters import DeadLetters
 from pyrallel_consumer.runtime.given_up import LONGEST_ERROR_SHOWN, GivenUp, failed_last
 
-logger = Log("pyrallel_consumer.runtime.exhausted")
+logger = Log("pyrallel_consumer.exhausted")
 
 REMIND_SECONDS: Final = 60.0
 """How often it is told that the circuit is open."""

@@ -13,7 +13,7 @@ from pyrallel_consumer.dto import OnExhausted, TopicPartition, WorkItem, place_o
 from pyrallel_consumer.error_text import ErrorText
 from pyrallel_consumer.log import Log
 
-logger = Log("pyrallel_consumer.runtime.exhausted")
+logger = Log("pyrallel_consumer.exhausted")
 
 INTERVAL_SECONDS: Final = 10.0
 MOST_LINES: Final = 1000

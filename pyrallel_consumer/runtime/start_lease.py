@@ -15,7 +15,7 @@ from pyrallel_consumer.control_plane.offsets.commit_sequence import CommitSequen
 from pyrallel_consumer.execution_plane.engine import CompletionChannel, ExecutionEngine
 from pyrallel_consumer.log import Log
 
-logger = Log("pyrallel_consumer.runtime.start_lease")
+logger = Log("pyrallel_consumer.start_lease")
 
 TELL_SECONDS: Final = 10.0
 """A loop that is blocked again and again is told of once in so long."""

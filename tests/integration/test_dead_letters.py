@@ -84,7 +84,7 @@ def told(caplog: pytest.LogCaptureFixture, level: int = logging.ERROR) -> list[s
     return [
         record.getMessage()
         for record in caplog.records
-        if record.name == "pyrallel_consumer.runtime.dead_letters" and record.levelno == level
+        if record.name == "pyrallel_consumer.dead_letters" and record.levelno == level
     ]
 
 
@@ -183,7 +183,7 @@ async def test_what_is_refused_keeps_its_offset_and_is_sent_again_until_it_arriv
 async def test_while_nothing_can_be_produced_all_else_goes_on_and_afterwards_every_letter_arrives(
     broker: EmbeddedBroker, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "pyrallel_consumer.runtime.dead_letters")
+    caplog.set_level(logging.INFO, "pyrallel_consumer.dead_letters")
     fill(broker)
     broker.fail_requests("produce", ["TOPIC_AUTHORIZATION_FAILED"] * 1000)
     group = new_group()

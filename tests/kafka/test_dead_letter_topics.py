@@ -25,7 +25,7 @@ async def worker(item: WorkItem) -> None:
 
 
 def told(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.name == "pyrallel_consumer.runtime.dead_letters"]
+    return [record.getMessage() for record in caplog.records if record.name == "pyrallel_consumer.dead_letters"]
 
 
 async def test_a_dead_letter_topic_that_is_missing_and_is_not_made_is_told_at_the_start(

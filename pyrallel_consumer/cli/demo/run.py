@@ -74,7 +74,7 @@ class DemoRun:
         """Raises a PyrallelConsumerError where the broker or a consumer fails."""
         if self._plan.fail_rate:
             # What fails here fails on purpose, and is accounted for in the verdict.
-            for name in ("pyrallel_consumer.runtime.exhausted", "pyrallel_consumer.execution_plane"):
+            for name in ("pyrallel_consumer.exhausted", "pyrallel_consumer.execution_plane"):
                 logging.getLogger(name).setLevel(logging.CRITICAL)
         with StopSignals(self._on_signal):
             async with scratch_topic(self._plan, self._display.tell) as (topic, config):

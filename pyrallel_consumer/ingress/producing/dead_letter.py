@@ -36,7 +36,7 @@ from pyrallel_consumer.ingress.client.log_throttle import LogThrottle
 from pyrallel_consumer.ingress.producing.letter_topics import LetterTopics
 from pyrallel_consumer.log import Log
 
-logger = Log("pyrallel_consumer.runtime.dead_letters")
+logger = Log("pyrallel_consumer.dead_letters")
 
 SHORTEST_POLL_SECONDS: Final = 0.002
 LONGEST_POLL_SECONDS: Final = 0.1

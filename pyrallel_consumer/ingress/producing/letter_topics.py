@@ -13,13 +13,12 @@ from confluent_kafka import KafkaException, Producer
 
 from pyrallel_consumer.ingress.admin.admin_look import AdminLook
 from pyrallel_consumer.ingress.reading.subscription import LONGEST_NAME
-from pyrallel_consumer.log import Log
+from pyrallel_consumer.log import Log, listed
 
-LOGGER: Final = Log("pyrallel_consumer.runtime.dead_letters")
+LOGGER: Final = Log("pyrallel_consumer.dead_letters")
 TOPICS_SECONDS: Final = 0.5
 SETTINGS_SECONDS: Final = 1.0
 MOST_LOOKS: Final = 20
-MOST_NAMED: Final = 5
 
 _WAITS: Final = "or messages that fail for good wait for it, with their keys and uncommitted"
 
@@ -66,6 +65,4 @@ class LetterTopics:
 
     def _warn(self, names: list[str], state: str, advice: str) -> None:
         if names:
-            more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-            named = ", ".join(names[:MOST_NAMED])
-            LOGGER.warning("the dead-letter topic %s%s is %s: %s, %s", named, more, state, advice, _WAITS)
+            LOGGER.warning("the dead-letter topic %s is %s: %s, %s", listed(names), state, advice, _WAITS)

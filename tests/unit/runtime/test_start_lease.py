@@ -283,7 +283,7 @@ async def test_the_user_is_told_of_the_gap_of_a_long_wait_and_of_its_end(
 
     async def worker(_: WorkItem) -> None: ...
 
-    with caplog.at_level(logging.WARNING, "pyrallel_consumer.runtime.start_lease"):
+    with caplog.at_level(logging.WARNING, "pyrallel_consumer.start_lease"):
         async with pumping(worker) as zombie:
             zombie.freeze()
             await zombie.until_asked(1)
