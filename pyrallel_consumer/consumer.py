@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, cast
 from weakref import WeakSet
@@ -18,11 +19,19 @@ from weakref import WeakSet
 from pyrallel_consumer.config import ExecutionConfig, KafkaConfig, OutputConfig
 from pyrallel_consumer.config.likely_mistakes import warn_of_settings
 from pyrallel_consumer.control_plane.work_manager import WorkManager
-from pyrallel_consumer.dto import OnExhausted, RuntimeSnapshot, TopicPartition
-from pyrallel_consumer.errors import BrokerError, ConfigurationError, MessageExhaustedError, StateError
+from pyrallel_consumer.dto import ExecutionMode, OnExhausted, RuntimeSnapshot, TopicPartition
+from pyrallel_consumer.errors import (
+    BrokerError,
+    ConfigurationError,
+    LifespanError,
+    MessageExhaustedError,
+    StateError,
+)
 from pyrallel_consumer.execution_plane.deserializers import deserializers_of
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 from pyrallel_consumer.execution_plane.engine_choice import made_engine
+from pyrallel_consumer.execution_plane.lifespan import Lifespan, lifespan_of
+from pyrallel_consumer.execution_plane.lifespan_task import LifespanTask
 from pyrallel_consumer.execution_plane.returned import RecordMaker, recording, returns_records
 from pyrallel_consumer.execution_plane.worker_call import worker_call
 from pyrallel_consumer.execution_plane.worker_kind import Worker, check_worker, name_of
@@ -34,7 +43,7 @@ from pyrallel_consumer.log import Log
 from pyrallel_consumer.observability.metrics.figures import figures
 from pyrallel_consumer.observability.published import Published
 from pyrallel_consumer.observability.tracing.tracing import spans_for
-from pyrallel_consumer.runtime.closing import LET_GO_SECONDS, until_done
+from pyrallel_consumer.runtime.closing import CANCEL_SECONDS, LET_GO_SECONDS, until_done
 from pyrallel_consumer.runtime.stop_signals import StopSignals
 from pyrallel_consumer.runtime.wiring import Wiring
 
@@ -62,13 +71,17 @@ class PyrallelConsumer:
     ``execution_config`` defaults to what the environment says. ``engine`` takes an engine of your own, which has its
     worker already: ``worker`` is None then. ``item.value`` is bytes unless ``value_type`` names a type that pydantic
     reads its JSON into, or ``value_deserializer`` is called with the bytes and a ``SerializationContext``. ``key_type``
-    and ``key_deserializer`` do the same for ``item.decoded_key``. ``output`` says how the records are written that
-    workers return; without one, a worker whose signature names ``Record``, or that yields, writes as
-    ``OutputConfig()`` says. ``stopped_by`` and ``aborted_by`` are the signals that ``run`` took, None where there was
-    none. ``cut_off`` counts the messages that had begun and that the stop did not wait for: they run again. Raises
-    ConfigurationError here, before any connection, for settings, topics and workers that do not fit. One object runs
-    once, on the event loop that started it. All methods belong to that loop, but ``get_runtime_snapshot`` and
-    ``get_metrics``, which any thread may call.
+    and ``key_deserializer`` do the same for ``item.decoded_key``. ``lifespan`` returns a context manager that is
+    entered before the first message and left after the last attempt, once in each worker process where there are some.
+
+    ``output`` says how the records are written that workers return; without one, a worker whose signature names
+    ``Record``, or that yields, writes as ``OutputConfig()`` says.
+
+    ``stopped_by`` and ``aborted_by`` are the signals that ``run`` took, None where there was none. ``cut_off`` counts
+    the messages that had begun and that the stop did not wait for: they run again. Raises ConfigurationError here,
+    before any connection, for settings, topics and workers that do not fit. One object runs once, on the event loop
+    that started it. All methods belong to that loop, but ``get_runtime_snapshot`` and ``get_metrics``, which any
+    thread may call.
     """
 
     def __init__(
@@ -84,6 +97,7 @@ class PyrallelConsumer:
         key_type: Any = None,
         key_deserializer: Any = None,
         output: OutputConfig | None = None,
+        lifespan: Callable[[], AbstractContextManager[Any] | AbstractAsyncContextManager[Any]] | None = None,
     ) -> None:
         self.config = _checked(config, KafkaConfig, "config").validate_all()
         if execution_config is None:
@@ -98,6 +112,7 @@ class PyrallelConsumer:
             value_deserializer=value_deserializer,
             context_of=serialization_context,
         )
+        self._lifespan = self._checked_lifespan(lifespan)
         self._check_worker()
         if output is None and engine is None and returns_records(worker):
             output = OutputConfig()
@@ -116,6 +131,7 @@ class PyrallelConsumer:
         self._is_open = False
         self._error: BaseException | None = None
         self._published: Published | None = None
+        self._lifespan_task: LifespanTask | None = None
         self.stopped_by: signal.Signals | None = None
         self.aborted_by: signal.Signals | None = None
         self._opened = asyncio.Event()
@@ -142,7 +158,7 @@ class PyrallelConsumer:
         try:
             await self._opened.wait()
         except asyncio.CancelledError:
-            self._wiring.closing.abort()
+            self._hurry()
             self._ask_to_stop()
             await self._closed.wait()
             raise
@@ -163,7 +179,7 @@ class PyrallelConsumer:
     async def abort(self) -> None:
         """Like ``stop`` without the drain: what runs is cancelled and will run again."""
         self._check_started()
-        self._wiring.closing.abort()
+        self._hurry()
         await self.stop()
 
     async def wait_closed(self) -> None:
@@ -295,6 +311,15 @@ class PyrallelConsumer:
         if self._deserializers is not None:
             self._deserializers.check(self.execution_config.mode)
 
+    def _checked_lifespan(self, function: Any) -> Lifespan | None:
+        if self._given_engine is None:
+            return lifespan_of(function, self._worker, self.execution_config.mode)
+        if function is not None:
+            raise ConfigurationError(
+                "an engine of your own runs its own worker: enter its lifespan around the consumer"
+            )
+        return None
+
     def _made_engine(self, base: contextvars.Context) -> ExecutionEngine:
         mode = self.execution_config.mode
         worker = cast("Worker", self._worker)  # check_worker saw that it is one
@@ -311,10 +336,13 @@ class PyrallelConsumer:
             is_shutting_down=lambda: self._supervisor.cancelling() > 0,
             trace=self._spans,
             is_recording=output is not None,
+            lifespan=self._lifespan,
         )
 
     def _build(self, base: contextvars.Context) -> None:
         engine = self._given_engine
+        if self._lifespan is not None and self.execution_config.mode is not ExecutionMode.PROCESS:
+            self._lifespan_task = LifespanTask(self._lifespan, base)
         self._wiring = Wiring(
             self.config,
             self.execution_config,
@@ -361,6 +389,8 @@ class PyrallelConsumer:
         wiring = self._wiring
         wiring.raise_gc_threshold()
         wiring.open_endpoint(self.get_metrics, self.get_runtime_snapshot)
+        if self._lifespan_task is not None:
+            await self._lifespan_task.enter()
         await wiring.start_engine()
         wiring.control.start()
         wiring.watchdog.start()
@@ -394,14 +424,29 @@ class PyrallelConsumer:
         wiring.watchdog.stop()
         wiring.release_gc_threshold()
         has_left = wiring.close_endpoint()
+        await self._stop_engine()
         deadline = self._loop.time() + LET_GO_SECONDS
         try:
-            await wiring.engine.stop(0.0)
             for ended in [*(wiring.threads_under_way() if self._is_open else ()), has_left]:
                 await until_done(ended, max(0.0, deadline - self._loop.time()))
         except asyncio.CancelledError:
             logger.warning("interrupted while stopping: the group may notice only after its session timeout")
         self._become("closed")
+
+    async def _stop_engine(self) -> None:
+        """End what runs the worker, and leave the lifespan behind it: that may take as long as a drain."""
+        seconds = 0.0
+        if self._lifespan is not None and not self._wiring.closing.is_aborted:
+            seconds = self.execution_config.shutdown_drain_timeout_ms / 1000
+        try:
+            await self._wiring.engine.stop(seconds)
+            if self._lifespan_task is not None:
+                await self._lifespan_task.leave(max(seconds, CANCEL_SECONDS))
+        except asyncio.CancelledError:
+            logger.warning("interrupted while stopping: what runs the worker may not have ended in order")
+        except LifespanError as error:
+            logger.error("%s", error, exc_info=loggable(error))  # noqa: TRY400 -- not every traceback can be shown
+            self._note(error)
 
     def _ask_to_stop(self) -> None:
         if self._stop_asked.is_set():
@@ -411,6 +456,11 @@ class PyrallelConsumer:
             self._wiring.control.begin_draining()
         else:
             self._supervisor.cancel()
+
+    def _hurry(self) -> None:
+        self._wiring.closing.abort()
+        if self._lifespan_task is not None:
+            self._lifespan_task.hurry()
 
     def _note(self, error: BaseException) -> None:
         if self._error is None:
@@ -435,7 +485,7 @@ class PyrallelConsumer:
         elif self.aborted_by is None and not self._closed.is_set():
             logger.warning("%s again: aborting; what runs is cancelled and will run again", number.name)
             self.aborted_by = number
-            self._wiring.closing.abort()
+            self._hurry()
 
     def _on_interrupt(self) -> None:
         """Ctrl-C while no handler was in place, or an exception that a worker took for it: as the signal."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pyrallel_consumer.config import ExecutionConfig
     from pyrallel_consumer.execution_plane.attempt_trace import AttemptTrace
     from pyrallel_consumer.execution_plane.engine import ExecutionEngine
+    from pyrallel_consumer.execution_plane.lifespan import Lifespan
     from pyrallel_consumer.execution_plane.worker_kind import Worker
 
 SLOTS_PER_PROCESS = 512
@@ -31,10 +32,12 @@ def made_engine(
     is_shutting_down: Callable[[], bool],
     trace: AttemptTrace | None = None,
     is_recording: bool = False,
+    lifespan: Lifespan | None = None,
 ) -> ExecutionEngine:
     """An engine for ``worker``, which ``check_worker`` has let through for this mode; not started yet.
 
-    ``is_recording``: the worker's calls return ``Records``.
+    ``is_recording``: the worker's calls return ``Records``. ``lifespan`` is held by worker processes; where there are
+    none, whoever starts the engine holds it.
     """
     policy, slots = execution.retry_policy(), execution.max_in_flight
     match execution.mode:
@@ -55,6 +58,7 @@ def made_engine(
                 min(slots, processes * SLOTS_PER_PROCESS),
                 processes,
                 initializer=execution.initializer,
+                lifespan=lifespan,
                 max_tasks_per_child=execution.max_tasks_per_child,
                 trace=trace,
                 is_recording=is_recording,

@@ -50,11 +50,12 @@ class LifespanTask:
         task = self._task
         if task is None or (task.done() and not self._entered.is_set()):
             return
+        if not self._entered.is_set():
+            task.cancel()  # It was stopped while it was entered: what was entered until then is left.
+            await _ended(task, seconds)
+            return
         self._is_leaving = True
-        if self._entered.is_set():
-            self._leave.set()
-        else:
-            task.cancel()
+        self._leave.set()
         if not await _ended(task, seconds):
             task.cancel()
             await _ended(task, CANCEL_SECONDS)

@@ -6,7 +6,6 @@ built once, when the consumer starts; without deserializers it is the worker its
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pyrallel_consumer.dto import ExecutionMode
@@ -32,23 +31,26 @@ class RemoteCall:
     """A worker and its deserializers on their way to processes, where unpickling makes what the engine calls."""
 
     def __init__(self, worker: Worker, deserializers: Deserializers) -> None:
-        self._worker = worker
+        self.__wrapped__ = worker  # By this it is known what kind of function runs.
         self._deserializers = deserializers
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _decoding_call, (self._worker, self._deserializers)
+        return _decoding_call, (self.__wrapped__, self._deserializers)
 
     def __call__(self, item: WorkItem) -> Any:
-        return _decoding_call(self._worker, self._deserializers)(item)
+        return _decoding_call(self.__wrapped__, self._deserializers)(item)
 
 
 def _decoding_call(worker: Worker, deserializers: Deserializers) -> Worker:
     decoding = Decoding(deserializers)
-    if is_async(worker):
-        return partial(decoding.call, worker)
-    decoded = decoding.decoded
+    decoded, awaitable = decoding.decoded, decoding.call
 
     def call(item: WorkItem) -> object:
         return worker(decoded(item))
 
-    return call
+    def call_async(item: WorkItem) -> object:
+        return awaitable(worker, item)
+
+    made: Any = call_async if is_async(worker) else call
+    made.__wrapped__ = worker
+    return made  # type: ignore[no-any-return]  # one of the two

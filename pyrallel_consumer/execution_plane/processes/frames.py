@@ -3,8 +3,8 @@
 Each frame is its length, its kind, its body. Engine to process: ``SETUP`` once, then ``ITEMS``. Process to engine:
 ``READY`` or ``REFUSED`` once, then of items, in the order of their numbers: ``PROGRESS`` (all up to this one returned,
 but for those that were told otherwise before), ``FAILED`` and ``SKIPPED`` (recalled, or behind a failure in their run,
-before they began), ``RETURNED`` (the records that the worker returned, told before the item has ended); and ``LOG`` at
-any time.
+before they began), ``RETURNED`` (the records that the worker returned, told before the item has ended); ``LOG`` at any
+time; and at its end ``UNLEFT``, where leaving the lifespan failed.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SETUP, ITEMS = 1, 2
 READY, REFUSED, PROGRESS, FAILED, SKIPPED, LOG, RETURNED = 3, 4, 5, 6, 7, 8, 9
+UNLEFT = 20
 
 READ_BYTES = 256 * 1024
 PICKLE_PROTOCOL = 5

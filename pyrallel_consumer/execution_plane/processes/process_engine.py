@@ -16,7 +16,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from pyrallel_consumer.dto import packed_item
-from pyrallel_consumer.errors import ExecutionError, ProcessDiedError, StateError
+from pyrallel_consumer.errors import ExecutionError, LifespanError, ProcessDiedError, StateError
 from pyrallel_consumer.execution_plane.attempts import RetryAt
 from pyrallel_consumer.execution_plane.booked_engine import BookedEngine
 from pyrallel_consumer.execution_plane.processes import frames
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pyrallel_consumer.execution_plane.attempt_trace import AttemptTrace
     from pyrallel_consumer.execution_plane.attempts import Attempt, Verdict
     from pyrallel_consumer.execution_plane.engine import CompletionChannel
+    from pyrallel_consumer.execution_plane.lifespan import Lifespan
     from pyrallel_consumer.message import Row
 
 logger = Log("pyrallel_consumer.execution_plane")
@@ -61,8 +62,9 @@ class ProcessEngine(BookedEngine):
     """Runs a picklable plain ``worker`` in ``processes`` processes.
 
     ``initializer`` is called once in each process before its first item: a picklable callable without arguments, or
-    ``"package.module:function"``. What it leaves in its context is what each attempt gets a copy of. A process is
-    replaced after about ``max_tasks_per_child`` items (0 = never), not all of them at the same time.
+    ``"package.module:function"``. ``lifespan`` is entered after it, and left when the process ends. What they leave in
+    their context is what each attempt gets a copy of. A process is replaced after about ``max_tasks_per_child`` items
+    (0 = never), not all of them at the same time.
     """
 
     is_keeping_order = True
@@ -75,6 +77,7 @@ class ProcessEngine(BookedEngine):
         processes: int,
         *,
         initializer: Callable[[], object] | str | None = None,
+        lifespan: Lifespan | None = None,
         max_tasks_per_child: int = 0,
         trace: AttemptTrace | None = None,
         jitter: Callable[[], float] = random.random,
@@ -85,6 +88,7 @@ class ProcessEngine(BookedEngine):
         self._packed_item = packed_item if trace is None else _packing(trace)
         self._worker = worker
         self._initializer = initializer
+        self._lifespan = lifespan
         self._processes = processes
         self._timeout_seconds = policy.timeout_ms / 1000 if policy.timeout_ms else None
         self._max_tasks_per_child = max_tasks_per_child
@@ -105,7 +109,7 @@ class ProcessEngine(BookedEngine):
             )
         self._loop = asyncio.get_running_loop()
         pool = self._pool = ProcessPool(
-            self._processes, packed_setup(self._worker, self._initializer), self, self._max_tasks
+            self._processes, packed_setup(self._worker, self._initializer, self._lifespan), self, self._max_tasks
         )
         self._members = self._backlog.takers = pool.members
         await pool.open()
@@ -186,6 +190,8 @@ class ProcessEngine(BookedEngine):
             self._ticker.cancel()
         if self._pool is not None:
             await self._pool.close(timeout_seconds)
+            if self._pool.unleft:
+                raise LifespanError(f"in {len(self._pool.unleft)} worker processes: {self._pool.unleft[-1]}")
 
     # To the processes
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pyrallel_consumer.dto import place_of
-from pyrallel_consumer.errors import ConfigurationError, ExecutionError
+from pyrallel_consumer.errors import ConfigurationError, ExecutionError, LifespanError
 from pyrallel_consumer.execution_plane.processes import frames
 from pyrallel_consumer.execution_plane.processes.child_process import ChildProcess
 from pyrallel_consumer.execution_plane.processes.sent_items import SentItems
@@ -88,6 +88,9 @@ class ProcessPool:
         self._respawn: asyncio.TimerHandle | None = None
         self._barren: list[WorkItem | None] = []
         self._last_refusal: str | None = None
+        self._is_lifespan_refused = False
+        self.unleft: list[str] = []
+        """Why processes could not leave their lifespan, each of them."""
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
 
@@ -159,9 +162,13 @@ class ProcessPool:
                     self._changed.set()
                     self._crew.arrived()
                 case frames.REFUSED:
-                    description, trace = pickle.loads(body)  # noqa: S301 -- from our own process
+                    description, trace, self._is_lifespan_refused = pickle.loads(body)  # noqa: S301 -- from our own process
                     self._last_refusal = description
                     logger.error("a worker process could not load the worker:\n%s", trace.rstrip())
+                case frames.UNLEFT:
+                    description, trace = pickle.loads(body)  # noqa: S301 -- from our own process
+                    self.unleft.append(description)
+                    logger.error("at the end of worker process %d:\n%s", child.pid, trace.rstrip())
                 case frames.LOG:
                     relay(pickle.loads(body))  # noqa: S301 -- from our own process
                 case _:
@@ -215,6 +222,8 @@ class ProcessPool:
 
     def _check_loading(self) -> None:
         """While opening: what went wrong with the first ones goes wrong with all."""
+        if self._last_refusal is not None and self._is_lifespan_refused:
+            raise LifespanError(f"in a worker process: {self._last_refusal}")
         if self._last_refusal is not None:
             raise ConfigurationError(
                 f"the worker cannot be loaded in a worker process: {self._last_refusal}. It must be importable there, "

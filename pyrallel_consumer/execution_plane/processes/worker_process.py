@@ -20,7 +20,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyrallel_consumer.dto import unpacked_item
-from pyrallel_consumer.errors import WorkerMismatchError
+from pyrallel_consumer.errors import LifespanError, WorkerMismatchError
 from pyrallel_consumer.execution_plane.boot_clock import boot_seconds
 from pyrallel_consumer.execution_plane.processes import frames
 from pyrallel_consumer.execution_plane.processes.forked_children import STOP_SIGNALS, DefaultsInForkedChildren
@@ -28,11 +28,13 @@ from pyrallel_consumer.execution_plane.processes.frame_sender import FrameSender
 from pyrallel_consumer.execution_plane.processes.lifeline import hold
 from pyrallel_consumer.execution_plane.processes.progress_marker import ProgressMarker
 from pyrallel_consumer.execution_plane.processes.remote_error import packed_error
+from pyrallel_consumer.foreign_errors import is_a
 from pyrallel_consumer.record import holds_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pyrallel_consumer.execution_plane.lifespan import Lifespan
     from pyrallel_consumer.message import Row
 
     Worker = Callable[..., object]
@@ -46,7 +48,10 @@ _state = {"is_loading": False}
 
 
 class Setup(NamedTuple):
-    """What a process needs to become a worker. ``main`` is multiprocessing's way to the program's main module."""
+    """What a process needs to become a worker. ``pickled_worker`` is a pair: the worker, and the lifespan or None.
+
+    ``main`` is multiprocessing's way to the program's main module.
+    """
 
     pickled_worker: bytes
     initializer: bytes | str | None
@@ -88,6 +93,7 @@ class WorkerProcess:
         self.send = FrameSender(connection).send
         self._worker: Worker = _do_nothing
         self._context = contextvars.Context()
+        self._lifespan: Lifespan | None = None
         self._done = 0
         self._ended = 0
         self._busy_since = 0.0
@@ -105,6 +111,7 @@ class WorkerProcess:
                 elif not self._load(Setup(*pickle.loads(body))):  # noqa: S301 -- from our own engine
                     return
             self._flush(monotonic())
+        self._leave()
 
     # Becoming a worker
 
@@ -113,14 +120,27 @@ class WorkerProcess:
         for name, level in setup.log_levels.items():
             logging.getLogger(name).setLevel(level)
         try:
-            self._worker = _loaded_worker(setup)
+            self._worker, lifespan = _loaded_worker(setup)
+            context = contextvars.copy_context()
+            if lifespan is not None:
+                lifespan.enter_in(context)
         except BaseException as error:  # noqa: BLE001 -- the user's modules and initializer may raise anything
             packed = packed_error(error)
-            self.send(frames.REFUSED, pickle.dumps((packed.description, packed.trace)))
+            self.send(frames.REFUSED, pickle.dumps((packed.description, packed.trace, is_a(error, LifespanError))))
             return False
-        self._context = contextvars.copy_context()
+        self._context, self._lifespan = context, lifespan
         self.send(frames.READY)
         return True
+
+    def _leave(self) -> None:
+        """All is done that was sent, and nothing more comes."""
+        if self._lifespan is None:
+            return
+        try:
+            self._lifespan.leave_in(self._context)
+        except BaseException as error:  # noqa: BLE001 -- the user's code may raise anything
+            packed = packed_error(error)
+            self.send(frames.UNLEFT, pickle.dumps((packed.description, packed.trace)))
 
     # Running items
 
@@ -188,7 +208,7 @@ class WorkerProcess:
             self._busy_since = now
 
 
-def _loaded_worker(setup: Setup) -> Worker:
+def _loaded_worker(setup: Setup) -> tuple[Worker, Lifespan | None]:
     sys.path[:] = setup.path
     sys.argv[:] = setup.arguments
     os.chdir(setup.folder)
@@ -200,10 +220,10 @@ def _loaded_worker(setup: Setup) -> Worker:
             spawn.prepare(setup.main)
         finally:
             _state["is_loading"] = False
-    worker: Worker = pickle.loads(setup.pickled_worker)  # noqa: S301 -- from our own engine
+    worker, lifespan = pickle.loads(setup.pickled_worker)  # noqa: S301 -- from our own engine
     if setup.initializer is not None:
         _initialize(setup.initializer)
-    return worker
+    return worker, lifespan
 
 
 def _initialize(initializer: bytes | str) -> None:

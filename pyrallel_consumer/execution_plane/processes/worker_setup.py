@@ -17,17 +17,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyrallel_consumer.dto import WorkItem
+    from pyrallel_consumer.execution_plane.lifespan import Lifespan
 
 
-def packed_setup(worker: Callable[[WorkItem], object], initializer: Callable[[], object] | str | None) -> bytes:
+def packed_setup(
+    worker: Callable[[WorkItem], object],
+    initializer: Callable[[], object] | str | None,
+    lifespan: Lifespan | None = None,
+) -> bytes:
     """What each process is told at its start. The main module is imported only where something of it is needed."""
     try:
-        pickled_worker = pickle.dumps(worker, frames.PICKLE_PROTOCOL)
+        pickled_worker = pickle.dumps((worker, lifespan), frames.PICKLE_PROTOCOL)
         pickled_initializer = (
             pickle.dumps(initializer, frames.PICKLE_PROTOCOL) if callable(initializer) else initializer
         )
     except Exception as error:
-        raise ConfigurationError(f"worker or initializer cannot be sent to a process: {error}") from error
+        raise ConfigurationError(f"worker, initializer or lifespan cannot be sent to a process: {error}") from error
     facts = spawn.get_preparation_data("pyrallel-worker")
     needs_main = any(isinstance(said, bytes) and b"__main__" in said for said in (pickled_worker, pickled_initializer))
     main = {name: value for name, value in facts.items() if name.startswith("init_main")} if needs_main else {}

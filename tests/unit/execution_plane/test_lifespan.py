@@ -229,8 +229,7 @@ async def test_a_cancel_while_it_is_entered_leaves_what_was_entered() -> None:
     entering.cancel()
     with pytest.raises(asyncio.CancelledError):
         await entering
-    with pytest.raises(LifespanError, match="cancelled"):
-        await task.leave(5)
+    await task.leave(5)
     assert told == ["async in"]
 
 
