@@ -1,4 +1,4 @@
-"""The lifespan through whole consumers, in every mode: when it is entered and left, what attempts find, how it fails."""
+"""The lifespan through whole consumers, in every mode: entered first, left last, seen by attempts; and its failures."""
 
 from __future__ import annotations
 
