@@ -222,7 +222,7 @@ def _command(socket_fd: int, lifeline_fd: int, marker_fd: int) -> list[str]:
     command = spawn.get_command_line()
     if sys.platform == "win32" or "-c" not in command:
         raise ConfigurationError("worker processes need a POSIX system and an interpreter: use ExecutionMode.THREAD")
-    root = str(Path(__file__).parents[2])
+    root = str(Path(__file__).parents[3])
     program = _PROGRAM.format(root=root, socket=socket_fd, lifeline=lifeline_fd, marker=marker_fd)
     return [*command[: command.index("-c")], "-c", program]
 
