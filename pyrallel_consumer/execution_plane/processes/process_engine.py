@@ -109,7 +109,11 @@ class ProcessEngine(BookedEngine):
             )
         self._loop = asyncio.get_running_loop()
         pool = self._pool = ProcessPool(
-            self._processes, packed_setup(self._worker, self._initializer, self._lifespan), self, self._max_tasks
+            self._processes,
+            packed_setup(self._worker, self._initializer, self._lifespan),
+            self,
+            self._max_tasks,
+            has_lifespan=self._lifespan is not None,
         )
         self._members = self._backlog.takers = pool.members
         await pool.open()

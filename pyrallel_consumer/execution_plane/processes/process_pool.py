@@ -77,12 +77,15 @@ class Crew(Protocol):
 class ProcessPool:
     """``size`` processes made from ``setup``; ``max_tasks`` gives the number of items after which one is replaced."""
 
-    def __init__(self, size: int, setup: bytes, crew: Crew, max_tasks: Callable[[], int]) -> None:
+    def __init__(
+        self, size: int, setup: bytes, crew: Crew, max_tasks: Callable[[], int], *, has_lifespan: bool = False
+    ) -> None:
         self.members: list[Member] = []
         self._size = size
         self._setup = setup
         self._crew = crew
         self._max_tasks = max_tasks
+        self._has_lifespan = has_lifespan
         self._by_child: dict[ChildProcess, Member] = {}
         self._is_open = False
         self._respawn: asyncio.TimerHandle | None = None
@@ -121,12 +124,15 @@ class ProcessPool:
             member.child.close()
 
     async def close(self, timeout_seconds: float) -> None:
-        """Let idle processes end, kill the others; those that are not gone after the timeout and a second are left."""
+        """Let idle processes end, and those that may have entered their lifespan; kill the others.
+
+        Those that are not gone after the timeout and a second are left.
+        """
         self._is_open = False
         if self._respawn is not None:
             self._respawn.cancel()
         for member in self.members:
-            if len(member.lane) or not member.is_ready:
+            if len(member.lane) or not (member.is_ready or self._has_lifespan):
                 member.child.kill()
             else:
                 member.child.close()
