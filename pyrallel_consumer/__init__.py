@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     )
     from pyrallel_consumer.consumer import PyrallelConsumer
     from pyrallel_consumer.dto import (
+        BatchBy,
+        BatchFigures,
         CompletionEvent,
         CompletionStatus,
         DeadLetterSnapshot,
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     )
     from pyrallel_consumer.errors import (
         AuthenticationError,
+        BatchFailed,
         BrokerError,
         BrokerUnreachableError,
         ConfigurationError,
@@ -73,6 +76,8 @@ _MODULES = {
     "config": ("ExecutionConfig", "KafkaConfig", "MetricsConfig", "OutputConfig", "ParallelConsumerConfig"),
     "consumer": ("PyrallelConsumer",),
     "dto": (
+        "BatchBy",
+        "BatchFigures",
         "CompletionEvent",
         "CompletionStatus",
         "DeadLetterSnapshot",
@@ -90,6 +95,7 @@ _MODULES = {
     ),
     "errors": (
         "AuthenticationError",
+        "BatchFailed",
         "BrokerError",
         "BrokerUnreachableError",
         "ConfigurationError",
@@ -121,6 +127,9 @@ __version__ = "1.0.0rc1"
 
 __all__ = [
     "AuthenticationError",
+    "BatchBy",
+    "BatchFailed",
+    "BatchFigures",
     "BrokerError",
     "BrokerPoller",
     "BrokerUnreachableError",

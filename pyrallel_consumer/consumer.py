@@ -27,6 +27,7 @@ from pyrallel_consumer.errors import (
     MessageExhaustedError,
     StateError,
 )
+from pyrallel_consumer.execution_plane.batches.call import batch_call
 from pyrallel_consumer.execution_plane.deserializers import deserializers_of
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 from pyrallel_consumer.execution_plane.engine_choice import made_engine
@@ -117,6 +118,10 @@ class PyrallelConsumer:
         if output is None and engine is None and returns_records(worker):
             output = OutputConfig()
         self.output_config = None if output is None else _checked(output, OutputConfig, "output").validate_all()
+        if self.output_config is not None and self.execution_config.batch_size > 1:
+            raise ConfigurationError(
+                "a worker that takes batches returns no records: leave output out, or ExecutionConfig.batch_size at 1"
+            )
         if self.output_config is not None and self.output_config.is_exactly_once:
             raise ConfigurationError("OutputConfig.delivery: exactly_once is not built yet; use at_least_once")
         self._spans = spans_for(self.execution_config, self.config.consumer_group)
@@ -301,13 +306,18 @@ class PyrallelConsumer:
                     "an engine of your own runs its own worker, which ExecutionConfig.tracing cannot wrap: trace it "
                     "yourself and turn tracing off (environment: EXECUTION_TRACING=false)"
                 )
+            if self.execution_config.batch_size > 1:
+                raise ConfigurationError(
+                    "an engine of your own runs its own worker, one message at a time: leave ExecutionConfig.batch_size"
+                    " at 1 (environment: EXECUTION_BATCH_SIZE)"
+                )
             if self._deserializers is not None:
                 raise ConfigurationError(
                     "an engine of your own runs its own worker, whose items are not decoded here: leave out "
                     f"{' and '.join(each.setting for each in self._deserializers if each is not None)}"
                 )
             return
-        check_worker(self._worker, self.execution_config.mode)
+        check_worker(self._worker, self.execution_config.mode, batch_size=self.execution_config.batch_size)
         if self._deserializers is not None:
             self._deserializers.check(self.execution_config.mode)
 
@@ -326,7 +336,8 @@ class PyrallelConsumer:
         output = self.output_config
         if output is not None:
             worker = recording(worker, RecordMaker(output.value_serializer, serialization_context))
-        worker = worker_call(worker, mode, self._deserializers)
+        made_call = worker_call if self.execution_config.batch_size == 1 else batch_call
+        worker = made_call(worker, mode, self._deserializers)
         if self._spans is not None:
             worker = self._spans.wrapped(worker, mode)
         return made_engine(

@@ -63,6 +63,15 @@ class DlqPayloadMode(StrEnum):
     METADATA_ONLY = "metadata_only"
 
 
+class BatchBy(StrEnum):
+    """What the messages of one batch share: nothing, their topic, their partition, or their key."""
+
+    ANY = "any"
+    TOPIC = "topic"
+    PARTITION = "partition"
+    KEY = "key"
+
+
 class OnExhausted(StrEnum):
     """What happens to a message after its last attempt failed."""
 
@@ -92,7 +101,8 @@ class TopicPartition(NamedTuple):
 class Origin(Protocol):
     """Where an item came from: something that knows the assignment's epoch (a virtual partition does).
 
-    ``is_ordered``: items that share it are kept in order.
+    ``is_ordered``: items that share it are kept in order. Such an origin has a method ``seal()`` as well, which engines
+    of batches call: nothing more of it is sent until all that is in flight has ended.
     """
 
     @property
@@ -269,6 +279,32 @@ class Durations:
     def __add__(self, other: Durations) -> Durations:
         counts = tuple(mine + others for mine, others in zip(self.counts, other.counts, strict=True))
         return Durations(counts, self.total_seconds + other.total_seconds)
+
+
+BATCH_SIZE_BOUNDS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
+"""Upper bounds, inclusive, of the buckets that sizes of batches are counted in; larger ones are in one more."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFigures:
+    """Batches since the consumer began: ``sizes`` by bucket of ``BATCH_SIZE_BOUNDS``, not cumulated.
+
+    ``waits`` is how long the first message of each waited for company. ``searches`` counts the batches that failed as a
+    whole, ``search_calls`` the calls of the worker that searching them took. ``size_limit`` is the size of a full one.
+    """
+
+    size_limit: int = 1
+    batches: int = 0
+    messages: int = 0
+    sizes: tuple[int, ...] = (0,) * (len(BATCH_SIZE_BOUNDS) + 1)
+    waits: Durations = field(default_factory=Durations)
+    searches: int = 0
+    search_calls: int = 0
+
+    @property
+    def fill(self) -> float:
+        """How full batches are on average, 0.0 to 1.0; 0.0 while there is none."""
+        return self.messages / (self.batches * self.size_limit) if self.batches else 0.0
 
 
 class BlockedBy(StrEnum):

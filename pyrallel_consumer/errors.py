@@ -142,6 +142,31 @@ class DecodeError(ExecutionError, DoNotRetry):
         self.field = field
 
 
+class BatchFailed(Exception):  # noqa: N818 -- a signal that workers raise, named as they say it
+    """Raised by a worker that takes batches: names the messages that failed, ``{item: error, ...}``.
+
+    The others are done. Items are matched by ``item.id`` and ``item.epoch``, so copies will do. A named message is
+    tried again as its error says (``RetryLater``, ``DoNotRetry``, or any other exception). Later messages of its key in
+    the batch run again after it, uncharged. TypeError where an error is no exception, ValueError where none is named.
+    """
+
+    def __init__(self, errors: Mapping[Any, BaseException]) -> None:
+        if not isinstance(errors, Mapping):
+            raise TypeError(f"BatchFailed takes {{item: error, ...}}, not {type(errors).__name__}")
+        for item, error in errors.items():
+            if not isinstance(error, BaseException):
+                raise TypeError(
+                    f"BatchFailed takes {{item: error, ...}}: the error of {item!r} is {error!r} and no exception"
+                )
+        if not errors:
+            raise ValueError("BatchFailed names no message: return, where none failed, or raise the error of the batch")
+        super().__init__(f"{len(errors)} messages of a batch failed")
+        self.errors = dict(errors)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.errors,), self.__dict__
+
+
 class InvariantViolation(PyrallelConsumerError):  # noqa: N818 -- states what happened; never caught by us
     """A rule of the control plane does not hold: a bug of this library. Stops the consumer, never caught."""
 

@@ -84,6 +84,11 @@ class SentMessage:
         self._row = row
         self._headers: Headers | None = row[5]
 
+    @property
+    def row(self) -> Row:
+        """The values that it was made from."""
+        return self._row
+
     def topic(self) -> str:
         topic: str = self._row[0]
         return topic

@@ -12,8 +12,9 @@ from pyrallel_consumer.config.settings import Settings
 from pyrallel_consumer.config.values import lowered, named_function
 from pyrallel_consumer.control_plane.failures.failure_circuit import CircuitPolicy
 from pyrallel_consumer.control_plane.failures.poison_keys import PoisonPolicy
-from pyrallel_consumer.control_plane.policies import RetryPolicy
+from pyrallel_consumer.control_plane.policies import BatchPolicy, RetryPolicy
 from pyrallel_consumer.dto import (
+    BatchBy,
     ExecutionMode,
     OnExhausted,
 )
@@ -33,6 +34,23 @@ class ExecutionConfig(Settings):
 
     mode: ExecutionMode = ExecutionMode.ASYNC
     """``async`` for workers that await (default), ``thread`` for blocking calls, ``process`` for CPU work."""
+
+    batch_size: int = Field(1, ge=1, le=100_000)
+    """Messages that the worker is given at once, at most, 1-100,000. 1 (default): it takes one ``WorkItem``. More: it
+    takes a ``list[WorkItem]``, also of one. 100-1,000 suits bulk inserts; beyond, one bad message costs more calls and
+    a revoke waits longer. Never more than ``max_in_flight``, which counts messages."""
+
+    batch_max_bytes: int = Field(1_048_576, ge=1, le=1_073_741_824)
+    """Bytes of keys, values and headers in one batch, 1-1 GiB; about right where messages are small. A larger message
+    goes alone. Unused with ``batch_size`` = 1."""
+
+    batch_linger_ms: int = Field(20, ge=0, le=60_000)
+    """Milliseconds that the first message of a batch waits for others, 0-60,000, unless the batch is full before or
+    nothing more can come. 0 takes what is there. High delays what trickles in. Unused with ``batch_size`` = 1."""
+
+    batch_by: BatchBy = BatchBy.ANY
+    """What the messages of a batch share: ``any`` = nothing (default, and best for bulk inserts), ``topic``,
+    ``partition``, or ``key``. The narrower, the smaller the batches. Unused with ``batch_size`` = 1."""
 
     max_in_flight: int = Field(1000, ge=1, le=1_000_000)
     """Messages started and not finished, whole consumer, 1-1,000,000. 1 is sequential; more than what the worker
@@ -136,7 +154,7 @@ class ExecutionConfig(Settings):
     def _names_a_function(cls, value: Any) -> Any:
         return named_function(value)
 
-    @field_validator("mode", "on_exhausted", mode="before")
+    @field_validator("mode", "on_exhausted", "batch_by", mode="before")
     @classmethod
     def _ignore_case(cls, value: Any) -> Any:
         return lowered(value)
@@ -151,6 +169,12 @@ class ExecutionConfig(Settings):
             timeout_ms=self.task_timeout_ms,
             shows_error_text=self.show_error_text,
         )
+
+    def batch_policy(self) -> BatchPolicy | None:
+        """How batches are put together, None where the worker takes one message at a time."""
+        if self.batch_size == 1:
+            return None
+        return BatchPolicy(self.batch_size, self.batch_max_bytes, self.batch_linger_ms / 1000, self.batch_by)
 
     def circuit_policy(self) -> CircuitPolicy | None:
         """The circuit for outages, None where it is off."""

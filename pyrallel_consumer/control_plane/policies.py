@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pyrallel_consumer.dto import NullKeyOrdering, OrderingMode
+from pyrallel_consumer.dto import BatchBy, NullKeyOrdering, OrderingMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +56,13 @@ class HealthLimits:
     partition_stuck_seconds: float = 60.0
     partition_blocked_seconds: float = 120.0
     is_ready_without_partitions: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPolicy:
+    """How batches are put together. ``size`` and ``max_bytes`` are bounds of one, ``linger_seconds`` of the wait."""
+
+    size: int = 1
+    max_bytes: int = 1 << 20
+    linger_seconds: float = 0.02
+    by: BatchBy = BatchBy.ANY

@@ -59,6 +59,20 @@ class AttemptLog:
                 extra=place_of(root),
             )
 
+    def searched(self, batch: WorkItem, size: int, error: BaseException, now: float) -> None:
+        """A batch failed as a whole, and the message at fault is searched."""
+        left_out = self._left_out(type(error), now)
+        if left_out is not None:
+            logger.warning(
+                "a batch of %d messages (%s) failed with %s: it is tried again by halves to find the message at fault, "
+                "and none of the others is charged%s",
+                size,
+                batch.id,
+                self._errors.reason(error, LONGEST_ERROR_SHOWN),
+                _more(left_out),
+                extra=place_of(batch),
+            )
+
     def overdue(self, attempt: Attempt, timeout_ms: int, now: float) -> None:
         """An attempt passed its timeout and cannot be stopped."""
         left_out = self._left_out(TimeoutError, now)

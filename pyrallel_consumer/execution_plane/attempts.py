@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pyrallel_consumer.errors import InvariantViolation, TaskTimeoutError
+from pyrallel_consumer.execution_plane.named_failures import NamedFailures
 from pyrallel_consumer.execution_plane.retry import next_wait
 from pyrallel_consumer.foreign_errors import is_a
 
@@ -297,6 +298,10 @@ class Attempts:
 
     def _judge(self, attempt: Attempt, error: BaseException, now: float) -> Verdict:
         number = attempt.number
+        if type(error) is NamedFailures:
+            return Exhausted(
+                error, number
+            )  # As good as returned, also after a timeout or a cancel: it says what is done.
         if attempt.is_cancelled or is_a(error, KeyboardInterrupt):
             return Uncharged(number)
         if attempt.is_timed_out:

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pyrallel_consumer.dto import WorkItem
+    from pyrallel_consumer.dto import BatchFigures, WorkItem
     from pyrallel_consumer.record import Records
 
 _T = TypeVar("_T")
@@ -85,13 +85,17 @@ class RunningAttempt:
 
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """``waiting_retries`` counts all that wait for another attempt, ``due`` those of them that hold a slot for it."""
+    """``waiting_retries`` counts all that wait for another attempt, ``due`` those of them that hold a slot for it.
+
+    ``batches`` is None where messages run one by one.
+    """
 
     running: int
     waiting_retries: int
     due: int
     retries_total: int
     timeouts_total: int
+    batches: BatchFigures | None = None
 
 
 class CompletionChannel:
@@ -202,6 +206,12 @@ class ExecutionEngine(ABC):
 
     is_keeping_order: ClassVar[bool] = False
     """Whether it may be sent items of one ordered origin before those before them have ended; see the laws above."""
+
+    is_joining: ClassVar[bool] = False
+    """Whether it holds items back so that others join them; it is told when none can come (``nothing_follows``)."""
+
+    def nothing_follows(self) -> None:  # noqa: B027 -- most engines hold nothing back
+        """No item comes before some of those that were submitted end: begin what waits for others, if nothing runs."""
 
     def run_length(self) -> int:
         """How many items of one ordered origin may be in flight now, at least 1; asked where order is kept here."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyrallel_consumer.dto import ExecutionMode
+from pyrallel_consumer.dto import ExecutionMode, packed_item
 from pyrallel_consumer.execution_plane.async_engine import AsyncEngine
+from pyrallel_consumer.execution_plane.batches.batch import packed_batch
+from pyrallel_consumer.execution_plane.batches.engine import BatchEngine, call_policy
 from pyrallel_consumer.execution_plane.processes.process_engine import ProcessEngine, fitting_processes
 from pyrallel_consumer.execution_plane.thread_engine import SLOTS_PER_THREAD, ThreadEngine, fitting_threads
 
@@ -23,6 +25,9 @@ SLOTS_PER_PROCESS = 512
 """So many messages may wait for a process within the engine: quick ones are sent in bulk, and slow ones, which are not,
 are handed back unbegun when their partition goes."""
 
+BATCHES_PER_PROCESS = 2
+"""One that runs and one that waits: what is longer here can grow."""
+
 
 def made_engine(
     worker: Worker,
@@ -36,30 +41,33 @@ def made_engine(
 ) -> ExecutionEngine:
     """An engine for ``worker``, which ``check_worker`` has let through for this mode; not started yet.
 
-    ``is_recording``: the worker's calls return ``Records``. ``lifespan`` is held by worker processes; where there are
-    none, whoever starts the engine holds it.
+    ``is_recording``: the worker's calls return ``Records``, never those of batches. ``lifespan`` is held by worker
+    processes; where there are none, whoever starts the engine holds it.
     """
-    policy, slots = execution.retry_policy(), execution.max_in_flight
+    slots, batches = execution.max_in_flight, execution.batch_policy()
+    policy = execution.retry_policy() if batches is None else call_policy(execution.retry_policy())
+    engine: ExecutionEngine
     match execution.mode:
         case ExecutionMode.ASYNC:
-            return AsyncEngine(
+            engine = AsyncEngine(
                 worker, policy, slots, base, is_shutting_down=is_shutting_down, is_recording=is_recording
             )
         case ExecutionMode.THREAD:
             threads = min(slots, execution.worker_pool_size or fitting_threads())
-            return ThreadEngine(
-                worker, policy, min(slots, threads * SLOTS_PER_THREAD), base, threads=threads, is_recording=is_recording
-            )
+            calls = min(slots, threads * (1 if batches else SLOTS_PER_THREAD))
+            engine = ThreadEngine(worker, policy, calls, base, threads=threads, is_recording=is_recording)
         case ExecutionMode.PROCESS:
             processes = min(slots, execution.worker_pool_size or fitting_processes())
-            return ProcessEngine(
+            engine = ProcessEngine(
                 worker,
                 policy,
-                min(slots, processes * SLOTS_PER_PROCESS),
+                min(slots, processes * (BATCHES_PER_PROCESS if batches else SLOTS_PER_PROCESS)),
                 processes,
                 initializer=execution.initializer,
                 lifespan=lifespan,
                 max_tasks_per_child=execution.max_tasks_per_child,
                 trace=trace,
+                pack=packed_batch if batches else packed_item,
                 is_recording=is_recording,
             )
+    return engine if batches is None else BatchEngine(engine, batches, execution.retry_policy(), slots)

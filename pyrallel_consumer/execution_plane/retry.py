@@ -57,9 +57,10 @@ def next_wait(
     """The wait before the attempt after ``attempt``, which failed with ``error``; None = there is none.
 
     ``RetryLater`` sets its own wait, without jitter and without the upper bound, and ``DoNotRetry`` ends it at once.
-    ``uncharged`` is how often the message was put off without a charge.
+    ``uncharged`` is how often the message was put off without a charge. With a policy of no attempts at all there never
+    is a wait: somebody else tries again.
     """
-    if is_a(error, DoNotRetry):
+    if is_a(error, DoNotRetry) or not policy.max_attempts:
         return None
     asked = asked_for(error)
     if asked is not None and not asked.is_charged and uncharged < MOST_UNCHARGED:

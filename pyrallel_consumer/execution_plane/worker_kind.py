@@ -9,23 +9,27 @@ from __future__ import annotations
 import functools
 import inspect
 import pickle
-from collections.abc import Callable
-from typing import Any
+import typing
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, Final
 
-from pyrallel_consumer.dto import ExecutionMode
+from pyrallel_consumer.dto import ExecutionMode, WorkItem
 from pyrallel_consumer.errors import ConfigurationError, WorkerMismatchError
 
 Worker = Callable[..., Any]
 """A worker as users give it, before ``check_worker`` has looked at it: ``async def`` or plain, by mode."""
 
+_LISTS: Final = (list, Sequence, Collection, Iterable)
+
 _ASYNC_FITS = "use ExecutionMode.ASYNC"
 _PLAIN_FITS = "use ExecutionMode.THREAD (or ExecutionMode.PROCESS for work that keeps the CPU busy)"
 
 
-def check_worker(worker: object, mode: ExecutionMode) -> None:
+def check_worker(worker: object, mode: ExecutionMode, *, batch_size: int = 1) -> None:
     """Raise where ``worker`` cannot run in ``mode``. A generator, of the kind that fits the mode, yields records.
 
-    ``ConfigurationError``: no mode runs it (not callable, a class, a generator, other parameters than one item).
+    ``ConfigurationError``: no mode runs it (not callable, a class, a generator, other parameters than one item or, with
+    a ``batch_size`` above 1, one list of items).
     ``WorkerMismatchError``: another mode does, and the message names it.
     """
     name = name_of(worker)
@@ -35,6 +39,7 @@ def check_worker(worker: object, mode: ExecutionMode) -> None:
         raise ConfigurationError(f"worker {name} cannot be called: give a function that takes one WorkItem")
     functions = functions_of(worker)
     _check_parameters(worker, name)
+    _check_batches(worker, name, batch_size)
     if mode is ExecutionMode.ASYNC:
         if not is_async(worker):
             raise WorkerMismatchError(
@@ -78,6 +83,44 @@ def _check_parameters(worker: Callable[..., Any], name: str) -> None:
             f"worker {name}{signature} cannot be called with one WorkItem ({error}); "
             "bind further arguments with functools.partial"
         ) from None
+
+
+def _check_batches(worker: Callable[..., Any], name: str, batch_size: int) -> None:
+    takes_list = _takes_list(worker)
+    if takes_list is True and batch_size == 1:
+        raise ConfigurationError(
+            f"worker {name} takes a list of messages and batch_size is 1: set ExecutionConfig.batch_size to the most "
+            "that it shall get (environment: EXECUTION_BATCH_SIZE), or have it take one WorkItem"
+        )
+    if takes_list is False and batch_size > 1:
+        raise ConfigurationError(
+            f"worker {name} takes one WorkItem and batch_size is {batch_size}: have it take a list[WorkItem], or leave "
+            "ExecutionConfig.batch_size at 1 (environment: EXECUTION_BATCH_SIZE)"
+        )
+
+
+def _takes_list(worker: Callable[..., Any]) -> bool | None:
+    """Whether its parameter is annotated as a list, or as one item; None where it is neither."""
+    try:
+        parameters = inspect.signature(worker).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    annotation = next((each.annotation for each in parameters if each.kind is not inspect.Parameter.KEYWORD_ONLY), None)
+    if isinstance(annotation, str):
+        function: Any = functions_of(worker)[0]
+        try:
+            annotation = eval(annotation, getattr(inspect.unwrap(function), "__globals__", {}))  # noqa: S307 -- as typing does; the user's own text
+        except Exception:  # noqa: BLE001 -- names that only a type checker knows
+            return _is_list_text(annotation)
+    found = typing.get_origin(annotation) or annotation
+    if not isinstance(found, type):
+        return None
+    return True if found in _LISTS else False if issubclass(found, WorkItem) else None
+
+
+def _is_list_text(annotation: str) -> bool | None:
+    name = annotation.partition("[")[0].rpartition(".")[2].strip()
+    return True if name in {each.__name__ for each in _LISTS} | {"List"} else False if name == "WorkItem" else None
 
 
 def _check_picklable(worker: object, name: str) -> None:

@@ -299,6 +299,8 @@ class ControlLoop:
             self.channel.is_notified = False  # Not all that engines notify of is there to be drained.
             if self._has_work():
                 self.wake()
+            elif self.engine.is_joining and (self.engine.capacity() <= 0 or self.manager.room <= 0):
+                self.engine.nothing_follows()
             self._set_alarm(started_at)
             self._changed.set()
         except BaseException as error:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from pyrallel_consumer import errors
-from pyrallel_consumer.errors import BrokerError, DoNotRetry, PyrallelConsumerError, RetryLater
+from pyrallel_consumer.errors import BatchFailed, BrokerError, DoNotRetry, PyrallelConsumerError, RetryLater
 
-SIGNALS = {RetryLater, DoNotRetry}
+SIGNALS = {RetryLater, DoNotRetry, BatchFailed}
 ALL = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)]
 
 

@@ -13,6 +13,9 @@ import pyrallel_consumer
 
 PUBLIC_NAMES = [
     "AuthenticationError",
+    "BatchBy",
+    "BatchFailed",
+    "BatchFigures",
     "BrokerError",
     "BrokerPoller",
     "BrokerUnreachableError",

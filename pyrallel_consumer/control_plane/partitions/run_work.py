@@ -141,6 +141,10 @@ class RunLane(VirtualPartition):
         self.work.drop(self)
         return True
 
+    def seal(self) -> None:
+        """What is in flight began together: nothing more starts until all of it has ended."""
+        self._is_stopped = bool(self.flying)
+
     def forget(self, forgotten: set[int]) -> None:
         """Some of the items, by their ids, are no longer current: what flies of them must land before more starts."""
         self._is_stopped = self._is_stopped or any(id(item) in forgotten for item in self.flying)

@@ -47,6 +47,9 @@ class VirtualPartition:
         else:
             self.waiting.append(item)
 
+    def seal(self) -> None:
+        """Send nothing more until what is in flight has ended; here that is always so."""
+
     @property
     def is_busy(self) -> bool:
         """Whether anything of it is started and has not ended."""

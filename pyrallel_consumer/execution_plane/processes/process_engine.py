@@ -64,7 +64,7 @@ class ProcessEngine(BookedEngine):
     ``initializer`` is called once in each process before its first item: a picklable callable without arguments, or
     ``"package.module:function"``. ``lifespan`` is entered after it, and left when the process ends. What they leave in
     their context is what each attempt gets a copy of. A process is replaced after about ``max_tasks_per_child`` items
-    (0 = never), not all of them at the same time.
+    (0 = never), not all of them at the same time. ``pack`` makes the row that an item travels as.
     """
 
     is_keeping_order = True
@@ -80,12 +80,14 @@ class ProcessEngine(BookedEngine):
         lifespan: Lifespan | None = None,
         max_tasks_per_child: int = 0,
         trace: AttemptTrace | None = None,
+        pack: Callable[..., Row] = packed_item,
         jitter: Callable[[], float] = random.random,
         is_recording: bool = False,
     ) -> None:
         super().__init__(policy, slots, jitter=jitter, is_timing=False, is_recording=is_recording)
         self._trace = trace
-        self._packed_item = packed_item if trace is None else _packing(trace)
+        self._pack = pack
+        self._packed_item = pack if trace is None else _packing(pack, trace)
         self._worker = worker
         self._initializer = initializer
         self._lifespan = lifespan
@@ -259,7 +261,7 @@ class ProcessEngine(BookedEngine):
         sound: list[Attempt] = []
         for attempt in attempts:
             try:
-                frames.packed_items(1, 0, 0, [0], [packed_item(attempt.item)])
+                frames.packed_items(1, 0, 0, [0], [self._pack(attempt.item)])
             except Exception as its_error:  # noqa: BLE001 -- as above
                 failure = ExecutionError(f"{attempt.root.id} cannot be sent to a worker process: {its_error}")
                 failure.__cause__ = its_error
@@ -456,8 +458,8 @@ class ProcessEngine(BookedEngine):
             child.kill()
 
 
-def _packing(trace: AttemptTrace) -> Callable[[WorkItem], Row]:
-    return lambda item: packed_item(item, trace.earlier(item))
+def _packing(pack: Callable[..., Row], trace: AttemptTrace) -> Callable[[WorkItem], Row]:
+    return lambda item: pack(item, trace.earlier(item))
 
 
 def _seconds_ahead(member: Member) -> float:

@@ -20,6 +20,7 @@ from pyrallel_consumer.config.execution import DAY_MS
 from pyrallel_consumer.config.settings import NAMES_ELSEWHERE, Settings, SettingsError
 from pyrallel_consumer.control_plane.policies import FlowLimits, OrderingPolicy, RetryPolicy
 from pyrallel_consumer.dto import (
+    BatchBy,
     DlqPayloadMode,
     ExecutionMode,
     NullKeyOrdering,
@@ -74,6 +75,10 @@ SETTINGS: list[tuple[type[Settings], str, object, str, object]] = [
     (ParallelConsumerConfig, "null_key_ordering", NullKeyOrdering.UNORDERED, "partition", NullKeyOrdering.PARTITION),
     (ParallelConsumerConfig, "blocking_warn_seconds", 5.0, "0.5", 0.5),
     (ExecutionConfig, "mode", ExecutionMode.ASYNC, "PROCESS", ExecutionMode.PROCESS),
+    (ExecutionConfig, "batch_size", 1, "500", 500),
+    (ExecutionConfig, "batch_max_bytes", 1 << 20, "4096", 4096),
+    (ExecutionConfig, "batch_linger_ms", 20, "5", 5),
+    (ExecutionConfig, "batch_by", BatchBy.ANY, "Key", BatchBy.KEY),
     (ExecutionConfig, "max_in_flight", 1000, "7", 7),
     (ExecutionConfig, "worker_pool_size", 0, "8", 8),
     (ExecutionConfig, "initializer", None, "shop.setup:connect", "shop.setup:connect"),
@@ -118,6 +123,9 @@ RANGES: list[tuple[type[Settings], str, float, float]] = [
     (ParallelConsumerConfig, "poll_batch_size", 1, 100_000),
     (ParallelConsumerConfig, "commit_interval_ms", 10, 600_000),
     (ParallelConsumerConfig, "blocking_warn_seconds", 0.01, 86_400),
+    (ExecutionConfig, "batch_size", 1, 100_000),
+    (ExecutionConfig, "batch_max_bytes", 1, 1 << 30),
+    (ExecutionConfig, "batch_linger_ms", 0, 60_000),
     (ExecutionConfig, "max_in_flight", 1, 1_000_000),
     (ExecutionConfig, "worker_pool_size", 0, 4096),
     (ExecutionConfig, "max_tasks_per_child", 0, 1_000_000_000),

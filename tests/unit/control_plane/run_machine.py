@@ -21,6 +21,7 @@ class RunMachine(WorkManagerMachine):
         *FACTS,
         ("send_a_run", 10, lambda machine: machine.model.partitions and not machine.engine.has_setbacks),
         ("allow_runs", 2, lambda _: True),
+        ("seal", 2, lambda machine: machine.sealable),
         ("go_back", 4, lambda machine: any(map(machine.inside_of_runs, machine.model.partitions))),
         ("take_some", 6, lambda machine: machine.model.partitions and not machine.engine.has_setbacks),
         ("end_well", 6, lambda machine: machine.engine.begun),
@@ -46,6 +47,17 @@ class RunMachine(WorkManagerMachine):
     def allow(self, most: int) -> None:
         self.model.allowed = most
         self.manager.allow_runs(most)
+
+    @property
+    def sealable(self) -> list[Running]:
+        """What is out of keys that are kept in order, but for what is left of ended assignments."""
+        model = self.model
+        return [each for each in model.running.values() if each.place is not None and model.entry_of(each) is not None]
+
+    def seal(self, draw: Draw) -> None:
+        running = draw(st.sampled_from(self.sealable))
+        running.item.origin.seal()
+        self.model.seal(running)
 
     def send_a_run(self, draw: Draw) -> None:
         self.add_rows(self.draw_partition(draw), [(0, b"a", b"")] * draw(st.sampled_from([6, 4, 3, 1])))

@@ -14,8 +14,9 @@ class Run:
     """What is remembered of a key from its first message until it is empty.
 
     ``reach`` bounds how many may be out; it begins at what the engine allows, is 1 after a setback, and grows with
-    every success. ``is_stopped``: nothing more goes out until all that is out has come back. ``is_awake``: something
-    happened that had one more go out, for a longer allowance alone has nothing go out.
+    every success. ``is_stopped`` after a setback, or when the engine says that what is out began together: nothing
+    more goes out until all that is out has come back. ``is_awake``: something happened that had one more go out, for a
+    longer allowance alone has nothing go out.
     """
 
     reach: int
@@ -126,6 +127,10 @@ class RunModel(WorkModel):
     def put_back(self, running: Running) -> None:
         super().put_back(running)
         self._set_back(running)
+
+    def seal(self, running: Running) -> None:
+        """What is out of its key has begun together."""
+        self.runs[running.tp, running.place].is_stopped = True
 
     def go_back(self, partition: Partition, epoch: int, offset: int) -> None:
         super().go_back(partition, epoch, offset)

@@ -52,6 +52,30 @@ def test_what_ends_lets_the_next_go_ahead() -> None:
     assert offsets_of(manager.take(10)) == [3, 4]
 
 
+def test_what_the_engine_has_sealed_gets_no_company_until_all_of_it_has_ended() -> None:
+    manager = with_runs("aaaaa", most=5)
+    first, second, third = manager.take(3)
+    first.origin.seal()
+    assert manager.take(10) == []
+    manager.add(TP, 1, run_of(keyed(5, "ba")))
+    assert offsets_of(manager.take(10)) == [5]
+    manager.succeed([first, second])
+    assert manager.take(10) == []
+
+    manager.succeed([third])
+    assert offsets_of(manager.take(10)) == [3, 4, 6]
+
+
+def test_one_of_a_key_that_goes_alone_is_sealed_by_that() -> None:
+    manager = manager_of()
+    manager.add(TP, 1, run_of(keyed(0, "aa")))
+    [first] = manager.take(10)
+    first.origin.seal()
+    manager.succeed([first])
+
+    assert offsets_of(manager.take(10)) == [1]
+
+
 def test_what_arrives_goes_ahead_at_once() -> None:
     manager = with_runs("a")
     manager.take(10)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from typing import Any
 from unittest.mock import AsyncMock
 
@@ -162,3 +162,51 @@ def test_a_worker_that_cannot_be_pickled_is_refused_for_processes_alone() -> Non
         check_worker(worker, THREAD)
         with pytest.raises(WorkerMismatchError, match=r"sent to a process.*ExecutionMode\.THREAD"):
             check_worker(worker, PROCESS)
+
+
+async def async_of_list(items: list[WorkItem]) -> None: ...
+def plain_of_sequence(items: Sequence[WorkItem[Any]], limit: int = 3) -> None: ...
+async def async_of_unknown(items: list[OnlyForTypeCheckers]) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+async def async_without_annotation(items): ...  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+async def async_of_anything(items: Any) -> None: ...
+
+
+class ListWorker:
+    async def __call__(self, items: list[WorkItem]) -> None: ...
+    async def method(self, items: list[WorkItem]) -> None: ...
+
+
+LIST_WORKERS = {
+    "function": async_of_list,
+    "callable object": ListWorker(),
+    "bound method": ListWorker().method,
+    "partial": functools.partial(async_of_list),
+    "names that only a type checker knows": async_of_unknown,
+}
+
+
+@pytest.mark.parametrize("worker", LIST_WORKERS.values(), ids=LIST_WORKERS.keys())
+def test_a_worker_that_takes_a_list_needs_batches(worker: object) -> None:
+    check_worker(worker, ASYNC, batch_size=500)
+    with pytest.raises(ConfigurationError, match=r"takes a list of messages and batch_size is 1.*EXECUTION_BATCH_SIZE"):
+        check_worker(worker, ASYNC)
+
+
+@pytest.mark.parametrize(
+    "worker", [async_function, AsyncWorker(), AsyncWorker().method, functools.partial(async_with_default, limit=1)]
+)
+def test_a_worker_that_takes_one_message_cannot_have_batches(worker: object) -> None:
+    with pytest.raises(ConfigurationError, match=r"takes one WorkItem and batch_size is 500.*list\[WorkItem\]"):
+        check_worker(worker, ASYNC, batch_size=500)
+
+
+def test_a_sequence_is_a_list_in_the_other_modes_too() -> None:
+    check_worker(plain_of_sequence, PROCESS, batch_size=2)
+    with pytest.raises(ConfigurationError, match="batch_size is 1"):
+        check_worker(plain_of_sequence, THREAD)
+
+
+@pytest.mark.parametrize("worker", [async_without_annotation, async_of_anything, AsyncMock()])
+def test_a_worker_that_does_not_say_what_it_takes_is_taken_at_its_settings(worker: object) -> None:
+    check_worker(worker, ASYNC)
+    check_worker(worker, ASYNC, batch_size=500)

@@ -1,0 +1,1 @@
+"""Batches: how messages are put together for one call of the worker, and what becomes of each when that call ends."""

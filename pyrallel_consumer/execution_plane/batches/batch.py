@@ -1,0 +1,103 @@
+"""One batch: what engines run as one call, in place of a single item."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pyrallel_consumer.dto import WorkItem, packed_item, unpacked_item
+from pyrallel_consumer.message import SentMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyrallel_consumer.execution_plane.batches.search import Search
+    from pyrallel_consumer.message import Row
+
+_ROWS, _ORDERS = 11, 12
+"""Where the row of a batch has the rows of its items and their orders: behind the values of its first one."""
+
+
+class _InNoOrder:
+    """The origin of all batches: their order is kept before they come to an engine."""
+
+    epoch = 0
+    is_ordered = False
+
+
+_NO_ORDER = _InNoOrder()
+
+
+class Batch(WorkItem):
+    """Looks like the first of its items, but for its name and size. It has at least one.
+
+    ``items`` is what the worker gets, ``roots`` the very objects that were submitted, in the same order; ``ordered``
+    has the origins of those that are kept in order. ``search`` is the search that it is a part of. ``postponed`` is how
+    often its messages were put off together. ``leaving`` are the roots that are not to be tried again here.
+    """
+
+    __slots__ = ("items", "leaving", "ordered", "postponed", "roots", "search")
+
+    def __init__(
+        self,
+        roots: Sequence[WorkItem],
+        items: Sequence[WorkItem],
+        ordered: Sequence[Any],
+        search: Search[WorkItem] | None = None,
+        postponed: int = 0,
+    ) -> None:
+        first = items[0]
+        super().__init__(first._message, first._offset, _NO_ORDER, first._attempt if len(items) == 1 else 1)
+        self.roots = roots
+        self.items = items
+        self.ordered = ordered
+        self.search = search
+        self.postponed = postponed
+        self.leaving: set[WorkItem] = set()
+
+    def __len__(self) -> int:
+        return len(self.roots)
+
+    def __bool__(self) -> bool:
+        return True
+
+    @property
+    def epoch(self) -> int:
+        return self.items[0].epoch
+
+    @property
+    def id(self) -> str:
+        first = self.items[0].id
+        return first if len(self.items) == 1 else f"{first} and {len(self.items) - 1} more"
+
+    @property
+    def size_bytes(self) -> int:
+        return sum([item.size_bytes for item in self.items])
+
+
+def packed_batch(batch: WorkItem, carrier: dict[str, str] | None = None) -> Row:
+    """As ``packed_item``: the values of the first item, and behind them the rows of all."""
+    assert isinstance(batch, Batch)
+    rows = [packed_item(item) for item in batch.items]
+    return (*rows[0][:9], batch.attempt, carrier, rows, orders_of(batch))
+
+
+def items_of(batch: WorkItem) -> Sequence[WorkItem]:
+    """The items of a batch, also where it came to this process as a row."""
+    if isinstance(batch, Batch):
+        return batch.items
+    message = batch.message
+    assert isinstance(message, SentMessage)
+    return [unpacked_item(row) for row in message.row[_ROWS]]
+
+
+def orders_of(batch: WorkItem) -> list[int]:
+    """By place: a number that items share which are kept in order, -1 for those that are not."""
+    if isinstance(batch, Batch):
+        numbers: dict[Any, int] = {}
+        return [
+            numbers.setdefault(root._origin, len(numbers)) if root._origin.is_ordered else -1 for root in batch.roots
+        ]
+    message = batch.message
+    assert isinstance(message, SentMessage)
+    orders: list[int] = message.row[_ORDERS]
+    return orders

@@ -1,0 +1,438 @@
+"""The book of an engine of batches: which messages make the next call, and what becomes of each when it ends. Pure.
+
+No clock and no randomness: ``now`` (seconds, never going back) and ``jitter`` are passed in. Items are known by their
+*roots*, the very objects that were submitted. A message goes
+
+    collected -> in a call -> done, given up, given back, or waiting for another attempt -> in a call ...
+
+An ordered origin is *busy* from when a batch with its messages is complete until none of them is left here: what is
+submitted of it meanwhile stands *behind*. It is *broken* while one of them waits for another attempt of its own: then
+what is behind is given back. Invariant: all that is here and does not wait for another attempt fits the slots.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from pyrallel_consumer.errors import DoNotRetry
+from pyrallel_consumer.execution_plane.attempts import RetryAt
+from pyrallel_consumer.execution_plane.batches.assembler import Assembler, with_followers
+from pyrallel_consumer.execution_plane.batches.batch import Batch
+from pyrallel_consumer.execution_plane.batches.search import Search
+from pyrallel_consumer.execution_plane.batches.sizes import BatchSizes
+from pyrallel_consumer.execution_plane.batches.sleepers import Sleepers
+from pyrallel_consumer.execution_plane.named_failures import NamedFailures
+from pyrallel_consumer.execution_plane.retry import MOST_UNCHARGED, asked_for, backoff_ms, next_wait
+from pyrallel_consumer.foreign_errors import is_a
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pyrallel_consumer.control_plane.policies import BatchPolicy, RetryPolicy
+    from pyrallel_consumer.dto import WorkItem
+    from pyrallel_consumer.execution_plane.engine import CompletionChannel
+
+    Found: TypeAlias = "list[tuple[WorkItem, BaseException]]"
+    """Messages that a search has found to fail alone, each with its error."""
+
+
+class BatchBook:
+    """``slots`` is how many messages may be here without waiting for another attempt. Reports go to ``channel``."""
+
+    def __init__(
+        self,
+        policy: BatchPolicy,
+        retry: RetryPolicy,
+        slots: int,
+        jitter: Callable[[], float],
+        channel: CompletionChannel,
+    ) -> None:
+        self.channel = channel
+        self.retries_total = 0
+        self.sizes = BatchSizes(policy.size)
+        self.running: dict[Batch, None] = {}
+        """Calls that were given out and have not ended, oldest first. Only to be read."""
+        self.sleepers = Sleepers(slots)
+        self.charged: list[tuple[WorkItem, RetryAt]] = []
+        """For the log: messages that are tried again. Whoever reads it clears it, and ``searched`` too."""
+        self.searched: list[tuple[Batch, BaseException]] = []
+        """For the log: batches that failed as a whole, and are searched for the message at fault."""
+        self._slots = slots
+        self._retry = retry
+        self._jitter = jitter
+        self._assembler = Assembler(policy)
+        self._ready: deque[Batch] = deque()
+        self._inside = 0
+        self._again: dict[WorkItem, tuple[WorkItem, int]] = {}
+        """By root, of those that failed before: the item of the next attempt, and how often it was put off."""
+        self._busy: dict[Any, int] = {}
+        """By ordered origin: how many of its messages are left, 0 while all of them are in one whole batch."""
+        self._broken: set[Any] = set()
+        self._behind: dict[Any, list[WorkItem]] = {}
+
+    @property
+    def capacity(self) -> int:
+        """How many more messages may be submitted."""
+        sleepers = self.sleepers
+        asleep = len(sleepers) - sleepers.due_count if sleepers else 0
+        return max(0, self._slots - self._inside + asleep)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is here, and nothing is remembered of what was."""
+        return not (self._inside or self._again or self._busy or self._broken or self._behind)
+
+    # In
+
+    def submit_all(self, items: Sequence[WorkItem], now: float) -> None:
+        """Collect ``items`` for batches, in this order."""
+        self._inside += len(items)
+        self._collect(items, now)
+
+    def _collect(self, items: Sequence[WorkItem], now: float) -> None:
+        at = 0
+        while at < len(items):
+            if self._busy:
+                items, at = self._put_behind(items[at:] if at else items), 0
+            if items:
+                at = self._assembler.add(items, at, now)
+                self._complete_full(now)
+
+    def _put_behind(self, items: Sequence[WorkItem]) -> Sequence[WorkItem]:
+        """Those of busy origins are put behind, or given back where what is before them failed. Returns the others."""
+        busy = self._busy
+        behind = [item for item in items if item._origin in busy]
+        if not behind:
+            return items
+        for item in behind:
+            if item._origin in self._broken:
+                self._report_back(item)
+            else:
+                self._behind.setdefault(item._origin, []).append(item)
+        return [item for item in items if item._origin not in busy]
+
+    def _complete_full(self, now: float) -> None:
+        for full in self._assembler.take_full():
+            self._complete(full.items, now - full.opened_at)
+
+    def _complete(self, roots: Sequence[WorkItem], waited_seconds: float) -> None:
+        """Nothing more is added to these: they are one batch."""
+        ordered = _ordered(roots)
+        for origin in ordered:
+            origin.seal()
+        self._busy.update(dict.fromkeys(ordered, 0))
+        self.sizes.note(len(roots), waited_seconds)
+        self._ready.append(self._batch(roots, ordered))
+
+    def _batch(
+        self,
+        roots: Sequence[WorkItem],
+        ordered: Sequence[Any] = (),
+        search: Search[WorkItem] | None = None,
+        postponed: int = 0,
+    ) -> Batch:
+        again = self._again
+        items = [again[root][0] if root in again else root for root in roots] if again else roots
+        return Batch(roots, items, ordered, search, postponed)
+
+    # Out
+
+    def take_call(self, now: float, *, is_enough: bool = False) -> Batch | None:
+        """The next call to be made now; ``is_enough``: nothing more can come, so that nothing waits for company."""
+        self._wake(now)
+        if not self._ready:
+            collected = self._assembler.take_due(now, is_enough=is_enough)
+            if collected is None:
+                return None
+            self._complete(collected.items, now - collected.opened_at)
+        batch = self._ready.popleft()
+        self.running[batch] = None
+        return batch
+
+    def next_call_at(self) -> float | None:
+        """When ``take_call`` has something at the latest; may be in the past. None: not until something changes."""
+        if self._ready:
+            return float("-inf")
+        moments = (self._assembler.next_due_at(), self.sleepers.next_due_at())
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def _wake(self, now: float) -> None:
+        sleepers = self.sleepers
+        while sleepers and (sleeper := sleepers.wake(now, self._slots - self._inside + len(sleepers))) is not None:
+            self.retries_total += len(sleeper.roots)
+            if sleeper.may_join:
+                while self._assembler.add(sleeper.roots, 0, now) == 0:
+                    self._complete_full(now)  # There was no room left for it.
+                self._complete_full(now)
+            elif sleeper.search is not None:
+                self._ready.append(self._batch(sleeper.search.part, (), sleeper.search, sleeper.postponed))
+            else:
+                self._ready.append(self._batch(sleeper.roots, _ordered(sleeper.roots), None, sleeper.postponed))
+
+    # How calls end
+
+    def succeeded(self, batch: Batch, now: float) -> None:
+        """The worker returned: all of ``batch`` is done."""
+        del self.running[batch]
+        roots = batch.roots
+        self.channel.successes += roots
+        if batch.search is not None:
+            for root in roots:
+                self._leave(root, now)
+            self._go_on(batch.search, batch.search.passed(), now)
+            return
+        self._inside -= len(roots)
+        if self._again:
+            for root in roots:
+                self._again.pop(root, None)
+        self.sleepers.awake.difference_update(roots)
+        busy = self._busy
+        for origin in batch.ordered:
+            del busy[origin]
+        self._broken.difference_update(batch.ordered)
+        if self._behind:
+            for origin in batch.ordered:
+                self._collect(self._behind.pop(origin, ()), now)
+
+    def failed(self, batch: Batch, error: BaseException, now: float) -> None:
+        """The call raised ``error``, timed out, or its process died."""
+        del self.running[batch]
+        self._count(batch)
+        search, roots = batch.search, batch.roots
+        found: Found = []
+        if type(error) is NamedFailures:
+            found += search.passed() if search else []
+            self._take_named(batch, error.errors, found, now)
+        elif len(roots) == 1 and (search is None or _is_of_its_own(error)):
+            found += search.passed() if search else []
+            self._charge(roots[0], error, search, found, now)
+        elif len(roots) > 1 and self._is_put_off(batch, error, now):
+            return
+        elif search is None:
+            self._begin_search(batch, error, now)
+        else:
+            found += search.failed(error)
+            self._drop(search, with_followers(search.items, batch.leaving.__contains__), found, now)
+        if search is not None:
+            self._go_on(search, found, now)
+
+    def given_back(self, batch: Batch, now: float) -> None:
+        """It never began, or was cancelled. What is not *leaving* runs again; all is given back where nothing is."""
+        del self.running[batch]
+        self._withdraw_call(batch, batch.leaving.__contains__ if batch.leaving else _any, now)
+
+    def _take_named(self, batch: Batch, errors: dict[int, BaseException], found: Found, now: float) -> None:
+        """Those that are named failed, what stands behind them is given back, and the others are done."""
+        stopped: set[Any] = set()
+        for place, root in enumerate(batch.roots):
+            origin = root._origin
+            if origin in stopped:
+                self._give_back(root, now)
+            elif place in errors:
+                if origin.is_ordered:
+                    stopped.add(origin)
+                self._charge(root, errors[place], batch.search, found, now, may_join=True)
+            else:
+                self.channel.successes.append(root)
+                self._leave(root, now)
+
+    def _is_put_off(self, batch: Batch, error: BaseException, now: float) -> bool:
+        """Whether ``RetryLater`` was raised in company: then all of it waits, uncharged."""
+        asked = asked_for(error)
+        if asked is None or batch.postponed >= MOST_UNCHARGED or batch.leaving:
+            return False
+        roots = batch.search.items if batch.search else list(batch.roots)
+        self._sleep(roots, now + asked.milliseconds / 1000, batch.search, batch.postponed + 1)
+        return True
+
+    def _sleep(
+        self, roots: list[WorkItem], due_at: float, search: Search[WorkItem] | None = None, postponed: int = 0
+    ) -> None:
+        """These wait together; what stands behind them is given back."""
+        for origin in _ordered(roots):
+            self._broken.add(origin)
+            self._give_back_behind(origin)
+        self.sleepers.add(roots, due_at, search=search, postponed=postponed)
+
+    def _charge(
+        self,
+        root: WorkItem,
+        error: BaseException,
+        search: Search[WorkItem] | None,
+        found: Found,
+        now: float,
+        *,
+        may_join: bool = False,
+    ) -> None:
+        """``root`` failed alone or by name; what stands behind it is given back. ``found`` gets what that shows."""
+        item, put_off = self._again.get(root, (root, 0))
+        origin = root._origin
+        if origin.is_ordered and search is not None:
+            self._drop(search, [each for each in search.items if each._origin is origin], found, now)
+        self._give_back_behind(origin)
+        wait = next_wait(self._retry, item.attempt, error, self._jitter(), put_off)
+        if wait is None:
+            self.channel.failed(root, error, item.attempt)
+            self._leave(root, now)
+            return
+        if origin.is_ordered:
+            self._broken.add(origin)
+        self._again[root] = (item.next_attempt(), put_off) if wait.is_charged else (item.same_attempt(), put_off + 1)
+        due_at = now + wait.milliseconds / 1000
+        self.sleepers.add([root], due_at, may_join=may_join)
+        self.charged.append((root, RetryAt(due_at, error, item.attempt, wait.is_charged)))
+
+    # The search
+
+    def _begin_search(self, batch: Batch, error: BaseException, now: float) -> None:
+        """Whose fault it is is not known: nobody is charged."""
+        roots = self._without(batch.roots, batch.leaving.__contains__, now)
+        if len(roots) > 1:
+            self.searched.append((batch, error))
+            self.sizes.searches += 1
+            self._go_on(Search(roots, _key_of, self._retry.max_attempts), [], now)
+        elif roots:
+            self._ready.appendleft(self._batch(roots, _ordered(roots)))
+
+    def _go_on(self, search: Search[WorkItem], found: Found, now: float) -> None:
+        """Charge what was found to fail alone, and try the next part, at once or after the backoff."""
+        while found:
+            root, error = found.pop(0)
+            self._charge(root, error, search, found, now)
+        if not search.part:
+            return
+        if search.is_waiting:
+            search.is_waiting = False
+            self._sleep(search.items, now + backoff_ms(self._retry, search.rounds, self._jitter()) / 1000, search)
+        else:
+            self.sizes.search_calls += 1
+            self._ready.appendleft(self._batch(search.part, (), search))
+
+    def _drop(self, search: Search[WorkItem], gone: Sequence[WorkItem], found: Found, now: float) -> None:
+        """Give ``gone`` back; to ``found`` is added what the search finds by that."""
+        if gone:
+            found += search.drop(set(gone))
+            for root in gone:
+                self._give_back(root, now)
+
+    # Giving back
+
+    def withdraw(self, which: Callable[[WorkItem], bool], now: float) -> None:
+        """Give back what matches and what stands behind it, unless it is in a running call: there it is *leaving*."""
+        for root in self._assembler.take_out(which):
+            self._give_back(root, now)
+        for origin in list(self._behind):
+            items = self._behind[origin]
+            for at, item in enumerate(items):
+                if which(item):
+                    del self._behind[origin]
+                    self._behind.update({origin: items[:at]} if at else {})
+                    for gone in items[at:]:
+                        self._report_back(gone)
+                    break
+        for batch in list(self._ready):
+            if any(map(which, batch.search.items if batch.search else batch.roots)):
+                self._ready.remove(batch)
+                self._withdraw_call(batch, which, now)
+        self._withdraw_sleeping(which, now)
+        for batch in self.running:
+            batch.leaving.update(filter(which, batch.roots))
+            if batch.search:
+                tried = set(batch.roots)
+                idle = [root for root in batch.search.items if root not in tried]
+                self._drop(batch.search, with_followers(idle, which), [], now)
+
+    def _withdraw_call(self, batch: Batch, which: Callable[[WorkItem], bool], now: float) -> None:
+        """Give back what matches of a call that does not run, and make it again without."""
+        search = batch.search
+        if search is not None:
+            found: Found = []
+            self._drop(search, with_followers(search.items, which), found, now)
+            self._go_on(search, found, now)
+            return
+        self._count(batch)
+        roots = self._without(batch.roots, which, now)
+        if roots:
+            self._ready.appendleft(self._batch(roots, _ordered(roots), None, batch.postponed))
+
+    def _withdraw_sleeping(self, which: Callable[[WorkItem], bool], now: float) -> None:
+        for sleeper in self.sleepers.all():
+            search = sleeper.search
+            if not any(map(which, sleeper.roots)):
+                continue
+            if search is None:
+                sleeper.roots = self._without(sleeper.roots, which, now)
+                continue
+            found: Found = []
+            self._drop(search, with_followers(search.items, which), found, now)
+            while found:
+                root, error = found.pop(0)
+                self._charge(root, error, search, found, now)
+            sleeper.roots = search.items
+        self.sleepers.drop_empty()
+
+    def _without(self, roots: Sequence[WorkItem], which: Callable[[WorkItem], bool], now: float) -> list[WorkItem]:
+        """Give back what matches, and what stands behind it; returns the others."""
+        gone = set(with_followers(roots, which))
+        for root in roots:
+            if root in gone:
+                self._give_back(root, now)
+        return [root for root in roots if root not in gone]
+
+    def _give_back(self, root: WorkItem, now: float) -> None:
+        """``root`` is uncharged, and so is what stands behind it."""
+        self._give_back_behind(root._origin)
+        again = self._again.get(root)
+        self.channel.cancelled(root, root.attempt if again is None else again[0].attempt)
+        self._leave(root, now)
+
+    def _give_back_behind(self, origin: Any) -> None:
+        for root in self._behind.pop(origin, ()):
+            self._report_back(root)
+
+    def _report_back(self, root: WorkItem) -> None:
+        """One that stood behind, or came too late to."""
+        self._inside -= 1
+        self.channel.cancelled(root, root.attempt)
+
+    # Leaving
+
+    def _count(self, batch: Batch) -> None:
+        """From now on the messages of a whole batch leave one by one."""
+        if batch.search is None:
+            self._busy.update(Counter([root._origin for root in batch.roots if root._origin.is_ordered]))
+
+    def _leave(self, root: WorkItem, now: float) -> None:
+        """``root`` was reported. With the last one of its origin, what is behind may be collected."""
+        self._inside -= 1
+        self._again.pop(root, None)
+        self.sleepers.awake.discard(root)
+        origin = root._origin
+        left = self._busy.get(origin)
+        if left is None:
+            return
+        if left > 1:
+            self._busy[origin] = left - 1
+            return
+        del self._busy[origin]
+        self._broken.discard(origin)
+        self._collect(self._behind.pop(origin, ()), now)
+
+
+def _ordered(roots: Sequence[WorkItem]) -> list[Any]:
+    return [origin for origin in {root._origin for root in roots} if origin.is_ordered]
+
+
+def _key_of(root: WorkItem) -> Any:
+    origin = root._origin
+    return origin if origin.is_ordered else None
+
+
+def _is_of_its_own(error: BaseException) -> bool:
+    """Whether a single message says by this what is to become of it, whatever happens to others."""
+    return is_a(error, DoNotRetry) or asked_for(error) is not None
+
+
+def _any(_: object) -> bool:
+    return True

@@ -1,0 +1,102 @@
+"""What of the engine of batches waits for another attempt: alone, with others, or within a search. Pure.
+
+What waits holds no slot. When its time has come it is *due*: it is given the next free slots, before new work, as many
+as it has messages. Messages that are tried again never hold more than three quarters of the slots, but for one group
+that alone is larger: so what fails for ever cannot keep the rest from running.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyrallel_consumer.dto import WorkItem
+    from pyrallel_consumer.execution_plane.batches.search import Search
+
+
+@dataclass(order=True, slots=True)
+class Sleeper:
+    """Messages that wait until ``due_at`` (seconds) to be tried together.
+
+    ``search`` is the one that they are what is left of. ``may_join``: they may be collected with others for a batch.
+    ``postponed`` is how often they were put off together.
+    """
+
+    due_at: float
+    sequence: int
+    roots: list[WorkItem] = field(compare=False)
+    search: Search[WorkItem] | None = field(compare=False, default=None)
+    may_join: bool = field(compare=False, default=False)
+    postponed: int = field(compare=False, default=0)
+
+
+class Sleepers:
+    """All that wait. ``slots`` are counted in messages; ``awake`` are the roots that were woken and have not ended."""
+
+    def __init__(self, slots: int) -> None:
+        self.awake: set[WorkItem] = set()
+        self._slots = slots
+        self._retry_slots = slots - slots // 4
+        self._waiting: list[Sleeper] = []
+        self._due: deque[Sleeper] = deque()
+        self._sequence = 0
+
+    def __len__(self) -> int:
+        """Messages that wait, due ones included."""
+        return sum([len(sleeper.roots) for sleeper in self._waiting]) + self.due_count
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting or self._due)
+
+    @property
+    def due_count(self) -> int:
+        """Messages whose time has come."""
+        return sum([len(sleeper.roots) for sleeper in self._due])
+
+    def roots(self) -> list[WorkItem]:
+        """All that wait; in no order."""
+        return [root for sleeper in (*self._waiting, *self._due) for root in sleeper.roots]
+
+    def add(
+        self,
+        roots: list[WorkItem],
+        due_at: float,
+        *,
+        search: Search[WorkItem] | None = None,
+        may_join: bool = False,
+        postponed: int = 0,
+    ) -> None:
+        """These wait until ``due_at``."""
+        self.awake.difference_update(roots)
+        self._sequence += 1
+        heapq.heappush(self._waiting, Sleeper(due_at, self._sequence, roots, search, may_join, postponed))
+
+    def next_due_at(self) -> float | None:
+        """When the next ones are due; None where nothing waits, or what is due waits for slots."""
+        return self._waiting[0].due_at if self._waiting and not self._due else None
+
+    def wake(self, now: float, free: int) -> Sleeper | None:
+        """The next ones whose time has come, where they fit into ``free`` slots; they are awake from now on."""
+        while self._waiting and self._waiting[0].due_at <= now:
+            self._due.append(heapq.heappop(self._waiting))
+        if not self._due:
+            return None
+        count = len(self._due[0].roots)
+        if count > free or (self.awake and len(self.awake) + count > self._retry_slots):
+            return None
+        sleeper = self._due.popleft()
+        self.awake.update(sleeper.roots)
+        return sleeper
+
+    def all(self) -> list[Sleeper]:
+        """All groups, in the order of their times."""
+        return [*self._due, *sorted(self._waiting)]
+
+    def drop_empty(self) -> None:
+        """Forget the groups of which nothing is left."""
+        self._due = deque(sleeper for sleeper in self._due if sleeper.roots)
+        self._waiting = [sleeper for sleeper in self._waiting if sleeper.roots]
+        heapq.heapify(self._waiting)

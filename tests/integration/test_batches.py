@@ -1,0 +1,75 @@
+"""Whole consumers whose workers take batches, in every mode."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pyrallel_consumer import EmbeddedBroker, ExecutionMode, PyrallelConsumer
+from tests.integration.batch_worker import AsyncBatchWorker, BatchWorker, Call, calls_of
+from tests.integration.conftest import Produce
+from tests.integration.consuming import committed, execution, kafka, new_group, until
+from tests.letter_box import read_letters
+
+NewTopic = Callable[[int], str]
+MESSAGES = 2000
+POISON, NAMED = 777, 1234
+
+
+def worker_for(mode: ExecutionMode, log: Path) -> BatchWorker:
+    return AsyncBatchWorker(log) if mode is ExecutionMode.ASYNC else BatchWorker(log)
+
+
+def done_of(calls: list[Call]) -> list[tuple[int, int]]:
+    """Partition and offset of each message of a call that did not fail, but of those that it named and behind them."""
+    done = []
+    for call in calls:
+        if call.outcome in {"failed", "died"}:
+            continue
+        named = {(offset, key) for _, offset, _, key in call.messages if str(offset) in call.outcome[1:-1].split(", ")}
+        done += [
+            (partition, offset)
+            for partition, offset, _, key in call.messages
+            if not any(key == its_key and offset >= its_offset for its_offset, its_key in named)
+        ]
+    return done
+
+
+@pytest.mark.parametrize("mode", list(ExecutionMode))
+async def test_batches_run_in_order_a_poison_message_alone_is_charged_and_all_is_committed(
+    embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce, tmp_path: Path, mode: ExecutionMode
+) -> None:
+    topic, group, log = new_topic(1), new_group(), tmp_path / "log"
+    embedded_broker.create_topic(topic + ".dlq", 1)
+    payloads: dict[int, bytes] = {POISON: b"poison", NAMED: b"named once"}
+    produce(topic, MESSAGES, key_of=lambda i: f"key-{i % 100}".encode(), value_of=lambda i: payloads.get(i, b""))
+    settings = execution(mode=mode, batch_size=500, max_attempts=3, worker_pool_size=2)
+    config = kafka(embedded_broker.bootstrap_servers, group)
+    async with PyrallelConsumer(config, worker_for(mode, log), topic, execution_config=settings) as consumer:
+        await until(lambda: consumer.get_runtime_snapshot().processed >= MESSAGES, consumer.get_runtime_snapshot)
+        snapshot = consumer.get_runtime_snapshot()
+    calls = calls_of(log)
+    assert committed(embedded_broker.bootstrap_servers, group, topic) == [MESSAGES]
+    done = done_of(calls)
+    assert Counter(done) == Counter((0, offset) for offset in range(MESSAGES) if offset != POISON)
+    by_key: dict[int, list[int]] = defaultdict(list)
+    for _, offset in done:
+        by_key[offset % 100].append(offset)
+    assert all(offsets == sorted(offsets) for offsets in by_key.values())
+    attempts = {(offset, attempt) for call in calls for _, offset, attempt, _ in call.messages}
+    assert {(offset, attempt) for offset, attempt in attempts if attempt > 1} == {(POISON, 2), (POISON, 3), (NAMED, 2)}
+    assert len([call for call in calls if call.outcome == "failed"]) <= 9 + 3
+    [letter] = read_letters(embedded_broker.bootstrap_servers, topic + ".dlq")
+    assert letter.source == (topic, 0, POISON)
+    assert letter.ours["x-retry-attempt"] == "3"
+    assert snapshot.failed == 1
+
+
+def test_settings_of_batches_are_refused_by_name() -> None:
+    for bad in ({"batch_size": 0}, {"batch_by": "colour"}, {"batch_linger_ms": -1}, {"batch_max_bytes": 0}):
+        [name] = bad
+        with pytest.raises(ValueError, match=name):
+            execution(**bad)
