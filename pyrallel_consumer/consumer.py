@@ -46,6 +46,7 @@ from pyrallel_consumer.observability.published import Published
 from pyrallel_consumer.observability.tracing.tracing import spans_for
 from pyrallel_consumer.runtime.closing import CANCEL_SECONDS, LET_GO_SECONDS, until_done
 from pyrallel_consumer.runtime.stop_signals import StopSignals
+from pyrallel_consumer.runtime.surroundings import Surroundings
 from pyrallel_consumer.runtime.wiring import Wiring
 
 _T = TypeVar("_T")
@@ -266,6 +267,28 @@ class PyrallelConsumer:
         self._wiring.control.hurry()
         self._wiring.control.wake()
 
+    def pause(self) -> None:
+        """Fetch no more of any partition, also of those that will be assigned; what was read goes on."""
+        self._running_manager().pause_all()
+        self._wiring.control.hurry()
+
+    def resume(self) -> None:
+        """Take back ``pause``, and what ``resume_partition`` takes back of each partition."""
+        self._running_manager().resume_all()
+        self._wiring.control.hurry()
+        self._wiring.control.wake()
+
+    def set_rate(self, max_per_second: float) -> None:
+        """From now on start so many messages a second at most, 0 for any number: see ``ExecutionConfig``.
+
+        Raises ConfigurationError where that is no number of 0 or more.
+        """
+        manager = self._running_manager()
+        checked = ExecutionConfig(max_per_second=max_per_second).max_per_second
+        wiring = self._wiring
+        manager.rate.set(checked, wiring.clock(), wiring.engine.status().retries_total)
+        wiring.control.wake()
+
     def get_runtime_snapshot(self) -> RuntimeSnapshot:
         """A frozen picture, at most a quarter of a second old while the loop runs. For any thread.
 
@@ -363,6 +386,7 @@ class PyrallelConsumer:
             loop=self._loop,
             base=base,
             fail=self._fail,
+            surroundings=self._surroundings(),
             trace_headers=None if self._spans is None else self._spans.letter_headers,
             output=self.output_config,
         )
@@ -371,6 +395,9 @@ class PyrallelConsumer:
         self._published = Published(self._wiring.picture, self._wiring.blocking_watch, control.pictures)
         control.pictures.add(self._published.tick)
         control.on_interrupt = self._on_interrupt
+
+    def _surroundings(self) -> Surroundings:
+        return Surroundings()
 
     # The supervisor
 
@@ -404,7 +431,7 @@ class PyrallelConsumer:
             await self._lifespan_task.enter()
         await wiring.start_engine()
         wiring.control.start()
-        wiring.watchdog.start()
+        wiring.start_watchdog()
         for start in wiring.thread_starts():
             started = start()
             await until_done(started)

@@ -405,6 +405,8 @@ class RuntimeSnapshot:
     their last attempt: they were dead-lettered or skipped, and the others succeeded. ``picture_failures`` counts how
     often something that operators look at could not be drawn. ``is_broker_connected``: some broker answers. None has
     for ``broker_silent_seconds``; where it is not connected, the ends of the logs are the last that were heard of.
+    ``is_rate_limited``: messages wait for nothing but ``max_per_second`` (0: no limit), and have for
+    ``rate_limited_seconds`` in all.
     ``starts_held_seconds``: for so long nothing has been started, because this process stood still and the coordinator
     has not confirmed a commit since; else 0.0.
     """
@@ -444,3 +446,6 @@ class RuntimeSnapshot:
     is_broker_connected: bool = True
     broker_silent_seconds: float = 0.0
     starts_held_seconds: float = 0.0
+    max_per_second: float = 0.0
+    is_rate_limited: bool = False
+    rate_limited_seconds: float = 0.0

@@ -56,6 +56,11 @@ class ExecutionConfig(Settings):
     """Messages started and not finished, whole consumer, 1-1,000,000. 1 is sequential; more than what the worker
     calls (a database, a service) bears at once only moves the queue there. Above ``queue_max_messages`` it is idle."""
 
+    max_per_second: float = Field(0.0, ge=0, le=10_000_000, allow_inf_nan=False)
+    """Messages started in a second on average, whole consumer, 0-10,000,000; 0 is any number (default). For services
+    that allow so many calls. Retries are never held back: new messages make room for them. Up to a tenth of a second's
+    worth starts at once. Each consumer has a limit of its own. ``consumer.set_rate`` changes it while it runs."""
+
     worker_pool_size: int = Field(0, ge=0, le=4096)
     """Threads or processes, 0-4096; 0 fits the machine (default): 32 threads or 4 per core, a process per core. Never
     more than ``max_in_flight``. Unused by ``async``. Processes beyond the cores cost memory and win nothing."""

@@ -14,6 +14,7 @@ from pyrallel_consumer.control_plane.dispatch import Dispatch
 from pyrallel_consumer.control_plane.failures.failure_circuit import FailureCircuit
 from pyrallel_consumer.control_plane.failures.poison_keys import PoisonKeys
 from pyrallel_consumer.control_plane.flow.loads import Loads
+from pyrallel_consumer.control_plane.flow.rate_limit import RateLimit
 from pyrallel_consumer.control_plane.flow.reading_room import ReadingRoom
 from pyrallel_consumer.control_plane.partitions.assigned_partitions import AssignedPartitions
 from pyrallel_consumer.control_plane.partitions.latency import MOST_PENDING
@@ -46,7 +47,8 @@ class WorkPolicy:
 
     ``circuit`` counts where exhausted messages are let go (``dlq``, ``skip``), ``poison`` where they are dead-lettered.
     ``is_sending_ahead``: the engine keeps the order of a key itself, and is sent runs of it (see ``allow_runs``).
-    ``is_timed``: durations are taken, and whoever takes items or ends them tells the time.
+    ``is_timed``: durations are taken, and whoever takes items or ends them tells the time. ``max_per_second``: so many
+    messages are started in a second at most, on average; 0 is no limit.
     """
 
     ordering: OrderingPolicy = field(default_factory=OrderingPolicy)
@@ -57,6 +59,7 @@ class WorkPolicy:
     poison: PoisonPolicy | None = None
     is_sending_ahead: bool = False
     is_timed: bool = False
+    max_per_second: float = 0.0
 
 
 class WorkManager:
@@ -79,6 +82,8 @@ class WorkManager:
         self._dispatch = Dispatch(self._loads, self.circuit)
         self._reading = ReadingRoom(policy.limits, self._works, self._loads, self._dispatch, self.circuit)
         self.backpressure = self._reading.backpressure
+        self.rate = RateLimit(policy.max_per_second)
+        self._is_paused_by_user = False
         self._condemned: list[WorkItem] = []
         self._troubled: dict[PartitionWork, None] = {}
 
@@ -93,6 +98,8 @@ class WorkManager:
     def assign(self, assigned: Assigned) -> None:
         """A partition is ours under a new epoch."""
         self._works.assign(assigned)
+        if self._is_paused_by_user:
+            self.pause(assigned.tp, "user")
 
     def stop_dispatching(self, tps: Iterable[TopicPartition]) -> None:
         """Start nothing more of these partitions: they are about to be revoked."""
@@ -169,6 +176,13 @@ class WorkManager:
     def allow_runs(self, most: int) -> None:
         """From now on up to ``most`` items of one virtual partition may be in flight, where they are sent ahead."""
         self._works.allow_runs(most)
+
+    def take_limited(self, most: int, slots: int, now: float, retries: int) -> list[WorkItem]:
+        """``take`` what the rate limit allows at ``now``; ``retries`` is how many there have been in all."""
+        allowed = self.rate.allowed(most, now, retries)
+        items = self.take(allowed, slots, now if self.policy.is_timed else None)
+        self.rate.started(len(items), now, is_more_ready=allowed < most and len(items) == allowed and self.ready > 0)
+        return items
 
     def take(self, most: int, slots: int | None = None, now: float | None = None) -> list[WorkItem]:
         """Start up to ``most`` items, across partitions in turn; ``now`` is the time where they are timed.
@@ -382,6 +396,19 @@ class WorkManager:
             work.put_back_held()
             self._loads.touch(work)
             self._dispatch.line_up(work)
+
+    def pause_all(self) -> None:
+        """Fetch no more of what is assigned, and of what will be, for the reason ``user``."""
+        self._is_paused_by_user = True
+        for work in self._works:
+            self.pause(work.tp, "user")
+
+    def resume_all(self) -> None:
+        """Whatever the user or an exhausted message paused goes on."""
+        self._is_paused_by_user = False
+        for work in self._works:
+            self.resume(work.tp, "user")
+            self.resume(work.tp, "exhausted")
 
     def pause_reasons(self, tp: TopicPartition) -> tuple[str, ...]:
         """Why ``tp`` is paused, sorted; empty where it is not."""

@@ -51,6 +51,8 @@ class BookedEngine(ExecutionEngine):
         self._is_recording = is_recording
         self._attempts = Attempts(policy, slots, jitter, is_timing=is_timing)
         self._log = AttemptLog(ErrorText(policy.shows_error_text))
+        self.on_failed_attempt: Callable[[WorkItem, Verdict], None] = _unheard
+        """Told of each attempt that ended with an error, by its root, and what follows."""
         self._is_stopped = False
         # Until the start; an engine that never started can be stopped all the same.
         self._channel = CompletionChannel(_nothing)
@@ -165,6 +167,7 @@ class BookedEngine(ExecutionEngine):
             return
         verdict = self._attempts.ended_failed(root, error, now)
         self._channel.returned.pop(root, None)  # Of a process that died when it had told what its worker returned.
+        self.on_failed_attempt(root, verdict)
         if isinstance(verdict, RetryAt):
             self._log.failed(root, verdict, now)
         self._report(root, verdict)
@@ -200,4 +203,8 @@ def any_item(_: object) -> bool:
 
 
 def _nothing() -> None:
+    pass
+
+
+def _unheard(_: WorkItem, __: Verdict) -> None:
     pass

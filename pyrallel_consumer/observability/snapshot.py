@@ -131,6 +131,9 @@ def take_snapshot(
         settled=manager.settled,
         picture_failures=picture_failures,
         starts_held_seconds=starts_held_seconds,
+        max_per_second=manager.rate.max_per_second,
+        is_rate_limited=manager.rate.is_limited,
+        rate_limited_seconds=manager.rate.limited_seconds(now),
     )
 
 

@@ -14,10 +14,10 @@ from typing import Final
 
 from pyrallel_consumer.dto import WorkItem
 from pyrallel_consumer.execution_plane.booked_engine import any_item
-from pyrallel_consumer.ingress.broker_poller import BrokerPoller
 from pyrallel_consumer.log import Log
 from pyrallel_consumer.runtime.control_loop import ControlLoop
 from pyrallel_consumer.runtime.cut_off import names_of
+from pyrallel_consumer.runtime.surroundings import Poller
 
 CANCEL_SECONDS: Final = 1.0
 """How long cancelled workers may take to end."""
@@ -40,7 +40,7 @@ class Closing:
     """Closes the parts of one consumer, on their loop. ``abort`` may come at any time, before and during ``run``."""
 
     def __init__(
-        self, control: ControlLoop, poller: BrokerPoller, *, drain_seconds: float, clock: Callable[[], float]
+        self, control: ControlLoop, poller: Poller, *, drain_seconds: float, clock: Callable[[], float]
     ) -> None:
         self._control = control
         self._poller = poller

@@ -332,6 +332,8 @@ class ControlLoop:
         due = [self.engine.next_sweep_at(), None if self.lease.is_held else self._exhausted.next_at]
         if self._output is not None and not self.lease.is_held:
             due.append(self._output.next_at)
+        if self.manager.rate.is_limited:
+            due.append(self.manager.rate.next_at(now))
         if self._revocation is not None:
             due.append(self._revocation.next_step_at)
         self._timers.set_alarm(min((at for at in due if at is not None), default=None), now)
@@ -339,7 +341,7 @@ class ControlLoop:
     def _has_work(self) -> bool:
         if self._inbox or self.channel.has_items:
             return True
-        if self.lease.is_held or (self._output is not None and self._output.is_full):
+        if self.lease.is_held or self.manager.rate.is_limited or (self._output is not None and self._output.is_full):
             return False
         return self.manager.ready > 0 and self.engine.capacity() > 0
 
@@ -430,8 +432,7 @@ class ControlLoop:
         if not self.lease.may_start() or (self._output is not None and self._output.is_full):
             return False
         self.manager.allow_runs(self.engine.run_length())
-        now = self._clock() if self._is_timed else None
-        items = self.manager.take(min(capacity, self._start_chunk), capacity, now)
+        items = self._take(min(capacity, self._start_chunk), capacity)
         self._exhausted.take_condemned()
         if not items:
             return False
@@ -442,6 +443,12 @@ class ControlLoop:
         else:
             self._start_chunk = min(CHUNK, self._start_chunk * 2)
         return True
+
+    def _take(self, most: int, capacity: int) -> list[WorkItem]:
+        manager = self.manager
+        if manager.rate.is_on:
+            return manager.take_limited(most, capacity, self._clock(), self.engine.status().retries_total)
+        return manager.take(most, capacity, self._clock() if self._is_timed else None)
 
     def _pump_letters(self) -> None:
         if self.lease.may_start():

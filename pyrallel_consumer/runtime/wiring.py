@@ -6,7 +6,6 @@ Nothing here waits or decides. Built when the consumer starts, on its event loop
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextvars import Context
@@ -15,19 +14,18 @@ from typing import Any
 from pyrallel_consumer.config import ExecutionConfig, KafkaConfig, OutputConfig
 from pyrallel_consumer.control_plane.membership import Membership, gap_seconds
 from pyrallel_consumer.control_plane.offsets.commit_sequence import CommitSequence
-from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
+from pyrallel_consumer.control_plane.work_manager import WorkPolicy
 from pyrallel_consumer.dto import Headers, OnExhausted, RuntimeSnapshot, WorkItem
 from pyrallel_consumer.error_text import ErrorText
 from pyrallel_consumer.execution_plane.boot_clock import boot_seconds
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
-from pyrallel_consumer.ingress.broker_poller import BrokerPoller, PollerPolicy
+from pyrallel_consumer.ingress.broker_poller import PollerPolicy
 from pyrallel_consumer.ingress.client.client_settings import (
     consumer_configuration,
     producer_configuration,
     protocol_choice,
     read_ahead_limits,
 )
-from pyrallel_consumer.ingress.producing.dead_letter import DeadLetterProducer
 from pyrallel_consumer.ingress.reading.subscription import Subscription
 from pyrallel_consumer.observability.ailments import SignsOfLife
 from pyrallel_consumer.observability.http.shared_endpoint import Seat
@@ -43,6 +41,7 @@ from pyrallel_consumer.runtime.dead_letters import DeadLetters
 from pyrallel_consumer.runtime.garbage_threshold import RaisedThreshold
 from pyrallel_consumer.runtime.record_output import RecordOutput
 from pyrallel_consumer.runtime.refused_records import RefusedRecords
+from pyrallel_consumer.runtime.surroundings import ProducerThread, Surroundings
 
 MOST_ATTEMPTS_TOLD = 2_000
 """Running attempts that a close-up asks the engine for; an order per key is told without it."""
@@ -65,10 +64,12 @@ class Wiring:
         loop: asyncio.AbstractEventLoop,
         base: Context,
         fail: Callable[[BaseException], None],
+        surroundings: Surroundings,
         trace_headers: Callable[[WorkItem], Headers] | None = None,
         output: OutputConfig | None = None,
     ) -> None:
         parallel = config.parallel_consumer
+        self.clock = clock = surroundings.clock
         on_exhausted = execution.exhaustion(dlq_enabled=config.dlq_enabled)
         grace_seconds = execution.max_revoke_grace_ms / 1000
         errors = ErrorText(execution.show_error_text)
@@ -77,7 +78,7 @@ class Wiring:
         classic_configuration = consumer_configuration(config, "classic") if choice.may_change else None
         session_ms = (classic_configuration or client_configuration).get("session.timeout.ms", 45_000)
         most_gap_seconds = gap_seconds(float(session_ms) / 1000)
-        self.manager = WorkManager(
+        self.manager = surroundings.manager(
             WorkPolicy(
                 ordering=parallel.ordering_policy(),
                 limits=parallel.flow_limits(),
@@ -87,24 +88,25 @@ class Wiring:
                 poison=execution.poison_policy(),
                 is_sending_ahead=engine.is_keeping_order,
                 is_timed=config.metrics.enabled,
+                max_per_second=execution.max_per_second,
             )
         )
         self.commits = CommitSequence(self.manager, parallel.commit_interval_ms / 1000)
-        self.engine = engine
+        self.engine = engine = surroundings.engine(engine)
         self.control = ControlLoop(
             manager=self.manager,
             commits=self.commits,
             engine=engine,
             revoke_grace_seconds=grace_seconds,
-            loop=loop,
+            loop=surroundings.timers(loop),
             base=base,
             fail=fail,
-            clock=time.monotonic,
+            clock=clock,
             errors=errors,
             boot_clock=boot_seconds,
             membership=Membership(most_gap_seconds),
         )
-        self.poller = BrokerPoller(
+        self.poller = surroundings.poller(
             client_configuration,
             choice=choice,
             classic=classic_configuration,
@@ -118,12 +120,12 @@ class Wiring:
             ),
             boot_clock=boot_seconds,
         )
-        self.letter_producer: DeadLetterProducer | None = None
+        self.letter_producer: ProducerThread | None = None
         is_dlq = on_exhausted is OnExhausted.DLQ
         if is_dlq or output is not None:
-            self.letter_producer = DeadLetterProducer(
+            self.letter_producer = surroundings.producer(
                 producer_configuration(config, output),
-                self.control.deliver,
+                deliver=self.control.deliver,
                 topics_of=(lambda known: subscription.letter_topics(known, config.dlq_topic_suffix))
                 if is_dlq
                 else None,
@@ -135,7 +137,7 @@ class Wiring:
                 self.control.channel.returned,
                 RefusedRecords(self.manager, self.control.exhausted, execution.retry_policy()),
                 limits=output.limits(),
-                clock=time.monotonic,
+                clock=clock,
             )
         if is_dlq and self.letter_producer is not None:
             self.control.dead_letters = DeadLetters(
@@ -143,7 +145,7 @@ class Wiring:
                 self.letter_producer,
                 suffix=config.dlq_topic_suffix,
                 payload_mode=config.dlq_payload_mode,
-                clock=time.monotonic,
+                clock=clock,
                 trace_headers=trace_headers,
                 group=config.consumer_group,
                 errors=errors,
@@ -152,18 +154,19 @@ class Wiring:
             self.control,
             self.poller,
             drain_seconds=execution.shutdown_drain_timeout_ms / 1000,
-            clock=time.monotonic,
+            clock=clock,
         )
         self.blocking_watch = BlockingWatch(parallel.blocking_warn_seconds)
         self.watchdog = LoopWatchdog(
             loop,
             last_sign_of_life=lambda: self.control.heartbeat,
-            now=time.monotonic,
+            now=clock,
             warn_seconds=parallel.blocking_warn_seconds,
             worker_name=worker_name,
             on_loop_closed=self._abandon,
             note_failure=self.control.pictures.note,
         )
+        self._has_watchdog = surroundings.has_watchdog
         self._facts = fixed_facts(config, execution, on_exhausted, str(subscription))
         self._metrics = config.metrics
         self._seat: Seat | None = None
@@ -185,8 +188,13 @@ class Wiring:
 
     async def start_engine(self) -> None:
         """Get the engine ready to take work."""
-        await self.engine.start(self.control.channel, time.monotonic)
+        await self.engine.start(self.control.channel, self.clock)
         self._is_engine_started = True
+
+    def start_watchdog(self) -> None:
+        """Have a thread look after the event loop from now on."""
+        if self._has_watchdog:
+            self.watchdog.start()
 
     def thread_starts(self) -> list[Callable[[], Future[None]]]:
         """What starts the threads that hold clients, in order; what was read may need dead letters at once."""
@@ -218,7 +226,7 @@ class Wiring:
             picture=picture,
             under_way=self._under_way,
             log_ends=lambda: self.poller.get_metrics().get("log_end_offsets", {}),
-            clock=time.monotonic,
+            clock=self.clock,
         )
         self.control.pictures.add(feed.tick)
         watched = Watched(
@@ -256,11 +264,11 @@ class Wiring:
         return UnderWay(
             running={each.item: (each.attempt, each.started_at) for each in running},
             failing=frozenset(self.engine.waiting()),
-            stuck=frozenset(each.item for each in self.engine.stuck(time.monotonic())),
+            stuck=frozenset(each.item for each in self.engine.stuck(self.clock())),
         )
 
     def _signs_of_life(self, picture: RuntimeSnapshot) -> SignsOfLife:
-        now = time.monotonic()
+        now = self.clock()
         return SignsOfLife(
             loop_age_seconds=now - self.control.heartbeat,
             poll_age_seconds=now - self.poller.get_metrics()["last_poll_at"],
@@ -270,7 +278,7 @@ class Wiring:
 
     def picture(self, state: str) -> RuntimeSnapshot:
         """All of it as an operator sees it now."""
-        now = time.monotonic()
+        now = self.clock()
         if self._is_engine_started:
             self._look_at_engine(now)
         self.manager.observe_slowness(now, free_slots=self._free_slots)

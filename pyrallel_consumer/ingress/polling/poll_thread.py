@@ -196,7 +196,7 @@ class PollThread:
 
     def _start_search(self, configuration: Mapping[str, Any], throttle: LogThrottle) -> StartSearch:
         return StartSearch(
-            _reset(configuration),
+            reset_of(configuration),
             is_read_committed=str(configuration.get("isolation.level", "read_committed")) == "read_committed",
             admin=self._admin,
             ending=self.ending,
@@ -354,7 +354,8 @@ def _translated(error: BaseException, doing: str) -> BaseException:
     return error
 
 
-def _reset(configuration: Mapping[str, Any]) -> Reset:
+def reset_of(configuration: Mapping[str, Any]) -> Reset:
+    """Where a group without an offset begins, by the client's configuration."""
     return RESETS.get(str(configuration.get("auto.offset.reset", "largest")).lower(), "error")
 
 

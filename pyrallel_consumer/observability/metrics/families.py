@@ -87,6 +87,11 @@ FAMILIES: Final = (
         "Time in which all messages of the partition that waited stood behind one key, or behind keys that failed.",
         _PLACE,
     ),
+    Family(
+        "consumer_rate_limited_seconds_total",
+        _COUNTER,
+        "Time in which messages waited for nothing but max_per_second.",
+    ),
     Family("consumer_held_count", _GAUGE, "Messages that failed for good and are not let go of yet.", _PLACE),
     Family("consumer_stuck_count", _GAUGE, "Attempts that timed out or were cancelled, and have not ended."),
     Family("consumer_dlq_records_total", _COUNTER, "Dead letters that the broker has acknowledged."),

@@ -62,6 +62,7 @@ def _of_consumer(snapshot: RuntimeSnapshot) -> dict[str, Any]:
     return {
         "consumer_in_flight_count": snapshot.in_flight,
         "consumer_backpressure_active": int(snapshot.is_paused),
+        "consumer_rate_limited_seconds_total": snapshot.rate_limited_seconds,
         "consumer_retries_total": snapshot.retries,
         "consumer_timeouts_total": snapshot.retry.timeouts,
         "consumer_fenced_completions_total": snapshot.fenced_completions,

@@ -29,6 +29,8 @@ _OF_ALL: Final = (
     "is_paused",
     "is_circuit_open",
     "is_rebalancing",
+    "max_per_second",
+    "is_rate_limited",
     "processed",
     "failed",
     "retries",

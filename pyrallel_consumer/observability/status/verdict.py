@@ -122,6 +122,8 @@ def _flow(picture: RuntimeSnapshot, moments: Sequence[Moment]) -> Iterator[str]:
     recent = moments[-BUSY_MOMENTS:]
     if len(recent) == BUSY_MOMENTS and all(each.in_flight >= picture.max_in_flight for each in recent):
         yield f"All {picture.max_in_flight:,} slots are taken: more could run if max_in_flight allowed it."
+    if picture.is_rate_limited:
+        yield f"Messages wait for max_per_second: {picture.max_per_second:g} a second are started, and no more."
     if picture.is_rebalancing:
         yield "A rebalance is under way."
 

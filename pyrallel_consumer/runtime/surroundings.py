@@ -1,0 +1,88 @@
+"""What the parts of a consumer take from the world: time, timers, threads that talk to Kafka, and the books.
+
+``Surroundings`` is the real world. A kit for tests gives a consumer another one, and all else of it stays the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from typing import Any, ClassVar, Protocol
+
+from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
+from pyrallel_consumer.execution_plane.engine import ExecutionEngine
+from pyrallel_consumer.ingress.broker_poller import BrokerPoller, PollerPolicy
+from pyrallel_consumer.ingress.producing.dead_letter import DeadLetterProducer
+from pyrallel_consumer.ingress.reading.subscription import Subscription
+from pyrallel_consumer.runtime.control_loop import Ingress
+from pyrallel_consumer.runtime.dead_letters import LetterProducer
+
+
+class ClientThread(Protocol):
+    """Something that holds a client of Kafka on a thread of its own."""
+
+    @property
+    def is_alive(self) -> bool: ...
+    @property
+    def ended(self) -> Future[None]: ...
+    def start(self) -> Future[None]: ...
+    def abandon(self) -> None: ...
+    def get_metrics(self) -> dict[str, Any]: ...
+
+
+class Poller(ClientThread, Ingress, Protocol):
+    """What a ``BrokerPoller`` has."""
+
+    @property
+    def group_protocol(self) -> str: ...
+    def stop_fetching(self) -> None: ...
+    def close(self, seconds: float) -> None: ...
+
+
+class LetterThread(ClientThread, LetterProducer, Protocol):
+    """What a ``DeadLetterProducer`` has."""
+
+
+class Surroundings:
+    """``clock`` counts seconds as ``time.monotonic`` does, and the timers of ``timers`` are due by it."""
+
+    has_watchdog: ClassVar[bool] = True
+    """Whether a thread looks after the event loop."""
+
+    def __init__(self) -> None:
+        self.clock: Callable[[], float] = time.monotonic
+
+    def timers(self, loop: asyncio.AbstractEventLoop) -> asyncio.AbstractEventLoop:
+        """What the control loop takes for the event loop: it asks for ``time``, ``call_soon`` and ``call_at``."""
+        return loop
+
+    def manager(self, policy: WorkPolicy) -> WorkManager:
+        return WorkManager(policy)
+
+    def engine(self, engine: ExecutionEngine) -> ExecutionEngine:
+        """The engine that runs the worker, where ``engine`` was built for it."""
+        return engine
+
+    def poller(
+        self,
+        configuration: Mapping[str, Any],
+        *,
+        subscription: Subscription,
+        deliver: Callable[[object], None],
+        policy: PollerPolicy,
+        **group: Any,
+    ) -> Poller:
+        """Called with the arguments of ``BrokerPoller``; ``group`` are those about the protocol and the membership."""
+        return BrokerPoller(configuration, subscription=subscription, deliver=deliver, policy=policy, **group)
+
+    def letter_producer(
+        self,
+        configuration: Mapping[str, Any],
+        *,
+        deliver: Callable[[object], None],
+        topics_of: Callable[[Iterable[str]], tuple[str, ...]],
+    ) -> LetterThread:
+        """Called with the arguments of ``DeadLetterProducer``."""
+        return DeadLetterProducer(configuration, deliver, topics_of=topics_of)
