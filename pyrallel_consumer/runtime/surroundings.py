@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, ClassVar, Protocol
 
+from pyrallel_consumer.control_plane.failures.letter import Letter
+from pyrallel_consumer.control_plane.output.unwritten import Outgoing
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 from pyrallel_consumer.ingress.broker_poller import BrokerPoller, PollerPolicy
 from pyrallel_consumer.ingress.producing.dead_letter import DeadLetterProducer
 from pyrallel_consumer.ingress.reading.subscription import Subscription
 from pyrallel_consumer.runtime.control_loop import Ingress
-from pyrallel_consumer.runtime.dead_letters import LetterProducer
 
 
 class ClientThread(Protocol):
@@ -41,8 +42,10 @@ class Poller(ClientThread, Ingress, Protocol):
     def close(self, seconds: float) -> None: ...
 
 
-class LetterThread(ClientThread, LetterProducer, Protocol):
+class ProducerThread(ClientThread, Protocol):
     """What a ``DeadLetterProducer`` has."""
+
+    def produce(self, letters: Sequence[Letter | Outgoing]) -> None: ...
 
 
 class Surroundings:
@@ -77,12 +80,12 @@ class Surroundings:
         """Called with the arguments of ``BrokerPoller``; ``group`` are those about the protocol and the membership."""
         return BrokerPoller(configuration, subscription=subscription, deliver=deliver, policy=policy, **group)
 
-    def letter_producer(
+    def producer(
         self,
         configuration: Mapping[str, Any],
         *,
         deliver: Callable[[object], None],
-        topics_of: Callable[[Iterable[str]], tuple[str, ...]],
-    ) -> LetterThread:
+        topics_of: Callable[[Iterable[str]], tuple[str, ...]] | None,
+    ) -> ProducerThread:
         """Called with the arguments of ``DeadLetterProducer``."""
         return DeadLetterProducer(configuration, deliver, topics_of=topics_of)

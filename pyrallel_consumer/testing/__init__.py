@@ -1,20 +1,37 @@
-"""What users need to test their workers: items without a broker, and a Kafka to try a whole consumer on."""
+"""What users need to test their workers: items, a consumer without a broker, and a Kafka to try a whole program on."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from pyrallel_consumer.testing.messages import PlainMessage, work_item
-
 if TYPE_CHECKING:
+    from pyrallel_consumer.testing.kit.consumer_kit import ConsumerKit
+    from pyrallel_consumer.testing.kit.ledger import Outcome
+    from pyrallel_consumer.testing.messages import PlainMessage, work_item
     from pyrallel_consumer.testing.trial_kafka import TrialKafka
+    from pyrallel_consumer.testing.written_record import WrittenRecord
 
-__all__ = ["PlainMessage", "TrialKafka", "work_item"]
+__all__ = ["ConsumerKit", "Outcome", "PlainMessage", "TrialKafka", "WrittenRecord", "work_item"]
+
+_HOME = {
+    "ConsumerKit": "kit.consumer_kit",
+    "Outcome": "kit.ledger",
+    "PlainMessage": "messages",
+    "TrialKafka": "trial_kafka",
+    "WrittenRecord": "written_record",
+    "work_item": "messages",
+}
 
 
 def __getattr__(name: str) -> object:
-    if name != "TrialKafka":
+    """Loaded when asked for: pytest has this package loaded by the plugin in every run, also where nobody uses it."""
+    if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from pyrallel_consumer.testing.trial_kafka import TrialKafka  # noqa: PLC0415 -- items need no Kafka client
+    value: object = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
 
-    return TrialKafka
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -31,11 +31,12 @@ def serve(
     topic: Annotated[str, typer.Argument(help="The topic to make and fill; TOPIC.dlq is made beside it.")] = "orders",
     records: Annotated[int, typer.Option(min=0, max=MOST_RECORDS, help="Orders to put into it.")] = 1000,
     partitions: Annotated[int, typer.Option(min=1, max=1000, help="Its partitions.")] = 4,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The broker's port; 0 is any that is free.")] = 0,
 ) -> None:
     """Start a Kafka broker inside this machine, with orders to consume. Ctrl-C ends it."""
     signals = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    with EmbeddedBroker() as broker:
+    with EmbeddedBroker(port=port) as broker:
         config = KafkaConfig(bootstrap_servers=broker.bootstrap_servers, security_protocol=None)
         for name in (topic, topic + config.dlq_topic_suffix):
             broker.create_topic(name, partitions)

@@ -17,9 +17,13 @@ from typing import Self
 
 from pyrallel_consumer.config import KafkaConfig
 from pyrallel_consumer.consumer import started_consumers
+from pyrallel_consumer.control_plane.failures.letter import Record
+from pyrallel_consumer.dto import TopicPartition
 from pyrallel_consumer.errors import StateError
-from pyrallel_consumer.ingress.admin.scratch_topic import ScratchTopic
+from pyrallel_consumer.ingress.admin.dead_letter_reader import DeadLetterReader
+from pyrallel_consumer.ingress.admin.scratch_topic import Given, ScratchTopic
 from pyrallel_consumer.testing.broker.embedded_broker import PLAIN_PARTITIONS, EmbeddedBroker
+from pyrallel_consumer.testing.written_record import WrittenRecord
 
 SERVERS = "KAFKA_BOOTSTRAP_SERVERS"
 BETWEEN_LOOKS_SECONDS = 0.02
@@ -28,10 +32,13 @@ BETWEEN_LOOKS_SECONDS = 0.02
 class TrialKafka:
     """``with TrialKafka() as kafka:``; all but ``until_done`` block. Whatever the broker refuses is a ``BrokerError``.
 
-    ``config`` is how to reach it, as a group that nobody else uses: change what you like in it.
+    ``config`` is how to reach it, as a group that nobody else uses: change what you like in it. ``port`` is the one
+    that the embedded broker listens on, by default a free one. ``broker`` is an embedded broker that runs already.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, port: int = 0, broker: EmbeddedBroker | None = None) -> None:
+        self._port = port
+        self._given_broker = broker
         self._run = uuid.uuid4().hex[:8]
         self._stack = ExitStack()
         self._broker: EmbeddedBroker | None = None
@@ -47,13 +54,14 @@ class TrialKafka:
     def topic(
         self,
         name: str,
-        records: Iterable[tuple[bytes, bytes]] = (),
+        records: Iterable[Given] = (),
         *,
         partitions: int = PLAIN_PARTITIONS,
         dead_letters: bool = False,
     ) -> str:
-        """Create a topic that holds these (key, value) pairs; its name is ``name`` and a random part.
+        """Create a topic that holds these records; its name is ``name`` and a random part.
 
+        A record is ``(key, value)`` or ``(key, value, headers)``; key and value may be None.
         ``dead_letters`` creates its dead-letter topic, too: its name and ``config.dlq_topic_suffix``.
         """
         full_name = f"{name}-{self._run}"
@@ -67,13 +75,23 @@ class TrialKafka:
         self.append(full_name, records)
         return full_name
 
-    def append(self, topic: str, records: Iterable[tuple[bytes, bytes]]) -> int:
-        """Produce these (key, value) pairs to a topic of this object; returns how many, once all are acknowledged."""
+    def append(self, topic: str, records: Iterable[Given]) -> int:
+        """Produce these records to a topic of this object; returns how many, once all are acknowledged."""
         return self._topics[topic].append(records)
 
     def size(self, topic: str) -> int:
         """How many records the topic's log holds now."""
-        return sum(each.end_offset - each.begin_offset for each in self._topics[topic].bounds().values())
+        return sum(each.size for each in self._topics[topic].bounds().values())
+
+    def records(self, topic: str) -> list[WrittenRecord]:
+        """What a topic of this object holds, by partition, in the order of offsets; of a dead-letter topic, too."""
+        found: list[WrittenRecord] = []
+        with DeadLetterReader(self.config, self.config.consumer_group) as reader:
+            for partition, bounds in self._topics[topic].bounds().items():
+                place = TopicPartition(topic, partition)
+                stored = reader.read(place, bounds.begin_offset, bounds.end_offset) if bounds.size else ()
+                found += [_written(place, each.record) for each in stored if each is not None]
+        return found
 
     def lag(self, topic: str) -> int:
         """How many records the group of ``config`` has not committed yet: 0 when all are done."""
@@ -95,10 +113,10 @@ class TrialKafka:
 
     def __enter__(self) -> Self:
         group = f"trial-{self._run}"
-        if os.environ.get(SERVERS):
+        if self._given_broker is None and not self._port and os.environ.get(SERVERS):
             self._config = KafkaConfig(consumer_group=group)
             return self
-        self._broker = self._stack.enter_context(EmbeddedBroker())
+        self._broker = self._given_broker or self._stack.enter_context(EmbeddedBroker(port=self._port))
         # The group protocol in which members join and leave this broker's groups at once; and it asks for no password.
         self._config = KafkaConfig(
             bootstrap_servers=self._broker.bootstrap_servers,
@@ -113,3 +131,9 @@ class TrialKafka:
     ) -> None:
         self._config = None
         self._stack.close()
+
+
+def _written(place: TopicPartition, record: Record) -> WrittenRecord:
+    return WrittenRecord(
+        place.topic, record.value, record.key, record.headers, partition=place.partition, timestamp=record.timestamp
+    )

@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from sybil.parsers.markdown import CodeBlockParser
 
 from pyrallel_consumer.config import KafkaConfig
 from pyrallel_consumer.ingress.admin.scratch_topic import ScratchTopic
+from pyrallel_consumer.testing import ConsumerKit
 from pyrallel_consumer.testing.broker.embedded_broker import EmbeddedBroker
 
 ROOT = Path(__file__).parents[2]
@@ -73,9 +75,11 @@ def execute(snippet: Snippet) -> None:
     exec(compile("\n" * snippet.line + snippet.text, str(snippet.path), "exec"), namespace)  # noqa: S102 -- ours
     for name, value in list(namespace.items()):
         if name.startswith("test_"):
-            outcome = value()
-            if inspect.iscoroutine(outcome):
-                asyncio.run(outcome)
+            with ExitStack() as stack:
+                fixtures = {"pyrallel_kit": lambda *given: stack.enter_context(ConsumerKit(*given))}
+                outcome = value(*(fixtures[parameter] for parameter in inspect.signature(value).parameters))
+                if inspect.iscoroutine(outcome):
+                    asyncio.run(outcome)
 
 
 def order(number: int) -> tuple[bytes, bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ import pytest
 
 from pyrallel_consumer import DoNotRetry, ExecutionConfig, PyrallelConsumer, StateError, WorkItem
 from pyrallel_consumer.config import KafkaConfig
-from pyrallel_consumer.errors import MessageExhaustedError
+from pyrallel_consumer.errors import BrokerError, MessageExhaustedError
 from pyrallel_consumer.ingress.admin.scratch_topic import ScratchTopic
 from pyrallel_consumer.testing import TrialKafka
 
@@ -99,3 +100,42 @@ def test_the_broker_of_a_first_try_has_orders_and_ends_by_ctrl_c() -> None:
 def test_one_that_is_not_open_says_how_to_open_it() -> None:
     with pytest.raises(StateError, match="with TrialKafka"):
         TrialKafka().topic("orders")
+
+
+def test_records_have_headers_and_parts_that_are_none_and_are_read_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS", raising=False)
+
+    with TrialKafka() as kafka:
+        topic = kafka.topic(
+            "orders", [(b"k", b"v"), (b"k", None), (None, b"w", [("a", b"1"), ("b", None)])], partitions=1
+        )
+
+        found = kafka.records(topic)
+        assert [(each.key, each.value, each.headers) for each in found] == [
+            (b"k", b"v", []),
+            (b"k", None, []),
+            (None, b"w", [("a", b"1"), ("b", None)]),
+        ]
+        assert {(each.topic, each.partition) for each in found} == {(topic, 0)}
+        assert all(each.timestamp for each in found)
+        assert kafka.records(kafka.topic("empty")) == []
+
+
+async def test_the_port_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(BrokerError, match=f"port {port} cannot be listened on"):
+            TrialKafka(port=port).__enter__()
+
+    seen: list[bytes | None] = []
+
+    async def worker(item: WorkItem) -> None:
+        seen.append(item.value)
+
+    with TrialKafka(port=port) as kafka:
+        assert kafka.config.bootstrap_servers == [f"127.0.0.1:{port}"]
+        topic = kafka.topic("orders", RECORDS)
+        async with PyrallelConsumer(kafka.config, worker, topic=topic):
+            await kafka.until_done(topic)
+        assert len(seen) == len(RECORDS)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from pyrallel_consumer.config import KafkaConfig
+from pyrallel_consumer.dto import Headers
 from pyrallel_consumer.errors import BrokerError
 from pyrallel_consumer.ingress.client.client_errors import translate_client_error
 from pyrallel_consumer.ingress.client.client_events import ClientLog
@@ -39,12 +40,21 @@ PRODUCING: Final[dict[str, Any]] = {
 }
 
 
+Given: TypeAlias = tuple[bytes | None, bytes | None] | tuple[bytes | None, bytes | None, Headers]
+"""Key and value of a record, and its headers where it has some."""
+
+
 class LogBounds(NamedTuple):
     """One partition from outside: where its log begins and ends, and what the group has committed, if anything."""
 
     begin_offset: int
     end_offset: int
     committed_offset: int | None
+
+    @property
+    def size(self) -> int:
+        """What lies between the beginning and the end of the log."""
+        return self.end_offset - self.begin_offset
 
     @property
     def lag(self) -> int:
@@ -84,8 +94,8 @@ class ScratchTopic:
                 )
             time.sleep(BETWEEN_TRIES_SECONDS)
 
-    def append(self, records: Iterable[tuple[bytes, bytes]], is_wanted: Callable[[], bool] = lambda: True) -> int:
-        """Produce (key, value) pairs and return how many, once all are acknowledged; ends early when not wanted."""
+    def append(self, records: Iterable[Given], is_wanted: Callable[[], bool] = lambda: True) -> int:
+        """Produce these and return how many, once all are acknowledged; ends early when not wanted."""
         failures: list[KafkaError] = []
 
         def note(error: KafkaError | None, _: Message) -> None:
@@ -95,8 +105,8 @@ class ScratchTopic:
         producer = Producer(producer_configuration(self._config) | PRODUCING | _speaking() | {"on_delivery": note})
         count = 0
         with _translating(f"producing to {self.name!r}"):
-            for key, value in records:
-                while not _is_taken(producer, self.name, key, value):
+            for key, value, *headers in records:
+                while not _is_taken(producer, self.name, key, value, *headers):
                     producer.poll(BETWEEN_TRIES_SECONDS)
                 count += 1
                 if count % BETWEEN_LOOKS == 0:
@@ -157,9 +167,11 @@ def _speaking() -> dict[str, Any]:
     return {"logger": ClientLog(time.monotonic)}
 
 
-def _is_taken(producer: Producer, topic: str, key: bytes, value: bytes) -> bool:
+def _is_taken(
+    producer: Producer, topic: str, key: bytes | None, value: bytes | None, headers: Headers | None = None
+) -> bool:
     try:
-        producer.produce(topic, value, key)
+        producer.produce(topic, value, key, headers=[] if headers is None else [*headers])
     except BufferError:
         return False
     return True

@@ -53,17 +53,21 @@ class EmbeddedBroker:
     ``topics`` maps names to partition counts; other topics appear with 4 partitions when somebody produces to
     them. Methods may be called from any thread. Where the mock cluster cannot be driven (other systems than Linux),
     and with ``plain=True``, the broker takes its plain form: topics of 4 partitions, no faults, and a first
-    assignment that takes 3 s. An object serves once: for another broker make another object.
+    assignment that takes 3 s. An object serves once: for another broker make another object. ``port`` is the one on
+    127.0.0.1 that clients find it at, by default a free one; the plain form chooses its own.
 
     Every method but the constructor raises ``StateError`` when the broker is not running, and ``BrokerError``
     when the broker refuses, or when its process died; then the error carries what that process wrote last.
     """
 
-    def __init__(self, topics: Mapping[str, int] | None = None, *, plain: bool = False) -> None:
+    def __init__(self, topics: Mapping[str, int] | None = None, *, plain: bool = False, port: int = 0) -> None:
+        if port and plain:
+            raise ConfigurationError(f"port={port}: the plain form of EmbeddedBroker has a port of its own choice")
         self._topics = dict(topics or {})
         for name, partitions in self._topics.items():
             _check_topic(name, partitions)
         self._plain = plain
+        self._port = port
         self._lock = threading.Lock()
         self._server: ServerProcess | None = None
         self._is_over = False
@@ -78,7 +82,7 @@ class EmbeddedBroker:
         with self._lock:
             if self._server is not None or self._is_over:
                 raise StateError("this EmbeddedBroker was started before; make a new one")
-            self._server = ServerProcess(plain=self._plain)
+            self._server = ServerProcess(plain=self._plain, port=self._port)
         try:
             for name, partitions in self._topics.items():
                 self.create_topic(name, partitions)

@@ -29,10 +29,10 @@ READ_BYTES: Final = 65536
 class ServerProcess:
     """A running ``embedded_server.py``; constructing it starts it and waits until its broker can be reached."""
 
-    def __init__(self, *, plain: bool) -> None:
+    def __init__(self, *, plain: bool, port: int = 0) -> None:
         self._unread = b""
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 -- lives as long as the child, close() closes it
-        command = [sys.executable, "-P", str(SERVER_FILE), str(os.getpid()), "plain" if plain else "full"]
+        command = [sys.executable, "-P", str(SERVER_FILE), str(os.getpid()), "plain" if plain else "full", str(port)]
         try:
             # A session of its own: Ctrl-C in the terminal is for the owner, who still has to drain and commit.
             self._child = subprocess.Popen(
@@ -48,6 +48,9 @@ class ServerProcess:
             self._stderr.close()
             raise BrokerError(f"the embedded broker's process could not be started: {error}", code="_FAIL") from error
         hello = self._answer("start")
+        if "error" in hello:
+            self.close()
+            raise BrokerError(f"the embedded broker did not start: {hello['error']}", code=hello["code"])
         self.bootstrap_servers: str = hello["bootstrap_servers"]
         self.plain_because: str = hello["plain_because"]
 

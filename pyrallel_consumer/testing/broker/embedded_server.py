@@ -13,6 +13,7 @@ import ctypes
 import json
 import os
 import select
+import socket
 import sys
 import threading
 from collections.abc import Mapping
@@ -23,6 +24,9 @@ from confluent_kafka import KafkaError, Producer
 
 ERROR_TEXT_BYTES: Final = 512
 ALL_BROKERS: Final = -1
+FIRST_BROKER: Final = 1
+HOST: Final = "127.0.0.1"
+PIECE_BYTES: Final = 65536
 NO_VERSION: Final = -1
 METADATA_TIMEOUT_SECONDS: Final = 10.0
 LOG_LEVEL_ERROR: Final = 3
@@ -54,6 +58,7 @@ SIGNATURES: Final[dict[str, tuple[Any, list[Any]]]] = {
     "rd_kafka_mock_broker_set_down": (_number, [_handle, ctypes.c_int32]),
     "rd_kafka_mock_broker_set_up": (_number, [_handle, ctypes.c_int32]),
     "rd_kafka_mock_broker_set_rtt": (_number, [_handle, ctypes.c_int32, _number]),
+    "rd_kafka_mock_broker_set_host_port": (_number, [_handle, ctypes.c_int32, _text, _number]),
 }
 
 
@@ -120,6 +125,18 @@ class MockCluster:
         library.rd_kafka_mock_set_group_consumer_session_timeout_ms(cluster, CONSUMER_GROUP_SESSION_MS)
         self.bootstrap_servers = library.rd_kafka_mock_cluster_bootstraps(cluster).decode()
 
+    def be_found_at(self, port: int) -> None:
+        """Have clients connect to this port, and only to it: the cluster itself takes no port of ours."""
+        own_port = int(self.bootstrap_servers.rpartition(":")[2])
+        try:
+            listener = socket.create_server((HOST, port))
+        except OSError as error:
+            raise CommandRefusedError(f"port {port} cannot be listened on: {error.strerror}", "_FAIL") from error
+        code = self._library.rd_kafka_mock_broker_set_host_port(self._cluster, FIRST_BROKER, HOST.encode(), port)
+        _check(code, f"the broker cannot be told that its port is {port}")
+        threading.Thread(target=forward, args=(listener, own_port), name="forwarder", daemon=True).start()
+        self.bootstrap_servers = f"{HOST}:{port}"
+
     def create_topic(self, name: str, partitions: int) -> None:
         code = self._library.rd_kafka_mock_topic_create(self._cluster, name.encode(), partitions, 1)
         _check(code, f"topic {name!r} with {partitions} partitions could not be created")
@@ -169,6 +186,30 @@ class PlainCluster:
             )
 
 
+def forward(listener: socket.socket, port: int) -> None:
+    """Hand each connection of ``listener`` on to ``port``, as long as both sides have it open."""
+    while True:
+        client, _ = listener.accept()
+        try:
+            broker = socket.create_connection((HOST, port))
+        except OSError:  # it was set down
+            client.close()
+            continue
+        for source, target in ((client, broker), (broker, client)):
+            source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            threading.Thread(target=_pump, args=(source, target), daemon=True).start()
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    try:
+        while piece := source.recv(PIECE_BYTES):
+            target.sendall(piece)
+    except OSError:
+        pass  # the other side was closed
+    for side in (source, target):
+        side.close()
+
+
 def _check(code: int, what: str) -> None:
     if code:
         error = KafkaError(code)
@@ -180,14 +221,19 @@ def _say(message: Mapping[str, object]) -> None:
     sys.stdout.flush()
 
 
-def open_cluster(*, plain: bool) -> tuple[Cluster, str]:
-    """The best cluster to be had, and why it is a plain one (empty when it is not)."""
+def open_cluster(*, plain: bool, port: int) -> tuple[Cluster, str]:
+    """The best cluster to be had, and why it is a plain one (empty when it is not). ``port``: 0 is any."""
     if plain:
         return PlainCluster(), "it was asked for"
     try:
-        return MockCluster(), ""
+        cluster = MockCluster()
     except UnboundLibraryError as why:
+        if port:
+            raise CommandRefusedError(f"port {port} cannot be had: {why}", "_FAIL") from why
         return PlainCluster(), str(why)
+    if port:
+        cluster.be_found_at(port)
+    return cluster, ""
 
 
 def answer(cluster: Cluster, line: bytes) -> dict[str, object]:
@@ -217,10 +263,14 @@ def die_with(owner_pid: int) -> None:
     threading.Thread(target=watch, name="owner-watch", daemon=True).start()
 
 
-def main(owner_pid: int, *, plain: bool) -> None:
+def main(owner_pid: int, *, plain: bool, port: int) -> None:
     """Serve until standard input ends."""
     die_with(owner_pid)
-    cluster, plain_because = open_cluster(plain=plain)
+    try:
+        cluster, plain_because = open_cluster(plain=plain, port=port)
+    except CommandRefusedError as refused:
+        _say({"error": str(refused), "code": refused.code})
+        os._exit(1)
     hello = {"bootstrap_servers": cluster.bootstrap_servers, "plain_because": plain_because}
     _say(hello)
     for line in sys.stdin.buffer:
@@ -230,4 +280,4 @@ def main(owner_pid: int, *, plain: bool) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), plain=sys.argv[2] == "plain")
+    main(int(sys.argv[1]), plain=sys.argv[2] == "plain", port=int(sys.argv[3]))

@@ -1,0 +1,140 @@
+"""What a consumer inside a kit gets instead of the real world: the kit's clock, Kafka in memory, books that tell."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, cast
+
+from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
+from pyrallel_consumer.dto import OnExhausted, WorkItem
+from pyrallel_consumer.errors import PoisonKeyError
+from pyrallel_consumer.execution_plane.attempts import Exhausted, RetryAt, Verdict
+from pyrallel_consumer.execution_plane.booked_engine import BookedEngine
+from pyrallel_consumer.execution_plane.engine import ExecutionEngine
+from pyrallel_consumer.ingress.polling.poll_thread import PollerPolicy
+from pyrallel_consumer.ingress.reading.subscription import Subscription
+from pyrallel_consumer.runtime.surroundings import Poller, ProducerThread, Surroundings
+from pyrallel_consumer.testing.kit.clock import KitClock, KitTimers
+from pyrallel_consumer.testing.kit.ledger import Ledger
+from pyrallel_consumer.testing.kit.memory_kafka import MemoryKafka
+from pyrallel_consumer.testing.kit.memory_poller import MemoryPoller
+from pyrallel_consumer.testing.kit.memory_producer import MemoryProducer
+from pyrallel_consumer.testing.written_record import WrittenRecord
+
+
+class KitWorld(Surroundings):
+    """The surroundings of one life of a consumer; the log, the ledger and the clock outlive it."""
+
+    has_watchdog = False
+
+    def __init__(
+        self,
+        kafka: MemoryKafka,
+        ledger: Ledger,
+        clock: KitClock,
+        *,
+        after: Callable[[], None],
+        letters: list[WrittenRecord],
+        records: list[WrittenRecord],
+    ) -> None:
+        super().__init__()
+        self.clock = clock.now
+        self.kafka = kafka
+        self.kit_poller: MemoryPoller | None = None
+        self.kit_timers: KitTimers | None = None
+        self._kit_clock = clock
+        self._ledger = ledger
+        self._after = after
+        self._letters = letters
+        self._records = records
+
+    def timers(self, loop: asyncio.AbstractEventLoop) -> asyncio.AbstractEventLoop:
+        self.kit_timers = KitTimers(loop, self._kit_clock, self._after)
+        return cast("asyncio.AbstractEventLoop", self.kit_timers)
+
+    def manager(self, policy: WorkPolicy) -> WorkManager:
+        return _TellingManager(policy, self._ledger)
+
+    def engine(self, engine: ExecutionEngine) -> ExecutionEngine:
+        if isinstance(engine, BookedEngine):
+            engine.on_failed_attempt = self._attempt_failed
+        return engine
+
+    def poller(
+        self,
+        configuration: Mapping[str, Any],
+        *,
+        subscription: Subscription,
+        deliver: Callable[[object], None],
+        policy: PollerPolicy,
+        **group: Any,
+    ) -> Poller:
+        del group
+        if self.kit_timers is None:
+            raise AssertionError("timers come first")
+        self.kit_poller = MemoryPoller(
+            configuration,
+            kafka=self.kafka,
+            timers=self.kit_timers,
+            subscription=subscription,
+            deliver=deliver,
+            policy=policy,
+        )
+        return self.kit_poller
+
+    def producer(
+        self,
+        configuration: Mapping[str, Any],
+        *,
+        deliver: Callable[[object], None],
+        topics_of: Callable[[Iterable[str]], tuple[str, ...]] | None,
+    ) -> ProducerThread:
+        del configuration, topics_of
+        if self.kit_timers is None:
+            raise AssertionError("timers come first")
+        return MemoryProducer(self.kit_timers, deliver, letters=self._letters, records=self._records)
+
+    def _attempt_failed(self, root: WorkItem, verdict: Verdict) -> None:
+        match verdict:
+            case RetryAt(error=BaseException() as error):
+                self._ledger.failed(root, error, is_charged=verdict.is_charged)
+            case Exhausted():
+                self._ledger.failed(root, verdict.error, is_charged=True)
+            case _:
+                pass
+
+
+class _TellingManager(WorkManager):
+    """The real books; the ledger hears what is started and what ended."""
+
+    def __init__(self, policy: WorkPolicy, ledger: Ledger) -> None:
+        super().__init__(policy)
+        self._ledger = ledger
+
+    def take(self, most: int, slots: int | None = None, now: float | None = None) -> list[WorkItem]:
+        items = super().take(most, slots, now)
+        self._ledger.started(items)
+        return items
+
+    def take_condemned(self) -> list[WorkItem]:
+        condemned = super().take_condemned()
+        for item in condemned:
+            self._ledger.given_up_untried(item, PoisonKeyError("several messages of its key in a row failed"))
+        return condemned
+
+    def succeed(self, items: Sequence[WorkItem], now: float | None = None) -> None:
+        for item in filter(self.is_current, items):
+            self._ledger.ended(item, is_processed=True)
+        super().succeed(items, now)
+
+    def written(self, item: WorkItem) -> None:
+        if self.is_current(item):
+            self._ledger.ended(item, is_processed=True)
+        super().written(item)
+
+    def exhaust(self, item: WorkItem, now: float | None = None, *, is_hopeless: bool = False) -> OnExhausted | None:
+        outcome = super().exhaust(item, now, is_hopeless=is_hopeless)
+        if outcome is not None:
+            self._ledger.ended(item, is_processed=False)
+        return outcome

@@ -1,0 +1,563 @@
+"""The kit: a worker's test needs no broker and no waiting, and sees what the consumer does to its messages."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from pyrallel_consumer import (
+    DecodeError,
+    DoNotRetry,
+    ExecutionConfig,
+    ExecutionMode,
+    KafkaConfig,
+    MessageExhaustedError,
+    OnExhausted,
+    OutputConfig,
+    Record,
+    RetryLater,
+    StateError,
+    TaskTimeoutError,
+    WorkItem,
+)
+from pyrallel_consumer.testing import ConsumerKit, Outcome
+
+DAY_MS = 24 * 3600 * 1000
+
+
+async def good(item: WorkItem) -> None:
+    pass
+
+
+async def touchy(item: WorkItem) -> None:
+    if item.value == b"bad":
+        raise ValueError("bad")
+
+
+def plain(item: WorkItem) -> None:
+    if item.value == b"bad":
+        raise ValueError("bad")
+
+
+def told(outcomes: list[Outcome]) -> list[tuple[bytes | None, int, str]]:
+    return [(each.item.value, each.attempts, repr(each.error)) for each in outcomes]
+
+
+async def test_a_message_is_processed_and_committed() -> None:
+    async with ConsumerKit(good, topic="orders") as kit:
+        await kit.send(b"v", key=b"k")
+        await kit.settled()
+
+        assert told(kit.outcomes) == [(b"v", 1, "None")]
+        assert kit.outcomes[0].is_processed
+        assert kit.committed == {("orders", 0): 1}
+        assert kit.committed == {0: 1}
+        assert kit.committed[0] == kit.committed["orders", 0] == 1
+        assert kit.dead_letters == []
+        kit.assert_processed(b"v")
+
+
+async def test_outcomes_come_in_the_order_of_ending() -> None:
+    first_may_end = asyncio.Event()
+
+    async def worker(item: WorkItem) -> None:
+        if item.key == b"slow":
+            await first_may_end.wait()
+        else:
+            first_may_end.set()
+
+    async with ConsumerKit(worker) as kit:
+        await kit.send(b"1", key=b"slow")
+        await kit.send(b"2", key=b"quick")
+        await kit.settled()
+
+        assert [each.item.value for each in kit.outcomes] == [b"2", b"1"]
+
+
+async def test_what_fails_for_good_is_a_dead_letter_as_it_would_be_written() -> None:
+    async with ConsumerKit(touchy) as kit:
+        await kit.send(b"bad", key=b"k", headers=[("trace", b"7")])
+        await kit.settled()
+
+        assert told(kit.outcomes) == [(b"bad", 3, "ValueError('bad')")]
+        assert [repr(error) for error in kit.outcomes[0].errors] == ["ValueError('bad')"] * 3
+        [letter] = kit.dead_letters
+        assert (letter.topic, letter.key, letter.value) == ("orders.dlq", b"k", b"bad")
+        assert letter.header("x-error-reason") == "ValueError: bad"
+        assert letter.header("x-retry-attempt") == "3"
+        assert letter.header("trace") == "7"
+        assert letter.header("nothing") is None
+        assert kit.committed == {0: 1}
+
+
+async def test_days_of_retries_are_over_in_no_time() -> None:
+    async def worker(item: WorkItem) -> None:
+        if item.attempt < 3:
+            raise RetryLater(delay_ms=DAY_MS, charge=True)
+
+    began_at = time.monotonic()
+    async with ConsumerKit(worker) as kit:
+        await kit.send(b"1", key=b"k")
+        await kit.send(b"2", key=b"k")
+        await kit.settled()
+
+        assert told(kit.outcomes) == [(b"1", 3, "None"), (b"2", 3, "None")]
+    assert time.monotonic() - began_at < 60
+
+
+async def test_an_uncharged_retry_is_no_attempt() -> None:
+    async def worker(item: WorkItem) -> None:
+        if not seen:
+            seen.append(item)
+            raise RetryLater(delay_ms=1000, charge=False)
+
+    seen: list[WorkItem] = []
+    async with ConsumerKit(worker) as kit:
+        await kit.send(b"1")
+        await kit.settled()
+
+        assert told(kit.outcomes) == [(b"1", 1, "None")]
+        assert len(kit.outcomes[0].errors) == 1
+
+
+async def test_time_in_a_worker_stays_real() -> None:
+    slept: list[float] = []
+
+    async def worker(item: WorkItem) -> None:
+        if item.attempt == 1:
+            raise RetryLater(delay_ms=DAY_MS, charge=True)
+        began_at = time.monotonic()
+        await asyncio.sleep(0.05)
+        slept.append(time.monotonic() - began_at)
+        wall.append(time.time())
+
+    wall: list[float] = []
+    before = time.time()
+    async with ConsumerKit(worker) as kit:
+        await kit.send(b"1")
+        await kit.settled()
+
+    assert slept[0] >= 0.05
+    assert before <= wall[0] <= time.time()
+
+
+async def test_the_clock_moves_by_itself_also_while_the_test_waits_for_something_else() -> None:
+    third_attempt = asyncio.Event()
+
+    async def worker(item: WorkItem) -> None:
+        if item.attempt < 3:
+            raise RetryLater(delay_ms=DAY_MS, charge=True)
+        third_attempt.set()
+
+    async with ConsumerKit(worker) as kit:
+        await kit.send(b"1")
+        await third_attempt.wait()
+
+
+async def test_a_timeout_comes_when_the_clock_is_moved_by_hand() -> None:
+    async def worker(item: WorkItem) -> None:
+        if item.attempt == 1:
+            await asyncio.Event().wait()
+
+    async with ConsumerKit(worker, execution_config=ExecutionConfig(task_timeout_ms=30_000)) as kit:
+        await kit.send(b"1")
+        await kit.advance(29)
+        assert kit.outcomes == []
+        await kit.advance(2)
+        await kit.settled()
+
+        [outcome] = kit.outcomes
+        assert (outcome.attempts, outcome.error) == (2, None)
+        assert [type(error) for error in outcome.errors] == [TaskTimeoutError]
+
+
+async def test_messages_carry_what_they_were_sent_with() -> None:
+    seen: list[WorkItem] = []
+
+    async def worker(item: WorkItem) -> None:
+        seen.append(item)
+
+    async with ConsumerKit(worker, partitions=3) as kit:
+        await kit.send(None, key=b"gone", partition=2, timestamp=1234)
+        await kit.send(b"v", headers=[("a", b"1"), ("b", None)], partition=1)
+        await kit.settled()
+
+    tombstone, plain_item = sorted(seen, key=lambda item: -item.partition)
+    assert (tombstone.value, tombstone.key, tombstone.partition, tombstone.timestamp) == (None, b"gone", 2, 1234)
+    assert (plain_item.key, plain_item.headers) == (None, [("a", b"1"), ("b", None)])
+    assert plain_item.timestamp is not None
+    assert abs(plain_item.timestamp / 1000 - time.time()) < 60
+
+
+async def test_messages_of_a_key_have_one_partition_and_those_without_go_round() -> None:
+    async with ConsumerKit(good, partitions=4) as kit:
+        for number in range(8):
+            await kit.send(b"%d" % number, key=b"anna")
+        for number in range(4):
+            await kit.send(b"%d" % number)
+        await kit.settled()
+
+        keyed = {each.item.partition for each in kit.outcomes if each.item.key}
+        assert len(keyed) == 1
+        assert {each.item.partition for each in kit.outcomes if not each.item.key} == {0, 1, 2, 3}
+        assert sum(kit.committed.values()) == 12
+
+
+async def test_several_topics_and_a_pattern_are_read() -> None:
+    async with ConsumerKit(good, topic=["orders", "refunds"]) as kit:
+        await kit.send(b"1", topic="refunds")
+        await kit.settled()
+        assert kit.committed == {("orders", 0): 0, ("refunds", 0): 1}
+        with pytest.raises(StateError, match="say which topic"):
+            await kit.send(b"1")
+        with pytest.raises(StateError, match="topic='invoices' is not read"):
+            await kit.send(b"1", topic="invoices")
+    async with ConsumerKit(good, topic="^order.*") as kit:
+        await kit.send(b"1", topic="orders-eu")
+        await kit.settled()
+        assert kit.committed == {("orders-eu", 0): 1}
+
+
+async def test_skip_lets_go_without_a_letter() -> None:
+    execution = ExecutionConfig(max_attempts=2, on_exhausted=OnExhausted.SKIP)
+    async with ConsumerKit(touchy, execution_config=execution) as kit:
+        await kit.send(b"bad")
+        await kit.settled()
+
+        assert told(kit.outcomes) == [(b"bad", 2, "ValueError('bad')")]
+        assert kit.dead_letters == []
+        assert kit.committed == {0: 1}
+
+
+async def test_stop_ends_the_consumer_and_settled_raises_its_error_once() -> None:
+    execution = ExecutionConfig(max_attempts=1, on_exhausted=OnExhausted.STOP)
+    async with ConsumerKit(touchy, execution_config=execution) as kit:
+        await kit.send(b"good")
+        await kit.send(b"bad")
+        with pytest.raises(MessageExhaustedError):
+            await kit.settled()
+
+        assert told(kit.outcomes) == [(b"good", 1, "None"), (b"bad", 1, "ValueError('bad')")]
+        assert kit.committed == {0: 1}
+
+
+async def test_a_partition_that_is_paused_for_a_message_goes_on_after_resume() -> None:
+    is_mended = False
+
+    async def worker(item: WorkItem) -> None:
+        if item.value == b"bad" and not is_mended:
+            raise DoNotRetry("not yet")
+
+    execution = ExecutionConfig(on_exhausted=OnExhausted.PAUSE_PARTITION)
+    async with ConsumerKit(worker, partitions=2, execution_config=execution) as kit:
+        await kit.send(b"bad", partition=0)
+        await kit.send(b"good", partition=1)
+        await kit.settled()
+        assert kit.committed == {0: 0, 1: 1}
+
+        is_mended = True
+        await kit.resume()
+        await kit.settled()
+
+        assert kit.committed == {0: 1, 1: 1}
+        assert [(each.item.value, each.is_processed, each.times_ended) for each in kit.outcomes] == [
+            (b"good", True, 1),
+            (b"bad", True, 2),
+        ]
+
+
+async def test_a_paused_partition_is_not_read_until_it_is_resumed() -> None:
+    async with ConsumerKit(good, partitions=2) as kit:
+        await kit.pause(0)
+        await kit.send(b"0", partition=0)
+        await kit.send(b"1", partition=1)
+        await kit.settled()
+        assert [each.item.value for each in kit.outcomes] == [b"1"]
+
+        await kit.resume(0)
+        await kit.settled()
+        assert [each.item.value for each in kit.outcomes] == [b"1", b"0"]
+
+
+async def test_after_a_crash_runs_again_what_neither_offset_nor_map_had() -> None:
+    may_end = asyncio.Event()
+
+    async def worker(item: WorkItem) -> None:
+        if item.key == b"slow":
+            await may_end.wait()
+
+    async with ConsumerKit(worker) as kit:
+        await kit.send(b"0", key=b"slow")
+        await kit.send(b"1", key=b"quick")
+        await kit.advance(1)
+        assert [each.item.value for each in kit.outcomes] == [b"1"]
+        assert kit.committed == {0: 0}
+
+        again = await kit.crash()
+
+        assert [item.value for item in again] == [b"0"]
+        may_end.set()
+        await kit.settled()
+        assert [(each.item.value, each.times_ended) for each in kit.outcomes] == [(b"1", 1), (b"0", 1)]
+        assert kit.committed == {0: 2}
+
+
+async def test_after_a_crash_before_a_commit_all_runs_again() -> None:
+    async with ConsumerKit(good, config=_slow_commits()) as kit:
+        await kit.send(b"0", key=b"a")
+        while not kit.outcomes:
+            await asyncio.sleep(0)
+
+        assert [item.value for item in await kit.crash()] == [b"0"]
+        await kit.settled()
+        assert [(each.item.value, each.times_ended) for each in kit.outcomes] == [(b"0", 2)]
+
+
+def _slow_commits() -> KafkaConfig:
+    config = KafkaConfig(consumer_group="kit")
+    config.parallel_consumer.commit_interval_ms = 60_000
+    return config
+
+
+async def test_a_crash_writes_no_letter_and_the_next_life_does() -> None:
+    async def worker(item: WorkItem) -> None:
+        raise RetryLater(delay_ms=1000, charge=True)
+
+    async with ConsumerKit(worker) as kit:
+        await kit.send(b"0")
+        await kit.crash()
+        await kit.settled()
+        assert len(kit.dead_letters) == 1
+
+
+async def test_a_rebalance_waits_for_what_runs_and_repeats_nothing() -> None:
+    async def worker(item: WorkItem) -> None:
+        await asyncio.sleep(0.01)
+
+    async with ConsumerKit(worker, partitions=2) as kit:
+        for number in range(6):
+            await kit.send(b"%d" % number, key=b"%d" % number)
+        await kit.advance(0)
+
+        assert await kit.rebalance() == []
+        await kit.settled()
+        kit.assert_processed()
+        assert {each.times_ended for each in kit.outcomes} == {1}
+        assert {each.item.epoch for each in kit.outcomes} <= {1, 2, 3, 4}
+
+
+async def test_a_rebalance_cuts_off_what_runs_longer_than_the_grace() -> None:
+    cancelled: list[WorkItem] = []
+
+    async def worker(item: WorkItem) -> None:
+        if item.epoch > 1:
+            return
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.append(item)
+            raise
+
+    async with ConsumerKit(worker, execution_config=ExecutionConfig(max_revoke_grace_ms=10)) as kit:
+        await kit.send(b"0")
+        await kit.advance(0)
+
+        assert [item.value for item in await kit.rebalance(partition=0)] == [b"0"]
+        await kit.settled()
+        assert len(cancelled) == 1
+        assert [(each.item.value, each.item.epoch) for each in kit.outcomes] == [(b"0", 2)]
+
+
+async def test_partitions_that_are_lost_commit_nothing() -> None:
+    async with ConsumerKit(good, config=_slow_commits()) as kit:
+        await kit.send(b"0")
+        while not kit.outcomes:
+            await asyncio.sleep(0)
+
+        assert [item.value for item in await kit.rebalance(lost=True)] == [b"0"]
+        await kit.settled()
+        assert kit.outcomes[0].times_ended == 2
+
+
+@pytest.mark.parametrize("mode", [ExecutionMode.THREAD, ExecutionMode.PROCESS])
+async def test_plain_functions_run_in_threads_and_processes(mode: ExecutionMode) -> None:
+    execution = ExecutionConfig(mode=mode, worker_pool_size=1, max_attempts=2)
+    async with ConsumerKit(plain, execution_config=execution) as kit:
+        await kit.send(b"good")
+        await kit.send(b"bad")
+        await kit.settled(timeout_seconds=60)
+
+        assert sorted(told(kit.outcomes)) == [(b"bad", 2, "ValueError('bad')"), (b"good", 1, "None")]
+        assert len(kit.dead_letters) == 1
+
+
+def test_a_plain_function_runs_in_threads_by_default_and_without_asyncio() -> None:
+    with ConsumerKit(plain) as kit:
+        kit.run(kit.send(b"good"), kit.send(b"bad"))
+
+        assert sorted(told(kit.outcomes)) == [(b"bad", 3, "ValueError('bad')"), (b"good", 1, "None")]
+
+
+def test_run_starts_the_consumer_where_nobody_has_and_close_stops_it() -> None:
+    kit = ConsumerKit(good)
+    kit.run(kit.send(b"1"))
+    assert kit.run(kit.crash()) == [[]]
+    kit.close()
+    kit.close()
+    assert kit.committed == {0: 1}
+
+
+async def test_run_is_refused_on_a_running_loop() -> None:
+    async with ConsumerKit(good) as kit:
+        step = kit.send(b"1")
+        with pytest.raises(StateError, match="await its methods"):
+            kit.run(step)
+        step.close()
+
+
+async def test_the_circuit_opens_and_a_probe_closes_it() -> None:
+    is_down = True
+
+    async def worker(item: WorkItem) -> None:
+        if is_down:
+            raise ConnectionError("down")
+
+    execution = ExecutionConfig(max_attempts=1, circuit_failure_share=0.5, circuit_window=5)
+    async with ConsumerKit(worker, execution_config=execution) as kit:
+        for number in range(10):
+            await kit.send(b"%d" % number)
+        await kit.advance(10)
+        assert kit.consumer.get_runtime_snapshot().is_circuit_open
+
+        is_down = False
+        await kit.settled()
+        assert not kit.consumer.get_runtime_snapshot().is_circuit_open
+        assert len(kit.outcomes) == 10
+
+
+async def test_a_failed_assertion_shows_the_ledger() -> None:
+    async with ConsumerKit(touchy, execution_config=ExecutionConfig(max_attempts=2)) as kit:
+        await kit.send(b"good", key=b"anna")
+        await kit.send(b"bad", key=b"bob")
+        await kit.settled()
+
+        kit.assert_processed(b"good")
+        with pytest.raises(AssertionError) as failed:
+            kit.assert_processed()
+        with pytest.raises(AssertionError, match="no message of value b'never' was sent"):
+            kit.assert_processed(b"never")
+
+    assert str(failed.value).splitlines() == [
+        "1 of 2 messages are not processed:",
+        "  message     key      value    attempts  outcome",
+        "  orders-0-0  b'anna'  b'good'  1         processed",
+        "  orders-0-1  b'bob'   b'bad'   2         failed: ValueError: bad",
+        "  committed: orders[0] 2",
+    ]
+
+
+async def test_settled_says_what_still_runs() -> None:
+    async def worker(item: WorkItem) -> None:
+        await asyncio.Event().wait()
+
+    async with ConsumerKit(worker, execution_config=ExecutionConfig(shutdown_drain_timeout_ms=1)) as kit:
+        await kit.send(b"1", key=b"a")
+        await kit.send(b"2", key=b"a")
+        with pytest.raises(AssertionError) as failed:
+            await kit.settled(timeout_seconds=0.05)
+
+    assert "an attempt runs" in str(failed.value)
+    assert "orders-0-0  b'a'  b'1'   1         runs" in str(failed.value)
+    assert "orders-0-1  b'a'  b'2'   0         not started" in str(failed.value)
+
+
+async def test_a_kit_that_is_not_open_says_how_to_open_it() -> None:
+    kit = ConsumerKit(good)
+    with pytest.raises(StateError, match="async with"):
+        await kit.settled()
+
+
+async def test_messages_may_be_sent_before_the_kit_is_open() -> None:
+    kit = ConsumerKit(good)
+    await kit.send(b"1")
+    async with kit:
+        await kit.settled()
+        kit.assert_processed(b"1")
+
+
+@dataclass
+class Order:
+    id: int
+
+
+@pytest.mark.parametrize("mode", [ExecutionMode.ASYNC, ExecutionMode.THREAD])
+async def test_values_are_decoded_and_what_cannot_be_is_a_dead_letter_at_once(mode: ExecutionMode) -> None:
+    async def worker(item: WorkItem[Order]) -> None:
+        note(item)
+
+    def note(item: WorkItem[Order]) -> None:
+        seen.append(item.value.id)
+
+    seen: list[int] = []
+    execution = ExecutionConfig(mode=mode)
+    async with ConsumerKit(
+        worker if mode is ExecutionMode.ASYNC else note, execution_config=execution, value_type=Order
+    ) as kit:
+        await kit.send(b'{"id": 7}')
+        await kit.send(b"{")
+        await kit.settled()
+
+        assert seen == [7]
+        failed = next(each for each in kit.outcomes if not each.is_processed)
+        assert (failed.item.payload, failed.attempts, type(failed.error)) == (b"{", 1, DecodeError)
+        assert [letter.value for letter in kit.dead_letters] == [b"{"]
+
+
+@pytest.mark.parametrize("mode", [ExecutionMode.ASYNC, ExecutionMode.THREAD])
+async def test_records_that_a_worker_returns_are_seen_as_they_are_written(mode: ExecutionMode) -> None:
+    async def worker(item: WorkItem) -> Record | None:
+        return answer(item)
+
+    def answer(item: WorkItem) -> Record | None:
+        if item.value == b"quiet":
+            return None
+        return Record("invoices", {"of": "anna"}, key=item.key, headers=[("a", b"1")], timestamp=12)
+
+    execution = ExecutionConfig(mode=mode)
+    output = OutputConfig(value_serializer=lambda value, _: json.dumps(value).encode())
+    async with ConsumerKit(
+        worker if mode is ExecutionMode.ASYNC else answer, execution_config=execution, output=output
+    ) as kit:
+        await kit.send(b"loud", key=b"anna")
+        await kit.send(b"quiet", key=b"bob")
+        await kit.settled()
+
+        [record] = kit.records_out
+        assert (record.topic, record.key, record.value) == ("invoices", b"anna", b'{"of": "anna"}')
+        assert (record.header("a"), record.timestamp) == ("1", 12)
+        kit.assert_processed(b"loud", b"quiet")
+        assert kit.committed == {0: 2}
+
+
+async def test_a_lifespan_is_entered_before_the_first_message_and_left_after_the_last() -> None:
+    told: list[str] = []
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        told.append("entered")
+        yield
+        told.append("left")
+
+    async def worker(item: WorkItem) -> None:
+        told.append("worked")
+
+    async with ConsumerKit(worker, lifespan=lifespan) as kit:
+        await kit.send(b"1")
+        await kit.settled()
+    assert told == ["entered", "worked", "left"]
