@@ -97,6 +97,7 @@ class Listener(NamedTuple):
 
     port: int
     advertised_port: int
+    protocol: str = "PLAINTEXT"
 
 
 class KafkaNode:
@@ -283,7 +284,9 @@ class KafkaNode:
             "node.id": str(seat.node_id),
             "listeners": _addresses(bound),
             "advertised.listeners": _addresses({name: at.advertised_port for name, at in listeners.items()}),
-            "listener.security.protocol.map": ",".join([kinds, *(f"{name}:PLAINTEXT" for name in self._listeners)]),
+            "listener.security.protocol.map": ",".join(
+                [kinds, *(f"{name}:{at.protocol}" for name, at in self._listeners.items())]
+            ),
             "controller.quorum.voters": ",".join(f"{node}@127.0.0.1:{port}" for node, port in seat.voters.items()),
             "log.dirs": str(self._home / "data"),
         }

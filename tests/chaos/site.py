@@ -158,7 +158,7 @@ class Site:
 
     def _make_unclean(self, topic: str) -> None:
         config = {"min.insync.replicas": "1", "unclean.leader.election.enable": "true"}
-        new = NewTopic(topic, replica_assignment=[[1, 2]], config=config)
+        new = NewTopic(topic, num_partitions=1, replica_assignment=[[1, 2]], config=config)
         self._admin.create_topics([new])[topic].result(TIMEOUT_SECONDS)
         self._wait_led(topic, 1)
 

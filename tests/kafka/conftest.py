@@ -18,7 +18,7 @@ from tests.kafka.consumer_process import ConsumerProcess
 from tests.kafka.journal import Journal
 from tests.kafka_cluster import KafkaCluster
 from tests.kafka_jars import KafkaUnavailableError
-from tests.kafka_node import KafkaNode
+from tests.kafka_node import KafkaNode, Listener
 
 
 @pytest.fixture(scope="session")
@@ -33,9 +33,9 @@ def kafka() -> Iterator[KafkaCluster]:
     yield from node_or_skip({})
 
 
-def node_or_skip(settings: dict[str, str]) -> Iterator[KafkaCluster]:
+def node_or_skip(settings: dict[str, str], listeners: dict[str, Listener] | None = None) -> Iterator[KafkaCluster]:
     """A node of our own with these broker settings beside the usual ones, for as long as the fixture lives."""
-    node = KafkaNode(settings)
+    node = KafkaNode(settings, listeners=listeners)
     try:
         node.start()
     except KafkaUnavailableError as error:

@@ -138,7 +138,7 @@ class TopicLookup:
         why = self._events.last_error or error
         return BrokerUnreachableError(
             f"no broker of {self._bootstrap_servers} answered within {self._start_timeout_seconds:g} s; "
-            f"the last error was: {why.str()}",
+            f"the last error was: {why.str()}; check bootstrap_servers, and that security_protocol is the listener's",
             code=error.name(),
             retriable=True,
         )
