@@ -12,6 +12,8 @@ from pyrallel_consumer.dto import place_of
 from pyrallel_consumer.log import Log
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyrallel_consumer.dto import WorkItem
     from pyrallel_consumer.error_text import ErrorText
     from pyrallel_consumer.execution_plane.attempts import Attempt, RetryAt
@@ -39,11 +41,14 @@ class AttemptLog:
     """What was told of each kind of error. Times are the engine's."""
 
     def __init__(self, errors: ErrorText) -> None:
+        self.heard: Callable[[WorkItem, RetryAt], None] = _unheard
+        """Told of every failure that another attempt follows."""
         self._errors = errors
         self._kinds: dict[type, _Kind] = {}
 
     def failed(self, root: WorkItem, retry: RetryAt, now: float) -> None:
-        """An attempt failed, and another one follows. What is put off without a charge has not failed."""
+        """An attempt failed, and another one follows. What is put off without a charge is not told to the user."""
+        self.heard(root, retry)
         error = retry.error
         if error is None or not retry.is_charged:
             return
@@ -106,3 +111,7 @@ class AttemptLog:
 
 def _more(left_out: int) -> str:
     return f" (and {left_out} more like it since this was last told)" if left_out else ""
+
+
+def _unheard(_: WorkItem, __: RetryAt) -> None:
+    pass

@@ -50,9 +50,7 @@ class BookedEngine(ExecutionEngine):
     ) -> None:
         self._is_recording = is_recording
         self._attempts = Attempts(policy, slots, jitter, is_timing=is_timing)
-        self._log = AttemptLog(ErrorText(policy.shows_error_text))
-        self.on_failed_attempt: Callable[[WorkItem, Verdict], None] = _unheard
-        """Told of each attempt that ended with an error, by its root, and what follows."""
+        self.attempt_log = AttemptLog(ErrorText(policy.shows_error_text))
         self._is_stopped = False
         # Until the start; an engine that never started can be stopped all the same.
         self._channel = CompletionChannel(_nothing)
@@ -167,9 +165,8 @@ class BookedEngine(ExecutionEngine):
             return
         verdict = self._attempts.ended_failed(root, error, now)
         self._channel.returned.pop(root, None)  # Of a process that died when it had told what its worker returned.
-        self.on_failed_attempt(root, verdict)
         if isinstance(verdict, RetryAt):
-            self._log.failed(root, verdict, now)
+            self.attempt_log.failed(root, verdict, now)
         self._report(root, verdict)
         if is_a(error, KeyboardInterrupt):
             self._channel.interrupted()
@@ -203,8 +200,4 @@ def any_item(_: object) -> bool:
 
 
 def _nothing() -> None:
-    pass
-
-
-def _unheard(_: WorkItem, __: Verdict) -> None:
     pass

@@ -152,7 +152,7 @@ class ThreadEngine(BookedEngine):
     def _stop_attempt(self, attempt: Attempt) -> None:
         """What has begun ends when it ends."""
         if attempt.is_timed_out and not attempt.is_cancelled:
-            self._log.overdue(attempt, self._timeout_ms, self._now())
+            self.attempt_log.overdue(attempt, self._timeout_ms, self._now())
 
     async def _wait_ended(self, timeout_seconds: float) -> None:
         try:

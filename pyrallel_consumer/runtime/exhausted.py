@@ -38,6 +38,8 @@ class ExhaustedMessages:
         errors: ErrorText,
     ) -> None:
         self.dead_letters: DeadLetters | None = None
+        self.heard: Callable[[Failed], None] = _unheard
+        """Told of each message whose last attempt failed, before anything is done about it."""
         self._manager = manager
         self._fail = fail
         self._errors = errors
@@ -49,6 +51,7 @@ class ExhaustedMessages:
     def take(self, failed: Failed, *, is_timed: bool = True) -> None:
         """The last attempt of a message failed. Not ``is_timed``: what it took was told when its worker returned."""
         self._last_error = self._errors.reason(failed.error, LONGEST_ERROR_SHOWN)
+        self.heard(failed)
         manager = self._manager
         now = self._clock() if is_timed and manager.policy.is_timed else None
         outcome = manager.exhaust(failed.item, now, is_hopeless=is_a(failed.error, DecodeError))
@@ -132,3 +135,7 @@ class ExhaustedMessages:
         """Assignments have ended."""
         if self.dead_letters:
             self.dead_letters.drop_ended()
+
+
+def _unheard(_: Failed) -> None:
+    pass

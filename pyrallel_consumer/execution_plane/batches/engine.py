@@ -64,7 +64,7 @@ class BatchEngine(ExecutionEngine):
         self._channel = CompletionChannel(_nothing)
         self._calls = _CallChannel(self._channel, _nothing)
         self._book = BatchBook(replace(policy, size=self._most), retry, slots, jitter, self._channel)
-        self._log = AttemptLog(ErrorText(retry.shows_error_text))
+        self.attempt_log = AttemptLog(ErrorText(retry.shows_error_text))
         self._now: Callable[[], float] = time.monotonic
         self._is_stopped = False
         self._is_looking = False
@@ -222,7 +222,7 @@ class BatchEngine(ExecutionEngine):
         self._channel.notify()
 
     def _tell(self, now: float) -> None:
-        book, log = self._book, self._log
+        book, log = self._book, self.attempt_log
         for root, retry in book.charged:
             log.failed(root, retry, now)
         for batch, error in book.searched:

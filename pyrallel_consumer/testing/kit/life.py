@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import Context
 from typing import Any
 
 from pyrallel_consumer.consumer import PyrallelConsumer
@@ -26,6 +27,10 @@ class KitConsumer(PyrallelConsumer):
     @property
     def is_stopping(self) -> bool:
         return self._stop_asked.is_set()
+
+    def _build(self, base: Context) -> None:
+        super()._build(base)
+        self._wiring.control.exhausted.heard = self._world.last_attempt_failed
 
     def _surroundings(self) -> Surroundings:
         return self._world

@@ -9,9 +9,10 @@ from typing import Any, cast
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
 from pyrallel_consumer.dto import OnExhausted, WorkItem
 from pyrallel_consumer.errors import PoisonKeyError
-from pyrallel_consumer.execution_plane.attempts import Exhausted, RetryAt, Verdict
+from pyrallel_consumer.execution_plane.attempts import RetryAt
+from pyrallel_consumer.execution_plane.batches.engine import BatchEngine
 from pyrallel_consumer.execution_plane.booked_engine import BookedEngine
-from pyrallel_consumer.execution_plane.engine import ExecutionEngine
+from pyrallel_consumer.execution_plane.engine import ExecutionEngine, Failed
 from pyrallel_consumer.ingress.polling.poll_thread import PollerPolicy
 from pyrallel_consumer.ingress.reading.subscription import Subscription
 from pyrallel_consumer.runtime.surroundings import Poller, ProducerThread, Surroundings
@@ -57,8 +58,8 @@ class KitWorld(Surroundings):
         return _TellingManager(policy, self._ledger)
 
     def engine(self, engine: ExecutionEngine) -> ExecutionEngine:
-        if isinstance(engine, BookedEngine):
-            engine.on_failed_attempt = self._attempt_failed
+        if isinstance(engine, BookedEngine | BatchEngine):
+            engine.attempt_log.heard = self._attempt_failed
         return engine
 
     def poller(
@@ -95,14 +96,13 @@ class KitWorld(Surroundings):
             raise AssertionError("timers come first")
         return MemoryProducer(self.kit_timers, deliver, letters=self._letters, records=self._records)
 
-    def _attempt_failed(self, root: WorkItem, verdict: Verdict) -> None:
-        match verdict:
-            case RetryAt(error=BaseException() as error):
-                self._ledger.failed(root, error, is_charged=verdict.is_charged)
-            case Exhausted():
-                self._ledger.failed(root, verdict.error, is_charged=True)
-            case _:
-                pass
+    def last_attempt_failed(self, failed: Failed) -> None:
+        """Told before the manager is."""
+        self._ledger.failed(failed.item, failed.error, is_charged=True)
+
+    def _attempt_failed(self, root: WorkItem, retry: RetryAt) -> None:
+        if retry.error is not None:
+            self._ledger.failed(root, retry.error, is_charged=retry.is_charged)
 
 
 class _TellingManager(WorkManager):

@@ -561,3 +561,28 @@ async def test_a_lifespan_is_entered_before_the_first_message_and_left_after_the
         await kit.send(b"1")
         await kit.settled()
     assert told == ["entered", "worked", "left"]
+
+
+@pytest.mark.parametrize("mode", [ExecutionMode.ASYNC, ExecutionMode.THREAD])
+async def test_one_bad_message_in_a_batch_is_found_and_the_others_are_done(mode: ExecutionMode) -> None:
+    async def worker(items: list[WorkItem]) -> None:
+        call(items)
+
+    def call(items: list[WorkItem]) -> None:
+        calls.append(len(items))
+        if any(item.value == b"7" for item in items):
+            raise ValueError("seven")
+
+    calls: list[int] = []
+    execution = ExecutionConfig(mode=mode, batch_size=16)
+    async with ConsumerKit(worker if mode is ExecutionMode.ASYNC else call, execution_config=execution) as kit:
+        for number in range(16):
+            await kit.send(b"%d" % number, key=b"%d" % number)
+        await kit.settled()
+
+        failed = [each for each in kit.outcomes if not each.is_processed]
+        assert told(failed) == [(b"7", 3, "ValueError('seven')")]
+        assert len(kit.outcomes) == 16
+        assert [letter.value for letter in kit.dead_letters] == [b"7"]
+        assert max(calls) > 1
+        assert len(calls) < 16
