@@ -35,7 +35,7 @@ from pyrallel_consumer.execution_plane.lifespan import Lifespan, lifespan_of
 from pyrallel_consumer.execution_plane.lifespan_task import LifespanTask
 from pyrallel_consumer.execution_plane.returned import RecordMaker, recording, returns_records
 from pyrallel_consumer.execution_plane.worker_call import worker_call
-from pyrallel_consumer.execution_plane.worker_kind import Worker, check_worker, name_of
+from pyrallel_consumer.execution_plane.worker_kind import Worker, check_worker, is_async, name_of
 from pyrallel_consumer.foreign_errors import loggable
 from pyrallel_consumer.ingress.client.client_settings import consumer_configuration, producer_configuration
 from pyrallel_consumer.ingress.reading.subscription import check_letter_topics, parse_topic
@@ -355,18 +355,19 @@ class PyrallelConsumer:
 
     def _made_engine(self, base: contextvars.Context) -> ExecutionEngine:
         mode = self.execution_config.mode
-        worker = cast("Worker", self._worker)  # check_worker saw that it is one
+        given = worker = cast("Worker", self._worker)  # check_worker saw that it is one
         output = self.output_config
         if output is not None:
             worker = recording(worker, RecordMaker(output.value_serializer, serialization_context))
         made_call = worker_call if self.execution_config.batch_size == 1 else batch_call
         worker = made_call(worker, mode, self._deserializers)
         if self._spans is not None:
-            worker = self._spans.wrapped(worker, mode)
+            worker = self._spans.wrapped(worker, mode, is_async=is_async(given))
         return made_engine(
             worker,
             self.execution_config,
             base,
+            is_async=is_async(given),
             is_shutting_down=lambda: self._supervisor.cancelling() > 0,
             trace=self._spans,
             is_recording=output is not None,

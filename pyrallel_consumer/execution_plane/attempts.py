@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pyrallel_consumer.errors import InvariantViolation, TaskTimeoutError
 from pyrallel_consumer.execution_plane.named_failures import NamedFailures
-from pyrallel_consumer.execution_plane.retry import next_wait
+from pyrallel_consumer.execution_plane.retry import Wait, backoff_ms, next_wait
 from pyrallel_consumer.foreign_errors import is_a
 
 if TYPE_CHECKING:
@@ -124,6 +124,8 @@ class Attempts:
         self._running_retries: set[WorkItem] = set()
         self._waiting: list[_Waiting] = []
         self._due: deque[_Waiting] = deque()
+        self._held: dict[WorkItem, _Waiting] = {}
+        """Retries that wait for ``release`` besides their time."""
         self._sequence = 0
         self._now = float("-inf")
 
@@ -137,11 +139,11 @@ class Attempts:
     @property
     def waiting_count(self) -> int:
         """All that wait for another attempt, due ones included."""
-        return len(self._waiting) + len(self._due)
+        return len(self._waiting) + len(self._due) + len(self._held)
 
     def waiting(self) -> list[WorkItem]:
         """The roots of all that wait for another attempt, due ones included; in no order."""
-        return [waiting.root for waiting in (*self._waiting, *self._due)]
+        return [waiting.root for waiting in (*self._waiting, *self._due, *self._held.values())]
 
     @property
     def due_count(self) -> int:
@@ -198,6 +200,23 @@ class Attempts:
         verdict = self._judge(attempt, error, now)
         self._reserve(now)
         return verdict
+
+    def ended_by_death(
+        self, root: WorkItem, error: BaseException, now: float, *, may_give_up: bool, is_held: bool
+    ) -> Verdict:
+        """The process of the attempt died. Where it ``may_give_up`` not, the last attempt gets its number once more.
+
+        ``is_held``: the retry waits for ``release`` besides its time, and takes no slot meanwhile.
+        """
+        attempt = self._end(root)
+        verdict = self._judge(attempt, error, now, may_give_up=may_give_up, is_held=is_held)
+        self._reserve(now)
+        return verdict
+
+    def release(self, root: WorkItem) -> None:
+        """The held retry of ``root`` may start when its time comes; nothing happens where it was withdrawn."""
+        if (held := self._held.pop(root, None)) is not None:
+            heapq.heappush(self._waiting, held)
 
     def ended_cancelled(self, root: WorkItem, now: float) -> Uncharged:
         """The attempt was cut short by a shutdown, its failure or success unknown."""
@@ -267,12 +286,15 @@ class Attempts:
         """Forget the waiting and due retries whose root is in ``which``; tells them in order of their times."""
         kept, gone = _split(self._waiting, which)
         kept_due, gone_due = _split(self._due, which)
+        _, gone_held = _split(self._held.values(), which)
+        for waiting in gone_held:
+            del self._held[waiting.root]
         self._waiting = kept
         heapq.heapify(self._waiting)
         self._due = deque(kept_due)
         # Slots that were held for what is gone pass on to retries that found none.
         self._reserve(self._now)
-        return [(waiting.root, Uncharged(waiting.item.attempt)) for waiting in sorted(gone_due + gone)]
+        return [(waiting.root, Uncharged(waiting.item.attempt)) for waiting in sorted(gone_due + gone + gone_held)]
 
     def cancel(self, which: Callable[[WorkItem], bool], now: float) -> list[Attempt]:
         """Mark the running attempts of ``which`` as cancelled, and tell which were not before.
@@ -296,7 +318,9 @@ class Attempts:
             self._running_retries.discard(root)
         return attempt
 
-    def _judge(self, attempt: Attempt, error: BaseException, now: float) -> Verdict:
+    def _judge(
+        self, attempt: Attempt, error: BaseException, now: float, *, may_give_up: bool = True, is_held: bool = False
+    ) -> Verdict:
         number = attempt.number
         if type(error) is NamedFailures:
             return Exhausted(
@@ -311,13 +335,19 @@ class Attempts:
             timeout.__cause__ = error
             error = timeout
         wait = next_wait(self._policy, number, error, self._jitter(), attempt.uncharged)
+        if wait is None and not may_give_up:
+            wait = Wait(backoff_ms(self._policy, number, self._jitter()), is_charged=False)
         if wait is None:
             return Exhausted(error, number)
         due_at = now + wait.milliseconds / 1000
         item = attempt.item.next_attempt() if wait.is_charged else attempt.item.same_attempt()
         uncharged = attempt.uncharged + (not wait.is_charged)
         self._sequence += 1
-        heapq.heappush(self._waiting, _Waiting(due_at, self._sequence, attempt.root, item, uncharged))
+        waiting = _Waiting(due_at, self._sequence, attempt.root, item, uncharged)
+        if is_held:
+            self._held[attempt.root] = waiting
+        else:
+            heapq.heappush(self._waiting, waiting)
         return RetryAt(due_at, error, number, wait.is_charged)
 
     def _may_retry(self) -> bool:

@@ -8,6 +8,7 @@ from pyrallel_consumer.dto import ExecutionMode, packed_item
 from pyrallel_consumer.execution_plane.async_engine import AsyncEngine
 from pyrallel_consumer.execution_plane.batches.batch import packed_batch
 from pyrallel_consumer.execution_plane.batches.engine import BatchEngine, call_policy
+from pyrallel_consumer.execution_plane.processes.async_process_engine import AsyncProcessEngine
 from pyrallel_consumer.execution_plane.processes.process_engine import ProcessEngine, fitting_processes
 from pyrallel_consumer.execution_plane.thread_engine import SLOTS_PER_THREAD, ThreadEngine, fitting_threads
 
@@ -34,6 +35,7 @@ def made_engine(
     execution: ExecutionConfig,
     base: Context,
     *,
+    is_async: bool,
     is_shutting_down: Callable[[], bool],
     trace: AttemptTrace | None = None,
     is_recording: bool = False,
@@ -41,8 +43,8 @@ def made_engine(
 ) -> ExecutionEngine:
     """An engine for ``worker``, which ``check_worker`` has let through for this mode; not started yet.
 
-    ``is_recording``: the worker's calls return ``Records``, never those of batches. ``lifespan`` is held by worker
-    processes; where there are none, whoever starts the engine holds it.
+    ``is_recording``: the worker's calls return ``Records``, never those of batches. ``is_async``: what they return is
+    to be awaited. ``lifespan`` is held by worker processes; where there are none, whoever starts the engine holds it.
     """
     slots, batches = execution.max_in_flight, execution.batch_policy()
     policy = execution.retry_policy() if batches is None else call_policy(execution.retry_policy())
@@ -58,10 +60,12 @@ def made_engine(
             engine = ThreadEngine(worker, policy, calls, base, threads=threads, is_recording=is_recording)
         case ExecutionMode.PROCESS:
             processes = min(slots, execution.worker_pool_size or fitting_processes())
-            engine = ProcessEngine(
+            calls = processes * (BATCHES_PER_PROCESS if batches else SLOTS_PER_PROCESS)
+            kind = AsyncProcessEngine if is_async else ProcessEngine
+            engine = kind(
                 worker,
                 policy,
-                min(slots, processes * (BATCHES_PER_PROCESS if batches else SLOTS_PER_PROCESS)),
+                slots if is_async else min(slots, calls),
                 processes,
                 initializer=execution.initializer,
                 lifespan=lifespan,

@@ -21,7 +21,7 @@ Worker = Callable[..., Any]
 
 _LISTS: Final = (list, Sequence, Collection, Iterable)
 
-_ASYNC_FITS = "use ExecutionMode.ASYNC"
+_ASYNC_FITS = "use ExecutionMode.ASYNC (or ExecutionMode.PROCESS for more than one core)"
 _PLAIN_FITS = "use ExecutionMode.THREAD (or ExecutionMode.PROCESS for work that keeps the CPU busy)"
 
 
@@ -46,7 +46,8 @@ def check_worker(worker: object, mode: ExecutionMode, *, batch_size: int = 1) ->
                 f"worker {name} is a plain function and mode {mode} awaits `async def` workers: {_PLAIN_FITS}"
             )
         return
-    if inspect.iscoroutinefunction(functions[0]) or inspect.isasyncgenfunction(functions[0]):
+    is_coroutine = inspect.iscoroutinefunction(functions[0]) or inspect.isasyncgenfunction(functions[0])
+    if mode is ExecutionMode.THREAD and is_coroutine:
         raise WorkerMismatchError(f"worker {name} is `async def` and mode {mode} calls plain functions: {_ASYNC_FITS}")
     if mode is ExecutionMode.PROCESS:
         _check_picklable(worker, name)

@@ -1,7 +1,8 @@
-"""A worker for processes that does harm: the message's value says what (see ``harmful_worker``)."""
+"""Workers for processes that do harm: the message's value says what (see ``harmful_worker``)."""
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import ctypes
 import logging
@@ -127,15 +128,33 @@ HARM: dict[str, Callable[[str], None]] = {
 }
 
 
-def harmful_worker(item: WorkItem) -> None:
-    """Appends ``pid offset attempt`` to the file of the header ``log``, then does the ``HARM`` that the value names.
-
-    Only the first attempt does it where the value ends in ``once``.
-    """
+def note_begin(item: WorkItem) -> None:
+    """Append ``pid offset attempt`` to the file of the header ``log``."""
     for name, path in item.headers:
         if name == "log" and path is not None:
             with Path(path.decode()).open("a") as log:
                 log.write(f"{os.getpid()} {item.offset} {item.attempt}\n")
+
+
+def harmful_worker(item: WorkItem) -> None:
+    """``note_begin``, then the ``HARM`` that the value names.
+
+    Only the first attempt does it where the value ends in ``once``.
+    """
+    note_begin(item)
     kind, _, more = (item.payload or b"").decode().partition(" ")
     if kind and not (more.endswith("once") and item.attempt > 1):
         HARM[kind](more)
+
+
+async def async_harmful_worker(item: WorkItem) -> None:
+    """The same; ``idle`` waits on the event loop for so many seconds, and ``idle-until`` for a file."""
+    kind, _, more = (item.payload or b"").decode().partition(" ")
+    if not kind.startswith("idle"):
+        harmful_worker(item)
+        return
+    note_begin(item)
+    if kind == "idle":
+        await asyncio.sleep(float(more))
+    while kind == "idle-until" and not Path(more).exists():
+        await asyncio.sleep(0.001)

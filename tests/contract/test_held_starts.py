@@ -10,6 +10,7 @@ from pathlib import Path
 from pyrallel_consumer.control_plane.policies import RetryPolicy
 from pyrallel_consumer.execution_plane.async_engine import LateEngine
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
+from pyrallel_consumer.execution_plane.processes.async_process_engine import AsyncProcessEngine
 from pyrallel_consumer.execution_plane.processes.process_engine import ProcessEngine
 from pyrallel_consumer.execution_plane.thread_engine import ThreadEngine
 from pyrallel_consumer.testing.engine_contract import SLOTS, EngineRigs, Rig, async_worker, plain_worker
@@ -144,3 +145,25 @@ class TestProcessEngine(HeldStarts):
         await rig.until_finished(2)
         assert {each.item for each in rig.cancellations} == set(run)
         assert not log.exists()
+
+
+class TestAsyncProcessEngine(HeldStarts):
+    def make_engine(self, policy: RetryPolicy, slots: int) -> ExecutionEngine:
+        return AsyncProcessEngine(async_worker, policy, slots, 2)
+
+    async def test_a_process_whose_parent_says_nothing_more_begins_nothing_after_the_lease(
+        self, rigs: list[Rig], tmp_path: Path
+    ) -> None:
+        rig, log = await self.rig(rigs), tmp_path / "log"
+        rig.channel.starts_until_boot = 0.0  # Long ago; the parent does not know it.
+        items = [rig.submit([], log=log) for _ in range(SLOTS)]
+        await rig.settle()
+        assert not log.exists()
+        assert rig.engine.longest_running(SLOTS) == []
+        rig.engine.cancel(lambda item: item is not items[0])
+        await rig.until_finished(SLOTS - 1)
+        assert {each.item for each in rig.cancellations} == set(items[1:])
+        assert not log.exists()
+        rig.let_start(math.inf)
+        await rig.until_finished(SLOTS)
+        assert rig.successes == items[:1]

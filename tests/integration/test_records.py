@@ -81,6 +81,8 @@ def sources(records: list[FoundLetter]) -> dict[bytes | None, list[tuple[int, in
         (plainly_yields, ExecutionMode.THREAD, 1),
         (plainly_yields, ExecutionMode.PROCESS, 1),
         (returns_for_even_offsets, ExecutionMode.PROCESS, 0.5),
+        (returns_one, ExecutionMode.PROCESS, 1),
+        (yields_two, ExecutionMode.PROCESS, 2),
     ],
 )
 async def test_every_engine_writes_what_workers_return_in_the_order_of_their_keys(

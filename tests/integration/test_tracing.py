@@ -61,10 +61,12 @@ def produce(broker: EmbeddedBroker, topic: str, payloads: tuple[bytes, ...], *, 
     assert producer.flush(30) == 0
 
 
-async def consume(broker: EmbeddedBroker, topic: str, mode: ExecutionMode, tmp_path: Path, done: int) -> str:
+async def consume(
+    broker: EmbeddedBroker, topic: str, mode: ExecutionMode, tmp_path: Path, done: int, *, is_async: bool = False
+) -> str:
     """Consume ``done`` messages with at most two attempts each; returns the group."""
     group = new_group()
-    worker = work_async if mode is ExecutionMode.ASYNC else work
+    worker = work_async if is_async or mode is ExecutionMode.ASYNC else work
     settings = execution(mode=mode, max_retries=2, tracing=True, worker_pool_size=1 if mode == "process" else 0)
     if mode is ExecutionMode.PROCESS:
         settings.initializer = partial(set_up_sdk, tmp_path / "spans")
@@ -83,19 +85,29 @@ def attempts_at(found: list[Span], offset: int) -> list[Span]:
     return sorted(of_message, key=lambda span: span["attributes"]["pyrallel_consumer.attempt"])
 
 
-@pytest.mark.parametrize("mode", ExecutionMode)
+@pytest.mark.parametrize(
+    ("mode", "is_async"),
+    [
+        (ExecutionMode.ASYNC, False),
+        (ExecutionMode.THREAD, False),
+        (ExecutionMode.PROCESS, False),
+        (ExecutionMode.PROCESS, True),
+    ],
+)
 async def test_each_attempt_is_a_span_and_the_dead_letter_carries_the_last_one_on(
     embedded_broker: EmbeddedBroker,
     new_topic: Callable[[int], str],
     tmp_path: Path,
     spans: Callable[[], list[Span]],
     mode: ExecutionMode,
+    *,
+    is_async: bool,
 ) -> None:
     topic = new_topic(1)
     embedded_broker.create_topic(f"{topic}.dlq", 1)
     produce(embedded_broker, topic, PAYLOADS)
 
-    group = await consume(embedded_broker, topic, mode, tmp_path, len(PAYLOADS))
+    group = await consume(embedded_broker, topic, mode, tmp_path, len(PAYLOADS), is_async=is_async)
 
     found = spans()
     once, always, works = (attempts_at(found, offset) for offset in range(3))
@@ -136,13 +148,19 @@ async def test_each_attempt_is_a_span_and_the_dead_letter_carries_the_last_one_o
     ]
 
 
+@pytest.mark.parametrize("is_async", [False, True])
 async def test_a_process_that_dies_leaves_the_span_of_its_attempt_behind(
-    embedded_broker: EmbeddedBroker, new_topic: Callable[[int], str], tmp_path: Path, spans: Callable[[], list[Span]]
+    embedded_broker: EmbeddedBroker,
+    new_topic: Callable[[int], str],
+    tmp_path: Path,
+    spans: Callable[[], list[Span]],
+    *,
+    is_async: bool,
 ) -> None:
     topic = new_topic(1)
     produce(embedded_broker, topic, (b"dies once",))
 
-    await consume(embedded_broker, topic, ExecutionMode.PROCESS, tmp_path, 1)
+    await consume(embedded_broker, topic, ExecutionMode.PROCESS, tmp_path, 1, is_async=is_async)
 
     died, worked = attempts_at(spans(), 0)
     assert died["status"]["status_code"] == "ERROR"

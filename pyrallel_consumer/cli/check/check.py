@@ -29,7 +29,7 @@ from pyrallel_consumer.dto import ExecutionMode, TopicPartition
 from pyrallel_consumer.errors import ConfigurationError, PyrallelConsumerError
 from pyrallel_consumer.execution_plane.engine import CompletionChannel
 from pyrallel_consumer.execution_plane.engine_choice import made_engine
-from pyrallel_consumer.execution_plane.worker_kind import Worker, name_of
+from pyrallel_consumer.execution_plane.worker_kind import Worker, is_async, name_of
 from pyrallel_consumer.ingress.admin.group_reader import GroupReader
 from pyrallel_consumer.ingress.client.client_settings import consumer_configuration, producer_configuration
 from pyrallel_consumer.ingress.reading.subscription import Subscription, parse_topic
@@ -101,10 +101,11 @@ def _worker(settings: RunSettings) -> Finding:
     except ConfigurationError as error:
         return Finding("worker", Verdict.WRONG, str(error))
     pool, slots = settings.execution.worker_pool_size or "as many as fit", settings.execution.max_in_flight
+    processes = f"in processes: {pool}"
     where = {
         ExecutionMode.ASYNC: f"as tasks, {slots} at once",
         ExecutionMode.THREAD: f"in threads: {pool}",
-        ExecutionMode.PROCESS: f"in processes: {pool}",
+        ExecutionMode.PROCESS: f"as tasks {processes}, {slots} at once" if is_async(worker) else processes,
     }
     return _loaded_in_a_process(settings, worker) or Finding(
         "worker", Verdict.OK, f"{settings.worker()} ({name_of(worker)}) runs {where[mode]}"
@@ -127,7 +128,9 @@ def _loaded_in_a_process(settings: RunSettings, worker: Worker) -> Finding | Non
 
 
 async def _start_and_stop(worker: Worker, execution: ExecutionConfig) -> None:
-    engine = made_engine(worker, execution, contextvars.copy_context(), is_shutting_down=lambda: False)
+    engine = made_engine(
+        worker, execution, contextvars.copy_context(), is_async=is_async(worker), is_shutting_down=lambda: False
+    )
     await engine.start(CompletionChannel(lambda: None), time.monotonic)
     await engine.stop(0.0)
 

@@ -36,7 +36,10 @@ Servers = Annotated[str | None, _option("Kafka's address, host:port.", "KAFKA_BO
 Group = Annotated[str | None, _option("The consumer group.", "KAFKA_CONSUMER_GROUP", metavar="NAME")]
 Mode = Annotated[
     ExecutionMode | None,
-    _option("async for `async def` workers, thread for blocking calls, process for CPU work.", "EXECUTION_MODE"),
+    _option(
+        "async for `async def` workers, thread for blocking calls, process for CPU work (either kind).",
+        "EXECUTION_MODE",
+    ),
 ]
 Concurrency = Annotated[
     int | None,

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from pyrallel_consumer.errors import ConfigurationError
 from pyrallel_consumer.execution_plane.processes import frames
-from pyrallel_consumer.execution_plane.processes.progress_marker import ProgressMarker
 
 if TYPE_CHECKING:
     import asyncio
@@ -45,13 +44,25 @@ class Listener(Protocol):
         """There is a bug, and nobody else would hear of it."""
 
 
-class ChildProcess:
-    """Starts a process that runs ``worker_process`` and sends it ``setup``. OSError when it cannot be started."""
+class SharedMemory(Protocol):
+    """What the process inherits besides its socket: see ``progress_marker`` and ``slot_marker``."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, setup: bytes, listener: Listener) -> None:
-        self.marker = ProgressMarker()
+    @property
+    def fd(self) -> int: ...
+
+    def close(self) -> None: ...
+
+
+class ChildProcess:
+    """Starts a process that runs ``worker_process`` and sends it ``setup``. OSError when it cannot be started.
+
+    ``marker`` belongs to the process from now on and is closed with it.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, setup: bytes, listener: Listener, marker: SharedMemory) -> None:
         self.is_killed = False
         self.is_closing = False
+        self._marker = marker
         self._has_ended = False
         self._loop = loop
         self._listener = listener
@@ -63,7 +74,7 @@ class ChildProcess:
         self._lifeline, their_lifeline = socket.socketpair()
         self._socket.setblocking(False)
         try:
-            self._process = _started(theirs.fileno(), their_lifeline.fileno(), self.marker.fd)
+            self._process = _started(theirs.fileno(), their_lifeline.fileno(), marker.fd)
         except BaseException:
             self._close_files()
             raise
@@ -198,7 +209,7 @@ class ChildProcess:
     def _close_files(self) -> None:
         self._socket.close()
         self._lifeline.close()
-        self.marker.close()
+        self._marker.close()
 
     def abandon(self) -> None:
         """Kill it and forget it: somebody else may wait for its end."""

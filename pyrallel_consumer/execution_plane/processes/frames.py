@@ -5,12 +5,17 @@ Each frame is its length, its kind, its body. Engine to process: ``SETUP`` once,
 but for those that were told otherwise before), ``FAILED`` and ``SKIPPED`` (recalled, or behind a failure in their run,
 before they began), ``RETURNED`` (the records that the worker returned, told before the item has ended); ``LOG`` at any
 time; and at its end ``UNLEFT``, where leaving the lifespan failed.
+
+A process with an event loop tells of items by their slots, in the order of their ends: ``ENDED`` (these returned),
+``FAILED``, ``RETURNED``, ``OVERDUE`` (these passed their timeout and were cancelled), ``SKIPPED`` (slot and number);
+and the engine tells it to ``CANCEL`` these. Slots travel as an ``array`` of ``SLOT_TYPE``.
 """
 
 from __future__ import annotations
 
 import pickle
 import struct
+from array import array
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,9 +23,11 @@ if TYPE_CHECKING:
 
     from pyrallel_consumer.message import Row
 
-SETUP, ITEMS = 1, 2
-READY, REFUSED, PROGRESS, FAILED, SKIPPED, LOG, RETURNED = 3, 4, 5, 6, 7, 8, 9
+SETUP, ITEMS, CANCEL = 1, 2, 10
+READY, REFUSED, PROGRESS, FAILED, SKIPPED, LOG, RETURNED, ENDED, OVERDUE = 3, 4, 5, 6, 7, 8, 9, 11, 12
 UNLEFT = 20
+
+SLOT_TYPE = "I"
 
 READ_BYTES = 256 * 1024
 PICKLE_PROTOCOL = 5
@@ -28,6 +35,7 @@ PICKLE_PROTOCOL = 5
 _HEAD = struct.Struct("=IB")
 _PROGRESS = struct.Struct("=Qd")
 _RANGE = struct.Struct("=QQ")
+_SLOTS = struct.Struct("=QQI")
 
 
 def frame(kind: int, body: bytes = b"") -> bytes:
@@ -85,3 +93,18 @@ def packed_items(first: int, generation: int, failures_seen: int, runs: list[int
     that the process told of, and those are over for it.
     """
     return pickle.dumps((first, generation, failures_seen, runs, rows), PICKLE_PROTOCOL)
+
+
+def packed_slots(generation: int, first: int, slots: list[int], rows: bytes) -> bytes:
+    """The body of ``ITEMS`` to a process with an event loop: the number of the first, a slot each, pickled rows."""
+    return _SLOTS.pack(generation, first, len(slots)) + array(SLOT_TYPE, slots).tobytes() + rows
+
+
+def parsed_slots(body: bytes) -> tuple[int, int, array[int], list[Row]]:
+    """What ``packed_slots`` made the body from."""
+    generation, first, count = _SLOTS.unpack_from(body)
+    slots = array(SLOT_TYPE)
+    end = _SLOTS.size + count * slots.itemsize
+    view = memoryview(body)
+    slots.frombytes(view[_SLOTS.size : end])
+    return generation, first, slots, pickle.loads(view[end:])  # noqa: S301 -- from our own engine

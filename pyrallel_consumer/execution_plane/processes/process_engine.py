@@ -12,20 +12,22 @@ import asyncio
 import os
 import pickle
 import random
+from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from pyrallel_consumer.dto import packed_item
-from pyrallel_consumer.errors import ExecutionError, LifespanError, ProcessDiedError, StateError
+from pyrallel_consumer.errors import LifespanError, ProcessDiedError, StateError
 from pyrallel_consumer.execution_plane.attempts import RetryAt
 from pyrallel_consumer.execution_plane.booked_engine import BookedEngine
 from pyrallel_consumer.execution_plane.processes import frames
 from pyrallel_consumer.execution_plane.processes.backlog import Backlog
 from pyrallel_consumer.execution_plane.processes.key_order import KeyOrder
-from pyrallel_consumer.execution_plane.processes.process_pool import Member, ProcessPool
-from pyrallel_consumer.execution_plane.processes.progress_marker import STORES_ARE_SEEN_SECONDS
+from pyrallel_consumer.execution_plane.processes.process_pool import Member, ProcessPool, max_tasks
+from pyrallel_consumer.execution_plane.processes.progress_marker import STORES_ARE_SEEN_SECONDS, ProgressMarker
 from pyrallel_consumer.execution_plane.processes.remote_error import PackedError, restored_error
-from pyrallel_consumer.execution_plane.processes.sent_items import MAX_FRAME_BYTES
+from pyrallel_consumer.execution_plane.processes.sent_items import MAX_FRAME_BYTES, SentItems
+from pyrallel_consumer.execution_plane.processes.unsendable import unsendable
 from pyrallel_consumer.execution_plane.processes.worker_process import is_loading
 from pyrallel_consumer.execution_plane.processes.worker_setup import packed_setup
 from pyrallel_consumer.log import Log
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from pyrallel_consumer.execution_plane.attempts import Attempt, Verdict
     from pyrallel_consumer.execution_plane.engine import CompletionChannel
     from pyrallel_consumer.execution_plane.lifespan import Lifespan
+    from pyrallel_consumer.execution_plane.processes.child_process import ChildProcess, SharedMemory
     from pyrallel_consumer.message import Row
 
 logger = Log("pyrallel_consumer.execution_plane")
@@ -50,12 +53,29 @@ SLOW_SECONDS: Final = 0.01
 LONGEST_RUN: Final = 256
 RUN_SECONDS: Final = 0.009
 """A run holds about so much work: less, and a hot key's process waits for more of it; more, and it holds slots."""
-_SPREAD_OF_MAX_TASKS: Final = 0.2
 
 
 def fitting_processes() -> int:
     """How many processes fit this machine: as many as it has cores for us."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class LaneMember(Member):
+    """A process that works one item after another, and what was sent to it. ``max_tasks`` = 0 is no limit."""
+
+    def __init__(self, child: ChildProcess, marker: ProgressMarker, max_tasks: int) -> None:
+        super().__init__(child)
+        self.marker = marker
+        self.max_tasks = max_tasks
+        self.lane = SentItems()
+        self.bound: deque[Attempt] = deque()
+        """What waits for this process and may go to no other; see ``Backlog``."""
+        self.failures_seen = 0
+        self.recalled_at: float | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        return len(self.lane) > 0
 
 
 class ProcessEngine(BookedEngine):
@@ -97,8 +117,8 @@ class ProcessEngine(BookedEngine):
         self._random = jitter
         self._runs = KeyOrder()
         self._backlog = Backlog(self._runs)
-        self._pool: ProcessPool | None = None
-        self._members: list[Member] = []
+        self._pool: ProcessPool[LaneMember] | None = None
+        self._members: list[LaneMember] = []
         self._is_dispatch_due = False
         self._ticker: asyncio.TimerHandle | None = None
 
@@ -110,13 +130,8 @@ class ProcessEngine(BookedEngine):
                 '`if __name__ == "__main__":`'
             )
         self._loop = asyncio.get_running_loop()
-        pool = self._pool = ProcessPool(
-            self._processes,
-            packed_setup(self._worker, self._initializer, self._lifespan),
-            self,
-            self._max_tasks,
-            has_lifespan=self._lifespan is not None,
-        )
+        setup = packed_setup(self._worker, self._initializer, self._lifespan)
+        pool = self._pool = ProcessPool(self._processes, setup, self, has_lifespan=self._lifespan is not None)
         self._members = self._backlog.takers = pool.members
         await pool.open()
 
@@ -163,7 +178,7 @@ class ProcessEngine(BookedEngine):
 
         self._give_back_queued(concerned)
         for member in self._members:
-            marker = member.child.marker
+            marker = member.marker
             if member.lane.withdraw(concerned, max(marker.running, marker.done)) and member.recalled_at is None:
                 self._recall(member)
 
@@ -174,7 +189,7 @@ class ProcessEngine(BookedEngine):
     def heed_lease(self) -> None:
         for member in self._members:
             if not member.child.has_ended():
-                member.child.marker.let_start(self._channel.starts_until_boot)
+                member.marker.let_start(self._channel.starts_until_boot)
         if self._backlog and not self._is_dispatch_due:
             self._dispatch_soon()
 
@@ -187,7 +202,7 @@ class ProcessEngine(BookedEngine):
 
     def _stop_attempt(self, attempt: Attempt) -> None:
         """Whether it has begun is known after a recall; if it has, its process is killed."""
-        member: Member | None = attempt.handle
+        member: LaneMember | None = attempt.handle
         if member is not None and member.recalled_at is None:
             self._recall(member)
 
@@ -234,7 +249,7 @@ class ProcessEngine(BookedEngine):
             while member.bound and member.may_be_sent and lane.room > 0:
                 self._send_some(member, min(len(member.bound), lane.room, lane.frame_items))
 
-    def _send_some(self, member: Member, count: int) -> None:
+    def _send_some(self, member: LaneMember, count: int) -> None:
         attempts, runs, sizes = self._backlog.take_for(member, count, MAX_FRAME_BYTES)
         if not attempts:
             return
@@ -250,39 +265,30 @@ class ProcessEngine(BookedEngine):
         for attempt in attempts:
             attempt.handle = member
         lane.add(attempts, sizes, self._now())
-        member.child.marker.let_start(self._channel.starts_until_boot)
+        member.marker.let_start(self._channel.starts_until_boot)
         member.child.send(frames.ITEMS, body)
         if member.max_tasks and lane.sent_total >= member.max_tasks and self._pool is not None:
             self._pool.retire(member)
 
-    def _fail_unpicklable(self, member: Member, attempts: list[Attempt]) -> None:
+    def _fail_unpicklable(self, member: LaneMember, attempts: list[Attempt]) -> None:
         """Find out whose fault it is; the others are sent in another frame."""
-        failures: list[tuple[WorkItem, ExecutionError]] = []
-        sound: list[Attempt] = []
-        for attempt in attempts:
-            try:
-                frames.packed_items(1, 0, 0, [0], [self._pack(attempt.item)])
-            except Exception as its_error:  # noqa: BLE001 -- as above
-                failure = ExecutionError(f"{attempt.root.id} cannot be sent to a worker process: {its_error}")
-                failure.__cause__ = its_error
-                failures.append((attempt.root, failure))
-            else:
-                sound.append(attempt)
-        self._requeue(member, sound)
-        for root, failure in failures:
-            self._end(root, failure)
-
-    def _max_tasks(self) -> int:
-        limit = self._max_tasks_per_child
-        return limit and max(1, round(limit * (1 + _SPREAD_OF_MAX_TASKS * (self._random() - 0.5))))
+        failures = [(attempt, unsendable(attempt.item, self._pack)) for attempt in attempts]
+        self._requeue(member, [attempt for attempt, failure in failures if failure is None])
+        for attempt, failure in failures:
+            if failure is not None:
+                self._end(attempt.root, failure)
 
     # From the processes: see process_pool.Crew
+
+    def enlisted(self, start: Callable[[SharedMemory], ChildProcess]) -> LaneMember:
+        marker = ProgressMarker()
+        return LaneMember(start(marker), marker, max_tasks(self._max_tasks_per_child, self._random()))
 
     def arrived(self) -> None:
         if self._backlog:
             self._dispatch_soon()
 
-    def told(self, member: Member, kind: int, body: bytes) -> None:
+    def told(self, member: LaneMember, kind: int, body: bytes) -> None:
         lane = member.lane
         if kind == frames.PROGRESS:
             done, seconds_each = frames.parsed_progress(body)
@@ -311,9 +317,9 @@ class ProcessEngine(BookedEngine):
         if not self._is_dispatch_due and self._backlog:
             self._dispatch()
 
-    def died(self, member: Member) -> WorkItem | None:
+    def died(self, member: LaneMember) -> WorkItem | None:
         """All that it sent was read: what the marker says beyond that returned, one ran, the others never began."""
-        marker, lane = member.child.marker, member.lane
+        marker, lane = member.marker, member.lane
         running, done = marker.running, marker.done
         self._end_to(member, done)
         victim: Attempt | None = None
@@ -339,7 +345,7 @@ class ProcessEngine(BookedEngine):
     def broke(self, error: BaseException) -> None:
         self._channel.crashed(error)
 
-    def _end_to(self, member: Member, number: int) -> None:
+    def _end_to(self, member: LaneMember, number: int) -> None:
         """All up to ``number`` returned."""
         now = self._now()
         ended = member.lane.end_to(number, now)
@@ -365,7 +371,7 @@ class ProcessEngine(BookedEngine):
         elif self._runs.broke(root, is_final=not isinstance(verdict, RetryAt)):
             self._give_back_queued(self._is_over)
 
-    def _requeue(self, member: Member, attempts: list[Attempt]) -> None:
+    def _requeue(self, member: LaneMember, attempts: list[Attempt]) -> None:
         """These never began; those that were cancelled or withdrawn meanwhile, or stand behind a failure, are over."""
         if attempts or member.bound:
             self._backlog.put_back(member, attempts)
@@ -396,10 +402,10 @@ class ProcessEngine(BookedEngine):
         if self._backlog or any(len(member.lane) for member in self._members):
             self._tick_later()
 
-    def _look(self, member: Member) -> None:
+    def _look(self, member: LaneMember) -> None:
         """Take in what has ended, and see since when the head runs and whether it has been too long."""
         child, lane = member.child, member.lane
-        done = child.marker.done
+        done = member.marker.done
         child.read_all()  # Failures up to there come before success is believed.
         if child.has_ended():
             return
@@ -409,10 +415,10 @@ class ProcessEngine(BookedEngine):
             return
         now = self._now()
         number, attempt = lane.head
-        if child.marker.running != number:
+        if member.marker.running != number:
             lane.head_since = now
             return
-        seconds = max(0.0, monotonic() - child.marker.since)
+        seconds = max(0.0, monotonic() - member.marker.since)
         lane.head_since = attempt.started_at = now - seconds
         if self._timeout_seconds is not None and seconds >= self._timeout_seconds:
             self._attempts.time_out(attempt, now)
@@ -422,20 +428,20 @@ class ProcessEngine(BookedEngine):
             if len(lane) > 1 and any(other.may_be_sent and not len(other.lane) for other in self._members):
                 self._recall(member)
 
-    def _recall(self, member: Member) -> None:
+    def _recall(self, member: LaneMember) -> None:
         """Nothing of what was sent so far begins any more, once the process has seen it."""
         member.recalled_at = self._now()
         member.lane.is_recalled = member.lane.is_held = True
         member.lane.generation += 1
-        member.child.marker.recall(member.lane.generation)
+        member.marker.recall(member.lane.generation)
         self._loop.call_later(STORES_ARE_SEEN_SECONDS, self._guarded, lambda: self._settle_recalled(member))
 
-    def _settle_recalled(self, member: Member) -> None:
+    def _settle_recalled(self, member: LaneMember) -> None:
         self._settle(member, self._now())
         if self._backlog:
             self._dispatch()
 
-    def _settle(self, member: Member, now: float) -> None:
+    def _settle(self, member: LaneMember, now: float) -> None:
         """After a recall: what has certainly not begun is ours again, and what runs and is cancelled is killed."""
         if member.recalled_at is None or now < member.recalled_at + STORES_ARE_SEEN_SECONDS * 0.9:
             return
@@ -444,7 +450,7 @@ class ProcessEngine(BookedEngine):
             return
         member.recalled_at = None
         lane.is_recalled = False
-        running, done = child.marker.running, child.marker.done
+        running, done = member.marker.running, member.marker.done
         child.read_all()
         if child.has_ended():
             return
@@ -462,6 +468,6 @@ def _packing(pack: Callable[..., Row], trace: AttemptTrace) -> Callable[[WorkIte
     return lambda item: pack(item, trace.earlier(item))
 
 
-def _seconds_ahead(member: Member) -> float:
+def _seconds_ahead(member: LaneMember) -> float:
     lane = member.lane
     return lane.seconds_ahead + len(member.bound) * lane.seconds_each

@@ -1,30 +1,30 @@
 """Keeps a number of worker processes alive: starts them, replaces those that end, and gives up when that is no use.
 
 Knows nothing of attempts: its ``Crew`` does. A process that dies is replaced at once; when they die one after another
-and nothing gets done in between, later and later, and in the end the pool says that it is broken.
+and nothing gets done in between, later and later, and in the end the pool says that it is broken. One more process is
+*set aside* while the crew wishes it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import pickle
-from collections import deque
+from abc import ABC, abstractmethod
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 from pyrallel_consumer.dto import place_of
 from pyrallel_consumer.errors import ConfigurationError, ExecutionError, LifespanError
 from pyrallel_consumer.execution_plane.processes import frames
 from pyrallel_consumer.execution_plane.processes.child_process import ChildProcess
-from pyrallel_consumer.execution_plane.processes.sent_items import SentItems
 from pyrallel_consumer.log import Log, relay
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyrallel_consumer.dto import WorkItem
-    from pyrallel_consumer.execution_plane.attempts import Attempt
+    from pyrallel_consumer.execution_plane.processes.child_process import SharedMemory
 
 logger = Log("pyrallel_consumer.execution_plane")
 
@@ -38,19 +38,22 @@ FIRST_DELAY_SECONDS: Final = 0.05
 MAX_DELAY_SECONDS: Final = 5.0
 
 
-@dataclass(eq=False)
-class Member:
-    """A process of the pool, and what was sent to it. ``max_tasks`` = 0 is no limit."""
+_SPREAD_OF_MAX_TASKS: Final = 0.2
 
-    child: ChildProcess
-    max_tasks: int
-    lane: SentItems = field(default_factory=SentItems)
-    bound: deque[Attempt] = field(default_factory=deque)
-    """What waits for this process and may go to no other; see ``Backlog``."""
-    failures_seen: int = 0
-    is_ready: bool = False
-    is_retired: bool = False
-    recalled_at: float | None = None
+
+class Member(ABC):
+    """A process of the pool; a crew's own members know besides what was sent to it."""
+
+    def __init__(self, child: ChildProcess) -> None:
+        self.child = child
+        self.is_ready = False
+        self.is_retired = False
+        self.is_set_aside = False
+
+    @property
+    @abstractmethod
+    def is_busy(self) -> bool:
+        """Whether it was sent anything that has not ended."""
 
     @property
     def may_be_sent(self) -> bool:
@@ -58,36 +61,45 @@ class Member:
         return self.is_ready and not self.is_retired and not self.child.is_killed
 
 
-class Crew(Protocol):
+M = TypeVar("M", bound=Member)
+
+
+class Crew(Protocol[M]):
     """Who uses the pool; on the loop's thread."""
+
+    def enlisted(self, start: Callable[[SharedMemory], ChildProcess]) -> M:
+        """A new member, around the process that ``start`` starts with the memory that it is to share."""
 
     def arrived(self) -> None:
         """One more process has loaded the worker."""
 
-    def told(self, member: Member, kind: int, body: bytes) -> None:
+    def told(self, member: M, kind: int, body: bytes) -> None:
         """A process said something of its items."""
 
-    def died(self, member: Member) -> WorkItem | None:
+    def died(self, member: M) -> WorkItem | None:
         """A process is gone; returns the item that was running, if there was one and we did not kill it."""
 
     def broke(self, error: BaseException) -> None:
         """It is no use, or there is a bug: the engine is at its end."""
 
 
-class ProcessPool:
-    """``size`` processes made from ``setup``; ``max_tasks`` gives the number of items after which one is replaced."""
+def max_tasks(limit: int, chance: float) -> int:
+    """After how many items one process is replaced, around ``limit``: not all of them at the same time; 0 is never."""
+    return limit and max(1, round(limit * (1 + _SPREAD_OF_MAX_TASKS * (chance - 0.5))))
 
-    def __init__(
-        self, size: int, setup: bytes, crew: Crew, max_tasks: Callable[[], int], *, has_lifespan: bool = False
-    ) -> None:
-        self.members: list[Member] = []
+
+class ProcessPool(Generic[M]):
+    """``size`` processes made from ``setup``."""
+
+    def __init__(self, size: int, setup: bytes, crew: Crew[M], *, has_lifespan: bool = False) -> None:
+        self.members: list[M] = []
         self._size = size
         self._setup = setup
         self._crew = crew
-        self._max_tasks = max_tasks
         self._has_lifespan = has_lifespan
-        self._by_child: dict[ChildProcess, Member] = {}
+        self._by_child: dict[ChildProcess, M] = {}
         self._is_open = False
+        self._is_setting_aside = False
         self._respawn: asyncio.TimerHandle | None = None
         self._barren: list[WorkItem | None] = []
         self._last_refusal: str | None = None
@@ -116,12 +128,22 @@ class ProcessPool:
         """Something got done: deaths before this are forgiven."""
         self._barren.clear()
 
-    def retire(self, member: Member) -> None:
+    def retire(self, member: M) -> None:
         """Let ``member`` do what it has, and have another in its place."""
         member.is_retired = True
         self._fill()
-        if not len(member.lane):
+        if not member.is_busy:
             member.child.close()
+
+    def set_aside(self, *, is_wished: bool) -> None:
+        """Have one process more, which ``is_set_aside``, or have it no longer."""
+        self._is_setting_aside = is_wished
+        if is_wished:
+            self._fill()
+            return
+        for member in self.members:
+            if member.is_set_aside and not member.is_retired:
+                self.retire(member)
 
     async def close(self, timeout_seconds: float) -> None:
         """Let idle processes end, and those that may have entered their lifespan; kill the others.
@@ -132,7 +154,7 @@ class ProcessPool:
         if self._respawn is not None:
             self._respawn.cancel()
         for member in self.members:
-            if len(member.lane) or not (member.is_ready or self._has_lifespan):
+            if member.is_busy or not (member.is_ready or self._has_lifespan):
                 member.child.kill()
             else:
                 member.child.close()
@@ -172,14 +194,14 @@ class ProcessPool:
                     self._last_refusal = description
                     logger.error("a worker process could not load the worker:\n%s", trace.rstrip())
                 case frames.UNLEFT:
-                    description, trace = pickle.loads(body)  # noqa: S301 -- from our own process
+                    description, trace, _ = pickle.loads(body)  # noqa: S301 -- from our own process
                     self.unleft.append(description)
                     logger.error("at the end of worker process %d:\n%s", child.pid, trace.rstrip())
                 case frames.LOG:
                     relay(pickle.loads(body))  # noqa: S301 -- from our own process
                 case _:
                     self._crew.told(member, kind, body)
-                    if member.is_retired and not len(member.lane):
+                    if member.is_retired and not member.is_busy:
                         child.close()
         except Exception as bug:  # noqa: BLE001 -- this is ours: it must reach the consumer, not the event loop
             self._crew.broke(bug)
@@ -204,7 +226,7 @@ class ProcessPool:
 
     # Inside
 
-    def _note_death(self, member: Member, item: WorkItem | None) -> None:
+    def _note_death(self, member: M, item: WorkItem | None) -> None:
         if item is None or item not in self._barren:
             self._barren.append(item)
         doing = "while it loaded the worker" if not member.is_ready else "while it was idle"
@@ -218,7 +240,7 @@ class ProcessPool:
         if len(self._barren) >= MAX_BARREN_DEATHS:
             self._give_up(member, doing)
 
-    def _give_up(self, member: Member, doing: str) -> None:
+    def _give_up(self, member: M, doing: str) -> None:
         self._is_open = False
         reason = self._last_refusal or f"the last one died {doing} ({member.child.how_it_ended})"
         deaths = len(self._barren)
@@ -243,8 +265,7 @@ class ProcessPool:
         """Start what is missing, now or after the delay that the deaths so far ask for."""
         if not self._is_open or self._respawn is not None:
             return
-        serving = sum(not member.is_retired for member in self.members)
-        if serving >= self._size:
+        if self._is_complete():
             return
         deaths = len(self._barren)
         if deaths > 1:
@@ -261,9 +282,9 @@ class ProcessPool:
 
     def _fill_now(self) -> None:
         self._respawn = None
-        while self._is_open and sum(not member.is_retired for member in self.members) < self._size:
+        while self._is_open and not self._is_complete():
             try:
-                child = ChildProcess(self._loop, self._setup, self)
+                member = self._crew.enlisted(partial(ChildProcess, self._loop, self._setup, self))
             except OSError as error:
                 if not self.members:
                     failure = ExecutionError(f"no worker process can be started: {error}")
@@ -273,6 +294,13 @@ class ProcessPool:
                     logger.warning("a worker process cannot be started: %s", error)
                     self._respawn = self._loop.call_later(MAX_DELAY_SECONDS, self._fill_later)
                 return
-            member = Member(child, self._max_tasks())
-            self._by_child[child] = member
+            member.is_set_aside = self._serving(set_aside=False) >= self._size
+            self._by_child[member.child] = member
             self.members.append(member)
+
+    def _is_complete(self) -> bool:
+        aside = self._serving(set_aside=True)
+        return self._serving(set_aside=False) >= self._size and aside >= self._is_setting_aside
+
+    def _serving(self, *, set_aside: bool) -> int:
+        return sum(member.is_set_aside is set_aside and not member.is_retired for member in self.members)

@@ -25,7 +25,7 @@ class ProgressMarker:
     """Maps the file ``fd``, which stays open until ``close``. ``None`` makes a new one, of zeros."""
 
     def __init__(self, fd: int | None = None) -> None:
-        self.fd = _new_file() if fd is None else fd
+        self.fd = new_file(_BYTES) if fd is None else fd
         self._map = mmap.mmap(self.fd, _BYTES)
         view = memoryview(self._map)
         self._words = view[:24].cast("Q")
@@ -89,11 +89,12 @@ class ProgressMarker:
         os.close(self.fd)
 
 
-def _new_file() -> int:
+def new_file(size: int) -> int:
+    """The descriptor of a new file of so many bytes, all zero, that has no name."""
     if hasattr(os, "memfd_create"):
         fd = os.memfd_create("pyrallel-marker")
     else:
         with tempfile.TemporaryFile() as file:
             fd = os.dup(file.fileno())
-    os.ftruncate(fd, _BYTES)
+    os.ftruncate(fd, size)
     return fd

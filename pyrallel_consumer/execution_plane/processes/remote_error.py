@@ -9,7 +9,7 @@ import pickle
 from typing import Any, Final, NamedTuple
 
 from pyrallel_consumer.dto import SPAN_CARRIER
-from pyrallel_consumer.errors import DoNotRetry, ExecutionError, RetryLater
+from pyrallel_consumer.errors import DoNotRetry, ExecutionError, LifespanError, RetryLater
 from pyrallel_consumer.execution_plane.retry import asked_for
 from pyrallel_consumer.foreign_errors import (
     add_note,
@@ -56,6 +56,12 @@ def packed_error(error: BaseException, depth: int = 0) -> PackedError:
     packed_cause = None if cause is None or depth >= _MAX_CAUSES else tuple(packed_error(cause, depth + 1))
     carrier = take_attribute(error, SPAN_CARRIER)
     return PackedError(_pickled(error), description, trace, _steering(error), packed_cause, carrier)
+
+
+def packed_refusal(error: BaseException) -> bytes:
+    """Why a process cannot begin, or could not end in order: its words, its trace, and whether it is the lifespan's."""
+    packed = packed_error(error)
+    return pickle.dumps((packed.description, packed.trace, is_a(error, LifespanError)))
 
 
 def restored_error(packed: PackedError) -> BaseException:

@@ -20,15 +20,14 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyrallel_consumer.dto import unpacked_item
-from pyrallel_consumer.errors import LifespanError, WorkerMismatchError
+from pyrallel_consumer.errors import WorkerMismatchError
 from pyrallel_consumer.execution_plane.boot_clock import boot_seconds
 from pyrallel_consumer.execution_plane.processes import frames
 from pyrallel_consumer.execution_plane.processes.forked_children import STOP_SIGNALS, DefaultsInForkedChildren
 from pyrallel_consumer.execution_plane.processes.frame_sender import FrameSender
 from pyrallel_consumer.execution_plane.processes.lifeline import hold
 from pyrallel_consumer.execution_plane.processes.progress_marker import ProgressMarker
-from pyrallel_consumer.execution_plane.processes.remote_error import packed_error
-from pyrallel_consumer.foreign_errors import is_a
+from pyrallel_consumer.execution_plane.processes.remote_error import packed_error, packed_refusal
 from pyrallel_consumer.record import holds_record
 
 if TYPE_CHECKING:
@@ -50,7 +49,8 @@ _state = {"is_loading": False}
 class Setup(NamedTuple):
     """What a process needs to become a worker. ``pickled_worker`` is a pair: the worker, and the lifespan or None.
 
-    ``main`` is multiprocessing's way to the program's main module.
+    ``main`` is multiprocessing's way to the program's main module. ``has_loop``: the worker is ``async def``; only then
+    ``timeout_seconds`` counts, else the engine keeps the time.
     """
 
     pickled_worker: bytes
@@ -60,6 +60,8 @@ class Setup(NamedTuple):
     arguments: list[str]
     folder: str
     log_levels: dict[str, int]
+    has_loop: bool
+    timeout_seconds: float | None
 
 
 def is_loading() -> bool:
@@ -76,7 +78,7 @@ def main(socket_fd: int, lifeline_fd: int, marker_fd: int) -> None:
     DefaultsInForkedChildren(_do_nothing)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     hold(lifeline_fd)
-    process = WorkerProcess(socket.socket(fileno=socket_fd), ProgressMarker(marker_fd))
+    process = WorkerProcess(socket.socket(fileno=socket_fd), marker_fd)
     try:
         process.serve()
     except (BrokenPipeError, ConnectionResetError):
@@ -86,9 +88,9 @@ def main(socket_fd: int, lifeline_fd: int, marker_fd: int) -> None:
 class WorkerProcess:
     """Its end of the socket, and the worker."""
 
-    def __init__(self, connection: socket.socket, marker: ProgressMarker) -> None:
+    def __init__(self, connection: socket.socket, marker_fd: int) -> None:
         self._socket = connection
-        self._marker = marker
+        self._marker_fd = marker_fd
         self._reader = frames.FrameReader()
         self.send = FrameSender(connection).send
         self._worker: Worker = _do_nothing
@@ -108,10 +110,25 @@ class WorkerProcess:
             for kind, body in self._reader.feed(data):
                 if kind == frames.ITEMS:
                     self._run(*pickle.loads(body))  # noqa: S301 -- from our own engine
-                elif not self._load(Setup(*pickle.loads(body))):  # noqa: S301 -- from our own engine
+                    continue
+                setup = Setup(*pickle.loads(body))  # noqa: S301 -- from our own engine
+                if not self._load(setup):
                     return
+                if setup.has_loop:
+                    self._serve_with_loop(setup)
+                    return
+                self._marker = ProgressMarker(self._marker_fd)
+                self.send(frames.READY)
             self._flush(monotonic())
         self._leave()
+
+    def _serve_with_loop(self, setup: Setup) -> None:
+        from pyrallel_consumer.execution_plane.processes import loop_process  # noqa: PLC0415 -- brings asyncio with it
+
+        process = loop_process.LoopProcess(
+            self._socket, self.send, self._marker_fd, self._worker, setup.timeout_seconds
+        )
+        process.run(self._lifespan)
 
     # Becoming a worker
 
@@ -122,14 +139,12 @@ class WorkerProcess:
         try:
             self._worker, lifespan = _loaded_worker(setup)
             context = contextvars.copy_context()
-            if lifespan is not None:
+            if lifespan is not None and not setup.has_loop:
                 lifespan.enter_in(context)
         except BaseException as error:  # noqa: BLE001 -- the user's modules and initializer may raise anything
-            packed = packed_error(error)
-            self.send(frames.REFUSED, pickle.dumps((packed.description, packed.trace, is_a(error, LifespanError))))
+            self.send(frames.REFUSED, packed_refusal(error))
             return False
         self._context, self._lifespan = context, lifespan
-        self.send(frames.READY)
         return True
 
     def _leave(self) -> None:
@@ -139,8 +154,7 @@ class WorkerProcess:
         try:
             self._lifespan.leave_in(self._context)
         except BaseException as error:  # noqa: BLE001 -- the user's code may raise anything
-            packed = packed_error(error)
-            self.send(frames.UNLEFT, pickle.dumps((packed.description, packed.trace)))
+            self.send(frames.UNLEFT, packed_refusal(error))
 
     # Running items
 
@@ -183,7 +197,8 @@ class WorkerProcess:
         if inspect.iscoroutine(result):
             result.close()
             raise WorkerMismatchError(
-                "the worker returned a coroutine, which nobody awaits in a process: use ExecutionMode.ASYNC"
+                "the worker is a plain function and returned a coroutine, which nobody awaits: make it `async def`, "
+                "and its processes run event loops"
             )
         if holds_record(result):
             self.send(frames.RETURNED, pickle.dumps((number, result), frames.PICKLE_PROTOCOL))

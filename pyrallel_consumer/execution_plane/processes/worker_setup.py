@@ -24,8 +24,14 @@ def packed_setup(
     worker: Callable[[WorkItem], object],
     initializer: Callable[[], object] | str | None,
     lifespan: Lifespan | None = None,
+    *,
+    has_loop: bool = False,
+    timeout_seconds: float | None = None,
 ) -> bytes:
-    """What each process is told at its start. The main module is imported only where something of it is needed."""
+    """What each process is told at its start. The main module is imported only where something of it is needed.
+
+    ``has_loop``: the worker is ``async def``, and the process keeps ``timeout_seconds``.
+    """
     try:
         pickled_worker = pickle.dumps((worker, lifespan), frames.PICKLE_PROTOCOL)
         pickled_initializer = (
@@ -40,5 +46,15 @@ def packed_setup(
     for name, known in logging.root.manager.loggerDict.items():
         if isinstance(known, logging.Logger) and known.level:
             levels[name] = known.level
-    setup = Setup(pickled_worker, pickled_initializer, main, list(sys.path), list(sys.argv), str(Path.cwd()), levels)
+    setup = Setup(
+        pickled_worker,
+        pickled_initializer,
+        main,
+        list(sys.path),
+        list(sys.argv),
+        str(Path.cwd()),
+        levels,
+        has_loop,
+        timeout_seconds,
+    )
     return pickle.dumps(tuple(setup), frames.PICKLE_PROTOCOL)

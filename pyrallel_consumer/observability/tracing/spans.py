@@ -51,10 +51,12 @@ class Spans:
         self._lock = threading.Lock()
         self._failed: dict[tuple[str, int, int], Carrier] = {}
 
-    def wrapped(self, worker: Callable[[WorkItem], Any], mode: ExecutionMode) -> Callable[[WorkItem], Any]:
-        """The worker that engines are to run in place of ``worker``."""
+    def wrapped(
+        self, worker: Callable[[WorkItem], Any], mode: ExecutionMode, *, is_async: bool
+    ) -> Callable[[WorkItem], Any]:
+        """The worker that engines are to run in place of ``worker``; ``is_async``: what it returns is awaited."""
         if mode is ExecutionMode.PROCESS:
-            return RemoteCall(worker, self._maker)
+            return AsyncRemoteCall(worker, self._maker) if is_async else RemoteCall(worker, self._maker)
         return self._async_call(worker) if mode is ExecutionMode.ASYNC else self._call(worker)
 
     def letter_headers(self, item: WorkItem) -> Headers:
@@ -140,6 +142,26 @@ class RemoteCall:
             set_attribute(error, SPAN_CARRIER, self._maker.end_failed(span, parent, error))
             raise
         end(span)
+        return result
+
+
+class AsyncRemoteCall:
+    """The same for a worker that is ``async def``."""
+
+    def __init__(self, worker: Callable[[WorkItem], Awaitable[object]], maker: SpanMaker) -> None:
+        self._worker = worker
+        self._maker = maker
+
+    async def __call__(self, item: WorkItem) -> object:
+        span, parent = self._maker.begin(item, getattr(item.message, "carrier", None))
+        token = otel_context.attach(trace.set_span_in_context(span, parent))
+        try:
+            result = await self._worker(item)
+        except BaseException as error:
+            set_attribute(error, SPAN_CARRIER, self._maker.end_failed(span, parent, error))
+            raise
+        end(span)
+        otel_context.detach(token)
         return result
 
 

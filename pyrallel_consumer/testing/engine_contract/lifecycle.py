@@ -298,7 +298,8 @@ class LifecycleContract(EngineRigs):
         rig.look()
         assert {cancelled.item for cancelled in rig.cancellations} == {item, failing}
         gate.touch()
-        await rig.until(lambda: log.read_text().count("-") == 2 or self.overdue_work_is_killed)
+        is_killed = self.overdue_work_is_killed or self.abandoned_work_is_killed
+        await rig.until(lambda: log.read_text().count("-") == 2 or is_killed)
         await asyncio.sleep(0)
         rig.look()
         assert rig.finished == 2

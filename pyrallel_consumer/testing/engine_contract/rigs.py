@@ -26,6 +26,8 @@ class EngineRigs(ABC):
 
     overdue_work_is_killed = False
     """Whether what timed out, is cancelled or is abandoned dies, as processes do, and so never gets to its end."""
+    abandoned_work_is_killed = False
+    """Whether only what is abandoned at the deadline of a stop dies."""
 
     @abstractmethod
     def make_engine(self, policy: RetryPolicy, slots: int) -> ExecutionEngine: ...

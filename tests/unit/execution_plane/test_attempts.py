@@ -53,6 +53,53 @@ def test_a_failed_attempt_is_tried_again_after_its_wait_as_the_next_item_of_the_
     assert attempts.retries_total == 1
 
 
+def died(attempts: Attempts, item: WorkItem, now: float = 0.0, *, alone: bool = False, held: bool = False) -> Verdict:
+    return attempts.ended_by_death(item, ValueError(), now, may_give_up=alone, is_held=held)
+
+
+def test_who_died_with_others_in_the_last_attempt_has_its_number_once_more() -> None:
+    attempts = books(policy=RetryPolicy(max_attempts=1, backoff_ms=1000, jitter_ms=0))
+    item = work_item()
+    attempts.start(item, 0)
+    verdict = died(attempts, item)
+    assert isinstance(verdict, RetryAt)
+    assert (verdict.due_at, verdict.is_charged) == (1, False)
+    [attempt] = attempts.due(1)
+    assert attempt.number == 1
+    assert isinstance(died(attempts, item, 1, alone=True), Exhausted)
+
+
+def test_who_died_with_others_before_is_charged() -> None:
+    attempts = books()
+    item = work_item()
+    attempts.start(item, 0)
+    assert died(attempts, item) == RetryAt(due_at=1)
+    assert [attempt.number for attempt in attempts.due(1)] == [2]
+
+
+def test_a_held_retry_takes_no_slot_until_it_is_released_and_its_time_has_come() -> None:
+    attempts = books(slots=1)
+    item = work_item()
+    attempts.start(item, 0)
+    died(attempts, item, held=True)
+    assert attempts.due(100) == []
+    assert (attempts.capacity, attempts.waiting(), attempts.waiting_count) == (1, [item], 1)
+    assert attempts.next_due_at() is None
+    attempts.release(item)
+    assert attempts.next_due_at() == 1
+    assert [attempt.root for attempt in attempts.due(1)] == [item]
+
+
+def test_a_held_retry_can_be_withdrawn_and_is_then_not_released() -> None:
+    attempts = books()
+    item = work_item()
+    attempts.start(item, 0)
+    died(attempts, item, held=True)
+    assert attempts.withdraw(lambda _: True) == [(item, Uncharged(2))]
+    attempts.release(item)
+    assert attempts.waiting_count == 0
+
+
 def test_the_last_attempt_s_error_and_number_are_told() -> None:
     attempts = books(policy=RetryPolicy(max_attempts=2, backoff_ms=0, jitter_ms=0))
     item = failed_once(attempts)

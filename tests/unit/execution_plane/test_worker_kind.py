@@ -12,7 +12,7 @@ import pytest
 
 from pyrallel_consumer.dto import ExecutionMode, WorkItem
 from pyrallel_consumer.errors import ConfigurationError, WorkerMismatchError
-from pyrallel_consumer.execution_plane.worker_kind import check_worker
+from pyrallel_consumer.execution_plane.worker_kind import check_worker, is_async
 
 ASYNC, THREAD, PROCESS = ExecutionMode.ASYNC, ExecutionMode.THREAD, ExecutionMode.PROCESS
 
@@ -112,11 +112,27 @@ def test_a_plain_function_in_the_async_mode_is_told_the_modes_that_fit(worker: o
         check_worker(worker, ASYNC)
 
 
-@pytest.mark.parametrize("mode", [THREAD, PROCESS])
 @pytest.mark.parametrize("name", ["function", "bound method", "callable object", "partial", "decorated by async def"])
-def test_an_async_worker_in_the_other_modes_is_told_the_mode_that_fits(name: str, mode: ExecutionMode) -> None:
-    with pytest.raises(WorkerMismatchError, match=rf"async def.*mode {mode}.*ExecutionMode\.ASYNC"):
-        check_worker(ASYNC_WORKERS[name], mode)
+def test_an_async_worker_for_threads_is_told_the_modes_that_fit(name: str) -> None:
+    with pytest.raises(
+        WorkerMismatchError, match=r"async def.*mode thread.*ExecutionMode\.ASYNC.*ExecutionMode\.PROCESS"
+    ):
+        check_worker(ASYNC_WORKERS[name], THREAD)
+
+
+@pytest.mark.parametrize("name", ["function", "bound method", "class method", "callable object"])
+def test_processes_take_async_workers_too(name: str) -> None:
+    check_worker(ASYNC_WORKERS[name], PROCESS)
+
+
+@pytest.mark.parametrize("worker", ASYNC_WORKERS.values(), ids=ASYNC_WORKERS.keys())
+def test_an_async_worker_is_known_as_one(worker: Callable[..., Any]) -> None:
+    assert is_async(worker)
+
+
+@pytest.mark.parametrize("worker", PLAIN_WORKERS.values(), ids=PLAIN_WORKERS.keys())
+def test_a_plain_worker_is_known_as_one(worker: Callable[..., Any]) -> None:
+    assert not is_async(worker)
 
 
 @pytest.mark.parametrize("mode", ExecutionMode)
@@ -144,8 +160,9 @@ def test_generators_yield_records_in_the_mode_of_their_kind(mode: ExecutionMode)
     check_worker(functools.partial(async_generator), ASYNC)
     check_worker(plain_generator, mode)
 
-    with pytest.raises(WorkerMismatchError, match=rf"async def.*mode {mode}.*ExecutionMode\.ASYNC"):
-        check_worker(async_generator, mode)
+    check_worker(async_generator, PROCESS)
+    with pytest.raises(WorkerMismatchError, match=r"async def.*mode thread.*ExecutionMode\.ASYNC"):
+        check_worker(async_generator, THREAD)
     with pytest.raises(WorkerMismatchError, match="plain function"):
         check_worker(plain_generator, ASYNC)
 
