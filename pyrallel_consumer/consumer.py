@@ -130,7 +130,8 @@ class PyrallelConsumer:
         on_exhausted = self.execution_config.exhaustion(dlq_enabled=self.config.dlq_enabled)
         consumer_configuration(self.config)
         producer_configuration(self.config, self.output_config)
-        self._subscription = parse_topic(topic, self.config.dlq_topic_suffix if self.config.dlq_enabled else None)
+        self.topic: str | list[str] = topic if isinstance(topic, str) else _listed(topic)
+        self._subscription = parse_topic(self.topic, self.config.dlq_topic_suffix if self.config.dlq_enabled else None)
         if on_exhausted is OnExhausted.DLQ:
             check_letter_topics(self._subscription, self.config.dlq_topic_suffix)
         self._state = "new"
@@ -553,6 +554,11 @@ class PyrallelConsumer:
         self._state = state
         if self._published is not None:
             self._published.become(state)
+
+
+def _listed(topics: Any) -> Any:
+    """Topics as a list; what are none is refused by whoever reads them."""
+    return [*topics] if isinstance(topics, Iterable) else topics
 
 
 def _is_loop_running() -> bool:

@@ -1,7 +1,7 @@
 """``run --check``: looks at everything a run needs, touches nothing, and goes on after what is wrong.
 
 Looking joins no group, creates no topic and calls no worker. The worker's module is imported, and with ``process`` one
-worker process is started and ended, which calls the initializer.
+worker process is started and ended, which calls the initializer. A lifespan is found and not entered.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import contextvars
 import logging
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from rich.console import Console
@@ -20,11 +21,13 @@ from pyrallel_consumer.cli.check.letters import check_letters, letters_checked
 from pyrallel_consumer.cli.check.protocol import protocol_finding
 from pyrallel_consumer.cli.check.table import Finding, Verdict, exit_code_of, json_of, print_findings
 from pyrallel_consumer.cli.run.plan import Flags
+from pyrallel_consumer.cli.run.program import Program, found_program
 from pyrallel_consumer.cli.run.settings import DEFAULT, RunSettings, settings_of, typos
-from pyrallel_consumer.cli.run.worker_place import WorkerImportError, check_for_command_line, find_worker
+from pyrallel_consumer.cli.run.worker_place import WorkerImportError
 from pyrallel_consumer.cli.terminal import say_json
-from pyrallel_consumer.config import ExecutionConfig
+from pyrallel_consumer.config import ExecutionConfig, KafkaConfig, MetricsConfig
 from pyrallel_consumer.config.likely_mistakes import default_group_warning
+from pyrallel_consumer.consumer import PyrallelConsumer
 from pyrallel_consumer.dto import ExecutionMode, TopicPartition
 from pyrallel_consumer.errors import ConfigurationError, PyrallelConsumerError
 from pyrallel_consumer.execution_plane.engine import CompletionChannel
@@ -61,12 +64,33 @@ def _found(flags: Flags) -> tuple[list[Finding], bool]:
         findings.append(Finding("settings", Verdict.WRONG, str(error)))
         findings += [Finding(name, Verdict.SKIPPED, "not looked at") for name in ("worker", "broker")]
         return findings, flags.log_format == "json"
-    findings += _settings(settings)
-    findings.append(_worker(settings))
-    findings += _cluster(settings)
-    if settings.kafka.metrics.enabled:
-        findings.append(_metrics_port(settings))
+    worker, consumers = _worker(settings)
+    findings += _settings(settings) if not consumers else []
+    findings.append(worker)
+    for consumer in consumers:
+        findings += _consumer(consumer, settings, is_alone=len(consumers) == 1)
+    if not consumers:
+        findings += _cluster(settings)
+    ports = {(each.metrics.host, each.metrics.port): each.metrics for each in _kafka_of(settings, consumers)}
+    findings += [_metrics_port(metrics) for metrics in ports.values() if metrics.enabled]
     return findings, settings.run.log_format == "json"
+
+
+def _kafka_of(settings: RunSettings, consumers: Sequence[PyrallelConsumer]) -> list[KafkaConfig]:
+    return [consumer.config for consumer in consumers] or [settings.kafka]
+
+
+def _consumer(consumer: PyrallelConsumer, settings: RunSettings, *, is_alone: bool) -> list[Finding]:
+    """As for a worker on topics, with the settings that the consumer has."""
+    topics = [consumer.topic] if isinstance(consumer.topic, str) else consumer.topic
+    run = settings.run.validate_all()
+    run.topic = topics
+    own = RunSettings(run, consumer.config, consumer.execution_config, {})
+    findings = [*_settings(own), *_cluster(own)]
+    if is_alone:
+        return findings
+    name = ", ".join(topics)
+    return [replace(finding, text=f"{name}: {finding.text}") for finding in findings]
 
 
 def _settings(settings: RunSettings) -> list[Finding]:
@@ -91,15 +115,17 @@ def _settings(settings: RunSettings) -> list[Finding]:
     return [Finding("settings", Verdict.OK, text), *findings]
 
 
-def _worker(settings: RunSettings) -> Finding:
-    mode = settings.execution.mode
+def _worker(settings: RunSettings) -> tuple[Finding, list[PyrallelConsumer]]:
+    """What there is to say of the place, and the consumers that it names, none where it names a worker."""
     try:
-        worker = find_worker(settings.worker(), settings.run.app_dir)
-        check_for_command_line(worker, mode)
+        found = found_program(settings)
+        if not isinstance(found, Program):
+            many = _counted(len(found), "consumer")
+            return Finding("worker", Verdict.OK, f"{settings.worker()}: {many}, each with settings of its own"), found
     except WorkerImportError as error:
-        return Finding("worker", Verdict.FAILED, f"{error}: its own code raises", error.shown)
+        return Finding("worker", Verdict.FAILED, f"{error}: its own code raises", error.shown), []
     except ConfigurationError as error:
-        return Finding("worker", Verdict.WRONG, str(error))
+        return Finding("worker", Verdict.WRONG, str(error)), []
     pool, slots = settings.execution.worker_pool_size or "as many as fit", settings.execution.max_in_flight
     processes = f"in processes: {pool}"
     where = {
@@ -107,9 +133,10 @@ def _worker(settings: RunSettings) -> Finding:
         ExecutionMode.THREAD: f"in threads: {pool}",
         ExecutionMode.PROCESS: f"as tasks {processes}, {slots} at once" if is_async(worker) else processes,
     }
-    return _loaded_in_a_process(settings, worker) or Finding(
-        "worker", Verdict.OK, f"{settings.worker()} ({name_of(worker)}) runs {where[mode]}"
-    )
+    runs = f"{settings.worker()} ({name_of(found.worker)}) runs {where[settings.execution.mode]}"
+    if settings.run.lifespan is not None:
+        runs += f", within {settings.run.lifespan}"
+    return _loaded_in_a_process(settings, found.worker) or Finding("worker", Verdict.OK, runs), []
 
 
 def _loaded_in_a_process(settings: RunSettings, worker: Worker) -> Finding | None:
@@ -213,8 +240,7 @@ def _group(reader: GroupReader, settings: RunSettings, topics: Mapping[str, int]
     return Finding("group", Verdict.OK, f"{sentence}; {_counted(lag, 'message')} to do")
 
 
-def _metrics_port(settings: RunSettings) -> Finding:
-    metrics = settings.kafka.metrics
+def _metrics_port(metrics: MetricsConfig) -> Finding:
     try:
         with socket.create_server((metrics.host, metrics.port)):
             return Finding("metrics", Verdict.OK, f"http://{metrics.host}:{metrics.port}/metrics is free")

@@ -18,10 +18,16 @@ class RunConfig(Settings):
     environment_prefixes = ("PYRALLEL_",)
 
     worker: str | None = None
-    """``package.module:function``, dots allowed after the colon. Without it nothing can run."""
+    """``package.module:name``, dots allowed after the colon: a worker, a ``PyrallelConsumer``, a list of them, or a
+    function without parameters that returns any of these. Without it nothing can run."""
+
+    lifespan: str | None = None
+    """``package.module:function`` of what returns a context manager: entered before the first message and left after
+    the last attempt. Unset: none. Only with a worker: a ``PyrallelConsumer`` has its own."""
 
     topic: list[str] = Field(default_factory=list)
-    """Topics, several separated by commas, or one pattern that begins with ``^``. Without one nothing can run."""
+    """Topics, several separated by commas, or one pattern that begins with ``^``. Without one no worker can run; a
+    ``PyrallelConsumer`` has its own."""
 
     concurrency: int | None = Field(None, ge=1, le=1_000_000)
     """Messages worked on at once, 1-1,000,000: ``max_in_flight`` for ``async``, ``worker_pool_size`` for ``thread`` and

@@ -6,7 +6,7 @@ import asyncio
 import importlib
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from pyrallel_consumer.cli.command import EXIT_CUT_OFF, EXIT_FAILED, EXIT_OK, EXIT_SIGNALLED
@@ -16,30 +16,63 @@ from pyrallel_consumer.cli.terminal import say, say_json
 from pyrallel_consumer.consumer import PyrallelConsumer
 from pyrallel_consumer.dto import RuntimeSnapshot
 from pyrallel_consumer.errors import StateError
-from pyrallel_consumer.execution_plane.worker_kind import Worker
 from pyrallel_consumer.log import Log
 
 logger = Log("pyrallel_consumer.run")
 
 
-def run_consumer(settings: RunSettings, worker: Worker) -> int:
-    """Consume until a signal, or to the end of the burst; returns the exit code.
+def run_consumers(settings: RunSettings, consumers: Sequence[PyrallelConsumer]) -> int:
+    """Run all of ``consumers`` until a signal, or to the end of the burst; returns the exit code, one for all.
 
-    Raises what PyrallelConsumer raises when it cannot start or has failed.
+    Raises what a PyrallelConsumer raises when it cannot start or has failed; the others drain then.
     """
-    consumer = PyrallelConsumer(settings.kafka, worker, settings.topic(), execution_config=settings.execution)
-    run = _Run(consumer, settings)
+    runs = [_Run(consumer, settings, is_alone=len(consumers) == 1) for consumer in consumers]
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(run.live())
-    except KeyboardInterrupt:  # before the consumer took the signals
+            runner.run(_live(runs))
+    except KeyboardInterrupt:  # before the consumers took the signals
         return EXIT_SIGNALLED + signal.SIGINT
-    return run.exit_code()
+    return max((run.exit_code() for run in runs), key=_telling)
+
+
+def _telling(code: int) -> tuple[bool, ...]:
+    """Of several exit codes the one to be told: an abort, then a failure, then messages that were cut off."""
+    return code > EXIT_SIGNALLED, code == EXIT_FAILED, code == EXIT_CUT_OFF
+
+
+async def _live(runs: Sequence[_Run]) -> None:
+    """All of them side by side. When one fails, the others are stopped in order, and its error is raised."""
+    if len(runs) == 1:
+        await runs[0].live()
+        return
+    tasks = {asyncio.create_task(run.live()): run for run in runs}
+    failed: BaseException | None = None
+    pending = set(tasks)
+    try:
+        while pending:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            errors = [error for task in done if (error := task.exception()) is not None]
+            for error in errors:
+                if failed is None:
+                    failed = error
+                    logger.error("one consumer of %d has failed, and the others stop: %s", len(runs), error)
+                    await asyncio.gather(*(tasks[task].stop(task) for task in pending))
+                else:
+                    logger.error("another consumer has failed: %s", error)
+    finally:
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+    if failed is not None:
+        raise failed
 
 
 class _Run:
-    def __init__(self, consumer: PyrallelConsumer, settings: RunSettings) -> None:
+    """One consumer of the run; ``is_alone`` where it is the only one."""
+
+    def __init__(self, consumer: PyrallelConsumer, settings: RunSettings, *, is_alone: bool = True) -> None:
         self._consumer = consumer
+        self._is_alone = is_alone
         self._settings = settings
         self._watch: BurstWatch | None = None
         self._settled = 0
@@ -53,6 +86,15 @@ class _Run:
                 await self._consumer.run()
         finally:
             self._conclude(time.monotonic() - began)
+
+    async def stop(self, task: asyncio.Task[None]) -> None:
+        """Have ``live``, which is ``task``, end in order."""
+        try:
+            await self._consumer.stop()
+        except StateError:
+            task.cancel()  # It was not started yet.
+        except Exception:  # noqa: BLE001, S110 -- its own task tells
+            pass
 
     def exit_code(self) -> int:
         consumer, watch = self._consumer, self._watch
@@ -70,7 +112,7 @@ class _Run:
         return self._settings.run.fail_on_dead_letters and self._settled > 0
 
     async def _burst(self) -> None:
-        self._watch = watch = await BurstWatch.begun(self._settings.kafka, self._settings.topic())
+        self._watch = watch = await BurstWatch.begun(self._consumer.config, self._consumer.topic)
         if watch.is_done:
             return
         running = asyncio.create_task(self._consumer.run())
@@ -97,14 +139,24 @@ class _Run:
         sentence = _sentence(told)
         if self._watch is None:
             if picture is not None:
-                logger.info("stopped after %s", sentence, extra=told)
+                logger.info("%sstopped after %s", self._prefix, sentence, extra=told)
             return
         verdict = self._watch.verdict()
         if self._settings.run.log_format == "json":
             is_ok = self._watch.is_done and not self._has_forbidden_failures
-            say_json({"ok": is_ok, "burst": verdict, **told})
+            place = {} if self._is_alone else {"topic": self._consumer.topic}
+            say_json({"ok": is_ok, **place, "burst": verdict, **told})
         else:
-            say(f"{verdict[:1].upper()}{verdict[1:]}, after {sentence}.")
+            told_verdict = f"{self._prefix}{verdict}"
+            say(f"{told_verdict[:1].upper()}{told_verdict[1:]}, after {sentence}.")
+
+    @property
+    def _prefix(self) -> str:
+        """Which consumer it is, where there are several."""
+        if self._is_alone:
+            return ""
+        topic = self._consumer.topic
+        return f"{topic if isinstance(topic, str) else ', '.join(topic)}: "
 
 
 def _figures(picture: RuntimeSnapshot | None, seconds: float) -> dict[str, Any]:

@@ -24,13 +24,22 @@ Worker = Annotated[
     str | None,
     typer.Argument(
         metavar="MODULE:WORKER",
-        help="The worker's place, as in app.orders:handle. (PYRALLEL_WORKER)",
+        help="The place of a worker, as in app.orders:handle; or of a PyrallelConsumer, a list of them, or a function "
+        "without parameters that returns any of these. (PYRALLEL_WORKER)",
         show_default=False,
     ),
 ]
 Topic = Annotated[
     list[str] | None,
     _option("A topic, may be given several times; or a ^pattern of whole names.", "PYRALLEL_TOPIC", metavar="TOPIC"),
+]
+Lifespan = Annotated[
+    str | None,
+    _option(
+        "The place of a function that returns a context manager, entered before the first message.",
+        "PYRALLEL_LIFESPAN",
+        metavar="MODULE:FUNCTION",
+    ),
 ]
 Servers = Annotated[str | None, _option("Kafka's address, host:port.", "KAFKA_BOOTSTRAP_SERVERS", metavar="HOST:PORT")]
 Group = Annotated[str | None, _option("The consumer group.", "KAFKA_CONSUMER_GROUP", metavar="NAME")]
@@ -106,6 +115,7 @@ def run(
     *,
     worker: Worker = None,
     topic: Topic = None,
+    lifespan: Lifespan = None,
     bootstrap_servers: Servers = None,
     group: Group = None,
     mode: Mode = None,
@@ -124,7 +134,7 @@ def run(
         bool, typer.Option("--check", help="Look at settings, worker, broker, topics, group; print a table and exit.")
     ] = False,
 ) -> None:
-    """Run a worker on topics, until SIGINT or SIGTERM.
+    """Run a worker on topics, or consumers, until SIGINT or SIGTERM.
 
     Every setting also comes from the environment or a .env file, under
     the name in parentheses; `pyrallel-consumer config` lists them all.
@@ -146,6 +156,7 @@ def run(
     flags = Flags(
         worker=worker,
         topics=tuple(topic or ()),
+        lifespan=lifespan,
         bootstrap_servers=bootstrap_servers,
         group=group,
         mode=mode,
@@ -168,6 +179,7 @@ def config(
     *,
     worker: Worker = None,
     topic: Topic = None,
+    lifespan: Lifespan = None,
     bootstrap_servers: Servers = None,
     group: Group = None,
     mode: Mode = None,
@@ -180,6 +192,7 @@ def config(
     flags = Flags(
         worker=worker,
         topics=tuple(topic or ()),
+        lifespan=lifespan,
         bootstrap_servers=bootstrap_servers,
         group=group,
         mode=mode,
@@ -208,22 +221,23 @@ def _run(flags: Flags) -> int:
     hold_lifeline()
     settings = settings_of(flags)
     logging_setup = LoggingSetup(settings)
-    settings.topic(), settings.worker()
+    if settings.run.worker is None:
+        settings.topic(), settings.worker()
     if settings.run.reload:
         if settings.run.burst:
             raise ConfigurationError("--reload and --burst do not go together: a burst ends, a reload goes on")
         logging_setup.apply()
         return run_with_reload(flags, settings)
-    from pyrallel_consumer.cli.run.consumer import run_consumer
-    from pyrallel_consumer.cli.run.worker_place import WorkerImportError, check_for_command_line, find_worker
+    from pyrallel_consumer.cli.run.consumer import run_consumers
+    from pyrallel_consumer.cli.run.program import found_consumers
+    from pyrallel_consumer.cli.run.worker_place import WorkerImportError
 
     try:
-        worker = find_worker(settings.worker(), settings.run.app_dir)
+        consumers = found_consumers(settings)
     except WorkerImportError as error:
         complain(f"{error.shown}\nError: {error}: its own code raises, see above")
         return EXIT_FAILED
     # After the import, which may have set up logging: that is left alone.
     logging_setup.apply()
     warn_of_typos([type(settings.run)])
-    check_for_command_line(worker, settings.execution.mode)
-    return run_consumer(settings, worker)
+    return run_consumers(settings, consumers)

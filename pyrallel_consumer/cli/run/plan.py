@@ -11,6 +11,7 @@ class Flags:
 
     worker: str | None = None
     topics: tuple[str, ...] = ()
+    lifespan: str | None = None
     bootstrap_servers: str | None = None
     group: str | None = None
     mode: str | None = None

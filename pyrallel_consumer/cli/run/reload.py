@@ -65,6 +65,7 @@ def arguments_of(flags: Flags) -> list[str]:
     """The command line of a run as these flags say, but without ``--reload``."""
     options: list[tuple[str, object]] = [
         *(("--topic", topic) for topic in flags.topics),
+        ("--lifespan", flags.lifespan),
         ("--bootstrap-servers", flags.bootstrap_servers),
         ("--group", flags.group),
         ("--mode", flags.mode),

@@ -75,6 +75,7 @@ def settings_of(flags: Flags) -> RunSettings:
     run = given.make(
         RunConfig,
         worker=("WORKER", flags.worker),
+        lifespan=("--lifespan", flags.lifespan),
         topic=("--topic", list(flags.topics) or None),
         concurrency=("--concurrency", flags.concurrency),
         app_dir=("--app-dir", flags.app_dir),

@@ -20,34 +20,40 @@ from pyrallel_consumer.execution_plane.worker_kind import Worker, check_worker
 
 
 class WorkerImportError(Exception):
-    """The worker's module raised while it was imported; ``shown`` is the error as Python shows it."""
+    """The user's code raised while it was imported or called; ``shown`` is the error as Python shows it."""
 
-    def __init__(self, place: str, shown: str) -> None:
-        super().__init__(f"importing {place} failed")
+    def __init__(self, doing: str, shown: str) -> None:
+        super().__init__(f"{doing} failed")
         self.shown = shown
 
 
 def find_worker(place: str, app_dir: str) -> Worker:
+    """What the place of the worker names: see ``find_object``. It may be no worker: that is looked at elsewhere."""
+    return cast("Worker", find_object(place, app_dir, "worker"))
+
+
+def find_object(place: str, app_dir: str, what: str) -> Any:
     """The object at ``place``, its module imported from ``app_dir`` before all other folders.
 
     Raises ConfigurationError where the place is none or nothing is there, WorkerImportError where its code raises.
+    ``what`` is what it is to be: a worker, a lifespan.
     """
     module_name, colon, attribute = place.partition(":")
     if not (colon and module_name and attribute) or module_name.endswith(".py"):
         raise ConfigurationError(
-            f"worker {place!r} is no place of a worker: write package.module:function, as in app.orders:handle"
+            f"{what} {place!r} is no place of a {what}: write package.module:function, as in app.orders:handle"
         )
     folder = Path(app_dir).resolve()
     if not folder.is_dir():
         raise ConfigurationError(f"--app-dir {app_dir} is no folder")
     sys.path[:] = [str(folder), *(entry for entry in sys.path if entry != str(folder))]
-    module = _imported(module_name, place, folder)
+    module = _imported(module_name, place, folder, what)
     found: Any = module
     for name in attribute.split("."):
         if not hasattr(found, name):
-            raise ConfigurationError(_nothing_there(module, found, name, place))
+            raise ConfigurationError(_nothing_there(module, found, name, f"{what} {place!r}"))
         found = getattr(found, name)
-    return cast("Worker", found)  # check_worker sees it next, and refuses what cannot be called
+    return found
 
 
 def check_for_command_line(worker: Worker, mode: ExecutionMode) -> None:
@@ -68,27 +74,32 @@ def _fits(worker: Worker, mode: ExecutionMode) -> bool:
     return True
 
 
-def _imported(name: str, place: str, folder: Path) -> ModuleType:
+def raised_by(error: BaseException, doing: str) -> WorkerImportError:
+    """The user's code raised ``error``, as when ``doing`` so."""
+    return WorkerImportError(doing, _shown(error))
+
+
+def _imported(name: str, place: str, folder: Path, what: str) -> ModuleType:
     importlib.invalidate_caches()
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise ConfigurationError(
-                f"there is no module {error.name!r} for worker {place!r} in {folder}, nor installed; "
+                f"there is no module {error.name!r} for {what} {place!r} in {folder}, nor installed; "
                 "--app-dir names another folder"
             ) from None
-        raise WorkerImportError(place, _shown(error)) from error
+        raise raised_by(error, f"importing {place}") from error
     except (Exception, SystemExit) as error:
         # The user's module may raise anything, and end the program too; that is its fault and not ours.
-        raise WorkerImportError(place, _shown(error)) from error
+        raise raised_by(error, f"importing {place}") from error
 
 
-def _nothing_there(module: ModuleType, holder: object, name: str, place: str) -> str:
+def _nothing_there(module: ModuleType, holder: object, name: str, sought: str) -> str:
     names = [known for known, value in vars(holder).items() if callable(value) and not known.startswith("_")]
     own = [known for known in names if getattr(vars(holder)[known], "__module__", None) == module.__name__]
     close = get_close_matches(name, names, n=1)
-    sentence = f"{module.__name__} ({module.__file__}) has no {name!r} for worker {place!r}"
+    sentence = f"{module.__name__} ({module.__file__}) has no {name!r} for {sought}"
     if close:
         return f"{sentence}; did you mean {close[0]!r}?"
     return f"{sentence}; it defines {', '.join(own)}" if own else f"{sentence}, and defines no function"

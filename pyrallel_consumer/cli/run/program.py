@@ -1,0 +1,125 @@
+"""What the place of ``run`` names, as the consumers to run: of a worker, of a consumer, of several, of what makes them.
+
+A function without parameters is called and returns any of these. A worker runs as flags and environment say. A consumer
+has its settings already: what only flags can say of it is refused, and the port of the endpoint is set for all.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from pyrallel_consumer.cli.run.settings import RunSettings
+from pyrallel_consumer.cli.run.worker_place import (
+    check_for_command_line,
+    find_object,
+    find_worker,
+    raised_by,
+)
+from pyrallel_consumer.config import ExecutionConfig, KafkaConfig, MetricsConfig
+from pyrallel_consumer.consumer import PyrallelConsumer
+from pyrallel_consumer.errors import ConfigurationError
+from pyrallel_consumer.execution_plane.lifespan import lifespan_of
+from pyrallel_consumer.execution_plane.worker_kind import Worker, name_of
+
+
+class Program(NamedTuple):
+    """A worker that fits its mode, and the lifespan to run it in."""
+
+    worker: Worker
+    lifespan: Any
+
+
+def found_program(settings: RunSettings) -> Program | list[PyrallelConsumer]:
+    """What is to run: a worker, or consumers, at least one.
+
+    Raises ConfigurationError where the place names nothing that can run, or settings do not fit, and WorkerImportError
+    where the user's code raises.
+    """
+    place = settings.worker()
+    found = _made(find_worker(place, settings.run.app_dir), place)
+    if _is_several(found) or isinstance(found, PyrallelConsumer):
+        return _checked(found, place, settings)
+    lifespan = None
+    if settings.run.lifespan is not None:
+        lifespan = find_object(settings.run.lifespan, settings.run.app_dir, "lifespan")
+        lifespan_of(lifespan, None, settings.execution.mode)
+    check_for_command_line(found, settings.execution.mode)
+    return Program(found, lifespan)
+
+
+def found_consumers(settings: RunSettings) -> list[PyrallelConsumer]:
+    """The consumers to run, at least one; none is started. Raises what ``found_program`` raises."""
+    found = found_program(settings)
+    if not isinstance(found, Program):
+        return found
+    topic, execution = settings.topic(), settings.execution
+    return [PyrallelConsumer(settings.kafka, found.worker, topic, execution_config=execution, lifespan=found.lifespan)]
+
+
+def _made(found: Any, place: str) -> Any:
+    """What ``found`` returns, where it is a function without parameters; else ``found`` itself."""
+    if isinstance(found, type | PyrallelConsumer) or not callable(found) or not _takes_nothing(found):
+        return found
+    if inspect.iscoroutinefunction(found):
+        raise ConfigurationError(
+            f"{place} is `async def` without parameters: a worker takes one WorkItem, and what makes consumers is a "
+            "plain function"
+        )
+    try:
+        made = found()
+    except ConfigurationError:
+        raise
+    except (Exception, SystemExit) as error:
+        # The user's function may raise anything, and end the program too; that is its fault and not ours.
+        raise raised_by(error, f"calling {place}") from error
+    if made is None:
+        raise ConfigurationError(f"{place} takes no parameters, so it was called to make consumers, and returned None")
+    return made
+
+
+def _takes_nothing(function: Callable[..., Any]) -> bool:
+    try:
+        return not inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return False  # Compiled functions may have no signature to look at.
+
+
+def _is_several(found: object) -> bool:
+    return isinstance(found, list | tuple)
+
+
+def _checked(found: Any, place: str, settings: RunSettings) -> list[PyrallelConsumer]:
+    consumers = [*found] if _is_several(found) else [found]
+    if not consumers:
+        raise ConfigurationError(f"{place} is an empty list: there is nothing to run")
+    for number, each in enumerate(consumers, 1):
+        if not isinstance(each, PyrallelConsumer):
+            raise ConfigurationError(
+                f"entry {number} of {place} is {name_of(each)}, no PyrallelConsumer: a list holds consumers, each of "
+                "which has its worker and its topic"
+            )
+        if any(each is other for other in consumers[: number - 1]):
+            raise ConfigurationError(f"entry {number} of {place} is there twice: a consumer runs once")
+    flags = sorted(
+        {
+            origin.name
+            for (part, field), origin in settings.origins.items()
+            if origin.kind == "flag" and not _applies_to_consumers(part, field)
+        }
+    )
+    if flags:
+        raise ConfigurationError(
+            f"{', '.join(flags)} cannot be given with {place}: it names consumers, which have their own settings"
+        )
+    if any(part is MetricsConfig and origin.kind == "flag" for (part, _), origin in settings.origins.items()):
+        for consumer in consumers:
+            consumer.config.metrics = settings.kafka.metrics.validate_all()
+    return consumers
+
+
+def _applies_to_consumers(part: type, field: str) -> bool:
+    if part in {KafkaConfig, ExecutionConfig}:
+        return part is KafkaConfig and field == "metrics"
+    return field not in {"topic", "concurrency", "lifespan"}
