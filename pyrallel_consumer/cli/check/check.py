@@ -131,7 +131,7 @@ def _worker(settings: RunSettings) -> tuple[Finding, list[PyrallelConsumer]]:
     where = {
         ExecutionMode.ASYNC: f"as tasks, {slots} at once",
         ExecutionMode.THREAD: f"in threads: {pool}",
-        ExecutionMode.PROCESS: f"as tasks {processes}, {slots} at once" if is_async(worker) else processes,
+        ExecutionMode.PROCESS: f"as tasks {processes}, {slots} at once" if is_async(found.worker) else processes,
     }
     runs = f"{settings.worker()} ({name_of(found.worker)}) runs {where[settings.execution.mode]}"
     if settings.run.lifespan is not None:
