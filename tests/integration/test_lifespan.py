@@ -75,6 +75,30 @@ def assert_held(shop: Shop) -> None:
     assert sorted(int(line[2]) for line in shop.works()) == list(range(MESSAGES))
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("where", ["before", "after"])
+async def test_processes_with_a_loop_say_as_well_why_a_lifespan_failed(
+    shop: Shop, where: str, *, is_async: bool
+) -> None:
+    worker = partial(work_async if is_async else work, str(shop.folder))
+    consumer = shop.consumer(
+        ExecutionMode.PROCESS, worker=worker, lifespan=partial(failing, str(shop.folder), where), worker_pool_size=1
+    )
+    with pytest.raises(LifespanError, match=rf"failed {where} the"):
+        async with consumer:
+            await until(lambda: len(shop.works()) == MESSAGES, consumer.get_runtime_snapshot)
+
+
+@pytest.mark.parametrize("lifespan", [plain, asynchronous])
+async def test_processes_with_a_loop_hold_it_around_all_their_attempts(shop: Shop, lifespan: Any) -> None:
+    worker, held = partial(work_async, str(shop.folder)), partial(lifespan, str(shop.folder))
+    consumer = shop.consumer(ExecutionMode.PROCESS, worker=worker, lifespan=held)
+    async with consumer:
+        await until(lambda: len(shop.works()) == MESSAGES, consumer.get_runtime_snapshot)
+    assert_held(shop)
+    assert shop.committed() == [MESSAGES]
+
+
 @MODES
 @pytest.mark.parametrize("lifespan", [plain, asynchronous])
 async def test_it_is_entered_before_the_first_message_and_left_after_the_last_attempt(

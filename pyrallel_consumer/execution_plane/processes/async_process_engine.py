@@ -392,7 +392,7 @@ class AsyncProcessEngine(BookedEngine):
         is_held = self._suspects.was_present(root, self._policy.max_attempts - victim.number)
         verdict = self._attempts.ended_by_death(root, error, now, may_give_up=not in_company, is_held=is_held)
         if isinstance(verdict, RetryAt):
-            self._log.failed(root, verdict, now)
+            self.attempt_log.failed(root, verdict, now)
         super()._report(root, verdict)
         if not isinstance(verdict, RetryAt):
             self._clear(root)
