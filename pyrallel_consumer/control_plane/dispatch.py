@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from pyrallel_consumer.dto import WorkItem
 
 FEW_LISTED = 16
-"""So many partitions with something ready are looked at one by one: that costs less than to keep the sum up."""
+"""Up to this many partitions with ready items are summed up on demand: that costs less than to keep a running sum."""
 
 TAKE_QUANTUM = 32
-"""Items that one partition may start before the next one has its turn."""
+"""How many items one partition may start before the next partition has its turn."""
 
 
 class Dispatch:
@@ -70,14 +70,14 @@ class Dispatch:
         return sum([len(work.ready) for work in listed if work.is_dispatching])
 
     def needs_another_probe(self, load: Load) -> bool:
-        """Whether a message is to be read for the open circuit: nothing is left that was not tried, or may start."""
+        """Whether the open circuit needs another message to be read: all loaded ones were tried, and none may start."""
         if self._circuit.wants_probe:
             return not self._listed
         has_probes = self._loads.in_flight > 0 or self._loads.ready > 0
         return not has_probes or load.messages <= self._circuit.failed_probes
 
     def _take_probe(self, now: float | None) -> list[WorkItem]:
-        """One item, another one than last time where there are several: a poison message is no good probe."""
+        """One item, and if there are several not the one of last time: a poison message makes a bad probe."""
         circuit, listed = self._circuit, self._listed
         while circuit.wants_probe and listed and self.is_dispatching:
             work = listed.popleft()

@@ -14,7 +14,7 @@ class DrainStep(Enum):
 
 
 class Drain:
-    """One deadline for all that runs, and a short time for what was cancelled to end."""
+    """One deadline for all running work, and then a short time in which cancelled work may end."""
 
     def __init__(self, deadline: float, settle_seconds: float = 0.1) -> None:
         self.deadline = deadline
@@ -22,7 +22,7 @@ class Drain:
         self._is_cancelled = False
 
     def step(self, running: int, now: float) -> DrainStep:
-        """The next step, with so many attempts still running at ``now``."""
+        """The next step, while ``running`` attempts still run at ``now``."""
         if running == 0:
             return DrainStep.DONE
         if now < self.deadline:

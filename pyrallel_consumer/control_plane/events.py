@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 class Assigned:
     """A partition is ours from now on; reading begins at ``start_offset``.
 
-    ``restored`` tells what above the start an earlier owner has finished. ``is_committed`` is False where the group has
-    no offset at the broker yet, because committing the resolved start failed: then the first commit carries it.
-    ``leader_epoch`` is Kafka's, which goes with the start: that of the commit, or of the end of the log.
+    ``restored`` lists the offsets above the start that an earlier owner has finished. ``is_committed`` is False if the
+    broker has no offset of the group yet, because committing the start failed: then the first commit carries it.
+    ``leader_epoch`` is Kafka's leader epoch of the start: that of the commit, or of the end of the log.
     """
 
     tp: TopicPartition
@@ -37,7 +37,7 @@ class Assigned:
 
 @dataclass(slots=True)
 class Delivered:
-    """Messages of one partition, ascending by offset, as one piece of one read; not frozen, for it is made per read."""
+    """Messages of one partition from one read, ascending by offset. Not frozen, because one is made for every read."""
 
     tp: TopicPartition
     epoch: int
@@ -48,8 +48,8 @@ class Delivered:
 class OffsetWentBack:
     """Offset ``offset`` was delivered again (truncation, seek, recreated topic): a new epoch begins there.
 
-    Unfinished offsets below ``offset`` move into ``epoch``; all from it on belongs to ``old_epoch`` and is forgotten.
-    ``leader_epoch`` is Kafka's, of the record at ``offset``.
+    Unfinished offsets below ``offset`` move into ``epoch``. Offsets from ``offset`` on belong to ``old_epoch`` and are
+    forgotten. ``leader_epoch`` is Kafka's leader epoch of the record at ``offset``.
     """
 
     tp: TopicPartition
@@ -70,7 +70,7 @@ class PositionAdvanced:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The partition went to another member without asking: nothing of it may be committed."""
+    """The group gave the partition to another member without asking: none of its offsets may be committed."""
 
     tp: TopicPartition
     epoch: int
@@ -80,7 +80,7 @@ class Lost:
 class CommitSnapshot:
     """Offset and map of one partition at one moment, to be committed together or not at all.
 
-    ``version`` counts what changed the map; ``leader_epoch`` is Kafka's, None where the client does not know it.
+    ``version`` counts the changes of the map. ``leader_epoch`` is Kafka's, None if the client does not know it.
     """
 
     tp: TopicPartition
@@ -93,7 +93,7 @@ class CommitSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """Command: commit these snapshots in one request. Numbers ascend; one is under way at a time."""
+    """Command: commit these snapshots in one request. Numbers ascend; only one commit is under way at a time."""
 
     number: int
     snapshots: tuple[CommitSnapshot, ...]
@@ -101,7 +101,7 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class CommitAnswered:
-    """The broker's (or client's) word on commit ``number``: per partition None for success, else the error's name.
+    """The answer of the broker (or client) to commit ``number``: per partition None for success, else an error's name.
 
     Partitions that were no longer assigned when the command was carried out are left out of ``errors``.
     """
@@ -128,10 +128,10 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class RevokeAsked:
-    """These partitions, each with its epoch, are about to go: finish what runs, fence, and ``answer`` with snapshots.
+    """These partitions, each with its epoch, are revoked: finish running work, fence, ``answer`` with snapshots.
 
-    The poll thread waits for the answer, in a rebalance for the grace and a second at most. ``answer`` may be called
-    from any thread; only the first call counts, and none that comes too late: then ``Lost`` follows for each partition.
+    The poll thread waits for the answer; in a rebalance it waits for the grace plus a second at most. ``answer`` may be
+    called from any thread, and only the first call counts. If it comes too late, ``Lost`` follows for each partition.
     """
 
     partitions: tuple[tuple[TopicPartition, int], ...]
@@ -140,7 +140,7 @@ class RevokeAsked:
 
 @dataclass(frozen=True, slots=True)
 class PollThreadFroze:
-    """The poll thread stood still for ``seconds``; commits up to number ``last_commit`` were sent before that ended."""
+    """The poll thread hung for ``seconds``; commits up to number ``last_commit`` were sent before the gap ended."""
 
     seconds: float
     last_commit: int
@@ -148,18 +148,18 @@ class PollThreadFroze:
 
 @dataclass(frozen=True, slots=True)
 class PollerFailed:
-    """The poll thread cannot go on; it commits nothing more, and this is the last fact it delivers."""
+    """The poll thread failed. It commits nothing more, and this is its last fact."""
 
     error: BaseException
 
 
 @dataclass(frozen=True, slots=True)
 class PollerClosed:
-    """The poll thread has left the group and closed its client, as it was told; the last fact it delivers."""
+    """The poll thread has left the group and closed its client, as commanded. This is its last fact."""
 
 
 class LetterAnswer(NamedTuple):
-    """The broker's word on one dead letter: ``code`` is None where it has it, else the error's name; ``said`` why."""
+    """The broker's answer for one dead letter: ``code`` is None for success, else the error's name; ``said`` is why."""
 
     letter: Letter
     code: str | None
@@ -168,13 +168,13 @@ class LetterAnswer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LettersAnswered:
-    """What became of dead letters that were handed to the producer."""
+    """The broker's answers for dead letters that were given to the producer."""
 
     answers: tuple[LetterAnswer, ...]
 
 
 class RecordAnswer(NamedTuple):
-    """The broker's word on one record, as ``LetterAnswer``."""
+    """The broker's answer for one record, like ``LetterAnswer``."""
 
     outgoing: Outgoing
     code: str | None
@@ -183,13 +183,13 @@ class RecordAnswer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RecordsAnswered:
-    """What became of records that were handed to the producer."""
+    """The broker's answers for records that were given to the producer."""
 
     answers: tuple[RecordAnswer, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class LetterProducerFailed:
-    """The thread that produces dead letters and records cannot go on."""
+    """The thread that produces dead letters and records failed."""
 
     error: BaseException

@@ -1,8 +1,8 @@
-"""Whether the group may have given our partitions to others while we stood still. Pure.
+"""Whether the group may have given our partitions to other members while this process hung. Pure.
 
-A frozen process, a blocked loop or a suspended machine sends no heartbeat, and after the session other members do our
-messages. Then the only proof that we still are a member is a commit that was sent after the gap and that the group's
-coordinator confirmed. Until that proof no attempt may start.
+A frozen process, a blocked loop or a suspended machine sends no heartbeat, and after the session timeout other members
+handle our messages. Only one thing then proves that we are still a member: the group's coordinator confirms a commit
+that was sent after the gap. Until then no attempt may start.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from pyrallel_consumer.control_plane.events import CommitAnswered
 
 GAP_SECONDS: Final = 2.0
-"""A longer gap raises the doubt, whatever the session: a loop ticks eight times a second even while nothing moves."""
+"""A longer gap raises the doubt, whatever the session timeout: even an idle loop ticks eight times a second."""
 
 
 def gap_seconds(session_seconds: float) -> float:
-    """The longest gap that cannot have cost the membership: heartbeats go out three times a session or more often."""
+    """The longest gap that cannot end the membership: at least three heartbeats are sent per session timeout."""
     return min(GAP_SECONDS, session_seconds / 2)
 
 
@@ -43,9 +43,9 @@ class Membership:
         return inf if self._alive_at is None else self._alive_at + self._gap_seconds
 
     def live(self, now: float, last_commit: int) -> float:
-        """The event loop runs at ``now``. Returns the length of the gap before ``now``, 0.0 where there was none.
+        """The event loop runs at ``now``. Returns the length of the gap before ``now``, 0.0 if there was none.
 
-        ``last_commit`` is the number of the last commit that was sent: commits up to that one prove nothing.
+        ``last_commit`` is the number of the last commit that was sent: this commit and earlier ones prove nothing.
         """
         before, self._alive_at = self._alive_at, now
         if before is None or now - before <= self._gap_seconds:

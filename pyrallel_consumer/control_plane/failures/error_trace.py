@@ -1,8 +1,8 @@
-"""Where an error was raised, for a dead letter: types and places of the error and its causes, and none of their texts.
+"""Where an error was raised, for a dead letter: types and places of the error and its causes, without their texts.
 
 Pure: it reads no source files, as ``traceback`` does, which takes a hundred times as long. Texts stay out because they
-may hold payloads: the letter's reason has the text of the error, where it may be shown. An error is a stranger's
-object: whatever of it cannot be read is left out, and nothing is raised.
+may hold payloads; if the text may be shown, the letter's reason has it. An error is an object of foreign code: parts
+that cannot be read are left out, and nothing is raised.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Final
 from pyrallel_consumer.foreign_errors import attempted, cause_or_context_of, frames_of, type_name
 
 MOST_ERRORS: Final = 5
-"""The error and its causes."""
+"""How many errors a trace shows: the error and its causes."""
 MOST_FRAMES: Final = 20
-"""Of each error, the innermost."""
+"""How many frames of each error a trace shows: the innermost ones."""
 LONGEST_TRACE: Final = 4000
 """Characters."""
 FRAME: Final = '  File "'
-"""How a line begins that names a place, here and in the words of ``traceback``."""
+"""The beginning of a line that names a place, here and in the output of ``traceback``."""
 
 
 def error_trace(error: BaseException) -> str:

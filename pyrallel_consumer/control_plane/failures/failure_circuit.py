@@ -1,8 +1,8 @@
-"""The circuit for outages: when most messages fail for good, something that all of them need is down.
+"""The circuit for outages: when most messages fail permanently, a service that all of them need is down.
 
-Then nothing more is started but a probe now and then, nothing is dead-lettered or skipped for the outage's sake, and a
-probe that succeeds ends it. A probe that hangs, or waits for long, is not waited for: the next one is due by time.
-Pure: outcomes and time are told; whoever asks acts on the answers.
+While the circuit is open, only a probe starts now and then, and no message is dead-lettered or skipped because of the
+outage. A probe that succeeds closes the circuit. The circuit does not wait for a probe that hangs: the next probe is
+due by time. Pure: the caller passes in outcomes and time, and acts on the answers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CircuitPolicy:
-    """Opens when more than ``failure_share`` of the last ``window`` messages failed for good; probes every so often."""
+    """Open when more than ``failure_share`` of the last ``window`` messages failed permanently; then probe."""
 
     failure_share: float
     window: int = 100
@@ -28,7 +28,7 @@ class CircuitPolicy:
 
 @dataclass(frozen=True, slots=True)
 class CircuitChanged:
-    """To be told to the user. ``failures`` of the last ``outcomes`` messages; ``open_seconds`` since it opened."""
+    """A change to log: ``failures`` of the last ``outcomes`` messages failed; it opened ``open_seconds`` ago."""
 
     is_open: bool
     failures: int
@@ -38,14 +38,14 @@ class CircuitChanged:
 
 
 MOST_PATIENCE: Final = 16
-"""The wait for the next probe doubles with each that has not ended, up to so many times ``probe_seconds``: probes that
-hang may hold a thread each for ever."""
+"""The wait for the next probe doubles with each probe that has not ended, up to this many times ``probe_seconds``: each
+probe that hangs may occupy a thread forever."""
 
 
 class FailureCircuit:
-    """Counts final outcomes while it is closed, and has messages probed while it is open; without policy never.
+    """Counts final outcomes while it is closed, and asks for probes while it is open. Without a policy it never opens.
 
-    ``failed_probes`` are those since it opened, ``opened`` how often it has opened in all.
+    ``failed_probes`` counts the failed probes since it opened, ``opened`` how often it has opened.
     """
 
     def __init__(self, policy: CircuitPolicy | None) -> None:
@@ -65,7 +65,7 @@ class FailureCircuit:
 
     @property
     def wants_probe(self) -> bool:
-        """Whether one message is to be started now, though the circuit is open."""
+        """Whether one message should start now as a probe, although the circuit is open."""
         return self.is_open and self._now >= self._probe_at
 
     @property
@@ -74,7 +74,7 @@ class FailureCircuit:
         return len(self._probes)
 
     def observe(self, now: float) -> None:
-        """Time goes on; to be told often enough for probes to start in time."""
+        """The time is ``now``. Call this often enough for probes to start in time."""
         self._now = now
 
     def probe_with(self, item: WorkItem) -> None:
@@ -92,7 +92,7 @@ class FailureCircuit:
             self._close()
 
     def failed(self, item: WorkItem) -> bool:
-        """This message failed its last attempt. Returns whether it is to be kept for another round."""
+        """This message failed its last attempt. Returns whether it should run again after the outage."""
         if self._is_off:
             return False
         if not self.is_open:
@@ -106,7 +106,7 @@ class FailureCircuit:
         return self.is_open
 
     def gave_up(self, item: WorkItem) -> None:
-        """An attempt says nothing of an outage: if it was the probe, nobody knows more than before."""
+        """The outcome of this message says nothing about an outage. If it was the probe, another probe is needed."""
         if item in self._probes:
             self._probes.remove(item)
             self._wait_for_the_next()
@@ -117,7 +117,7 @@ class FailureCircuit:
         return changes
 
     def _count(self, kind: int, count: int) -> None:
-        """Add outcomes, as runs of one kind, and forget those that the window has passed."""
+        """Add ``count`` outcomes of one kind, and forget the outcomes that are older than the window."""
         outcomes = self._outcomes
         if outcomes and outcomes[-1][0] == kind:
             outcomes[-1][1] += count

@@ -1,8 +1,9 @@
-"""A dead letter: a message that failed for good, why, and how much of it is produced.
+"""A dead letter: a message that failed permanently, the reason, and how much of the message the letter carries.
 
-Pure: ``record_of`` tells what is to be produced, and produces nothing. A letter that its topic refuses is changed step
-by step (``Letter.shrink``) until the topic takes it, and says so in headers: one that never arrives holds its offset
-for ever. A letter never carries the timestamp of its message: retention by time would delete an old one at once.
+Pure: ``record_of`` returns the record to produce, and produces nothing. If its topic refuses a letter, the letter is
+changed step by step (``Letter.shrink``) until the topic accepts it, and its headers say so: a letter that never arrives
+would block its offset forever. A letter never carries the timestamp of its message: retention by time would delete the
+letter of an old message at once.
 """
 
 from __future__ import annotations
@@ -25,19 +26,19 @@ ORIGINAL_TIMESTAMP: Final = "x-original-timestamp"
 """When the message was written, in milliseconds since 1970, as text."""
 CONSUMER_GROUP: Final = "x-consumer-group"
 FAILED_AT: Final = "x-failed-at"
-"""When the last attempt had failed, in milliseconds since 1970, as text."""
+"""When the last attempt failed, in milliseconds since 1970, as text."""
 TRACEBACK: Final = "x-error-traceback"
 PAYLOAD_OMITTED: Final = "x-payload-omitted"
-"""Why key and value are missing, where ``dlq_payload_mode`` alone is not the reason."""
+"""Why key and value are missing, if ``dlq_payload_mode`` alone is not the reason."""
 HEADERS_OMITTED: Final = "x-headers-omitted"
 """How many of the message's own headers are missing; ``UNREADABLE_HEADERS`` where they could not be read."""
 KEY_ADDED: Final = "x-key-added"
-"""The topic took no record without a key: the letter's key is not the message's. One of the two values below."""
+"""The topic accepted no record without a key, so the letter got one. One of the two values below."""
 ONLY_KEY: Final = b"key"
 KEY_AND_VALUE: Final = b"key and empty value"
 
 UNREADABLE: Final = "UNREADABLE"
-"""The error of a message whose own parts could not be read: no broker's."""
+"""The error code, not a broker's, of a message whose key, value or headers could not be read."""
 UNREADABLE_HEADERS: Final = b"unreadable: a header's name is not UTF-8"
 TOO_LARGE: Final = frozenset({"MSG_SIZE_TOO_LARGE", "RECORD_LIST_TOO_LARGE"})
 
@@ -45,7 +46,7 @@ LONGEST_REASON: Final = 1000
 """Characters of an error's text that travel with a letter."""
 
 LONGEST_BARE_REASON: Final = 200
-"""As ``LONGEST_REASON``, in a letter that carries as little as can be."""
+"""Like ``LONGEST_REASON``, for a letter in its smallest form."""
 
 _CUT: Final = "..."
 
@@ -55,9 +56,9 @@ class LetterForm(IntEnum):
 
     FULL = 0
     WITHOUT_HEADERS = 1
-    """Key and value, and not the message's own headers."""
+    """Key and value, without the message's own headers."""
     METADATA_ONLY = 2
-    """The message's own headers, and neither key nor value."""
+    """The message's own headers, without key and value."""
     BARE = 3
     """Nothing of the message; the reason is short and the traceback is left out."""
 
@@ -85,7 +86,7 @@ _PLAINER: Final = {
 
 
 class Record(NamedTuple):
-    """One record of a topic. What is produced has no ``timestamp``: it carries the time at which it is sent."""
+    """One record of a topic. A record to be produced has no ``timestamp``: it gets the time at which it is sent."""
 
     key: bytes | None
     value: bytes | None
@@ -96,11 +97,11 @@ class Record(NamedTuple):
 class Letter:
     """One message on its way to ``topic``, in the form that ``form`` says; compared by identity.
 
-    ``attempt`` is the number of the last attempt, 0 where none was made. ``group``, ``failed_at_ms`` and ``traceback``
-    are told where they are known. ``trace`` are headers that take the place of the message's own of their names: the
-    context of the last attempt, where attempts are traced. ``has_added_key``: it goes with a key that its message does
-    not have. ``refused_with`` is the error for which it carries less than was asked for. With
-    ``has_unreadable_headers`` the message is not asked for its headers again.
+    ``attempt`` is the number of the last attempt, 0 if none was made. ``group``, ``failed_at_ms`` and ``traceback``
+    are None if unknown. ``trace`` are headers that replace the message's headers of the same names: the
+    context of the last attempt, if attempts are traced. ``has_added_key``: the letter has a key, its message has none.
+    ``refused_with`` is the error because of which the letter carries less than configured. With
+    ``has_unreadable_headers`` the message's headers are not read again.
     ``is_alone`` and ``failures`` are the queue's own.
     """
 
@@ -140,15 +141,15 @@ class Letter:
 
     @property
     def lacks_key(self) -> bool:
-        """Whether it goes without a key."""
+        """Whether the letter has no key."""
         return not self.has_added_key and (not self.form.has_payload or self.item.key is None)
 
     def can_shrink(self, code: str) -> bool:
-        """Whether there is something left to change about a letter that was refused with this error."""
+        """Whether ``shrink`` can still change something, after the letter was refused with this error."""
         return self.form is not LetterForm.BARE or (code not in TOO_LARGE | {UNREADABLE} and self.lacks_key)
 
     def shrink(self, code: str) -> None:
-        """Change what the topic may object to, by one step: there must be something left to change."""
+        """Change the letter by one step, so that the topic may accept it. Requires ``can_shrink``."""
         if code in TOO_LARGE:
             self.form = _SMALLER[self.form]
         elif code != UNREADABLE and self.lacks_key:
@@ -166,7 +167,7 @@ class Letter:
 def record_of(letter: Letter) -> Record:
     """Key, value and headers of the letter as it is now.
 
-    Ours come after the message's own headers, some of which may have our names: the last of a name is ours.
+    Our headers come after the message's own headers. If a name occurs twice, the last one is ours.
     """
     item, form = letter.item, letter.form
     key, value = (item.key, item.payload) if form.has_payload else (None, None)
@@ -179,14 +180,14 @@ def record_of(letter: Letter) -> Record:
         *_omissions_of(letter),
     ]
     if letter.has_added_key:
-        # Without a value it would be a tombstone, which compaction takes away after a day.
+        # Without a value it would be a tombstone, which compaction removes after a day.
         headers.append((KEY_ADDED, ONLY_KEY if value is not None else KEY_AND_VALUE))
         key, value = item.id.encode(), value or b""
     return Record(key, value, headers)
 
 
 def _headers_of(letter: Letter) -> Headers:
-    """What became of the message, and where it was read."""
+    """The headers that say why the message failed, and where it was read."""
     item, is_bare = letter.item, letter.form is LetterForm.BARE
     reason = _cut(letter.reason, LONGEST_BARE_REASON) if is_bare else letter.reason
     headers: Headers = [
@@ -210,7 +211,7 @@ def _headers_of(letter: Letter) -> Headers:
 
 
 def _omissions_of(letter: Letter) -> Headers:
-    """What is missing of the message because it could not be read, or the topic refused it."""
+    """The headers that name missing parts of the message: they could not be read, or the topic refused them."""
     code, form, item = letter.refused_with, letter.form, letter.item
     headers: Headers = []
     if code is not None and not form.has_payload:
@@ -226,9 +227,9 @@ def _omissions_of(letter: Letter) -> Headers:
 
 
 def error_reason(error: BaseException, longest: int = LONGEST_REASON) -> str:
-    """Type and text of what a worker raised, "ValueError: invalid data"; its text is cut at ``longest`` characters.
+    """Type and text of a worker's error, "ValueError: invalid data"; the text is cut at ``longest`` characters.
 
-    Never raises, though an error's ``__str__`` is the user's code.
+    Never raises, although an error's ``__str__`` is the user's code.
     """
     text = foreign_errors.text_of(error, longest)
     name = foreign_errors.type_name(error)

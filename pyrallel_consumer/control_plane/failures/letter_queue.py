@@ -1,13 +1,13 @@
-"""Dead letters that are not acknowledged yet: which of them go out now, and what becomes of those that failed.
+"""Dead letters that are not acknowledged yet: which of them are sent now, and what happens to those that failed.
 
-Owned by the event loop; decides and produces nothing. Each dead-letter topic is a *lane* of its own, so that one that
-is missing or forbidden keeps no letter of another back. A lane that failed waits, longer each time within a bound, then
-sends one letter as a probe; when that arrives all others follow at once. No letter is ever given up: only its own
-assignment's end takes it out.
+Owned by the event loop; decides, and produces nothing. Each dead-letter topic has its own queue, so that a topic that
+is missing or forbidden delays no letter of another topic. After a failure the topic's queue waits, longer each time up
+to a bound, and then sends one letter as a probe. When the probe arrives, all others follow at once. No letter is ever
+given up: it leaves the queue when it is acknowledged, or when its assignment ends.
 
-A broker refuses a whole batch for one record in it, and the client does not say which: so each of these letters goes
-out again alone. One that is refused alone is changed step by step (``Letter.shrink``) to what its topic takes. When
-nothing is left to change, it rests and is tried again, and the others go on.
+A broker refuses a whole batch for one record in it, and the client does not say which. So each letter of the batch is
+sent again alone. A letter that is refused alone is changed step by step (``Letter.shrink``) until its topic accepts it.
+When nothing is left to change, the letter rests and is tried again later, and the others go on.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     from pyrallel_consumer.dto import WorkItem
 
 REFUSED: Final = TOO_LARGE | {"INVALID_RECORD", "INVALID_MSG", "INVALID_MSG_SIZE", UNREADABLE}
-"""Errors that speak of what a letter carries: they do not change until the letter does."""
+"""Errors about the content of a letter: they stay the same until the letter changes."""
 LETTERS_OWN: Final = REFUSED | {"POLICY_VIOLATION"}
-"""Errors that speak of one letter and not of its topic. INVALID_TIMESTAMP does not: letters carry this machine's time,
-which every letter is refused for until the clock is right."""
+"""Errors about one letter, and not about its topic. INVALID_TIMESTAMP is not among them: letters carry this machine's
+time, so every letter is refused until the clock is right."""
 
 REMIND_SECONDS: Final = 60.0
-"""Failures of one kind within so long are told once."""
+"""Failures of one kind are logged once within this time."""
 
 
 class NoticeKind(Enum):
-    """What there is to tell about a dead-letter topic."""
+    """What a notice says about a dead-letter topic."""
 
     FAILS = "fails"
     REFUSES = "refuses"
@@ -47,9 +47,9 @@ class NoticeKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class LetterNotice:
-    """To be told to the user: once per burst. ``waiting`` letters are held back; ``code`` is the error's name.
+    """A notice to log, once per burst. ``waiting`` letters are held back; ``code`` is the error's name.
 
-    ``said`` is the sentence that came with it; ``more`` counts the failures since the last notice of the kind.
+    ``said`` is the error's text; ``more`` counts the failures since the last notice of the same kind.
     """
 
     kind: NoticeKind
@@ -62,22 +62,22 @@ class LetterNotice:
 
 @dataclass(frozen=True, slots=True)
 class LetterPolicy:
-    """Seconds between tries, doubling from the first to the last; ``most_under_way`` letters wait for the broker."""
+    """Seconds between tries, doubling from the first to the last; at most ``most_under_way`` letters are under way."""
 
     first_wait_seconds: float = 0.5
     longest_wait_seconds: float = 30.0
     most_under_way: int = 1000
 
     def wait_seconds(self, failures: int) -> float:
-        """The wait after so many failures in a row, at least 1."""
+        """The wait after ``failures`` failures in a row, at least 1."""
         return min(self.longest_wait_seconds, self.first_wait_seconds * 2.0 ** min(failures - 1, 32))
 
 
-class _Lane:
-    """Letters of one topic. ``failures`` in a row; while there are any, only a probe goes out, not before ``probe_at``.
+class _TopicQueue:
+    """Letters of one topic. After ``failures`` in a row only a probe is sent, not before ``probe_at``.
 
-    ``alone`` go out one by one, ``resting`` are ordered by the time at which they are tried again. ``needs_key``: the
-    topic took a letter only with a key that was added.
+    ``alone`` letters are sent one by one; ``resting`` ones are ordered by the time of their next try. ``needs_key``:
+    the topic accepted a letter only after a key was added.
     """
 
     __slots__ = ("alone", "failures", "has_failed", "needs_key", "probe", "probe_at", "ready", "resting", "under_way")
@@ -96,20 +96,20 @@ class _Lane:
     def __len__(self) -> int:
         return len(self.ready) + len(self.alone) + len(self.resting) + len(self.under_way)
 
-    def queue(self, letter: Letter) -> None:
-        """Behind all that waits already, so that no letter that always fails is the probe for ever.
+    def append(self, letter: Letter) -> None:
+        """Put the letter behind all waiting ones, so that a letter that always fails is not the probe forever.
 
-        A letter that must go alone does so to its end: with others it would have them refused, too.
+        A letter that must be sent alone stays alone: in a batch it would have the others refused, too.
         """
         (self.alone if letter.is_alone else self.ready).append(letter)
 
     def wake_rested(self, now: float) -> None:
         while self.resting and self.resting[0][0] <= now:
-            self.queue(heapq.heappop(self.resting)[2])
+            self.append(heapq.heappop(self.resting)[2])
 
     @property
     def next_at(self) -> float | None:
-        """When there is something to send, as far as it is a matter of time."""
+        """When there is something to send, None if that depends on answers only."""
         if self.failures:
             if self.under_way:
                 return None
@@ -119,7 +119,7 @@ class _Lane:
 
     @property
     def is_alone_under_way(self) -> bool:
-        """Whether a letter is under way that nothing may go with."""
+        """Whether a letter is under way that must be alone."""
         return len(self.under_way) == 1 and next(iter(self.under_way)).is_alone
 
 
@@ -133,7 +133,7 @@ class LetterQueue:
         self.dropped = 0
         self.failures_by_code: Counter[str] = Counter()
         self._policy = policy or LetterPolicy()
-        self._lanes: dict[str, _Lane] = {}
+        self._queues: dict[str, _TopicQueue] = {}
         self._rests = 0
         self._notices: list[LetterNotice] = []
         self._told_at: dict[tuple[NoticeKind, str, str], float] = {}
@@ -141,118 +141,120 @@ class LetterQueue:
 
     def __len__(self) -> int:
         """Letters that are not acknowledged."""
-        return sum(len(lane) for lane in self._lanes.values())
+        return sum(len(queue) for queue in self._queues.values())
 
     @property
     def is_failing(self) -> bool:
-        """Whether a dead-letter topic takes nothing now."""
-        return any(lane.failures and len(lane) for lane in self._lanes.values())
+        """Whether a dead-letter topic accepts nothing now."""
+        return any(queue.failures and len(queue) for queue in self._queues.values())
 
     @property
     def next_at(self) -> float | None:
-        """When ``take`` must be asked again at the latest, None while it depends on answers alone."""
-        moments = [at for lane in self._lanes.values() if (at := lane.next_at) is not None]
+        """When ``take`` must be called again at the latest, None while that depends on answers only."""
+        moments = [at for queue in self._queues.values() if (at := queue.next_at) is not None]
         return min(moments, default=None)
 
     def coming(self, which: Callable[[WorkItem], bool]) -> int:
-        """Letters of these items that will soon be acknowledged, as far as anybody knows: their topics do not fail."""
-        lanes = [lane for lane in self._lanes.values() if not lane.failures]
-        return sum(which(letter.item) for lane in lanes for letter in (*lane.ready, *lane.alone, *lane.under_way))
+        """How many letters of these items will probably be acknowledged soon: their topics do not fail."""
+        queues = [queue for queue in self._queues.values() if not queue.failures]
+        return sum(which(letter.item) for queue in queues for letter in (*queue.ready, *queue.alone, *queue.under_way))
 
     def items(self) -> list[WorkItem]:
         """The messages whose letters are not acknowledged; in no order."""
-        lanes = self._lanes.values()
-        resting = [letter.item for lane in lanes for _, _, letter in lane.resting]
-        return [letter.item for lane in lanes for letter in (*lane.ready, *lane.alone, *lane.under_way)] + resting
+        queues = self._queues.values()
+        resting = [letter.item for queue in queues for _, _, letter in queue.resting]
+        return [letter.item for queue in queues for letter in (*queue.ready, *queue.alone, *queue.under_way)] + resting
 
     def add(self, letter: Letter) -> None:
-        """A message failed for good."""
-        lane = self._lanes.get(letter.topic)
-        if lane is None:
-            lane = self._lanes[letter.topic] = _Lane()
-        lane.queue(letter)
+        """A message failed permanently: send its letter."""
+        queue = self._queues.get(letter.topic)
+        if queue is None:
+            queue = self._queues[letter.topic] = _TopicQueue()
+        queue.append(letter)
 
     def take(self, now: float, is_current: Callable[[WorkItem], bool]) -> list[Letter]:
         """The letters to produce now; each will be answered by ``acknowledged`` or ``failed``.
 
-        Those whose assignment ended are dropped: the next owner runs the message again.
+        Letters whose assignment ended are dropped: the next owner runs the message again.
         """
         taken: list[Letter] = []
-        room = self._policy.most_under_way - sum(len(lane.under_way) for lane in self._lanes.values())
-        for lane in self._lanes.values():
-            if lane.resting:
-                lane.wake_rested(now)
-            if room > 0 and (lane.ready or lane.alone):
-                letters = self._take_from(lane, room, now, is_current)
-                if lane.needs_key:
+        room = self._policy.most_under_way - sum(len(queue.under_way) for queue in self._queues.values())
+        for queue in self._queues.values():
+            if queue.resting:
+                queue.wake_rested(now)
+            if room > 0 and (queue.ready or queue.alone):
+                letters = self._take_from(queue, room, now, is_current)
+                if queue.needs_key:
                     for letter in letters:
                         letter.has_added_key |= letter.lacks_key
-                lane.under_way.update(letters)
+                queue.under_way.update(letters)
                 room -= len(letters)
                 taken += letters
         return taken
 
     def drop_ended(self, is_current: Callable[[WorkItem], bool]) -> None:
-        """Drop what waits of assignments that have ended; a topic without letters does not fail."""
+        """Drop waiting letters whose assignment has ended. A topic without letters does not count as failing."""
         before = len(self)
-        for lane in self._lanes.values():
-            lane.ready = deque(letter for letter in lane.ready if is_current(letter.item))
-            lane.alone = deque(letter for letter in lane.alone if is_current(letter.item))
-            lane.resting = [rest for rest in lane.resting if is_current(rest[2].item)]
-            heapq.heapify(lane.resting)
+        for queue in self._queues.values():
+            queue.ready = deque(letter for letter in queue.ready if is_current(letter.item))
+            queue.alone = deque(letter for letter in queue.alone if is_current(letter.item))
+            queue.resting = [rest for rest in queue.resting if is_current(rest[2].item)]
+            heapq.heapify(queue.resting)
         self.dropped += before - len(self)
         self._forget_empty()
 
     def acknowledged(self, letter: Letter) -> None:
         """The broker has the letter."""
-        lane = self._lanes[letter.topic]
-        lane.under_way.discard(letter)
+        queue = self._queues[letter.topic]
+        queue.under_way.discard(letter)
         self.sent += 1
-        lane.needs_key |= letter.has_added_key
-        if lane.probe is letter:
-            lane.probe = None
-            lane.failures = 0
-            if lane.has_failed:
-                lane.has_failed = False
-                self._notices.append(LetterNotice(NoticeKind.RECOVERED, letter.topic, "", "", len(lane)))
+        queue.needs_key |= letter.has_added_key
+        if queue.probe is letter:
+            queue.probe = None
+            queue.failures = 0
+            if queue.has_failed:
+                queue.has_failed = False
+                self._notices.append(LetterNotice(NoticeKind.RECOVERED, letter.topic, "", "", len(queue)))
 
     def failed(self, letter: Letter, code: str, said: str, now: float, *, is_wanted: bool = True) -> None:
-        """The letter did not arrive, as far as anybody knows. One whose assignment has ended is not wanted any more."""
-        lane = self._lanes[letter.topic]
-        lane.under_way.discard(letter)
+        """The letter probably did not arrive. ``is_wanted`` is False if its assignment has ended."""
+        queue = self._queues[letter.topic]
+        queue.under_way.discard(letter)
         self.failures_by_code[code] += 1
-        is_probe = lane.probe is letter
+        is_probe = queue.probe is letter
         if is_probe:
-            lane.probe = None
+            queue.probe = None
         if not is_wanted:
             self.dropped += 1
             self._forget_empty()
         elif code in self.own_errors:
-            self._refused(lane, letter, code, said, now)
+            self._refused(queue, letter, code, said, now)
         else:
-            lane.queue(letter)
-            if is_probe or not lane.failures:
-                lane.failures += 1
-                lane.probe_at = now + self._policy.wait_seconds(lane.failures)
-            lane.has_failed |= self._tell(NoticeKind.FAILS, letter.topic, code, said, now)
+            queue.append(letter)
+            if is_probe or not queue.failures:
+                queue.failures += 1
+                queue.probe_at = now + self._policy.wait_seconds(queue.failures)
+            queue.has_failed |= self._tell(NoticeKind.FAILS, letter.topic, code, said, now)
 
     def take_notices(self) -> list[LetterNotice]:
-        """What there is to tell since the last call."""
+        """The notices since the last call."""
         notices, self._notices = self._notices, []
         return notices
 
     # Inside
 
-    def _take_from(self, lane: _Lane, room: int, now: float, is_current: Callable[[WorkItem], bool]) -> list[Letter]:
-        if lane.failures:
-            if lane.under_way or now < lane.probe_at:
+    def _take_from(
+        self, queue: _TopicQueue, room: int, now: float, is_current: Callable[[WorkItem], bool]
+    ) -> list[Letter]:
+        if queue.failures:
+            if queue.under_way or now < queue.probe_at:
                 return []
-            letters = self._pop_current(lane.ready, 1, is_current) or self._pop_current(lane.alone, 1, is_current)
-            lane.probe = letters[0] if letters else None
+            letters = self._pop_current(queue.ready, 1, is_current) or self._pop_current(queue.alone, 1, is_current)
+            queue.probe = letters[0] if letters else None
             return letters
-        if lane.is_alone_under_way or (lane.alone and lane.under_way):
+        if queue.is_alone_under_way or (queue.alone and queue.under_way):
             return []
-        return self._pop_current(lane.alone, 1, is_current) or self._pop_current(lane.ready, room, is_current)
+        return self._pop_current(queue.alone, 1, is_current) or self._pop_current(queue.ready, room, is_current)
 
     def _pop_current(self, letters: deque[Letter], most: int, is_current: Callable[[WorkItem], bool]) -> list[Letter]:
         found: list[Letter] = []
@@ -265,32 +267,32 @@ class LetterQueue:
         return found
 
     def _forget_empty(self) -> None:
-        self._lanes = {topic: lane for topic, lane in self._lanes.items() if len(lane)}
+        self._queues = {topic: queue for topic, queue in self._queues.items() if len(queue)}
 
-    def _refused(self, lane: _Lane, letter: Letter, code: str, said: str, now: float) -> None:
+    def _refused(self, queue: _TopicQueue, letter: Letter, code: str, said: str, now: float) -> None:
         if not letter.is_alone:
             letter.is_alone = True  # Another letter of its batch may be the one that is refused.
-            lane.queue(letter)
+            queue.append(letter)
         elif code in REFUSED and letter.can_shrink(code):
             letter.shrink(code)
             self._tell(NoticeKind.SHRINKS, letter.topic, code, said, now)
-            lane.queue(letter)
+            queue.append(letter)
         else:
-            self._rest(lane, letter, code, said, now)
+            self._rest(queue, letter, code, said, now)
 
-    def _rest(self, lane: _Lane, letter: Letter, code: str, said: str, now: float) -> None:
+    def _rest(self, queue: _TopicQueue, letter: Letter, code: str, said: str, now: float) -> None:
         letter.failures += 1
         self._rests += 1
-        heapq.heappush(lane.resting, (now + self._policy.wait_seconds(letter.failures), self._rests, letter))
+        heapq.heappush(queue.resting, (now + self._policy.wait_seconds(letter.failures), self._rests, letter))
         self._tell(NoticeKind.REFUSES, letter.topic, code, said, now)
 
     def _tell(self, kind: NoticeKind, topic: str, code: str, said: str, now: float) -> bool:
-        """Add a notice, unless one like it was told not long ago; returns whether it was added."""
+        """Add a notice, unless a similar one was logged recently; returns whether it was added."""
         about = kind, topic, code
         if now - self._told_at.get(about, float("-inf")) < REMIND_SECONDS:
             self._untold[about] += 1
             return False
         self._told_at[about] = now
-        waiting = len(self._lanes[topic])
+        waiting = len(self._queues[topic])
         self._notices.append(LetterNotice(kind, topic, code, said, waiting, self._untold.pop(about, 0)))
         return True

@@ -1,7 +1,7 @@
-"""The circuit per key: messages of a key that failed several times in a row need not all be tried.
+"""The circuit per key: after several failed messages of a key in a row, its next messages are not tried.
 
-Counts messages that failed for good, by partition and key; a key that reached the limit is *poisoned* for a cooldown.
-After it the key is tried again: one more failure poisons it anew, a success clears it.
+It counts permanently failed messages by partition and key. A key that reaches the limit is *poisoned* for a cooldown.
+After the cooldown the key is tried again: one more failure poisons it again, a success clears it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pyrallel_consumer.dto import TopicPartition, WorkItem
 
 MOST_KEYS: Final = 10_000
-"""Keys that are remembered; beyond, the one whose last failure lies back longest is forgotten."""
+"""How many keys are remembered; beyond that, the key with the oldest last failure is forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class PoisonPolicy:
 
 
 class PoisonKeys:
-    """Keys with failures since their last success; without policy none. Messages without a key are never counted."""
+    """Keys with failures since their last success; none without a policy. Messages without a key are never counted."""
 
     def __init__(self, policy: PoisonPolicy | None) -> None:
         self._policy = policy
@@ -37,7 +37,7 @@ class PoisonKeys:
         self._now = 0.0
 
     def __bool__(self) -> bool:
-        """Whether any key has failures: if not, nothing need be asked or told."""
+        """Whether any key has failures. If not, callers can skip all other calls."""
         return bool(self._failures)
 
     @property
@@ -46,16 +46,16 @@ class PoisonKeys:
         return sum(1 for until in self._until.values() if until > self._now)
 
     def observe(self, now: float) -> None:
-        """Time goes on."""
+        """The time is ``now``."""
         self._now = now
 
     def is_poisoned(self, item: WorkItem) -> bool:
-        """Whether ``item`` is not to be tried now."""
+        """Whether ``item`` must not be tried now."""
         key = item.key
         return key is not None and self._until.get((item.tp, key), 0.0) > self._now
 
     def part(self, items: Sequence[WorkItem]) -> tuple[list[WorkItem], list[WorkItem]]:
-        """The items to be tried, and those that are not."""
+        """The items that may be tried, and the items of poisoned keys."""
         sound: list[WorkItem] = []
         poisoned: list[WorkItem] = []
         for item in items:
@@ -77,13 +77,13 @@ class PoisonKeys:
             self._until.pop(forgotten, None)
 
     def succeeded(self, item: WorkItem) -> None:
-        """A message is processed: its key is sound."""
+        """A message is processed: its key has no failures in a row any more."""
         key = item.key
         if key is not None and self._failures.pop((item.tp, key), None) is not None:
             self._until.pop((item.tp, key), None)
 
     def forget(self, tp: TopicPartition) -> None:
-        """The partition is no longer ours."""
+        """The partition is no longer assigned."""
         for place in [place for place in self._failures if place[0] == tp]:
             del self._failures[place]
             self._until.pop(place, None)

@@ -1,4 +1,4 @@
-"""Load into pause and resume. Load is what was read and is not finished, in messages and in bytes."""
+"""Decides from the load when to pause and resume. The load is all read, unfinished messages, and their bytes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     from pyrallel_consumer.control_plane.policies import FlowLimits
 
 RESUME_FREES = 0.3
-"""Share of the room not held by failing keys that must be free again before fetching resumes."""
+"""Fetching resumes when this share of the buffer is free again; the part that failing keys occupy does not count."""
 
 
 class Load(NamedTuple):
-    """Read and not finished; ``blocked`` counts the messages held up by failing keys among them."""
+    """Messages that are read and not finished. ``blocked`` of them wait for failing keys."""
 
     messages: int
     size_bytes: int
@@ -20,12 +20,12 @@ class Load(NamedTuple):
 
     @property
     def blocked_part(self) -> float:
-        """The part of the messages, and by and large of the bytes, that is blocked."""
+        """The blocked part of the messages, which is about the blocked part of the bytes."""
         return min(1.0, self.blocked / self.messages) if self.messages else 0.0
 
 
 class Backpressure:
-    """How many more messages may be read now: none from ``load >= limit`` on until load fell well below it."""
+    """How many more messages may be read now: none once the load reaches a limit, until it has fallen well below."""
 
     def __init__(self, limits: FlowLimits) -> None:
         self._limits = limits
@@ -33,12 +33,12 @@ class Backpressure:
         self.is_active = False
 
     def observe_size(self, messages: int, size_bytes: int) -> None:
-        """Learn the size of messages from a read; larger at once, smaller by and by."""
+        """Learn the size of messages from a read: a larger size at once, a smaller one gradually."""
         mean = size_bytes / messages
         self.message_bytes = max(1.0, mean, self.message_bytes + (mean - self.message_bytes) / 16)
 
     def room(self, load: Load) -> int:
-        """Messages that may be read beyond ``load``. One is always admissible when nothing is loaded."""
+        """How many messages may be read beyond ``load``. With nothing loaded it is at least one."""
         limits = self._limits
         if self.is_active:
             is_low = load.messages <= _resumable(limits.max_messages, load.blocked) and load.size_bytes <= _resumable(

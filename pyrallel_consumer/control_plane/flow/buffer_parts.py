@@ -1,8 +1,8 @@
-"""The part of the buffer that each partition takes, and what fair shares ask of all of them, kept up as parts change.
+"""The part of the buffer that each partition occupies, and the sums over them that fair shares need.
 
-All in whole numbers, so that sums which are kept up equal sums that are made anew: the whole buffer is ``whole``, one
-message of it is ``message``. Nothing here is proportional to the number of partitions, but a change of that number, and
-``largest_open``, which is looked for once in a while.
+All numbers are integers, so that a running sum equals a sum computed anew: ``whole`` is the whole buffer, ``message``
+is the part of one message. The cost does not grow with the number of partitions, with two exceptions: when that number
+changes, and now and then in ``search``.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from pyrallel_consumer.dto import TopicPartition
 
 RESERVED = 0.5
-"""Part of the buffer that is kept for the partitions, in equal shares, whoever is hot."""
+"""Part of the buffer that is reserved for the partitions in equal shares, even if one of them is hot."""
 
 NOTES_PER_SEARCH = 8
-"""The largest part is looked for when so many times the notes since the last time reach the number of partitions."""
+"""``search`` runs when the notes since the last search, times this number, reach the number of partitions."""
 
 
 class BufferParts:
-    """``reserve`` is each partition's; a partition is *open* unless it is ``full``, as the last review found."""
+    """Each partition has the same ``reserve``. A partition is *open* unless the last review found it full."""
 
     __slots__ = (
         "_above",
@@ -58,7 +58,7 @@ class BufferParts:
         return len(self._parts)
 
     def note(self, tp: TopicPartition, load: Load) -> None:
-        """``tp`` holds so much now."""
+        """``tp`` has this load now."""
         part = max(load.messages * self.message, load.size_bytes * self._byte)
         blocked = int(part * load.blocked_part)
         before = self._parts.get(tp)
@@ -66,7 +66,7 @@ class BufferParts:
         self.blocked += blocked - self._blocked.get(tp, 0)
         self._parts[tp], self._blocked[tp] = part, blocked
         if before is None:
-            self._is_stale = True  # The reserve of each is another one now.
+            self._is_stale = True  # The reserve of every partition has changed.
         elif not self._is_stale:
             self._count(tp, before, -1)
             self._count(tp, part, 1)
@@ -75,7 +75,7 @@ class BufferParts:
                 self._top = max(self._top, part)
 
     def forget(self, tp: TopicPartition) -> None:
-        """``tp`` is not ours any more."""
+        """``tp`` is no longer assigned."""
         self.total -= self._parts.pop(tp, 0)
         self.blocked -= self._blocked.pop(tp, 0)
         self._full -= {tp}
@@ -90,19 +90,19 @@ class BufferParts:
 
     @property
     def spare(self) -> int:
-        """What is neither taken nor anybody's reserve; negative where more is taken than there is."""
+        """The part of the buffer that is neither occupied nor reserved; negative if more is occupied than there is."""
         self._settle()
         return self.whole - self._above_total - self.reserve * (len(self._parts) - self._above)
 
     @property
     def is_all_above(self) -> bool:
-        """Whether every partition has had its reserve."""
+        """Whether every partition has used up its reserve."""
         self._settle()
         return self._above == len(self._parts)
 
     @property
     def own(self) -> int:
-        """What any open partition may take of its own reserve, whichever it is; perhaps too little, never too much."""
+        """How much every open partition may still take of its own reserve; may be too little, never too much."""
         self._settle()
         if self._above > self._above_full or len(self._full) == len(self._parts):
             return 0
@@ -111,7 +111,7 @@ class BufferParts:
         return max(0, self.reserve - self._top)
 
     def above(self) -> set[TopicPartition]:
-        """The partitions that have had their reserve."""
+        """The partitions that have used up their reserve."""
         self._settle()
         return {tp for tp, part in self._parts.items() if part >= self.reserve}
 
@@ -131,6 +131,6 @@ class BufferParts:
             self.search()
 
     def search(self) -> None:
-        """Look for the largest part of an open partition, so that ``own`` is exact: at every tick, at least."""
+        """Look for the largest part of an open partition, so that ``own`` is exact. Called at every tick at least."""
         self._notes = 0
         self._top = max((part for tp, part in self._parts.items() if tp not in self._full), default=0)

@@ -1,4 +1,4 @@
-"""Which partitions have taken more than their part of the buffer of read messages. Pure."""
+"""Which partitions have taken more than their share of the buffer of read messages. Pure."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from pyrallel_consumer.dto import TopicPartition
 
 REVIEWS_BEFORE_PAUSE = 2
-"""Pausing throws away what the client has fetched ahead, so a short want of room is waited out."""
+"""Pausing discards messages that the client has fetched ahead, so a short lack of room is waited out."""
 
 
 class FairShares:
-    """Keeps room for every partition, however hot or stuck the others are.
+    """Keeps room for every partition, even if others are hot or stuck.
 
-    Each partition has a reserve of half an equal share of the buffer; what is left is anybody's. So one hot partition
-    may take more than half, and no number of them takes the last room of the others. When all that is anybody's is
-    taken, and a partition has some of its reserve left, nothing is read for a moment; when that lasts, the partitions
-    that have had their reserve pause, and the others read on. The same hysteresis as for the whole ends it.
+    Each partition has a reserve of half an equal share of the buffer; the rest of the buffer is common. So one hot
+    partition may take more than half, and no number of hot partitions takes the last room of the others. When the
+    common part is used up and a partition has reserve left, nothing is read for a moment. If that lasts, the partitions
+    that have used up their reserve pause, and the others read on. They resume with the same hysteresis as the whole.
     """
 
     def __init__(self, limits: FlowLimits) -> None:
@@ -32,9 +32,9 @@ class FairShares:
         self._short_reviews = 0
 
     def certain_room(self, load: Load, message_bytes: float) -> int | None:
-        """A part of ``room`` that needs no look at single partitions, None where such a look is due.
+        """A lower bound of ``room`` that needs no look at single partitions, None if such a look is due.
 
-        While the whole load fills less than half of what is anybody's, nobody can have touched a reserve.
+        While the whole load fills less than half of the common part, nobody can have touched a reserve.
         """
         limits = self._limits
         part = load.messages / limits.max_messages + load.size_bytes / limits.max_bytes
@@ -44,7 +44,7 @@ class FairShares:
         return max(1, int(min(spare * limits.max_messages, spare * limits.max_bytes / message_bytes)))
 
     def room(self, parts: BufferParts, message_bytes: float) -> int:
-        """How many messages may be read, of any partition that is not full, before one takes another's reserve."""
+        """How many messages of open partitions may be read before one partition takes the reserve of another."""
         limits = self._limits
         self._look(parts)
         if not self._is_short and parts.is_all_above:
@@ -56,7 +56,7 @@ class FairShares:
         return max(1, int(min(free * limits.max_messages, free * limits.max_bytes / message_bytes)))
 
     def review(self, parts: BufferParts) -> set[TopicPartition]:
-        """The partitions that are full, to be asked at every tick."""
+        """The partitions that are full. Called at every tick."""
         if len(parts) <= 1:
             return set()
         parts.search()
@@ -69,7 +69,7 @@ class FairShares:
         self._short_reviews = 0
 
     def _look(self, parts: BufferParts) -> None:
-        """Whether what is anybody's is short: it is when nothing of it is left, and until enough is free again."""
+        """Note whether the common part is short: from the moment it is used up until enough of it is free again."""
         spare = parts.spare
         if self._is_short:
             takeable = spare + parts.total

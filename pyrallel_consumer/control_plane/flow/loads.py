@@ -1,7 +1,7 @@
-"""What all assigned partitions hold together, without a look at each of them in every turn.
+"""The load of all assigned partitions together, without a look at each of them in every turn.
 
-Every change of a partition's work is followed by ``touch``. A sum takes off what it counted of each touched partition
-the last time, and adds what its live structures hold now: so it cannot drift, and costs as much as was touched.
+Every change of a partition's work is followed by ``touch``. For each touched partition, a sum subtracts the number that
+it last counted and adds the present one. So it cannot drift, and its cost grows with the touched partitions only.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ if TYPE_CHECKING:
 
 
 Counted: TypeAlias = tuple[int, int, int, int, int]
-"""What one partition holds: messages, their bytes, those that are blocked, in flight, and ready to start; of these none
-while the partition is about to be revoked."""
+"""The load of one partition: messages, their bytes, blocked ones, ones in flight, and ones ready to start. The last
+number is 0 while the partition is being revoked."""
 NOTHING: Counted = (0, 0, 0, 0, 0)
 
 
 class Loads:
-    """Sums over the partitions between ``assign`` and ``end``. ``moved`` are those touched since the last tick."""
+    """Sums over the partitions between ``assign`` and ``end``."""
 
     def __init__(self, limits: FlowLimits) -> None:
         self._limits = limits
         self._parts = BufferParts(limits)
         self._touched: list[PartitionWork] = []
-        # Not sets: their order would be that of addresses, and a seed of the simulator is to replay to the letter.
+        # Not sets: their order depends on addresses, and a seed of the simulator must replay exactly.
         self._unmeasured: dict[PartitionWork, None] = {}
         self._unnoted: dict[PartitionWork, None] = {}
         self._moved: dict[PartitionWork, None] = {}
         self._messages = self._size_bytes = self._blocked = self._in_flight = self._ready = 0
 
     def assign(self, work: PartitionWork) -> None:
-        """A partition is ours: count it from now on."""
+        """A partition is assigned: count it from now on."""
         work.counted = NOTHING
         self.touch(work)
 
     def end(self, work: PartitionWork) -> None:
-        """A partition is no longer ours: count it no more, whatever is touched of it."""
+        """A partition is no longer assigned: do not count it any more, even if it is touched."""
         self._settle()
         messages, size_bytes, blocked, in_flight, ready = work.counted or NOTHING
         self._messages -= messages
@@ -58,14 +58,14 @@ class Loads:
         self._parts.forget(work.tp)
 
     def touch(self, work: PartitionWork) -> None:
-        """What ``work`` holds has changed, or is about to before anybody asks."""
+        """The load of ``work`` has changed, or will change before the next question."""
         if not work.is_touched:
             work.is_touched = True
             self._touched.append(work)
 
     @property
     def load(self) -> Load:
-        """All that is read and not finished, its bytes as they were measured last."""
+        """All messages that are read and not finished, with their bytes as measured last."""
         self._settle()
         return Load(self._messages, self._size_bytes, self._blocked)
 
@@ -83,7 +83,7 @@ class Loads:
 
     @property
     def measured_load(self) -> Load:
-        """``load``; its bytes are measured anew where they matter."""
+        """Like ``load``; the bytes are measured again if they matter."""
         load = self.load
         if load.size_bytes * 2 > self._limits.max_bytes:
             for work in [*self._unmeasured]:
@@ -95,7 +95,7 @@ class Loads:
         return load
 
     def count_bytes(self) -> None:
-        """Count the bytes of all that changed anew."""
+        """Count the bytes of all changed partitions again."""
         self._settle()
         for work in self._unmeasured:
             work.count_bytes()
@@ -110,7 +110,7 @@ class Loads:
         return moved
 
     def parts(self, full: Collection[TopicPartition]) -> BufferParts:
-        """The part of the buffer that each partition takes; these are the ones that are full."""
+        """The part of the buffer that each partition occupies; ``full`` are the full ones."""
         self._settle()
         parts = self._parts
         for work in self._unnoted:

@@ -1,6 +1,6 @@
-"""Why partitions are paused, reason by reason, and what the client has not been told of it yet.
+"""The reasons for which partitions are paused, and the changes that the client has not been told yet.
 
-Fetching goes on when a partition has no reason left, whatever the order in which reasons came and went.
+Fetching resumes when a partition has no reason left, in whatever order reasons came and went.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Pauses:
-    """The reasons of each paused partition. Knows nothing of what is assigned: ``forget`` what is not."""
+    """The reasons of each paused partition. It does not know the assignment: ``forget`` partitions that have gone."""
 
     def __init__(self) -> None:
         self._reasons: dict[TopicPartition, set[str]] = {}
@@ -41,12 +41,12 @@ class Pauses:
         self._changed[tp] = None
 
     def forget(self, tp: TopicPartition) -> None:
-        """The partition is no longer ours."""
+        """The partition is no longer assigned."""
         self._reasons.pop(tp, None)
         self._changed.pop(tp, None)
 
     def reasons(self, tp: TopicPartition) -> frozenset[str]:
-        """Why ``tp`` is paused; empty where it is not."""
+        """Why ``tp`` is paused; empty if it is not."""
         return frozenset(self._reasons.get(tp, ()))
 
     def paused_for(self, reason: str) -> set[TopicPartition]:
@@ -54,7 +54,7 @@ class Pauses:
         return {tp for tp, reasons in self._reasons.items() if reason in reasons}
 
     def take_changes(self) -> list[tuple[TopicPartition, bool]]:
-        """Partitions that the client is to be told of, with whether they are paused."""
+        """The changes to tell the client: partitions, and whether each is paused."""
         changes = [(tp, tp in self._reasons) for tp in self._changed]
         self._changed.clear()
         return changes

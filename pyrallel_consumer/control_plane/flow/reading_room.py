@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pyrallel_consumer.dto import TopicPartition
 
 COUNTED_PER_SECOND = 20_000
-"""Unfinished messages whose bytes are counted for the picture alone: less than a hundredth of the time."""
+"""How many unfinished messages a second are measured for the snapshot only: less than a hundredth of the time."""
 
 
 class ReadingRoom:
@@ -50,7 +50,7 @@ class ReadingRoom:
 
     @property
     def load(self) -> Load:
-        """What is read and not finished, over all partitions; its bytes are measured anew where they matter."""
+        """Messages that are read and not finished, over all partitions; bytes are measured again if they matter."""
         return self._loads.measured_load
 
     @property
@@ -69,7 +69,7 @@ class ReadingRoom:
         return min(room, self._shares.room(parts, self.backpressure.message_bytes))
 
     def allowed(self, taken: int, room: int, *, free_slots: int) -> int:
-        """How many messages may be handed on in all, of which ``taken`` have come; ``room`` is that of this moment."""
+        """How many messages in total may be delivered; ``taken`` have come, and ``room`` is the present room."""
         waiting = self._loads.load.messages - self._loads.in_flight
         is_idle = free_slots > 0 and not self._dispatch.ready
         return self._allowance.allow(taken + room, waiting=waiting, is_idle=is_idle)
@@ -100,12 +100,12 @@ class ReadingRoom:
         return bool(self._pauses.reasons(tp))
 
     def reasons(self, tp: TopicPartition) -> tuple[str, ...]:
-        """Why ``tp`` is paused, sorted; empty where it is not."""
+        """Why ``tp`` is paused, sorted; empty if it is not."""
         reasons = self._pauses.reasons(tp)
         return tuple(sorted(reasons | {"circuit"} if self._circuit.is_open else reasons))
 
     def repeat(self, tp: TopicPartition) -> None:
-        """``tp`` has a new epoch: what the client was told of it is told again."""
+        """``tp`` has a new epoch: tell the client again whether it is paused."""
         self._pauses.repeat(tp)
 
     def forget(self, tp: TopicPartition) -> None:
@@ -113,7 +113,7 @@ class ReadingRoom:
         self._pauses.forget(tp)
 
     def take_changes(self) -> list[Pause | Resume]:
-        """The commands that bring the client in line with the reasons; empty where nothing changed."""
+        """The commands that bring the client in line with the reasons; empty if nothing changed."""
         changes: list[Pause | Resume] = []
         for tp, is_paused in self._pauses.take_changes():
             work = self._works[tp]
@@ -121,7 +121,7 @@ class ReadingRoom:
         return changes
 
     def observe(self, now: float) -> None:
-        """A tick: count bytes where it is due, and note how much is done."""
+        """A tick: count bytes if that is due, and note how many messages are done."""
         messages = self._loads.load.messages
         if now >= self._bytes_due_at or messages <= EXACT_MESSAGES:
             self._bytes_due_at = now + messages / COUNTED_PER_SECOND

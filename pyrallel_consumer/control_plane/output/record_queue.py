@@ -45,10 +45,10 @@ class RecordQueue(LetterQueue):
 
     def take(self, now: float, is_current: Callable[[WorkItem], bool]) -> list[Any]:
         for topic in self._unsorted:
-            lane = self._lanes.get(topic)
-            if lane is not None:
-                lane.ready = deque(sorted(lane.ready, key=_sequence))
-                lane.alone = deque(sorted(lane.alone, key=_sequence))
+            queue = self._queues.get(topic)
+            if queue is not None:
+                queue.ready = deque(sorted(queue.ready, key=_sequence))
+                queue.alone = deque(sorted(queue.alone, key=_sequence))
         self._unsorted.clear()
         return super().take(now, is_current)
 
@@ -56,7 +56,7 @@ class RecordQueue(LetterQueue):
         self._unsorted.add(letter.topic)
         super().failed(letter, code, said, now, is_wanted=is_wanted)
 
-    def _rest(self, lane: Any, letter: Any, code: str, said: str, now: float) -> None:  # noqa: ARG002 -- as overridden
+    def _rest(self, queue: Any, letter: Any, code: str, said: str, now: float) -> None:  # noqa: ARG002 -- as overridden
         self.refused.append((letter, code, said))
 
 
