@@ -37,7 +37,11 @@ from pyrallel_consumer.execution_plane.returned import RecordMaker, recording, r
 from pyrallel_consumer.execution_plane.worker_call import worker_call
 from pyrallel_consumer.execution_plane.worker_kind import Worker, check_worker, is_async, name_of
 from pyrallel_consumer.foreign_errors import loggable
-from pyrallel_consumer.ingress.client.client_settings import consumer_configuration, producer_configuration
+from pyrallel_consumer.ingress.client.client_settings import (
+    consumer_configuration,
+    producer_configuration,
+    transaction_configuration,
+)
 from pyrallel_consumer.ingress.reading.subscription import check_letter_topics, parse_topic
 from pyrallel_consumer.ingress.serialization import serialization_context
 from pyrallel_consumer.log import Log
@@ -124,7 +128,7 @@ class PyrallelConsumer:
                 "a worker that takes batches returns no records: leave output out, or ExecutionConfig.batch_size at 1"
             )
         if self.output_config is not None and self.output_config.is_exactly_once:
-            raise ConfigurationError("OutputConfig.delivery: exactly_once is not built yet; use at_least_once")
+            transaction_configuration(self.config, self.output_config)
         self._spans = spans_for(self.execution_config, self.config.consumer_group)
         # What cannot work is refused here; the answers are asked for again when the parts are built.
         on_exhausted = self.execution_config.exhaustion(dlq_enabled=self.config.dlq_enabled)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from pyrallel_consumer.control_plane.failures.letter import Letter
     from pyrallel_consumer.control_plane.offsets.offset_map import OffsetMap
-    from pyrallel_consumer.control_plane.output.unwritten import Outgoing
+    from pyrallel_consumer.control_plane.output.transaction_plan import Floor
+    from pyrallel_consumer.control_plane.output.unwritten import Outgoing, Unwritten
     from pyrallel_consumer.dto import Message, TopicPartition
 
 
@@ -81,6 +82,7 @@ class CommitSnapshot:
     """Offset and map of one partition at one moment, to be committed together or not at all.
 
     ``version`` counts the changes of the map. ``leader_epoch`` is Kafka's, None if the client does not know it.
+    Exactly once, ``entries`` are written in the transaction that commits it, by offset; ``floor`` is the partition's.
     """
 
     tp: TopicPartition
@@ -89,6 +91,8 @@ class CommitSnapshot:
     metadata: str
     version: int
     leader_epoch: int | None
+    entries: tuple[Unwritten, ...] = ()
+    floor: Floor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,27 @@ class CommitAnswered:
 
     number: int
     errors: Mapping[TopicPartition, str | None]
+
+
+class Refusal(NamedTuple):
+    """A record or letter of ``entry`` for ``topic`` was refused in a transaction, with this error.
+
+    ``is_certain``: the client refused it by itself. A broker refuses others of its batch with it.
+    """
+
+    entry: Unwritten
+    topic: str
+    code: str
+    said: str
+    is_certain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionAnswered(CommitAnswered):
+    """What became of transaction ``number``, which was sent with ``snapshots``; aborted, it may have ``refusals``."""
+
+    snapshots: tuple[CommitSnapshot, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from pyrallel_consumer.control_plane.failures.poison_keys import PoisonKeys
 from pyrallel_consumer.control_plane.flow.loads import Loads
 from pyrallel_consumer.control_plane.flow.rate_limit import RateLimit
 from pyrallel_consumer.control_plane.flow.reading_room import ReadingRoom
+from pyrallel_consumer.control_plane.output.unwritten import Unwritten
 from pyrallel_consumer.control_plane.partitions.assigned_partitions import AssignedPartitions
 from pyrallel_consumer.control_plane.partitions.latency import MOST_PENDING
 from pyrallel_consumer.control_plane.partitions.slowness import look_at
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from pyrallel_consumer.control_plane.failures.failure_circuit import CircuitPolicy
     from pyrallel_consumer.control_plane.failures.poison_keys import PoisonPolicy
     from pyrallel_consumer.control_plane.flow.backpressure import Load
-    from pyrallel_consumer.control_plane.output.unwritten import Unwritten
     from pyrallel_consumer.control_plane.partitions.partition_work import PartitionWork
     from pyrallel_consumer.dto import Message, TopicPartition, WorkItem
 
@@ -48,7 +48,8 @@ class WorkPolicy:
     ``circuit`` counts where exhausted messages are let go (``dlq``, ``skip``), ``poison`` where they are dead-lettered.
     ``is_sending_ahead``: the engine keeps the order of a key itself, and is sent runs of it (see ``allow_runs``).
     ``is_timed``: durations are taken, and whoever takes items or ends them tells the time. ``max_per_second``: so many
-    messages are started in a second at most, on average; 0 is no limit.
+    messages are started in a second at most, on average; 0 is no limit. ``is_writing``: commits are transactions that
+    write what they finish, exactly once.
     """
 
     ordering: OrderingPolicy = field(default_factory=OrderingPolicy)
@@ -60,6 +61,7 @@ class WorkPolicy:
     is_sending_ahead: bool = False
     is_timed: bool = False
     max_per_second: float = 0.0
+    is_writing: bool = False
 
 
 class WorkManager:
@@ -78,6 +80,7 @@ class WorkManager:
             with_map=policy.state_strategy is RebalanceStateStrategy.METADATA_SNAPSHOT,
             is_sending_ahead=policy.is_sending_ahead,
             is_timed=policy.is_timed,
+            is_writing=policy.is_writing,
         )
         self._dispatch = Dispatch(self._loads, self.circuit)
         self._reading = ReadingRoom(policy.limits, self._works, self._loads, self._dispatch, self.circuit)
@@ -85,6 +88,7 @@ class WorkManager:
         self.rate = RateLimit(policy.max_per_second)
         self._is_paused_by_user = False
         self._condemned: list[WorkItem] = []
+        self._written_letters: list[Unwritten] = []
         self._troubled: dict[PartitionWork, None] = {}
 
     def __iter__(self) -> Iterator[PartitionWork]:
@@ -245,6 +249,29 @@ class WorkManager:
             work.complete(item)
             self._loads.touch(work)
 
+    def write_letter(self, unwritten: Unwritten) -> bool:
+        """The letter of a held message goes with the next transaction; returns False where its assignment has ended."""
+        work: PartitionWork = unwritten.item.origin.work
+        if work.writing is None or not work.is_current(unwritten.item):
+            return False
+        work.writing.letters[unwritten.item.offset] = unwritten
+        return True
+
+    def keep_letter(self, unwritten: Unwritten) -> None:
+        """The letter goes with no transaction: it was refused, and comes again in another form."""
+        work: PartitionWork = unwritten.item.origin.work
+        if work.writing is not None and work.writing.letters.get(unwritten.item.offset) is unwritten:
+            del work.writing.letters[unwritten.item.offset]
+
+    @property
+    def most_written(self) -> int | None:
+        """How many messages with records the next transaction may hold, None for all."""
+        return self._works.most_written
+
+    @most_written.setter
+    def most_written(self, most: int | None) -> None:
+        self._works.most_written = most
+
     def take_back(self, item: WorkItem, attempt: int) -> WorkItem | None:
         """What the worker of ``item`` returned is refused: it counts as in flight again, as the object returned here.
 
@@ -285,7 +312,10 @@ class WorkManager:
         if now is not None:
             work.time(item, now)
         if self.policy.on_exhausted is OnExhausted.SKIP:
-            self.settle(item)
+            if work.writing is None:
+                self.settle(item)
+            else:
+                work.writing.letters[item.offset] = Unwritten(item, (), 0)
         elif self.policy.on_exhausted is OnExhausted.PAUSE_PARTITION:
             self.pause(item.tp, "exhausted")
         return self.policy.on_exhausted
@@ -331,7 +361,15 @@ class WorkManager:
         """The broker has confirmed ``snapshot``."""
         work = self._works.under(snapshot.tp, snapshot.epoch)
         if work is not None:
-            work.confirm(snapshot)
+            self._written_letters += work.confirm(snapshot)
+            if work.writing is not None:
+                self._loads.touch(work)
+                self._dispatch.line_up(work)
+
+    def take_written_letters(self) -> list[Unwritten]:
+        """Held messages whose letters were written by a transaction: whoever keeps the letters settles them now."""
+        written, self._written_letters = self._written_letters, []
+        return written
 
     def shrink_metadata(self, snapshot: CommitSnapshot) -> None:
         """The broker refused the size of ``snapshot``'s map: the next one is at most half as large, at last none."""

@@ -15,9 +15,10 @@ from typing import Any
 
 from confluent_kafka import Consumer
 
-from pyrallel_consumer.control_plane.events import Commit, CommitAnswered, Pause, Resume
+from pyrallel_consumer.control_plane.events import Commit, Pause, Resume
 from pyrallel_consumer.errors import StateError
 from pyrallel_consumer.ingress.polling.poll_thread import PollerPolicy, PollThread
+from pyrallel_consumer.ingress.producing.transactions import Transactions
 from pyrallel_consumer.ingress.reading.group_protocol import ProtocolChoice
 from pyrallel_consumer.ingress.reading.subscription import Subscription
 
@@ -44,6 +45,7 @@ class BrokerPoller:
         choice: ProtocolChoice | None = None,
         classic: Mapping[str, Any] | None = None,
         boot_clock: Callable[[], float] | None = None,
+        transactions: Transactions | None = None,
     ) -> None:
         self._inner = PollThread(
             configuration,
@@ -54,6 +56,7 @@ class BrokerPoller:
             choice=choice,
             classic=classic,
             boot_clock=boot_clock or clock,
+            transactions=transactions,
         )
         self._started: Future[None] = Future()
         self._is_started = False
@@ -85,7 +88,8 @@ class BrokerPoller:
 
     def commit(self, command: Commit) -> None:
         """Commit what of it is still assigned when its turn comes; ``CommitAnswered`` follows."""
-        self._inner.commands.put(partial(self._commit, command))
+        self._inner.commits.coming.append(command)
+        self._inner.commands.put(self._inner.serve_commits)
 
     def pause(self, command: Pause) -> None:
         """Fetch no more of a partition until ``resume``, or until it is assigned anew."""
@@ -144,13 +148,6 @@ class BrokerPoller:
         }
 
     # On the poll thread
-
-    def _commit(self, command: Commit, client: Consumer) -> None:
-        deliver = self._inner.deliver
-        self._inner.last_commit = command.number
-        self._inner.commits.send(
-            client, command.snapshots, lambda errors: deliver(CommitAnswered(command.number, errors))
-        )
 
     def _pause(self, command: Pause, client: Consumer) -> None:
         if self._inner.assignments.is_current(command.tp, command.epoch):

@@ -29,6 +29,7 @@ from pyrallel_consumer.control_plane.events import (
     RecordsAnswered,
     Resume,
     RevokeAsked,
+    TransactionAnswered,
 )
 from pyrallel_consumer.control_plane.membership import Membership
 from pyrallel_consumer.control_plane.offsets.commit_sequence import FATAL, CommitSequence
@@ -151,6 +152,8 @@ class ControlLoop:
         self._is_timed = manager.policy.is_timed
         self.exhausted = self._exhausted = ExhaustedMessages(manager, fail, self._clock, errors or ErrorText())
         self._output: Output | None = None
+        self.on_outcome: Callable[[TransactionAnswered], None] | None = None
+        """What hears of transactions, where commits are some."""
         self._succeed = manager.succeed
         self.pictures.add(self._exhausted.tell)
         self._inbox: deque[Any] = deque()
@@ -389,7 +392,7 @@ class ControlLoop:
         match fact:
             case Assigned():
                 manager.assign(fact)
-            case CommitAnswered():
+            case CommitAnswered():  # TransactionAnswered, too
                 self._take_answer(fact)
             case PositionAdvanced():
                 manager.advance(fact)
@@ -472,7 +475,13 @@ class ControlLoop:
     def _begin_revocation(self, asked: RevokeAsked) -> None:
         deadline = self._clock() + self._revoke_grace_seconds
         self._revocation = Revocation(
-            asked, self.manager, self.engine, self._exhausted, deadline=deadline, coming=self._coming
+            asked,
+            self.manager,
+            self.engine,
+            self._exhausted,
+            deadline=deadline,
+            coming=self._coming,
+            may_commit=lambda: self.on_outcome is None or not self.commits.is_under_way,
         )
 
     def _step_revocation(self, revocation: Revocation) -> None:
@@ -493,6 +502,8 @@ class ControlLoop:
 
     def _coming(self, which: Callable[[WorkItem], bool]) -> int:
         """Messages of these that will soon be done without anybody's work: their letters or records are on the way."""
+        if self.on_outcome is not None and self._output is not None:
+            return self._output.coming(which)  # Letters go with the last transaction.
         coming = self._exhausted.coming(which)
         return coming if self._output is None else coming + self._output.coming(which)
 
@@ -510,7 +521,10 @@ class ControlLoop:
 
     def _take_answer(self, answered: CommitAnswered) -> None:
         self.lease.answered(answered)
-        for tp, code in self.commits.answer(answered).items():
+        errors = self.commits.answer(answered)
+        if self.on_outcome is not None and isinstance(answered, TransactionAnswered):
+            self.on_outcome(answered)
+        for tp, code in errors.items():
             if code in FATAL:
                 message = (
                     f"the broker fenced this consumer off while it committed {tp}: another has its group.instance.id"
@@ -552,6 +566,8 @@ class ControlLoop:
                 ingress.pause(command)
             else:
                 ingress.resume(command)
+        if self._revocation is not None and self.on_outcome is not None:
+            return  # The last transaction of what goes is made when the one under way has ended.
         commit = self.commits.next(now, is_final=self._is_final, is_repeating=self.lease.is_held)
         if commit is not None:
             self._exhausted.sum_up()

@@ -24,6 +24,7 @@ class Revocation:
     """One question of the poll thread, from its arrival to its answer. Begins by stopping what is not started.
 
     ``coming`` counts the messages that will be done without anybody's work: letters and records are on their way.
+    ``may_commit``: nothing is committed at the end while it is not known what an earlier transaction has written.
     """
 
     def __init__(
@@ -35,7 +36,9 @@ class Revocation:
         *,
         deadline: float,
         coming: Callable[[Callable[[WorkItem], bool]], int] | None = None,
+        may_commit: Callable[[], bool] = lambda: True,
     ) -> None:
+        self._may_commit = may_commit
         self._asked = asked
         self._manager = manager
         self._engine = engine
@@ -68,7 +71,7 @@ class Revocation:
                 self._engine.cancel(self._concerns)
             case DrainStep.DONE:
                 self._exhausted.sum_up()
-                self._asked.answer(self._manager.end(self._asked.partitions, is_lost=False))
+                self._asked.answer(self._manager.end(self._asked.partitions, is_lost=not self._may_commit()))
                 return True
             case DrainStep.WAIT:
                 pass

@@ -17,6 +17,7 @@ from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 from pyrallel_consumer.ingress.broker_poller import BrokerPoller, PollerPolicy
 from pyrallel_consumer.ingress.producing.dead_letter import DeadLetterProducer
+from pyrallel_consumer.ingress.producing.transactions import Transactions
 from pyrallel_consumer.ingress.reading.subscription import Subscription
 from pyrallel_consumer.runtime.control_loop import Ingress
 
@@ -89,3 +90,9 @@ class Surroundings:
     ) -> ProducerThread:
         """Called with the arguments of ``DeadLetterProducer``."""
         return DeadLetterProducer(configuration, deliver, topics_of=topics_of)
+
+    def transactions(
+        self, configuration: Mapping[str, Any], group: str, deliver: Callable[[object], None]
+    ) -> Transactions:
+        """Called with the arguments of ``Transactions``, where records are written exactly once."""
+        return Transactions(configuration, group, deliver)

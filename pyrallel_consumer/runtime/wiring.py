@@ -6,6 +6,7 @@ Nothing here waits or decides. Built when the consumer starts, on its event loop
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextvars import Context
@@ -25,7 +26,9 @@ from pyrallel_consumer.ingress.client.client_settings import (
     producer_configuration,
     protocol_choice,
     read_ahead_limits,
+    transaction_configuration,
 )
+from pyrallel_consumer.ingress.producing.transactions import Transactions
 from pyrallel_consumer.ingress.reading.subscription import Subscription
 from pyrallel_consumer.observability.ailments import SignsOfLife
 from pyrallel_consumer.observability.http.shared_endpoint import Seat
@@ -37,11 +40,12 @@ from pyrallel_consumer.observability.watch.blocking_watch import BlockingWatch
 from pyrallel_consumer.observability.watch.loop_watchdog import LoopWatchdog
 from pyrallel_consumer.runtime.closing import Closing
 from pyrallel_consumer.runtime.control_loop import ControlLoop
-from pyrallel_consumer.runtime.dead_letters import DeadLetters
+from pyrallel_consumer.runtime.dead_letters import DeadLetters, LetterProducer
 from pyrallel_consumer.runtime.garbage_threshold import RaisedThreshold
 from pyrallel_consumer.runtime.record_output import RecordOutput
 from pyrallel_consumer.runtime.refused_records import RefusedRecords
 from pyrallel_consumer.runtime.surroundings import ProducerThread, Surroundings
+from pyrallel_consumer.runtime.transaction_output import TransactionOutput
 
 MOST_ATTEMPTS_TOLD = 2_000
 """Running attempts that a close-up asks the engine for; an order per key is told without it."""
@@ -70,6 +74,7 @@ class Wiring:
     ) -> None:
         parallel = config.parallel_consumer
         self.clock = clock = surroundings.clock
+        is_exactly_once = output is not None and output.is_exactly_once
         on_exhausted = execution.exhaustion(dlq_enabled=config.dlq_enabled)
         grace_seconds = execution.max_revoke_grace_ms / 1000
         errors = ErrorText(execution.show_error_text)
@@ -89,9 +94,12 @@ class Wiring:
                 is_sending_ahead=engine.is_keeping_order,
                 is_timed=config.metrics.enabled,
                 max_per_second=execution.max_per_second,
+                is_writing=is_exactly_once,
             )
         )
         self.commits = CommitSequence(self.manager, parallel.commit_interval_ms / 1000)
+        if is_exactly_once:  # Nothing is begun before the outcome of a transaction is known.
+            self.commits = CommitSequence(self.manager, parallel.commit_interval_ms / 1000, math.inf)
         self.engine = engine = surroundings.engine(engine)
         self.control = ControlLoop(
             manager=self.manager,
@@ -106,6 +114,13 @@ class Wiring:
             boot_clock=boot_seconds,
             membership=Membership(most_gap_seconds),
         )
+        self._surroundings = surroundings
+        is_dlq = on_exhausted is OnExhausted.DLQ
+        self.transactions: Transactions | None = None
+        if is_exactly_once and output is not None:
+            self.transactions = surroundings.transactions(
+                transaction_configuration(config, output), config.consumer_group, self.control.deliver
+            )
         self.poller = surroundings.poller(
             client_configuration,
             choice=choice,
@@ -119,30 +134,14 @@ class Wiring:
                 gap_seconds=most_gap_seconds,
             ),
             boot_clock=boot_seconds,
+            transactions=self.transactions,
         )
         self.letter_producer: ProducerThread | None = None
-        is_dlq = on_exhausted is OnExhausted.DLQ
-        if is_dlq or output is not None:
-            self.letter_producer = surroundings.producer(
-                producer_configuration(config, output),
-                deliver=self.control.deliver,
-                topics_of=(lambda known: subscription.letter_topics(known, config.dlq_topic_suffix))
-                if is_dlq
-                else None,
-            )
-        if output is not None and self.letter_producer is not None:
-            self.control.output = RecordOutput(
-                self.manager,
-                self.letter_producer,
-                self.control.channel.returned,
-                RefusedRecords(self.manager, self.control.exhausted, execution.retry_policy()),
-                limits=output.limits(),
-                clock=clock,
-            )
-        if is_dlq and self.letter_producer is not None:
+        letter_producer = self._wire_output(config, execution, subscription, output, is_dlq=is_dlq)
+        if is_dlq and letter_producer is not None:
             self.control.dead_letters = DeadLetters(
                 self.manager,
-                self.letter_producer,
+                letter_producer,
                 suffix=config.dlq_topic_suffix,
                 payload_mode=config.dlq_payload_mode,
                 clock=clock,
@@ -196,21 +195,71 @@ class Wiring:
         if self._has_watchdog:
             self.watchdog.start()
 
+    @property
+    def _producers(self) -> list[ProducerThread | Transactions]:
+        """The threads that hold producers."""
+        return [thread for thread in (self.letter_producer, self.transactions) if thread is not None]
+
     def thread_starts(self) -> list[Callable[[], Future[None]]]:
         """What starts the threads that hold clients, in order; what was read may need dead letters at once."""
-        starts = [self.poller.start]
-        return starts if self.letter_producer is None else [self.letter_producer.start, *starts]
+        return [*(thread.start for thread in self._producers), self.poller.start]
 
     def threads_under_way(self) -> list[Future[None]]:
         """Of the threads that hold clients and still run: what is done when they have ended."""
-        threads = (self.poller, self.letter_producer)
-        return [thread.ended for thread in threads if thread is not None and thread.is_alive]
+        return [thread.ended for thread in (self.poller, *self._producers) if thread.is_alive]
 
     def abandon_threads(self) -> None:
         """Have the threads that hold clients end as soon as they can; nothing more is committed or produced."""
         self.poller.abandon()
+        for thread in self._producers:
+            thread.abandon()
+
+    def _wire_output(
+        self,
+        config: KafkaConfig,
+        execution: ExecutionConfig,
+        subscription: Subscription,
+        output: OutputConfig | None,
+        *,
+        is_dlq: bool,
+    ) -> LetterProducer | None:
+        """Where the records and letters go; returns what takes the letters."""
+        control = self.control
+        if output is None and not is_dlq:
+            return None
+        if output is None or self.transactions is None:
+            self.letter_producer = self._surroundings.producer(
+                producer_configuration(config, output),
+                deliver=control.deliver,
+                topics_of=(lambda known: subscription.letter_topics(known, config.dlq_topic_suffix))
+                if is_dlq
+                else None,
+            )
+            if output is None:
+                return self.letter_producer
+        refused = RefusedRecords(self.manager, control.exhausted, execution.retry_policy())
         if self.letter_producer is not None:
-            self.letter_producer.abandon()
+            control.output = RecordOutput(
+                self.manager,
+                self.letter_producer,
+                control.channel.returned,
+                refused,
+                limits=output.limits(),
+                clock=self.clock,
+            )
+            return self.letter_producer
+        written = TransactionOutput(
+            self.manager,
+            control.channel.returned,
+            refused,
+            limits=output.limits(),
+            clock=self.clock,
+            is_transacting=lambda: self.commits.is_under_way,
+        )
+        written.take_letter_answers = control.exhausted.take_answers
+        control.output = written
+        control.on_outcome = written.take_outcome
+        return written
 
     @property
     def metrics_address(self) -> tuple[str, int] | None:

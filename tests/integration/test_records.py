@@ -13,6 +13,8 @@ import pytest
 from confluent_kafka.serialization import SerializationContext
 
 from pyrallel_consumer import (
+    ConfigurationError,
+    Delivery,
     EmbeddedBroker,
     ExecutionMode,
     OutputConfig,
@@ -233,6 +235,23 @@ async def test_what_is_no_record_is_a_failed_attempt_that_says_so(broker: Embedd
 
     [letter] = read_letters(broker.bootstrap_servers, "orders.dlq")
     assert "the worker returned dict" in letter.ours["x-error-reason"]
+
+
+async def test_exactly_once_is_refused_where_transactions_are_wrong(broker: EmbeddedBroker) -> None:
+    consumer = PyrallelConsumer(
+        kafka(broker.bootstrap_servers, new_group()),
+        returns_one,
+        "orders",
+        output=OutputConfig(delivery=Delivery.EXACTLY_ONCE),
+    )
+    with pytest.raises(ConfigurationError, match="embedded broker, whose transactions are wrong"):
+        await consumer.start()
+
+
+async def test_exactly_once_is_refused_for_readers_of_what_is_not_committed(broker: EmbeddedBroker) -> None:
+    config = kafka(broker.bootstrap_servers, new_group(), librdkafka={"isolation.level": "read_uncommitted"})
+    with pytest.raises(ConfigurationError, match=r"isolation\.level=read_uncommitted"):
+        PyrallelConsumer(config, returns_one, "orders", output=OutputConfig(delivery=Delivery.EXACTLY_ONCE))
 
 
 @pytest.mark.parametrize("mode", [ExecutionMode.ASYNC, ExecutionMode.THREAD])

@@ -14,10 +14,10 @@ class Unwritten:
     """``records`` of ``item``, returned by its attempt of this number; compared by identity.
 
     ``letter`` is set where ``item`` failed for good: it is written then, and there are no records. ``left`` counts the
-    records that are not acknowledged.
+    records that are not acknowledged. ``is_refused``: one of them was, and the message waits for its next attempt.
     """
 
-    __slots__ = ("attempt", "item", "left", "letter", "records", "size_bytes")
+    __slots__ = ("attempt", "is_refused", "item", "left", "letter", "records", "size_bytes")
 
     def __init__(
         self, item: WorkItem, records: Records, attempt: int, *, size_bytes: int = 0, letter: Letter | None = None
@@ -28,6 +28,7 @@ class Unwritten:
         self.left = len(records)
         self.size_bytes = size_bytes
         self.letter = letter
+        self.is_refused = False
 
     def __repr__(self) -> str:
         return f"<Unwritten {self.item.id} {len(self.records)} records>"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pyrallel_consumer.control_plane.output.writing import Writing
 from pyrallel_consumer.control_plane.partitions.latency import Latencies
 from pyrallel_consumer.control_plane.partitions.partition_counters import PartitionCounters
 from pyrallel_consumer.control_plane.partitions.partition_work import PartitionWork
@@ -29,12 +30,22 @@ class AssignedPartitions:
     """Partitions by topic and number, each under its epoch.
 
     ``with_map``: commits carry the map of finished offsets. ``is_sending_ahead``: the engine keeps the order of a key.
-    ``is_timed``: durations are taken.
+    ``is_timed``: durations are taken. ``is_writing``: commits are transactions, with the records of what they finish,
+    of at most ``most_written`` messages.
     """
 
     def __init__(
-        self, ordering: OrderingPolicy, loads: Loads, *, with_map: bool, is_sending_ahead: bool, is_timed: bool
+        self,
+        ordering: OrderingPolicy,
+        loads: Loads,
+        *,
+        with_map: bool,
+        is_sending_ahead: bool,
+        is_timed: bool,
+        is_writing: bool,
     ) -> None:
+        self.most_written: int | None = None
+        self._is_writing = is_writing
         self.is_timed = is_timed
         self._ordering = ordering
         self._loads = loads
@@ -79,6 +90,8 @@ class AssignedPartitions:
         work.carry_on(self._away.pop(assigned.tp, PartitionCounters()))
         if self.is_timed:
             work.latency = work.latency or Latencies()
+        if self._is_writing:
+            work.writing = Writing(assigned)
         self._loads.assign(work)
 
     def allow_runs(self, most: int) -> None:
@@ -87,7 +100,7 @@ class AssignedPartitions:
 
     def end(self, work: PartitionWork, *, is_lost: bool) -> CommitSnapshot | None:
         """Snapshot and fence in one step; returns the last commit, None where nothing is to be committed."""
-        snapshot = None if is_lost else work.snapshot(with_map=self._with_map)
+        snapshot = None if is_lost else work.snapshot(with_map=self._with_map, most_written=self.most_written)
         self._away[work.tp] = work.tally
         work.fence()
         self._loads.end(work)
@@ -128,8 +141,15 @@ class AssignedPartitions:
         """Offset and map of the partitions that moved since the broker's last confirmation; of all with
         ``is_repeating``.
         """
-        candidates = (work.snapshot(with_map=self._with_map, is_repeating=is_repeating) for work in self)
-        return tuple(snapshot for snapshot in candidates if snapshot is not None)
+        snapshots = []
+        left = self.most_written
+        for work in self:
+            snapshot = work.snapshot(with_map=self._with_map, is_repeating=is_repeating, most_written=left)
+            if snapshot is not None:
+                snapshots.append(snapshot)
+                if left is not None:
+                    left -= sum(bool(entry.records) for entry in snapshot.entries)
+        return tuple(snapshots)
 
     @property
     def has_uncommitted(self) -> bool:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pyrallel_consumer.control_plane.events import Assigned
     from pyrallel_consumer.control_plane.flow.loads import Counted
     from pyrallel_consumer.control_plane.output.unwritten import Unwritten
+    from pyrallel_consumer.control_plane.output.writing import Writing
     from pyrallel_consumer.control_plane.partitions.latency import Latencies
     from pyrallel_consumer.control_plane.policies import OrderingPolicy
     from pyrallel_consumer.dto import Message, TopicPartition
@@ -87,6 +88,7 @@ class PartitionWork:
         "tp",
         "tracker",
         "unwritten",
+        "writing",
     )
 
     lane_type: Callable[[Any, object], VirtualPartition] = VirtualPartition
@@ -108,6 +110,7 @@ class PartitionWork:
         self.returned_only = 0
         """Returns that finished nothing: what they returned was refused, or forgotten."""
         self.unwritten: dict[int, Unwritten] = {}
+        self.writing: Writing | None = None
         self.slowness = Slowness()
         self.latency: Latencies | None = None
         self.metadata_bytes = 0
@@ -360,11 +363,17 @@ class PartitionWork:
 
     def is_worth_committing(self, *, with_map: bool) -> bool:
         """Whether offset or map moved since the broker's last confirmation."""
+        if self.writing is not None:
+            return self.writing.is_worth_committing(self)
         tracker = self.tracker
         return (tracker.committable_offset, tracker.version if with_map else 0) != self.confirmed
 
-    def snapshot(self, *, with_map: bool, is_repeating: bool = False) -> CommitSnapshot | None:
+    def snapshot(
+        self, *, with_map: bool, is_repeating: bool = False, most_written: int | None = None
+    ) -> CommitSnapshot | None:
         """Offset and map as they are now; None where the broker has confirmed just that, unless it is to repeat."""
+        if self.writing is not None:
+            return self.writing.snapshot(self, with_map=with_map, is_repeating=is_repeating, most_written=most_written)
         if not is_repeating and not self.is_worth_committing(with_map=with_map):
             return None
         tracker = self.tracker
@@ -375,11 +384,13 @@ class PartitionWork:
         leader_epoch = self.leader_epoch if blocking is None else blocking._message.leader_epoch()
         return CommitSnapshot(self.tp, self.epoch, offset, metadata, version, leader_epoch)
 
-    def confirm(self, snapshot: CommitSnapshot) -> None:
-        """The broker has this snapshot."""
+    def confirm(self, snapshot: CommitSnapshot) -> list[Unwritten]:
+        """The broker has this snapshot. Returns what of it has letters: see ``Writing.confirm``."""
+        letters = [] if self.writing is None else self.writing.confirm(self, snapshot)
         self.confirmed = (snapshot.offset, snapshot.version)
         self.committed_offset = snapshot.offset
         self.metadata_bytes = len(snapshot.metadata)
+        return letters
 
     def shrink_metadata(self, refused_bytes: int) -> None:
         """The broker refused metadata of this size: halve the bound, down to none."""
@@ -463,6 +474,8 @@ class PartitionWork:
         self.returned_only += len(unwritten) - len(kept_unwritten)
         idle += len(unwritten) - len(kept_unwritten)
         self.unwritten = kept_unwritten
+        if self.writing is not None:
+            self.writing.forget(from_offset)
         kept_held = {offset: item for offset, item in self.held.items() if offset < from_offset}
         idle += len(self.held) - len(kept_held)
         self.held = kept_held

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 from pyrallel_consumer.config import KafkaConfig, OutputConfig
 from pyrallel_consumer.config.settings import revealed
@@ -238,6 +239,33 @@ def producer_configuration(config: KafkaConfig, output: OutputConfig | None = No
     # Without reports of success no dead letter would ever count as delivered.
     ours = _DELIVERY if output is None else _DELIVERY | _OUTPUT
     return _checked(_connection(config) | ours | theirs | {"delivery.report.only.error": False})
+
+
+def transaction_configuration(config: KafkaConfig, output: OutputConfig) -> dict[str, Any]:
+    """What ``confluent_kafka.Producer`` takes that writes transactions; holds secrets in clear.
+
+    Raises ConfigurationError, also where the consumer would read what is not committed.
+    """
+    theirs = _users_mapping(config, without=_PRODUCER_ONLY)
+    if str(theirs.get("isolation.level", "read_committed")) != "read_committed":
+        raise ConfigurationError(
+            "KafkaConfig.librdkafka: isolation.level=read_uncommitted does not go with OutputConfig.delivery="
+            "exactly_once, which must not write what follows from an aborted record; leave it out"
+        )
+    instance = theirs.get("group.instance.id")
+    prefix = output.transactional_id_prefix or config.consumer_group
+    configuration = producer_configuration(config, output)
+    # The client bounds it by the transaction's own timeout, and refuses a longer one by name.
+    del configuration["message.timeout.ms"]
+    longest_ms = output.transaction_timeout_ms
+    return configuration | {
+        # The client refuses a socket that waits longer than a transaction may last.
+        "socket.timeout.ms": min(_as_number(configuration.get("socket.timeout.ms")) or longest_ms, longest_ms),
+        "transactional.id": f"{prefix}-{instance or uuid4().hex}",
+        "transaction.timeout.ms": output.transaction_timeout_ms,
+        "enable.idempotence": True,
+        "acks": "all",
+    }
 
 
 def admin_configuration(config: KafkaConfig) -> dict[str, Any]:

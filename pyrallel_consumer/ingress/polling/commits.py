@@ -8,15 +8,15 @@ unbounded: where the coordinator may be gone, even the last commit before a revo
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import ClassVar, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as ClientPartition
 
-from pyrallel_consumer.control_plane.events import CommitSnapshot
+from pyrallel_consumer.control_plane.events import Commit, CommitAnswered, CommitSnapshot
 from pyrallel_consumer.control_plane.offsets.commit_encoder import encode
 from pyrallel_consumer.control_plane.offsets.commit_sequence import METADATA_TOO_LARGE
 from pyrallel_consumer.control_plane.partitions.latency import Histogram
@@ -55,9 +55,21 @@ class Commits:
         self._throttle = throttle
         self._awaited: _Awaited | None = None
         self._confirmed_at = float("-inf")
+        self.coming: deque[Commit] = deque()
+        """Commands of the loop that are not carried out yet; it appends."""
         self.sent = 0
         self.failed_by_code: Counter[str] = Counter()
         self.durations = Histogram()
+
+    is_transactional: ClassVar[bool] = False
+    """Whether commands are obeyed while a callback waits: the loop waits for the one under way before it answers."""
+
+    def obey(self, client: Consumer, command: Commit, deliver: Callable[[object], None]) -> None:
+        """Carry out the loop's command; ``CommitAnswered`` is delivered."""
+        self.send(client, command.snapshots, lambda errors: deliver(CommitAnswered(command.number, errors)))
+
+    def disown(self, tps: Collection[TopicPartition]) -> None:
+        """These partitions are not ours any more."""
 
     @property
     def is_awaited(self) -> bool:

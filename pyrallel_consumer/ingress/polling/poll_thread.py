@@ -35,6 +35,8 @@ from pyrallel_consumer.ingress.polling.rebalance import Rebalance
 from pyrallel_consumer.ingress.polling.starts import PATIENCE_SECONDS, StartSearch
 from pyrallel_consumer.ingress.polling.topic_ids import TopicIds
 from pyrallel_consumer.ingress.polling.topic_lookup import TopicLookup
+from pyrallel_consumer.ingress.polling.transactional_commits import TransactionalCommits
+from pyrallel_consumer.ingress.producing.transactions import Transactions
 from pyrallel_consumer.ingress.reading.assignments import Assignments
 from pyrallel_consumer.ingress.reading.fetch_gate import FetchGate, GateState
 from pyrallel_consumer.ingress.reading.group_protocol import ProtocolChoice
@@ -93,6 +95,7 @@ class PollThread:
         boot_clock: Callable[[], float],
         choice: ProtocolChoice | None = None,
         classic: Mapping[str, Any] | None = None,
+        transactions: Transactions | None = None,
     ) -> None:
         self.granted = 0
         self.last_commit = 0
@@ -112,7 +115,11 @@ class PollThread:
         self.read_ahead = ReadAhead(policy.read_ahead)
         self.pauses = FetchPauses(self.assignments, self.read_ahead, throttle)
         self.log_ends = LogEnds(self.assignments, self.pauses, clock)
-        self.commits = Commits(self.assignments, clock, throttle)
+        self.commits = (
+            Commits(self.assignments, clock, throttle)
+            if transactions is None
+            else TransactionalCommits(self.assignments, clock, throttle, transactions)
+        )
         self.events = ClientEvents(clock, throttle, self._fail_with)
         on_commit = self.commits.on_commit
         self.group_client = GroupClient(
@@ -139,6 +146,7 @@ class PollThread:
             deliver=self.deliver,
             fail=self._fail,
             settle=self.group_client.settle,
+            serve=self.serve_commits if self.commits.is_transactional else None,
         )
         self._orderly_close = OrderlyClose(
             grace_seconds=answer_seconds,
@@ -206,6 +214,14 @@ class PollThread:
         )
 
     # Commands
+
+    def serve_commits(self, client: Consumer) -> None:
+        """Carry out the commits that the loop has commanded."""
+        coming = self.commits.coming
+        while coming:
+            command = coming.popleft()
+            self.last_commit = command.number
+            self.commits.obey(client, command, self.deliver)
 
     def stop_fetching(self, client: Consumer) -> None:
         """Fetch and hand on nothing more, whatever is granted."""

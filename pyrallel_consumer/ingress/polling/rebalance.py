@@ -49,9 +49,13 @@ class Farewell:
             self.snapshots = snapshots
             self._answered.set()
 
-    def wait(self, ending: Ending, clock: Callable[[], float]) -> bool:
-        """Sleep until the answer, the deadline, or until nobody is there to answer; returns whether it is answered."""
+    def wait(self, ending: Ending, clock: Callable[[], float], serve: Callable[[], None] = lambda: None) -> bool:
+        """Sleep until the answer, the deadline, or until nobody is there to answer; returns whether it is answered.
+
+        ``serve`` is called again and again meanwhile.
+        """
         while not self.is_answered and not ending.is_abandoned:
+            serve()
             remaining = self.deadline - clock()
             if remaining <= 0:
                 break
@@ -80,7 +84,9 @@ class Rebalance:
         deliver: Callable[[Any], None],
         fail: Callable[[BaseException], None],
         settle: Callable[[], None],
+        serve: Callable[[Consumer], None] | None = None,
     ) -> None:
+        self._serve = serve or _do_nothing
         self._is_cooperative = is_cooperative
         self._grace_seconds = grace_seconds
         self._assignments = assignments
@@ -152,6 +158,7 @@ class Rebalance:
 
     def release(self, tps: Collection[TopicPartition], why: str) -> list[tuple[TopicPartition, int]]:
         """Strike partitions out of the books; returns those that were in them, with their epochs."""
+        self._commits.disown(tps)
         released = self._assignments.release(tps)
         self._read_ahead.drop(tps)
         self._pauses.forget(tps)
@@ -205,7 +212,7 @@ class Rebalance:
         if ours and not self._ending.is_abandoned:
             self.count += 1
             farewell = self._closing or self._asked(ours, self._clock() + self._grace_seconds)
-            if farewell.wait(self._ending, self._clock):
+            if farewell.wait(self._ending, self._clock, lambda: self._serve(client)):
                 going = [snapshot for snapshot in farewell.snapshots if snapshot.tp in ours]
                 self._commits.commit_before_revoke(client, going)
                 self.release(ours, "revoked")
@@ -241,6 +248,10 @@ class Rebalance:
         except KafkaException as error:
             # The client refuses to give back what it does not hold: then there is nothing to give back.
             LOGGER.debug("the client did not unassign: %s", error)
+
+
+def _do_nothing(_: Consumer) -> None:
+    pass
 
 
 def _places(partitions: Sequence[ClientPartition]) -> list[TopicPartition]:

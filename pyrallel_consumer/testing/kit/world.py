@@ -8,12 +8,13 @@ from typing import Any, cast
 
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
 from pyrallel_consumer.dto import OnExhausted, WorkItem
-from pyrallel_consumer.errors import PoisonKeyError
+from pyrallel_consumer.errors import ConfigurationError, PoisonKeyError
 from pyrallel_consumer.execution_plane.attempts import RetryAt
 from pyrallel_consumer.execution_plane.batches.engine import BatchEngine
 from pyrallel_consumer.execution_plane.booked_engine import BookedEngine
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine, Failed
 from pyrallel_consumer.ingress.polling.poll_thread import PollerPolicy
+from pyrallel_consumer.ingress.producing.transactions import Transactions
 from pyrallel_consumer.ingress.reading.subscription import Subscription
 from pyrallel_consumer.runtime.surroundings import Poller, ProducerThread, Surroundings
 from pyrallel_consumer.testing.kit.clock import KitClock, KitTimers
@@ -95,6 +96,14 @@ class KitWorld(Surroundings):
         if self.kit_timers is None:
             raise AssertionError("timers come first")
         return MemoryProducer(self.kit_timers, deliver, letters=self._letters, records=self._records)
+
+    def transactions(
+        self, configuration: Mapping[str, Any], group: str, deliver: Callable[[object], None]
+    ) -> Transactions:
+        del configuration, group, deliver
+        raise ConfigurationError(
+            "the kit plays no transactions: give it OutputConfig(delivery='at_least_once'), whose records are the same"
+        )
 
     def last_attempt_failed(self, failed: Failed) -> None:
         """Told before the manager is."""

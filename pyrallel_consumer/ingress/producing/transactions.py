@@ -1,0 +1,465 @@
+"""``Transactions``: the producer that owns the transaction, on a thread of its own; one transaction after the other.
+
+A transaction is begun when all that belongs to it is in memory, so it is open for milliseconds. The poll thread hands
+it over, with the group's metadata of that moment, and may *disown* it until it is being committed. The outcome of each
+is told once. A commit that timed out is called again; after a fatal error a new producer with the same id finds out
+what became of it, and the group's offsets tell.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any, Final, TypeVar
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, Message, Producer
+from confluent_kafka import TopicPartition as ClientPartition
+from confluent_kafka.admin import AdminClient
+
+from pyrallel_consumer.control_plane.events import (
+    CommitSnapshot,
+    LetterProducerFailed,
+    Refusal,
+)
+from pyrallel_consumer.control_plane.failures.letter import UNREADABLE, record_of
+from pyrallel_consumer.control_plane.output.fencing_watch import FencingWatch
+from pyrallel_consumer.control_plane.output.outcome import resolved
+from pyrallel_consumer.control_plane.output.unwritten import Unwritten
+from pyrallel_consumer.dto import TopicPartition
+from pyrallel_consumer.errors import BrokerError, ConfigurationError, StateError
+from pyrallel_consumer.ingress.client.client_errors import advice_for, translate_client_error
+from pyrallel_consumer.ingress.client.client_events import ClientLog, GuardedLog
+from pyrallel_consumer.ingress.client.client_settings import admin_configuration_of
+from pyrallel_consumer.ingress.client.log_throttle import LogThrottle
+from pyrallel_consumer.log import Log
+from pyrallel_consumer.record import Record
+
+logger = Log("pyrallel_consumer.output")
+
+Errors = Mapping[TopicPartition, str | None]
+Told = Callable[[Errors, Sequence[Refusal]], None]
+_T = TypeVar("_T")
+
+CALL_SECONDS: Final = 5.0
+"""How long one call of the client may take before the thread looks around; then it is called again."""
+START_SECONDS: Final = 30.0
+"""How long the first ``init_transactions`` may take in all: it ends what an earlier producer of the id left open."""
+FLUSH_SECONDS: Final = 0.1
+IDLE_SECONDS: Final = 1.0
+PURGE_SECONDS: Final = 1.0
+AGAIN_SECONDS: Final = 0.05
+MOCK_CLUSTER: Final = "mockCluster"
+NO_LEADER_EPOCH: Final = -1
+ABORTED: Final = "_ABORTED"
+DISOWNED: Final = "_DISOWNED"
+"""The partitions of the transaction went while it was made: what is left of it goes into the next one."""
+FENCED: Final = frozenset({"_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"})
+_PURGED: Final = frozenset({"_PURGE_QUEUE", "_PURGE_INFLIGHT"})
+
+
+class Transaction:
+    """One of them, from the poll thread's hand to its outcome. ``ended`` is set when that has been told."""
+
+    def __init__(self, snapshots: Sequence[CommitSnapshot], metadata: object, tell: Told) -> None:
+        self.snapshots = tuple(snapshots)
+        self.metadata = metadata
+        self.ended = threading.Event()
+        self.refusals: list[Refusal] = []
+        self.failure: KafkaError | None = None
+        self.left = 0
+        self._tell = tell
+        self._lock = threading.Lock()
+        self._is_committing = False
+        self._is_disowned = False
+
+    @property
+    def is_disowned(self) -> bool:
+        """Whether it must be aborted."""
+        return self._is_disowned
+
+    def disown(self, tps: Collection[TopicPartition] | None = None) -> None:
+        """These partitions (default: all) are not ours any more: it is aborted, unless it is being committed."""
+        with self._lock:
+            if not self._is_committing and (tps is None or any(each.tp in tps for each in self.snapshots)):
+                self._is_disowned = True
+
+    def begin_commit(self) -> bool:
+        """From now on nobody can disown it; returns False where somebody has."""
+        with self._lock:
+            self._is_committing = not self._is_disowned
+            return self._is_committing
+
+    def end(self, errors: Errors, refusals: Sequence[Refusal] = ()) -> None:
+        """Tell what became of it."""
+        self._tell(errors, refusals)
+        self.ended.set()
+
+    def failed(self, code: str) -> Errors:
+        return dict.fromkeys((each.tp for each in self.snapshots), code)
+
+
+class Transactions:
+    """Runs transactions with a producer of this configuration, for the offsets of ``group``.
+
+    ``deliver`` is called on the thread with ``LetterProducerFailed`` should it fail. ``made``, ``committed`` and
+    ``aborted`` count transactions; ``open_since`` is when the one under way was begun, in seconds of ``clock``.
+    """
+
+    def __init__(
+        self,
+        configuration: Mapping[str, Any],
+        group: str,
+        deliver: Callable[[object], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.committed = 0
+        self.aborted = 0
+        self.clients_made = 0
+        self.open_since: float | None = None
+        self.client_errors: Counter[str] = Counter()
+        self.ended: Future[None] = Future()
+        self._configuration = dict(configuration)
+        self._group = group
+        self._deliver = deliver
+        self._clock = clock
+        self._throttle = LogThrottle(logger, clock)
+        self._fencing = FencingWatch()
+        self._given: queue.SimpleQueue[Transaction | None] = queue.SimpleQueue()
+        self._is_abandoned = False
+        self._is_started = False
+        self._started: Future[None] = Future()
+        self._client: Producer
+        self._thread = threading.Thread(target=self._run, name="pyrallel-transactions", daemon=True)
+
+    @property
+    def transactional_id(self) -> str:
+        """The id by which the broker knows this producer, and fences its predecessor."""
+        return str(self._configuration["transactional.id"])
+
+    def start(self) -> Future[None]:
+        """Start the thread. The future is done when the broker has taken the transactional id.
+
+        It holds a ConfigurationError or a BrokerError where the broker, or its access rules, do not allow that.
+        """
+        if self._is_started:
+            raise StateError("this producer of transactions was started already")
+        self._is_started = True
+        self._started.set_running_or_notify_cancel()  # from here on it cannot be cancelled
+        self._thread.start()
+        return self._started
+
+    def put(self, transaction: Transaction) -> None:
+        """Run it when those before it have ended. For any thread."""
+        self._given.put(transaction)
+
+    def abandon(self) -> None:
+        """End as soon as possible; what is not committed is let go without a word, and the broker aborts it."""
+        self._is_abandoned = True
+        self._given.put(None)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    # On the thread
+
+    def _run(self) -> None:
+        try:
+            self._begin()
+        except Exception as error:  # noqa: BLE001 -- whatever is wrong is start()'s to raise
+            self._started.set_exception(_refused_start(error, self.transactional_id))
+            self._let_go()
+            self.ended.set_result(None)
+            return
+        self._started.set_result(None)
+        try:
+            self._serve()
+        except Exception as error:  # noqa: BLE001 -- the edge of the thread: its end must not be silent
+            if not self._is_abandoned:
+                with contextlib.suppress(RuntimeError):  # The loop is closed: nobody is left to tell.
+                    self._deliver(LetterProducerFailed(_translated(error)))
+        finally:
+            self._let_go()
+            self.ended.set_result(None)
+
+    def _begin(self) -> None:
+        self._client = self._made()
+        cluster = self._client.list_topics(timeout=START_SECONDS).cluster_id or ""
+        if cluster.startswith(MOCK_CLUSTER):
+            raise ConfigurationError(
+                "OutputConfig.delivery is exactly_once, and this is the embedded broker, whose transactions are wrong: "
+                "use a real Apache Kafka, or at_least_once here"
+            )
+        deadline = self._clock() + START_SECONDS
+        while True:
+            try:
+                self._client.init_transactions(CALL_SECONDS)
+            except KafkaException as error:
+                if not error.args[0].retriable() or self._clock() >= deadline or self._is_abandoned:
+                    raise
+            else:
+                return
+
+    def _serve(self) -> None:
+        while not self._is_abandoned:
+            try:
+                transaction = self._given.get(timeout=IDLE_SECONDS)
+            except queue.Empty:
+                self._client.poll(0)
+                continue
+            if transaction is not None and not self._is_abandoned:
+                self._carry_out(transaction)
+
+    def _carry_out(self, transaction: Transaction) -> None:
+        if transaction.is_disowned:
+            transaction.end(transaction.failed(DISOWNED))
+            return
+        self.open_since = self._clock()
+        try:
+            self._write_and_commit(transaction)
+        except KafkaException as error:
+            self._give_up(transaction, error.args[0])
+        finally:
+            self.open_since = None
+
+    def _write_and_commit(self, transaction: Transaction) -> None:
+        self._client.begin_transaction()
+        self._produce(transaction)
+        if transaction.refusals or transaction.failure is not None or transaction.is_disowned:
+            self._abort(transaction, self._why(transaction))
+            return
+        offers = [
+            ClientPartition(
+                each.tp.topic,
+                each.tp.partition,
+                each.offset,
+                each.metadata,
+                NO_LEADER_EPOCH if each.leader_epoch is None else each.leader_epoch,
+            )
+            for each in transaction.snapshots
+        ]
+        self._insist(
+            lambda: self._client.send_offsets_to_transaction(offers, transaction.metadata, CALL_SECONDS), transaction
+        )
+        if not transaction.begin_commit():
+            self._abort(transaction, DISOWNED)
+            return
+        self._insist(lambda: self._client.commit_transaction(CALL_SECONDS))
+        self.committed += 1
+        transaction.end(dict.fromkeys((each.tp for each in transaction.snapshots), None))
+
+    @staticmethod
+    def _why(transaction: Transaction) -> str:
+        if transaction.refusals:
+            return transaction.refusals[0].code
+        return DISOWNED if transaction.failure is None else str(transaction.failure.name())
+
+    def _produce(self, transaction: Transaction) -> None:
+        """Hand all records to the client, and wait for the broker's word on each, or the first failure."""
+        for snapshot in transaction.snapshots:
+            for entry in snapshot.entries:
+                self._produce_entry(transaction, entry)
+                if transaction.is_disowned or transaction.failure is not None:
+                    return
+        while transaction.left and not (transaction.is_disowned or transaction.failure or transaction.refusals):
+            if self._is_abandoned:
+                transaction.disown()
+            self._client.flush(FLUSH_SECONDS)
+
+    def _produce_entry(self, transaction: Transaction, entry: Unwritten) -> None:
+        if entry.letter is None:
+            for record in entry.records:
+                self._send(transaction, entry, record)
+            return
+        letter = entry.letter
+        try:
+            made = record_of(letter)
+        except Exception as error:  # noqa: BLE001 -- a message with parts that cannot be read; the others must go on
+            said = f"the message cannot be read: {type(error).__name__}"
+            transaction.refusals.append(Refusal(entry, letter.topic, UNREADABLE, said, is_certain=True))
+        else:
+            self._send(transaction, entry, Record(letter.topic, made.value, made.key, made.headers))
+
+    def _send(self, transaction: Transaction, entry: Unwritten, record: Record) -> None:
+        topic, value, key, headers, partition, timestamp = record
+
+        def note(error: KafkaError | None, _: Message) -> None:
+            transaction.left -= 1
+            if error is not None and error.name() not in _PURGED:
+                self._note_failure(transaction, entry, topic, error, is_certain=False)
+
+        while True:
+            try:
+                self._client.produce(
+                    topic,
+                    value=value,
+                    key=key,
+                    headers=[*headers],
+                    partition=-1 if partition is None else partition,
+                    timestamp=timestamp or 0,
+                    on_delivery=note,
+                )
+            except BufferError:
+                if transaction.is_disowned or transaction.failure is not None or self._is_abandoned:
+                    return
+                self._client.poll(FLUSH_SECONDS)
+            except KafkaException as error:
+                self._note_failure(transaction, entry, topic, error.args[0], is_certain=True)
+                return
+            else:
+                transaction.left += 1
+                return
+
+    @staticmethod
+    def _note_failure(
+        transaction: Transaction, entry: Unwritten, topic: str, error: KafkaError, *, is_certain: bool
+    ) -> None:
+        """Errors that speak of the record are the loop's to judge; the others have the transaction written again."""
+        said = f"{error.str()}{advice_for(error.name())}"
+        if error.fatal() or error.retriable() or error.name() in FENCED | {"_MSG_TIMED_OUT", "_STATE", "_FATAL"}:
+            transaction.failure = error
+        else:
+            transaction.refusals.append(Refusal(entry, topic, error.name(), said, is_certain))
+
+    # What goes wrong
+
+    def _insist(self, call: Callable[[], _T], transaction: Transaction | None = None) -> _T:
+        """Call until it is done, or fails for good: no new transaction is begun before the outcome is known.
+
+        With a ``transaction`` it ends, too, when that is disowned.
+        """
+        while True:
+            try:
+                return call()
+            except KafkaException as error:
+                if not error.args[0].retriable() or self._is_abandoned:
+                    raise
+                if transaction is not None and transaction.is_disowned:
+                    raise
+                self._tell_error(error.args[0], "is tried again")
+                time.sleep(AGAIN_SECONDS)
+
+    def _abort(self, transaction: Transaction, code: str) -> None:
+        self._insist(lambda: self._client.abort_transaction(CALL_SECONDS))
+        self.aborted += 1
+        transaction.end(transaction.failed(code), transaction.refusals)
+
+    def _give_up(self, transaction: Transaction, error: KafkaError) -> None:
+        """It failed: abort it, or find out by a new producer what became of it."""
+        if self._is_abandoned:
+            return
+        self._tell_error(error, "is aborted, and what it holds is written again")
+        if not error.fatal():
+            try:
+                self._abort(transaction, error.name())
+            except KafkaException as again:
+                error = again.args[0]
+            else:
+                return
+        self._renew(error)
+        ours = {each.tp for each in transaction.snapshots}
+        committed = self._committed(ours)
+        if committed is not None:
+            errors = resolved(transaction.snapshots, committed)
+            self.aborted += any(errors.values())
+            transaction.end(errors)
+
+    def _renew(self, error: KafkaError) -> None:
+        """A producer that had a fatal error never writes again. A new one of the same id resolves what it left open."""
+        while not self._is_abandoned:
+            if error.name() in FENCED and self._fencing.fenced(self._clock()):
+                raise BrokerError(
+                    f"the transactional id {self.transactional_id!r} was taken over twice within a minute: another "
+                    "producer uses it; give each consumer a group.instance.id or an "
+                    "OutputConfig.transactional_id_prefix of its own",
+                    code=error.name(),
+                )
+            self._let_go()
+            self._client = self._made()
+            try:
+                self._insist(lambda: self._client.init_transactions(CALL_SECONDS))
+            except KafkaException as again:
+                error = again.args[0]
+                if not error.fatal():
+                    raise
+            else:
+                return
+
+    def _committed(self, tps: Collection[TopicPartition]) -> dict[TopicPartition, tuple[int, str]] | None:
+        """Offset and metadata of the group, when no transaction is pending on them; None once abandoned."""
+        admin = AdminClient(admin_configuration_of(self._configuration) | {"logger": ClientLog(self._clock)})
+        asked = [ConsumerGroupTopicPartitions(self._group, [ClientPartition(tp.topic, tp.partition) for tp in tps])]
+        while not self._is_abandoned:
+            try:
+                [future] = admin.list_consumer_group_offsets(
+                    asked, require_stable=True, request_timeout=CALL_SECONDS
+                ).values()
+                answers = future.result().topic_partitions
+                if all(each.error is None for each in answers):
+                    return {
+                        TopicPartition(each.topic, each.partition): (each.offset, each.metadata or "")
+                        for each in answers
+                    }
+            except KafkaException as error:
+                self._tell_error(error.args[0], "has an unknown outcome: the group's offsets are asked for again")
+            time.sleep(AGAIN_SECONDS)
+        return None
+
+    # The client
+
+    def _made(self) -> Producer:
+        self.clients_made += 1
+        log = GuardedLog(self._configuration.get("logger") or ClientLog(self._clock))
+        return Producer(self._configuration | {"logger": log, "error_cb": self._on_error})
+
+    def _on_error(self, error: KafkaError) -> None:
+        self.client_errors[error.name()] += 1
+        self._throttle.log(
+            logging.WARNING,
+            error.name(),
+            f"the producer of transactions reports: {error.str()} ({error.name()})",
+            {"code": error.name()},
+        )
+
+    def _tell_error(self, error: KafkaError, then: str) -> None:
+        code = error.name()
+        self._throttle.log(
+            logging.WARNING, f"{code} {then}", f"a transaction {then}: {error.str()} ({code})", {"code": code}
+        )
+
+    def _let_go(self) -> None:
+        client = self.__dict__.pop("_client", None)
+        if client is not None:
+            with contextlib.suppress(KafkaException):
+                client.purge()
+                client.flush(PURGE_SECONDS)
+
+
+def _translated(error: Exception) -> Exception:
+    if isinstance(error, KafkaException):
+        translated = translate_client_error(error, "writing a transaction")
+        translated.__cause__ = error
+        return translated
+    return error
+
+
+def _refused_start(error: Exception, transactional_id: str) -> Exception:
+    if not isinstance(error, KafkaException):
+        return error
+    cause = error.args[0]
+    translated = translate_client_error(error, f"starting transactions as {transactional_id!r}")
+    if cause.name() in {"TRANSACTIONAL_ID_AUTHORIZATION_FAILED", "CLUSTER_AUTHORIZATION_FAILED"}:
+        translated = BrokerError(
+            f"the broker does not let this consumer use the transactional id {transactional_id!r}: it needs WRITE and "
+            "DESCRIBE on that id (or on the prefix OutputConfig.transactional_id_prefix)",
+            code=cause.name(),
+        )
+    translated.__cause__ = error
+    return translated

@@ -1,0 +1,179 @@
+"""The loop's side of records, exactly once: what workers returned waits for the transaction that commits its offset.
+
+The work manager decides what goes into which transaction, ``CommitSequence`` when one is sent. Here what workers
+returned is put there, letters too, and what became of a transaction is carried out: refused records have their messages
+fail, letters are told of, all else is written again by the next transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from pyrallel_consumer.control_plane.events import LetterAnswer, RecordAnswer, Refusal, TransactionAnswered
+from pyrallel_consumer.control_plane.failures.letter import Letter
+from pyrallel_consumer.control_plane.output.record_queue import RECORDS_OWN
+from pyrallel_consumer.control_plane.output.refusal_search import RefusalSearch
+from pyrallel_consumer.control_plane.output.unwritten import Unwritten
+from pyrallel_consumer.control_plane.policies import OutputLimits
+from pyrallel_consumer.control_plane.work_manager import WorkManager
+from pyrallel_consumer.dto import WorkItem
+from pyrallel_consumer.log import Log
+from pyrallel_consumer.record import Records, size_bytes
+from pyrallel_consumer.runtime.refused_records import RefusedRecords
+
+logger = Log("pyrallel_consumer.output")
+
+NOT_SENT: Final = "_PURGE_QUEUE"
+"""What letters are told that were in a transaction with a refused record: they were not the reason."""
+
+
+class TransactionOutput:
+    """Records and letters of one consumer. ``is_transacting`` tells whether a transaction is under way.
+
+    ``committed``, ``aborted`` and ``written`` (records) only grow. ``take_letter_answers`` hears of letters.
+    """
+
+    def __init__(
+        self,
+        manager: WorkManager,
+        returned: dict[WorkItem, tuple[int, Records]],
+        refused: RefusedRecords,
+        *,
+        limits: OutputLimits,
+        clock: Callable[[], float],
+        is_transacting: Callable[[], bool],
+    ) -> None:
+        self.refused = refused
+        self.committed = 0
+        self.aborted = 0
+        self.written = 0
+        self.take_letter_answers: Callable[[Sequence[LetterAnswer]], None] = lambda _: None
+        self._manager = manager
+        self._returned = returned
+        self._limits = limits
+        self._clock = clock
+        self._is_transacting = is_transacting
+        self._search = RefusalSearch()
+        self._unwritten: dict[WorkItem, Unwritten] = {}
+        self._records = 0
+        self._bytes = 0
+
+    @property
+    def waiting_records(self) -> int:
+        """Records that are in no committed transaction."""
+        return self._records
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more is to start before some of what waits has been committed."""
+        return self._records >= self._limits.max_records or self._bytes >= self._limits.max_bytes
+
+    @property
+    def next_at(self) -> float | None:
+        """When ``pump`` has something to do."""
+        return self.refused.next_at
+
+    def succeed(self, items: Sequence[WorkItem], now: float | None = None) -> None:
+        """The workers of these items returned: all of them wait for a transaction, with records or without."""
+        pop = self._returned.pop
+        unwritten = []
+        for item in items:
+            found = pop(item, None)
+            if found is None:
+                unwritten.append(Unwritten(item, (), 1))
+            else:
+                attempt, records = found
+                unwritten.append(Unwritten(item, records, attempt, size_bytes=size_bytes(records)))
+        for each in self._manager.await_writing(unwritten, now):
+            if each.records:
+                self._unwritten[each.item] = each
+                self._records += len(each.records)
+                self._bytes += each.size_bytes
+
+    def produce(self, letters: Sequence[Letter]) -> None:
+        """These letters go with the next transaction; as a producer of letters does, it answers each."""
+        ended = [
+            LetterAnswer(letter, NOT_SENT, "its assignment has ended")
+            for letter in letters
+            if not self._manager.write_letter(Unwritten(letter.item, (), letter.attempt, letter=letter))
+        ]
+        if ended:
+            self.take_letter_answers(ended)
+
+    def pump(self) -> None:
+        """Have run again what is due."""
+        self.refused.run_again(self._clock())
+
+    def take_answers(self, answers: Sequence[RecordAnswer]) -> None:
+        """Nobody answers for single records here."""
+
+    def take_outcome(self, answered: TransactionAnswered) -> None:
+        """A transaction ended, and the work manager has been told of what was committed."""
+        for snapshot in answered.snapshots:
+            if answered.errors.get(snapshot.tp, NOT_SENT) is None:
+                for entry in snapshot.entries:
+                    self._forget(entry)
+                    self.written += len(entry.records)
+        if any(answered.errors.values()):
+            self.aborted += 1
+            self._take_refusals(answered)
+        elif answered.errors:
+            self.committed += 1
+            self._search.committed()
+        self._manager.most_written = self._search.most_written
+        letters = [entry.letter for entry in self._manager.take_written_letters()]
+        if letters:
+            self.take_letter_answers([LetterAnswer(letter, None, "") for letter in letters if letter is not None])
+
+    def coming(self, which: Callable[[WorkItem], bool]) -> int:
+        """Messages of these that may be in the transaction under way; at least one while there is one."""
+        return max(1, sum(1 for item in self._unwritten if which(item))) if self._is_transacting() else 0
+
+    def items(self) -> list[WorkItem]:
+        """The messages whose records are in no committed transaction."""
+        return list(self._unwritten)
+
+    def forget_ended(self) -> None:
+        """Assignments have ended: what is not written of theirs is the next owner's to make again."""
+        is_current = self._manager.is_current
+        for each in [each for item, each in self._unwritten.items() if not is_current(item)]:
+            self._forget(each)
+        self.refused.forget_ended()
+
+    # Inside
+
+    def _forget(self, entry: Unwritten) -> None:
+        if self._unwritten.get(entry.item) is entry:
+            del self._unwritten[entry.item]
+            self._records -= len(entry.records)
+            self._bytes -= entry.size_bytes
+
+    def _take_refusals(self, answered: TransactionAnswered) -> None:
+        """Of what a broker refuses with others of its batch, one message is to blame: ``RefusalSearch`` finds it."""
+        suspects: dict[Unwritten, Refusal] = {}
+        letters = []
+        for refusal in answered.refusals:
+            if refusal.entry.letter is not None:
+                self._manager.keep_letter(refusal.entry)
+                letters.append(LetterAnswer(refusal.entry.letter, refusal.code, refusal.said))
+            elif refusal.code in RECORDS_OWN:
+                if refusal.is_certain:
+                    self._blame(refusal)
+                else:
+                    suspects.setdefault(refusal.entry, refusal)
+        if letters:
+            self.take_letter_answers(letters)
+        written = [entry for snapshot in answered.snapshots for entry in snapshot.entries if entry.records]
+        places = [at for at, entry in enumerate(written) if entry in suspects]
+        if places:
+            guilty = self._search.aborted(len(written), places)
+            if guilty is not None:
+                self._blame(suspects[written[guilty]])
+
+    def _blame(self, refusal: Refusal) -> None:
+        entry = refusal.entry
+        if not entry.is_refused and self._manager.is_current(entry.item):
+            entry.is_refused = True
+            self._forget(entry)
+            self.refused.take(entry, refusal.topic, refusal.code, refusal.said, self._clock())

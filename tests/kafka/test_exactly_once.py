@@ -1,0 +1,242 @@
+"""Exactly once on a real Kafka: a reader of committed records finds each message's records once, in key order."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pyrallel_consumer import ExecutionConfig, KafkaConfig, OutputConfig, PyrallelConsumer, Record, WorkItem
+from tests.kafka.deadline import until_asked, wait_until
+from tests.kafka.protocols import each_group_protocol
+from tests.kafka.recording_process import RecordingProcess, record_of
+from tests.kafka_cluster import KafkaCluster
+from tests.kafka_node import KafkaNode
+from tests.letter_box import read_letters
+
+Settings = Callable[..., KafkaConfig]
+StartRecorder = Callable[..., RecordingProcess]
+
+PARTITIONS = 4
+MESSAGES = 4_000
+KEYS = 50
+ONCE = OutputConfig(delivery="exactly_once")
+QUICK = {"commit_interval_ms": 100}
+
+
+class Topics:
+    """A source filled with numbered messages, a target, the group that goes from the one to the other."""
+
+    def __init__(self, kafka: KafkaCluster, messages: int = MESSAGES, **target: Any) -> None:
+        self.kafka = kafka
+        self.source = kafka.new_topic(partitions=PARTITIONS)
+        self.target = kafka.new_topic(partitions=3, **target)
+        kafka.new_topic(partitions=1, name=f"{self.source}.dlq")
+        self.group = kafka.new_group()
+        self.messages = messages
+        kafka.produce_numbered(self.source, messages, KEYS)
+
+    @property
+    def letters(self) -> list[tuple[int, int]]:
+        """Partition and offset of each message that was dead-lettered."""
+        found = read_letters(self.kafka.bootstrap_servers, f"{self.source}.dlq")
+        return [(partition, offset) for _, partition, offset in (letter.source for letter in found)]
+
+    def is_done(self) -> bool:
+        return self.kafka.committed_offsets(self.group, self.source) == self.kafka.end_offsets(self.source)
+
+    def written(self) -> dict[bytes | None, list[tuple[int, int]]]:
+        """By key: partition and offset of the message of each record that a reader of committed records finds."""
+        found = defaultdict(list)
+        for record in read_letters(self.kafka.bootstrap_servers, self.target):
+            partition, offset = record.ours["source"].split()
+            found[record.key].append((int(partition), int(offset)))
+        return found
+
+    def assert_written_once_in_order(self, *, but: tuple[tuple[int, int], ...] = ()) -> None:
+        written = self.written()
+        counts = Counter(place for places in written.values() for place in places)
+        assert [place for place, count in counts.items() if count > 1] == []
+        ends = self.kafka.end_offsets(self.source)
+        expected = {(partition, offset) for partition, end in ends.items() for offset in range(end)} - set(but)
+        assert len(expected) == self.messages - len(but)
+        assert set(counts) == expected
+        for places in written.values():
+            for partition in range(PARTITIONS):
+                offsets = [offset for its, offset in places if its == partition]
+                assert offsets == sorted(offsets)
+
+
+@pytest.fixture
+def start_recorder(kafka: KafkaCluster, group_protocol: str, tmp_path: Path) -> Iterator[StartRecorder]:
+    """Starts a member that writes exactly once, in a process of its own."""
+    with ExitStack() as processes:
+
+        def start(name: str, topics: Topics, *, work_ms: int = 20, **values: Any) -> RecordingProcess:
+            settings = {
+                "bootstrap_servers": kafka.bootstrap_servers,
+                "consumer_group": topics.group,
+                "group_protocol": group_protocol,
+                "session_timeout_ms": 6000,
+                "parallel_consumer": QUICK,
+            }
+            output = {"delivery": "exactly_once", "transaction_timeout_ms": 3000} | values.pop("output", {})
+            kafka_settings = settings | values
+            return processes.enter_context(
+                RecordingProcess(
+                    tmp_path,
+                    name,
+                    (topics.source, topics.target),
+                    kafka=kafka_settings,
+                    output=output,
+                    work_ms=work_ms,
+                )
+            )
+
+        yield start
+
+
+def consumer_of(
+    settings: Settings, topics: Topics, worker: Callable[[WorkItem], Any], **execution: Any
+) -> PyrallelConsumer:
+    return PyrallelConsumer(
+        settings(topics.group, parallel_consumer=QUICK),
+        worker,
+        topics.source,
+        execution_config=ExecutionConfig(retry_backoff_ms=10, retry_jitter_ms=0, **execution),
+        output=ONCE,
+    )
+
+
+@each_group_protocol
+async def test_what_finishes_out_of_order_is_written_once_in_the_order_of_keys(
+    kafka: KafkaCluster, settings: Settings
+) -> None:
+    topics = Topics(kafka)
+
+    async def worker(item: WorkItem) -> Record | None:
+        await asyncio.sleep(random.random() * 0.01)
+        return record_of(item, topics.target)
+
+    async with consumer_of(settings, topics, worker):
+        await until_asked(topics.is_done, "the commits reach the end")
+
+    topics.assert_written_once_in_order()
+
+
+async def test_messages_without_records_and_letters_go_through_transactions_too(
+    kafka: KafkaCluster, settings: Settings
+) -> None:
+    topics = Topics(kafka, 400)
+
+    async def worker(item: WorkItem) -> Record | None:
+        if item.offset % 10 == 3:
+            raise ValueError("invalid data")
+        return record_of(item, topics.target) if item.offset % 2 else None
+
+    async with consumer_of(settings, topics, worker, max_retries=2):
+        await until_asked(topics.is_done, "the commits reach the end")
+
+    letters = topics.letters
+    assert len(letters) == len(set(letters))
+    assert all(offset % 10 == 3 for _, offset in letters)
+    counts = Counter(place for places in topics.written().values() for place in places)
+    ends = kafka.end_offsets(topics.source)
+    expected = {(p, o) for p, end in ends.items() for o in range(end) if o % 2 and o % 10 != 3}
+    assert set(counts) == expected
+    assert set(counts.values()) == {1}
+    assert set(letters) == {(p, o) for p, end in ends.items() for o in range(end) if o % 10 == 3}
+
+
+async def test_a_record_that_the_broker_refuses_fails_its_message_and_no_other(
+    kafka: KafkaCluster, settings: Settings
+) -> None:
+    topics = Topics(kafka, 600, config={"max.message.bytes": "3000"})
+    bad = (2, 17)
+    attempts: Counter[tuple[int, int]] = Counter()
+
+    async def worker(item: WorkItem) -> Record:
+        attempts[item.partition, item.offset] += 1
+        made = record_of(item, topics.target)
+        return made._replace(value=random.randbytes(5000)) if (item.partition, item.offset) == bad else made
+
+    async with consumer_of(settings, topics, worker, max_retries=2):
+        await until_asked(topics.is_done, "the commits reach the end")
+
+    assert topics.letters == [bad]
+    assert attempts.pop(bad) == 2
+    assert set(attempts.values()) == {1}
+    topics.assert_written_once_in_order(but=(bad,))
+
+
+@each_group_protocol
+def test_members_that_are_killed_and_started_again_write_nothing_twice(
+    kafka: KafkaCluster, start_recorder: StartRecorder
+) -> None:
+    topics = Topics(kafka)
+    members = [start_recorder(f"first-{number}", topics) for number in range(2)]
+    for generation in range(3):
+        enough = generation * MESSAGES // 6
+        wait_until(lambda enough=enough: _committed(topics) > enough, "some is committed")  # type: ignore[misc]
+        members[generation % 2].kill()
+        members[generation % 2] = start_recorder(f"again-{generation}", topics)
+    wait_until(topics.is_done, "the commits reach the end")
+
+    assert [member.stop() for member in members] == [0, 0]
+    topics.assert_written_once_in_order()
+
+
+@each_group_protocol
+def test_partitions_that_go_while_workers_are_busy_are_written_once(
+    kafka: KafkaCluster, start_recorder: StartRecorder
+) -> None:
+    topics = Topics(kafka)
+    first = start_recorder("first", topics, work_ms=60)
+    wait_until(lambda: _committed(topics) > 100, "some is committed")
+    second = start_recorder("second", topics, work_ms=60)
+    wait_until(lambda: "assigned" in second.log, "the second has partitions")
+    assert first.stop() == 0
+    third = start_recorder("third", topics, work_ms=60)
+    wait_until(lambda: "consuming" in third.log, "the third has joined")
+    wait_until(topics.is_done, "the commits reach the end")
+
+    assert [second.stop(), third.stop()] == [0, 0]
+    topics.assert_written_once_in_order()
+
+
+def test_a_static_member_fences_its_predecessor_at_once(kafka: KafkaCluster, start_recorder: StartRecorder) -> None:
+    topics = Topics(kafka)
+    static = {"librdkafka": {"group.instance.id": "the-one"}}
+    member = start_recorder("killed", topics, **static)
+    wait_until(lambda: _committed(topics) > 100, "some is committed")
+    member.kill()
+    member = start_recorder("restarted", topics, **static)
+    wait_until(topics.is_done, "the commits reach the end")
+
+    assert member.stop() == 0
+    topics.assert_written_once_in_order()
+
+
+def test_a_broker_that_is_killed_has_nothing_written_twice(
+    kafka: KafkaCluster, kafka_node: KafkaNode, start_recorder: StartRecorder
+) -> None:
+    topics = Topics(kafka)
+    member = start_recorder("member", topics)
+    wait_until(lambda: _committed(topics) > 200, "some is committed")
+    kafka_node.kill()
+    kafka_node.start()
+    kafka_node.wait_ready()
+    wait_until(topics.is_done, "the commits reach the end")
+
+    assert member.stop() == 0
+    topics.assert_written_once_in_order()
+
+
+def _committed(topics: Topics) -> int:
+    return sum(max(0, offset) for offset in topics.kafka.committed_offsets(topics.group, topics.source).values())
