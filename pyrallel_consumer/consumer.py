@@ -13,7 +13,7 @@ import signal
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 from weakref import WeakSet
 
 from pyrallel_consumer.config import ExecutionConfig, KafkaConfig, OutputConfig
@@ -45,6 +45,7 @@ from pyrallel_consumer.ingress.client.client_settings import (
 from pyrallel_consumer.ingress.reading.subscription import check_letter_topics, parse_topic
 from pyrallel_consumer.ingress.serialization import serialization_context
 from pyrallel_consumer.log import Log
+from pyrallel_consumer.observability.metrics.exports import check_exports
 from pyrallel_consumer.observability.metrics.figures import figures
 from pyrallel_consumer.observability.published import Published
 from pyrallel_consumer.observability.tracing.tracing import spans_for
@@ -52,6 +53,9 @@ from pyrallel_consumer.runtime.closing import CANCEL_SECONDS, LET_GO_SECONDS, un
 from pyrallel_consumer.runtime.stop_signals import StopSignals
 from pyrallel_consumer.runtime.surroundings import Surroundings
 from pyrallel_consumer.runtime.wiring import Wiring
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
 
 _T = TypeVar("_T")
 
@@ -81,7 +85,8 @@ class PyrallelConsumer:
     entered before the first message and left after the last attempt, once in each worker process where there are some.
 
     ``output`` says how the records are written that workers return; without one, a worker whose signature names
-    ``Record``, or that yields, writes as ``OutputConfig()`` says.
+    ``Record``, or that yields, writes as ``OutputConfig()`` says. ``registry`` is a Prometheus registry of yours that
+    shows the consumer's metrics, with or without an endpoint (``MetricsConfig``).
 
     ``stopped_by`` and ``aborted_by`` are the signals that ``run`` took, None where there was none. ``cut_off`` counts
     the messages that had begun and that the stop did not wait for: they run again. Raises ConfigurationError here,
@@ -104,6 +109,7 @@ class PyrallelConsumer:
         key_deserializer: Any = None,
         output: OutputConfig | None = None,
         lifespan: Callable[[], AbstractContextManager[Any] | AbstractAsyncContextManager[Any]] | None = None,
+        registry: CollectorRegistry | None = None,
     ) -> None:
         self.config = _checked(config, KafkaConfig, "config").validate_all()
         if execution_config is None:
@@ -129,6 +135,8 @@ class PyrallelConsumer:
             )
         if self.output_config is not None and self.output_config.is_exactly_once:
             transaction_configuration(self.config, self.output_config)
+        check_exports(registry, is_open_telemetry=self.config.metrics.open_telemetry)
+        self._registry = registry
         self._spans = spans_for(self.execution_config, self.config.consumer_group)
         # What cannot work is refused here; the answers are asked for again when the parts are built.
         on_exhausted = self.execution_config.exhaustion(dlq_enabled=self.config.dlq_enabled)
@@ -395,6 +403,7 @@ class PyrallelConsumer:
             surroundings=self._surroundings(),
             trace_headers=None if self._spans is None else self._spans.letter_headers,
             output=self.output_config,
+            registry=self._registry,
         )
         control = self._wiring.control
         control.on_tick.append(self._look_at_poller)

@@ -27,6 +27,14 @@ class MetricsConfig(Settings):
     host: str = Field("127.0.0.1", min_length=1)
     """Address to listen on. Local only by default: nothing of a topic's name or load leaves the machine unasked."""
 
+    group_label: bool = False
+    """Whether each series has the label ``group``. Off by default: the scrape's labels usually tell groups apart. On
+    where consumers of several groups share a process, for without it their series are added up."""
+
+    open_telemetry: bool = False
+    """Whether the numbers are OpenTelemetry metrics too, read by the application's own meter provider. Off by default;
+    needs the extra ``otel``. Needs no endpoint."""
+
     loop_blocked_seconds: float = Field(30.0, ge=0.1, le=86_400, allow_inf_nan=False)
     """Seconds, 0.1-86,400, after which a blocked event loop makes ``/livez`` fail, so that the process is restarted.
     Below the longest computation that a worker makes without ``await``, healthy processes are."""

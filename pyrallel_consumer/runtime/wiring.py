@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextvars import Context
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyrallel_consumer.config import ExecutionConfig, KafkaConfig, OutputConfig
 from pyrallel_consumer.control_plane.membership import Membership, gap_seconds
@@ -33,6 +33,8 @@ from pyrallel_consumer.ingress.reading.subscription import Subscription
 from pyrallel_consumer.observability.ailments import SignsOfLife
 from pyrallel_consumer.observability.http.shared_endpoint import Seat
 from pyrallel_consumer.observability.http.watched import Watched
+from pyrallel_consumer.observability.metrics.exports import export
+from pyrallel_consumer.observability.metrics.series import Measured
 from pyrallel_consumer.observability.snapshot import EngineFigures, fixed_facts, take_snapshot
 from pyrallel_consumer.observability.status.close_up import UnderWay
 from pyrallel_consumer.observability.status.status_feed import StatusFeed
@@ -46,6 +48,9 @@ from pyrallel_consumer.runtime.record_output import RecordOutput
 from pyrallel_consumer.runtime.refused_records import RefusedRecords
 from pyrallel_consumer.runtime.surroundings import ProducerThread, Surroundings
 from pyrallel_consumer.runtime.transaction_output import TransactionOutput
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
 
 MOST_ATTEMPTS_TOLD = 2_000
 """Running attempts that a close-up asks the engine for; an order per key is told without it."""
@@ -69,6 +74,7 @@ class Wiring:
         base: Context,
         fail: Callable[[BaseException], None],
         surroundings: Surroundings,
+        registry: CollectorRegistry | None = None,
         trace_headers: Callable[[WorkItem], Headers] | None = None,
         output: OutputConfig | None = None,
     ) -> None:
@@ -92,7 +98,7 @@ class Wiring:
                 circuit=execution.circuit_policy(),
                 poison=execution.poison_policy(),
                 is_sending_ahead=engine.is_keeping_order,
-                is_timed=config.metrics.enabled,
+                is_timed=config.metrics.enabled or config.metrics.open_telemetry or registry is not None,
                 max_per_second=execution.max_per_second,
                 is_writing=is_exactly_once,
             )
@@ -169,6 +175,8 @@ class Wiring:
         self._facts = fixed_facts(config, execution, on_exhausted, str(subscription))
         self._metrics = config.metrics
         self._seat: Seat | None = None
+        self._registry = registry
+        self._export_ends: list[Callable[[], None]] = []
         self._gc_threshold = execution.gc_threshold
         self._raised_threshold: RaisedThreshold | None = None
         self._group = config.consumer_group
@@ -267,7 +275,10 @@ class Wiring:
         return None if self._seat is None else self._seat.address
 
     def open_endpoint(self, metrics: Callable[[], Mapping[str, Any]], picture: Callable[[], RuntimeSnapshot]) -> None:
-        """Open the endpoint for metrics and health, or join the one that is open, unless it is off."""
+        """Show the consumer's numbers where the user wants them; open or join the endpoint, unless it is off."""
+        measured = Measured(self._group, self._metrics.group_label, metrics, self.control.pictures.note)
+        is_open_telemetry = self._metrics.open_telemetry
+        self._export_ends = export(measured, self._registry, is_open_telemetry=is_open_telemetry)
         if not self._metrics.enabled:
             return
         feed = StatusFeed(
@@ -287,13 +298,17 @@ class Wiring:
             moments=lambda: feed.moments,
             look=feed.look,
             note_failure=self.control.pictures.note,
+            has_group_label=self._metrics.group_label,
         )
         self._seat = Seat(self._metrics.host, self._metrics.port, watched)
 
     def close_endpoint(self) -> Future[None]:
         """Be shown no more; the future is done when the port is free, where nobody else needs it. For any thread."""
         seat, self._seat = self._seat, None
+        ends, self._export_ends = self._export_ends, []
         try:
+            for end in ends:
+                end()
             if seat is not None:
                 return seat.leave()
         except Exception as error:  # noqa: BLE001 -- the rest of the stop matters more than a port

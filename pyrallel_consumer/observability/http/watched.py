@@ -29,6 +29,7 @@ class Watched:
     moments: Callable[[], Sequence[Moment]]
     look: Callable[[], Look | None]
     note_failure: Callable[[str, Exception], None]
+    has_group_label: bool = False
 
 
 AllWatched: TypeAlias = Callable[[], Sequence[Watched]]

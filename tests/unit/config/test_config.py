@@ -55,6 +55,8 @@ SETTINGS: list[tuple[type[Settings], str, object, str, object]] = [
     (MetricsConfig, "enabled", False, "1", True),
     (MetricsConfig, "port", 9091, "9099", 9099),
     (MetricsConfig, "host", "127.0.0.1", "0.0.0.0", "0.0.0.0"),  # noqa: S104 -- a value among others
+    (MetricsConfig, "group_label", False, "true", True),
+    (MetricsConfig, "open_telemetry", False, "true", True),
     (MetricsConfig, "loop_blocked_seconds", 30.0, "2.5", 2.5),
     (MetricsConfig, "poll_silent_seconds", 300.0, "60", 60.0),
     (MetricsConfig, "partition_stuck_seconds", 60.0, "0.5", 0.5),

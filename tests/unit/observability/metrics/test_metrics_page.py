@@ -35,7 +35,10 @@ THE_NINE = {
 
 def shown(*numbers: Mapping[str, Any]) -> CollectorRegistry:
     """The registry of an endpoint whose consumers have these numbers."""
-    watched = [cast("Watched", SimpleNamespace(metrics=lambda each=each: each)) for each in numbers]
+    watched = [
+        cast("Watched", SimpleNamespace(group="g", has_group_label=False, metrics=lambda each=each: each))
+        for each in numbers
+    ]
     registry = CollectorRegistry()
     registry.register(ConsumerCollector(lambda: watched))
     return registry
