@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import logging.config
+import os
 import sys
 import tomllib
 from configparser import Error as ConfigParserError
@@ -21,6 +22,9 @@ from pyrallel_consumer.log import FIELD_PREFIX, Log
 logger = Log("pyrallel_consumer.run")
 
 TEXT: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+TEXT_OF_MEMBER: Final = "%(asctime)s %(levelname)-7s [%(member)s] %(name)s: %(message)s"
+MEMBER: Final = "_PYRALLEL_MEMBER"
+"""The variable that tells a run of ``--consumers`` its number: its records have it as ``member``."""
 # What every record has; the rest of it is what the log call gave as `extra`.
 _OF_ALL: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -79,6 +83,7 @@ class LoggingSetup:
 
     def __init__(self, settings: RunSettings) -> None:
         self._run = settings.run
+        self._member = os.environ.get(MEMBER)
         self._before = logging.getLogger().handlers[:]
         self._config = None if self._run.log_config is None else _read_config(Path(self._run.log_config))
         if self._config is not None:
@@ -89,10 +94,12 @@ class LoggingSetup:
 
     def apply(self) -> None:
         """Set up logging; what the worker's module has set up at its import is left alone."""
+        if self._member is not None:
+            _mark_records(self._member)
         if self._config is not None:
             _apply_config(Path(str(self._run.log_config)), self._config)
         elif logging.getLogger().handlers == self._before:
-            set_up_logging(self._run.log_format, self._run.log_level)
+            set_up_logging(self._run.log_format, self._run.log_level, is_member=self._member is not None)
         logging.captureWarnings(capture=True)
 
 
@@ -131,10 +138,23 @@ def _reasons(error: BaseException) -> str:
     return f"{error}" if cause is None else f"{error}: {_reasons(cause)}"
 
 
-def set_up_logging(log_format: str, level: str) -> None:
+def _mark_records(member: str) -> None:
+    made = logging.getLogRecordFactory()
+
+    def marked(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = made(*args, **kwargs)
+        record.member = member
+        return record
+
+    logging.setLogRecordFactory(marked)
+
+
+def set_up_logging(log_format: str, level: str, *, is_member: bool = False) -> None:
     """Have everything that is logged in this process written to standard error; worker processes send theirs here."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter(TEXT))
+    handler.setFormatter(
+        JsonFormatter() if log_format == "json" else TextFormatter(TEXT_OF_MEMBER if is_member else TEXT)
+    )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

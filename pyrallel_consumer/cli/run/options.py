@@ -95,6 +95,12 @@ Burst = Annotated[
     bool | None,
     _option("End when all is committed that lay in the topics at the start.", "PYRALLEL_BURST", "--burst/--no-burst"),
 ]
+Consumers = Annotated[
+    int | None,
+    _option(
+        "Consume in so many processes, each a member of the group: for more cores.", "PYRALLEL_CONSUMERS", metavar="N"
+    ),
+]
 Reload = Annotated[
     bool | None,
     _option(
@@ -125,6 +131,7 @@ def run(
     app_dir: AppDir = None,
     burst: Burst = None,
     fail_on_dead_letters: FailOnDeadLetters = None,
+    consumers: Consumers = None,
     reload: Reload = None,
     reload_dir: ReloadDir = None,
     log_format: LogFormat = None,
@@ -169,6 +176,7 @@ def run(
         log_config=log_config,
         burst=burst,
         fail_on_dead_letters=fail_on_dead_letters,
+        consumers=consumers,
         reload=reload,
         reload_dirs=tuple(reload_dir or ()),
     )
@@ -223,6 +231,14 @@ def _run(flags: Flags) -> int:
     logging_setup = LoggingSetup(settings)
     if settings.run.worker is None:
         settings.topic(), settings.worker()
+    if settings.run.consumers > 1:
+        if settings.run.burst or settings.run.reload:
+            other = "--burst" if settings.run.burst else "--reload"
+            raise ConfigurationError(f"--consumers and {other} do not go together: leave one of them out")
+        from pyrallel_consumer.cli.run.members import run_members
+
+        logging_setup.apply()
+        return run_members(flags, settings)
     if settings.run.reload:
         if settings.run.burst:
             raise ConfigurationError("--reload and --burst do not go together: a burst ends, a reload goes on")

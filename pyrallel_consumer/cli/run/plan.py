@@ -24,5 +24,6 @@ class Flags:
     log_config: str | None = None
     burst: bool | None = None
     fail_on_dead_letters: bool | None = None
+    consumers: int | None = None
     reload: bool | None = None
     reload_dirs: tuple[str, ...] = ()

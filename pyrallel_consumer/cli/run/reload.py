@@ -61,8 +61,8 @@ def run_with_reload(flags: Flags, settings: RunSettings) -> int:
         return supervisor.wait()
 
 
-def arguments_of(flags: Flags) -> list[str]:
-    """The command line of a run as these flags say, but without ``--reload``."""
+def arguments_of(flags: Flags, *, is_member: bool = False) -> list[str]:
+    """The command line of one run as these flags say, without ``--reload``; of a ``is_member`` without its endpoint."""
     options: list[tuple[str, object]] = [
         *(("--topic", topic) for topic in flags.topics),
         ("--lifespan", flags.lifespan),
@@ -71,7 +71,7 @@ def arguments_of(flags: Flags) -> list[str]:
         ("--mode", flags.mode),
         ("--concurrency", flags.concurrency),
         ("--max-attempts", flags.max_attempts),
-        ("--metrics-port", flags.metrics_port),
+        ("--metrics-port", None if is_member else flags.metrics_port),
         ("--app-dir", flags.app_dir),
         ("--log-format", flags.log_format),
         ("--log-level", flags.log_level),
@@ -80,7 +80,13 @@ def arguments_of(flags: Flags) -> list[str]:
     given = [f"{name}={value}" for name, value in options if value is not None]
     if flags.fail_on_dead_letters is not None:
         given.append("--fail-on-dead-letters" if flags.fail_on_dead_letters else "--no-fail-on-dead-letters")
-    return [*given, "--no-burst", "--no-reload", *(["--", flags.worker] if flags.worker is not None else [])]
+    return [
+        *given,
+        "--no-burst",
+        "--no-reload",
+        "--consumers=1",
+        *(["--", flags.worker] if flags.worker is not None else []),
+    ]
 
 
 class Supervisor:
@@ -133,14 +139,14 @@ class Supervisor:
         if self._child is not None and not self._is_told and self._child.poll() is not None:
             self._is_told = True
             if not self.stopping.is_set():
-                logger.warning("the run ended with exit code %d; waiting for a change", _code_of(self._child))
+                logger.warning("the run ended with exit code %d; waiting for a change", code_of(self._child))
 
     def wait(self) -> int:
         """The last run's exit code, when it has ended; 0 where it had ended before it was to stop."""
         if self._child is None or self._is_told:
             return EXIT_OK
         self._child.wait()
-        return _code_of(self._child)
+        return code_of(self._child)
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         self.stopping.set()
@@ -148,7 +154,8 @@ class Supervisor:
             self._child.send_signal(number)
 
 
-def _code_of(child: subprocess.Popen[bytes]) -> int:
+def code_of(child: subprocess.Popen[bytes]) -> int:
+    """The exit code of a process that has ended, as shells tell it where a signal killed it."""
     return child.returncode if child.returncode >= 0 else EXIT_SIGNALLED - child.returncode
 
 

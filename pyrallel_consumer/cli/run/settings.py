@@ -84,6 +84,7 @@ def settings_of(flags: Flags) -> RunSettings:
         log_config=("--log-config", flags.log_config),
         burst=("--burst", flags.burst),
         fail_on_dead_letters=("--fail-on-dead-letters", flags.fail_on_dead_letters),
+        consumers=("--consumers", flags.consumers),
         reload=("--reload", flags.reload),
         reload_dir=("--reload-dir", list(flags.reload_dirs) or None),
     )
