@@ -21,6 +21,7 @@ from pyrallel_consumer.control_plane.events import (
     PollerFailed,
     Resume,
     RevokeAsked,
+    TransactionAnswered,
 )
 from pyrallel_consumer.control_plane.offsets.commit_encoder import encode
 from pyrallel_consumer.control_plane.partitions.latency import Histogram
@@ -32,6 +33,7 @@ from pyrallel_consumer.ingress.reading.start_offset import Start
 from pyrallel_consumer.ingress.reading.subscription import Subscription
 from pyrallel_consumer.testing.kit.clock import KitTimers
 from pyrallel_consumer.testing.kit.memory_kafka import MemoryKafka
+from pyrallel_consumer.testing.kit.memory_producer import MemoryTransactions
 
 SLICE: Final = 100
 """Messages that are handed on of one partition before the next one has its turn."""
@@ -51,6 +53,7 @@ class MemoryPoller:
         subscription: Subscription,
         deliver: Callable[[object], None],
         policy: PollerPolicy,
+        transactions: MemoryTransactions | None = None,
     ) -> None:
         self.is_alive = False
         self.ended: Future[None] = Future()
@@ -59,6 +62,7 @@ class MemoryPoller:
         self._subscription = subscription
         self._deliver = deliver
         self._most = policy.poll_batch_size
+        self._transactions = transactions
         self._reset = reset_of(configuration)
         self._assignments = Assignments()
         self._positions: dict[TopicPartition, int] = {}
@@ -229,8 +233,18 @@ class MemoryPoller:
     def _commit(self, command: Commit) -> None:
         live = self._live(command.snapshots)
         self._commits += 1
-        self._kafka.commit(live)
-        self._deliver(CommitAnswered(command.number, {each.tp: None for each in live}))
+        self._write(live)
+        errors: dict[TopicPartition, str | None] = dict.fromkeys(each.tp for each in live)
+        if self._transactions is None:
+            self._deliver(CommitAnswered(command.number, errors))
+        else:
+            self._deliver(TransactionAnswered(command.number, errors, tuple(live)))
+
+    def _write(self, snapshots: Collection[CommitSnapshot]) -> None:
+        """Offsets, maps and, exactly once, what goes with them."""
+        if snapshots and self._transactions is not None:
+            self._transactions.write(snapshots)
+        self._kafka.commit(snapshots)
 
     def _live(self, snapshots: Collection[CommitSnapshot]) -> list[CommitSnapshot]:
         return [each for each in snapshots if self._assignments.is_current(each.tp, each.epoch)]
@@ -247,7 +261,7 @@ class MemoryPoller:
 
         def let_go() -> None:
             self._questions -= 1
-            self._kafka.commit(self._live(answers[0]))
+            self._write(self._live(answers[0]))
             self._release(tps)
             then()
 

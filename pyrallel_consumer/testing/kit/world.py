@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
 from pyrallel_consumer.dto import OnExhausted, WorkItem
-from pyrallel_consumer.errors import ConfigurationError, PoisonKeyError
+from pyrallel_consumer.errors import PoisonKeyError
 from pyrallel_consumer.execution_plane.attempts import RetryAt
 from pyrallel_consumer.execution_plane.batches.engine import BatchEngine
 from pyrallel_consumer.execution_plane.booked_engine import BookedEngine
@@ -21,7 +21,7 @@ from pyrallel_consumer.testing.kit.clock import KitClock, KitTimers
 from pyrallel_consumer.testing.kit.ledger import Ledger
 from pyrallel_consumer.testing.kit.memory_kafka import MemoryKafka
 from pyrallel_consumer.testing.kit.memory_poller import MemoryPoller
-from pyrallel_consumer.testing.kit.memory_producer import MemoryProducer
+from pyrallel_consumer.testing.kit.memory_producer import MemoryProducer, MemoryTransactions
 from pyrallel_consumer.testing.written_record import WrittenRecord
 
 
@@ -48,6 +48,7 @@ class KitWorld(Surroundings):
         self._kit_clock = clock
         self._ledger = ledger
         self._after = after
+        self._transactions: MemoryTransactions | None = None
         self._letters = letters
         self._records = records
 
@@ -70,9 +71,10 @@ class KitWorld(Surroundings):
         subscription: Subscription,
         deliver: Callable[[object], None],
         policy: PollerPolicy,
+        transactions: Transactions | None = None,
         **group: Any,
     ) -> Poller:
-        del group
+        del transactions, group
         if self.kit_timers is None:
             raise AssertionError("timers come first")
         self.kit_poller = MemoryPoller(
@@ -82,8 +84,16 @@ class KitWorld(Surroundings):
             subscription=subscription,
             deliver=deliver,
             policy=policy,
+            transactions=self._transactions,
         )
         return self.kit_poller
+
+    def transactions(
+        self, configuration: Mapping[str, Any], group: str, deliver: Callable[[object], None]
+    ) -> Transactions:
+        del configuration, group, deliver
+        self._transactions = MemoryTransactions(letters=self._letters, records=self._records)
+        return cast("Transactions", self._transactions)
 
     def producer(
         self,
@@ -96,14 +106,6 @@ class KitWorld(Surroundings):
         if self.kit_timers is None:
             raise AssertionError("timers come first")
         return MemoryProducer(self.kit_timers, deliver, letters=self._letters, records=self._records)
-
-    def transactions(
-        self, configuration: Mapping[str, Any], group: str, deliver: Callable[[object], None]
-    ) -> Transactions:
-        del configuration, group, deliver
-        raise ConfigurationError(
-            "the kit plays no transactions: give it OutputConfig(delivery='at_least_once'), whose records are the same"
-        )
 
     def last_attempt_failed(self, failed: Failed) -> None:
         """Told before the manager is."""

@@ -586,3 +586,28 @@ async def test_one_bad_message_in_a_batch_is_found_and_the_others_are_done(mode:
         assert [letter.value for letter in kit.dead_letters] == [b"7"]
         assert max(calls) > 1
         assert len(calls) < 16
+
+
+async def test_exactly_once_records_and_letters_are_written_with_the_offsets() -> None:
+    async def worker(item: WorkItem) -> Record:
+        if item.value == b"bad":
+            raise DoNotRetry("bad")
+        if item.value == b"slow":
+            await may_end.wait()
+        return Record("invoices", item.value)
+
+    may_end = asyncio.Event()
+    async with ConsumerKit(worker, output=OutputConfig(delivery="exactly_once")) as kit:
+        for value in (b"slow", b"1", b"bad"):
+            await kit.send(value, key=value)
+        await kit.advance(1)
+        assert [record.value for record in kit.records_out] == [b"1"]
+        assert [letter.value for letter in kit.dead_letters] == [b"bad"]
+
+        assert [item.value for item in await kit.crash()] == [b"slow"]
+        may_end.set()
+        await kit.settled()
+
+        assert [record.value for record in kit.records_out] == [b"1", b"slow"]
+        assert len(kit.dead_letters) == 1
+        assert kit.committed == {0: 3}
