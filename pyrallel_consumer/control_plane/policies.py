@@ -1,4 +1,4 @@
-"""The frozen choices that the control plane and the engines obey, already validated by ``config``."""
+"""Settings in frozen form, for the control plane and the engines; ``config`` has validated them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pyrallel_consumer.dto import BatchBy, NullKeyOrdering, OrderingMode
 
 @dataclass(frozen=True, slots=True)
 class OrderingPolicy:
-    """What is kept in order, and what becomes of messages without a key."""
+    """Which order is kept, and how messages without a key are treated."""
 
     mode: OrderingMode = OrderingMode.KEY_HASH
     null_keys: NullKeyOrdering = NullKeyOrdering.UNORDERED
@@ -17,7 +17,7 @@ class OrderingPolicy:
 
 @dataclass(frozen=True, slots=True)
 class OutputLimits:
-    """How much of what workers returned may wait for the broker before nothing more is started."""
+    """How many records may wait for the broker before no more messages start."""
 
     max_records: int = 10_000
     max_bytes: int = 64 * 1024 * 1024
@@ -25,7 +25,7 @@ class OutputLimits:
 
 @dataclass(frozen=True, slots=True)
 class FlowLimits:
-    """Bounds on what is read and not finished, of the whole consumer. Both at least 1."""
+    """Limits for read and unfinished messages of the whole consumer. Both at least 1."""
 
     max_messages: int = 5000
     max_bytes: int = 64 * 1024 * 1024
@@ -35,7 +35,7 @@ class FlowLimits:
 class RetryPolicy:
     """Attempts of one message and the waits between them; ``timeout_ms`` is per attempt, 0 = none.
 
-    ``shows_error_text``: whether the log has the text of what a failed attempt raised.
+    ``shows_error_text``: whether the log shows the text of a failed attempt's exception.
     """
 
     max_attempts: int = 3
@@ -49,7 +49,7 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class HealthLimits:
-    """Seconds from which on something counts as standing still."""
+    """Seconds after which a part counts as hanging."""
 
     loop_blocked_seconds: float = 30.0
     poll_silent_seconds: float = 300.0

@@ -1,8 +1,7 @@
-"""How much memory parts of messages take that are costly to ask for: by a sample while it is little, else exactly.
+"""The memory of those parts of messages that are costly to measure: from a sample while it is little, else exact.
 
-Asking the client for a message's headers makes Python objects, and costs more than all other steps of the message. So
-a few messages are asked; after one with large headers, all are. Small headers are counted about right, large ones
-exactly.
+Reading a message's headers makes Python objects, and costs more than all other steps of the message. So only a few
+messages are measured; after one with large headers, all are. Small headers are counted roughly, large ones exactly.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ if TYPE_CHECKING:
     from pyrallel_consumer.dto import Message
 
 SAMPLE_EVERY = 31
-"""Odd, so that messages of runs of one length are not asked at the same places only."""
+"""Odd, so that a regular pattern in the messages does not always meet the same place."""
 LARGE_BYTES = 1024
-"""A message of the sample with more has all messages asked."""
+"""If a message of the sample has more, all messages are measured."""
 ASKED_AFTER_LARGE = 10_000
-"""So many messages are asked one by one after the last large one."""
+"""How many messages are measured one by one after the last large one."""
 
 
 class SizeEstimate:
@@ -36,7 +35,7 @@ class SizeEstimate:
         self._to_ask = 0
 
     def of_new(self, messages: Sequence[Message]) -> int:
-        """Of messages that nobody else has had yet, at least one; what is learned here is used by ``of``."""
+        """The sum over messages that no worker has seen yet, at least one. ``of`` uses what is learned here."""
         count = len(messages)
         if self._to_ask <= 0:
             sample = messages[self._next :: SAMPLE_EVERY]
@@ -54,7 +53,7 @@ class SizeEstimate:
         return sum(sizes)
 
     def of(self, messages: Sequence[Message]) -> int:
-        """Of messages that ``of_new`` has had. Those that were not asked are not asked now: a worker may be asking."""
+        """The sum over messages that ``of_new`` has seen. It reads no headers: a worker may be reading them."""
         return sum(map(self._measure, messages)) if self._to_ask > 0 else int(self._each * len(messages))
 
 

@@ -1,8 +1,8 @@
-"""The one funnel of the control plane: every fact about assignments, messages and completions goes through here.
+"""The only entry point of the control plane: every fact about assignments, messages and completions goes through here.
 
-Owned by the event loop. It decides what starts next, which offsets may be committed, how much may be read and which
-partitions pause; others act on that. Epochs and item identity fence off everything that an ended assignment still
-sends. A key whose head still runs from an ended assignment *lingers*: it starts nothing new until that head ended.
+Owned by the event loop. It decides which message starts next, which offsets may be committed, how much may be read and
+which partitions pause; other parts act on that. Epochs and item identity fence off late results of an ended assignment.
+A key whose head still runs from an ended assignment *lingers*: it starts nothing new until that head has ended.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WorkPolicy:
-    """What the control plane obeys.
+    """The settings of the control plane.
 
-    ``circuit`` counts where exhausted messages are let go (``dlq``, ``skip``), ``poison`` where they are dead-lettered.
-    ``is_sending_ahead``: the engine keeps the order of a key itself, and is sent runs of it (see ``allow_runs``).
-    ``is_timed``: durations are taken, and whoever takes items or ends them tells the time. ``max_per_second``: so many
-    messages are started in a second at most, on average; 0 is no limit. ``is_writing``: commits are transactions that
-    write what they finish, exactly once.
+    ``circuit`` applies where exhausted messages are given up (``dlq``, ``skip``), ``poison`` where they are
+    dead-lettered. ``is_sending_ahead``: the engine keeps the order of a key itself, and is sent runs of the key (see
+    ``allow_runs``). ``is_timed``: durations are measured, and callers that take items or end them pass in the time.
+    ``max_per_second``: at most this many messages start per second, on average; 0 means no limit. ``is_writing``:
+    commits are transactions that write what they finish, exactly once.
     """
 
     ordering: OrderingPolicy = field(default_factory=OrderingPolicy)
@@ -65,7 +65,7 @@ class WorkPolicy:
 
 
 class WorkManager:
-    """Assigned partitions and the work in them."""
+    """The assigned partitions and their work."""
 
     def __init__(self, policy: WorkPolicy) -> None:
         self.policy = policy
@@ -100,26 +100,26 @@ class WorkManager:
     # Assignments
 
     def assign(self, assigned: Assigned) -> None:
-        """A partition is ours under a new epoch."""
+        """A partition is assigned under a new epoch."""
         self._works.assign(assigned)
         if self._is_paused_by_user:
             self.pause(assigned.tp, "user")
 
     def stop_dispatching(self, tps: Iterable[TopicPartition]) -> None:
-        """Start nothing more of these partitions: they are about to be revoked."""
+        """Start no more messages of these partitions: they are about to be revoked."""
         for tp in tps:
             if (work := self._works.get(tp)) is not None:
                 work.is_dispatching = False
                 self._loads.touch(work)
 
     def stop_all_dispatching(self) -> None:
-        """Start nothing more at all, whatever is assigned from now on: the consumer stops."""
+        """Start no more messages, also of partitions that are assigned from now on: the consumer stops."""
         self._dispatch.is_dispatching = False
 
     def end(self, partitions: Iterable[tuple[TopicPartition, int]], *, is_lost: bool) -> tuple[CommitSnapshot, ...]:
-        """Snapshot and fence in one step; returns what is to be committed, nothing for lost partitions.
+        """Snapshot and fence in one step; returns the last commits, none for lost partitions.
 
-        Partitions that are not assigned under the named epoch are passed over.
+        Partitions that are not assigned under the given epoch are skipped.
         """
         snapshots = []
         for tp, epoch in partitions:
@@ -135,7 +135,7 @@ class WorkManager:
         return tuple(snapshots)
 
     def go_back(self, fact: OffsetWentBack) -> None:
-        """Offsets come a second time: a new epoch begins within the assignment."""
+        """Offsets were delivered a second time: a new epoch begins within the assignment."""
         work = self._works.under(fact.tp, fact.old_epoch)
         if work is not None:
             work.go_back(fact.epoch, fact.offset, fact.leader_epoch)
@@ -146,23 +146,23 @@ class WorkManager:
 
     @property
     def processed(self) -> int:
-        """Messages done since the consumer began, those of ended assignments included."""
+        """Messages done since the consumer started, including those of ended assignments."""
         return self._works.processed
 
     @property
     def failed(self) -> int:
-        """Messages whose last attempt failed, since the consumer began."""
+        """Messages whose last attempt failed, since the consumer started."""
         return self._works.failed
 
     @property
     def settled(self) -> int:
-        """Those of the done messages whose last attempt had failed: dead-lettered or skipped."""
+        """Done messages whose last attempt had failed: they were dead-lettered or skipped."""
         return self._works.settled
 
     # Messages in, items out, completions back
 
     def add(self, tp: TopicPartition, epoch: int, messages: Sequence[Message]) -> None:
-        """Take in a run of one partition's messages; what belongs to an ended assignment is dropped."""
+        """Take in messages of one partition; messages of an ended assignment are dropped."""
         work = self._works.under(tp, epoch)
         if work is not None and messages:
             before = work.load.size_bytes
@@ -172,13 +172,13 @@ class WorkManager:
             self._dispatch.line_up(work)
 
     def advance(self, fact: PositionAdvanced) -> None:
-        """The client's position passed what was delivered: trailing markers, holes at the end."""
+        """The client's position passed the delivered messages: trailing markers, holes at the end."""
         work = self._works.under(fact.tp, fact.epoch)
         if work is not None:
             work.tracker.advance(fact.position)
 
     def allow_runs(self, most: int) -> None:
-        """From now on up to ``most`` items of one virtual partition may be in flight, where they are sent ahead."""
+        """If keys are sent ahead: from now on up to ``most`` items of one virtual partition may be in flight."""
         self._works.allow_runs(most)
 
     def take_limited(self, most: int, slots: int, now: float, retries: int) -> list[WorkItem]:
@@ -189,22 +189,22 @@ class WorkManager:
         return items
 
     def take(self, most: int, slots: int | None = None, now: float | None = None) -> list[WorkItem]:
-        """Start up to ``most`` items, across partitions in turn; ``now`` is the time where they are timed.
+        """Start up to ``most`` items, across partitions in turn; ``now`` is the time, if items are timed.
 
-        ``slots`` (default: ``most``) is how many could start if asked for: a partition with more than that ready
-        starts its lowest offsets first, and one with fewer does not sort them. While the circuit is open a probe is
-        all that starts. Items of poisoned keys are left out: ``take_condemned`` has them.
+        ``slots`` (default: ``most``) is the number of free slots: a partition with more ready items than that starts
+        its lowest offsets first, and one with fewer does not sort them. While the circuit is open, only a probe starts.
+        Items of poisoned keys are left out: ``take_condemned`` returns them.
         """
         started = self._dispatch.take(most, most if slots is None else slots, now)
         return self._without_condemned(started) if self.poison_keys else started
 
     def take_condemned(self) -> list[WorkItem]:
-        """Items that were not started because their keys are poisoned: held, and to be dead-lettered untried."""
+        """Items that were not started because their keys are poisoned. They are held; dead-letter them untried."""
         condemned, self._condemned = self._condemned, []
         return condemned
 
     def succeed(self, items: Sequence[WorkItem], now: float | None = None) -> None:
-        """These items are processed; ``now`` is the time where they are timed."""
+        """These items are processed; ``now`` is the time, if items are timed."""
         self.circuit.succeeded(items)
         if self.poison_keys:
             for item in items:
@@ -216,7 +216,7 @@ class WorkManager:
                 loads.touch(work)
             if work.tracker.unfinished.get(item._offset) is not item:
                 if now is not None:
-                    work.time(item, now)  # Its offset came again: the worker took that long.
+                    work.time(item, now)  # Its offset was delivered again, but the worker did take that long.
                 self._end_fenced(item)
             elif work.finish(item, now) and not work.is_listed:
                 self._dispatch.line_up(work)
@@ -224,7 +224,7 @@ class WorkManager:
     def await_writing(self, returned: Sequence[Unwritten], now: float | None = None) -> list[Unwritten]:
         """The workers of these items returned: their keys go on, their offsets wait for ``written``.
 
-        Returns those whose assignment goes on: what the others returned is for nobody, their messages run again.
+        Returns those whose assignment goes on. The records of the others are dropped: their messages run again.
         """
         awaited = []
         for unwritten in returned:
@@ -243,7 +243,7 @@ class WorkManager:
         return awaited
 
     def written(self, item: WorkItem) -> None:
-        """What the worker of ``item`` returned is written: its offset completes."""
+        """The records of ``item``'s worker are written: its offset completes."""
         work: PartitionWork = item.origin.work
         if work.is_current(item):
             work.complete(item)
@@ -273,9 +273,9 @@ class WorkManager:
         self._works.most_written = most
 
     def take_back(self, item: WorkItem, attempt: int) -> WorkItem | None:
-        """What the worker of ``item`` returned is refused: it counts as in flight again, as the object returned here.
+        """The records of ``item``'s worker are refused: the item counts as in flight again, as the returned object.
 
-        That is to be given to ``exhaust`` or ``cancel``. Its attempt has the number ``attempt``. None where its
+        Pass that object to ``exhaust`` or ``cancel``. Its attempt has the number ``attempt``. Returns None if the
         assignment has ended.
         """
         work: PartitionWork = item.origin.work
@@ -285,12 +285,12 @@ class WorkManager:
         return work.take_back(item, attempt)
 
     def exhaust(self, item: WorkItem, now: float | None = None, *, is_hopeless: bool = False) -> OnExhausted | None:
-        """The last attempt of ``item`` failed, at the time ``now`` where it is timed.
+        """The last attempt of ``item`` failed, at the time ``now`` if items are timed.
 
-        Returns what is to be done about it, None where that is nothing. ``is_hopeless``: it can never succeed, and says
-        nothing of an outage.
-        ``skip`` has completed the offset. With all others the item is held until ``settle``. Nothing is to be done
-        where it was fenced off, and while the circuit is open: then the item is ready again, for another round.
+        Returns the action to take, None for no action. ``is_hopeless``: the message can never succeed, and its failure
+        says nothing about an outage.
+        After ``skip`` the offset is completed. After all other actions the item is held until ``settle``. There is no
+        action if the item was fenced off. Nor is there one while the circuit is open: then the item is ready again.
         """
         work: PartitionWork = item.origin.work
         is_kept = False
@@ -321,7 +321,7 @@ class WorkManager:
         return self.policy.on_exhausted
 
     def settle(self, item: WorkItem) -> None:
-        """A held item is done with: its dead letter was acknowledged, or it is skipped."""
+        """A held item is done: its dead letter was acknowledged, or it is skipped."""
         work: PartitionWork = item.origin.work
         if work.is_current(item):
             work.finish_held(item)
@@ -329,7 +329,7 @@ class WorkManager:
             self._dispatch.line_up(work)
 
     def cancel(self, item: WorkItem) -> None:
-        """An attempt was cancelled and is not charged: the item is ready again, unless it was fenced off."""
+        """An attempt was cancelled and does not count: the item is ready again, unless it was fenced off."""
         work: PartitionWork = item.origin.work
         self.circuit.gave_up(item)
         if work.is_current(item):
@@ -346,9 +346,9 @@ class WorkManager:
     # Commits
 
     def snapshots(self, *, is_repeating: bool = False) -> tuple[CommitSnapshot, ...]:
-        """What is worth committing: partitions whose offset or map the broker does not have.
+        """Snapshots of the partitions whose offset or map the broker does not have.
 
-        With ``is_repeating`` those that the broker has are told again, as they are.
+        With ``is_repeating`` those that the broker has are repeated unchanged.
         """
         return self._works.snapshots(is_repeating=is_repeating)
 
@@ -372,7 +372,7 @@ class WorkManager:
         return written
 
     def shrink_metadata(self, snapshot: CommitSnapshot) -> None:
-        """The broker refused the size of ``snapshot``'s map: the next one is at most half as large, at last none."""
+        """The broker refused the size of ``snapshot``'s map: the next one is at most half as large, at last empty."""
         work = self._works.under(snapshot.tp, snapshot.epoch)
         if work is not None:
             work.shrink_metadata(len(snapshot.metadata))
@@ -381,7 +381,7 @@ class WorkManager:
 
     @property
     def load(self) -> Load:
-        """What is read and not finished, over all partitions; its bytes are measured anew where they matter."""
+        """Messages that are read and not finished, over all partitions; bytes are measured again if they matter."""
         return self._reading.load
 
     @property
@@ -395,7 +395,7 @@ class WorkManager:
 
     @property
     def in_flight(self) -> int:
-        """Items started and not finished, those of ended assignments left out."""
+        """Items started and not finished, without those of ended assignments."""
         return self._loads.in_flight
 
     @property
@@ -404,7 +404,7 @@ class WorkManager:
         return self._dispatch.ready
 
     def note_failing(self, items: Iterable[WorkItem]) -> None:
-        """Which items wait for a retry: they and what is behind them count as blocked."""
+        """These items wait for a retry: they and the items behind them count as blocked."""
         troubled = self._troubled
         for work in troubled:
             work.failing.clear()
@@ -449,15 +449,15 @@ class WorkManager:
             self.resume(work.tp, "exhausted")
 
     def pause_reasons(self, tp: TopicPartition) -> tuple[str, ...]:
-        """Why ``tp`` is paused, sorted; empty where it is not."""
+        """Why ``tp`` is paused, sorted; empty if it is not."""
         return self._reading.reasons(tp)
 
     def take_pause_changes(self) -> list[Pause | Resume]:
-        """The commands that bring the client in line with the reasons; empty where nothing changed."""
+        """The commands that bring the client in line with the reasons; empty if nothing changed."""
         return self._reading.take_changes()
 
     def observe(self, now: float) -> None:
-        """A tick: note the time, since when each blocking offset blocks, what is loaded, and how much is done."""
+        """A tick: note the time, how long each blocking offset has blocked, the load, and the done messages."""
         self.circuit.observe(now)
         self.poison_keys.observe(now)
         for work in self._loads.take_moved():
@@ -467,7 +467,7 @@ class WorkManager:
         self._reading.observe(now)
 
     def observe_slowness(self, now: float, *, free_slots: int) -> None:
-        """Note why each partition is not faster now; to be asked several times a second."""
+        """Note why each partition is not faster now. Call this several times a second."""
         is_open = self.circuit.is_open
         is_held_back = self.backpressure.is_active
         has_free_slots = free_slots > 0 and not is_open

@@ -1,7 +1,7 @@
-"""``BrokerPoller``: the loop's handle on the poll thread. All of it returns at once and may be called by any thread.
+"""``BrokerPoller``: the loop's handle on the poll thread. All methods return at once and may be called by any thread.
 
-Facts come back through ``deliver``, in the order in which they happened. The thread is a daemon: it is asked to end,
-and abandoned if it does not, never joined.
+Facts come back through ``deliver``, in the order in which they happened. The thread is a daemon. It is asked to end; if
+it does not, it is abandoned. It is never joined.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ __all__ = ["BrokerPoller", "PollerPolicy"]
 class BrokerPoller:
     """Reads the topics of ``subscription`` as a member of the configured group, on a thread of its own.
 
-    ``deliver`` is called on that thread with each fact; when it raises, because its loop is closed, the thread ends
-    without a commit. ``clock`` is the one that stamps ``last_poll_at``; ``boot_clock`` also counts suspended time.
-    ``choice`` is the protocol of groups that ``configuration`` is for; where it may change, ``classic`` is the
-    configuration for the other one.
+    ``deliver`` is called on that thread with each fact. If it raises, because its loop is closed, the thread ends
+    without a commit. ``clock`` stamps ``last_poll_at``; ``boot_clock`` also counts suspended time.
+    ``choice`` is the group protocol of ``configuration``. If it may change, ``classic`` is the configuration for the
+    other protocol.
     """
 
     def __init__(
@@ -66,10 +66,10 @@ class BrokerPoller:
         )
 
     def start(self) -> Future[None]:
-        """Start the thread. The future is done when it has subscribed, or holds the error why it could not.
+        """Start the thread. The future is done when the thread has subscribed; else it holds the error.
 
         The errors: ConfigurationError (a setting the client refuses), BrokerUnreachableError, AuthenticationError,
-        UnknownTopicError, BrokerError. After one of them the thread ends by itself, and delivers nothing.
+        UnknownTopicError, BrokerError. After one of them the thread ends without delivering any fact.
         """
         if self._is_started:
             raise StateError("this poller was started already")
@@ -79,7 +79,7 @@ class BrokerPoller:
         return self._started
 
     def grant(self, total: int) -> None:
-        """Allow ``total`` messages to be delivered, counted from the beginning. The thread is woken only for more."""
+        """Allow ``total`` messages to be delivered, counted from the start. The thread is woken only if it rises."""
         inner = self._inner
         is_more = total > inner.granted
         inner.granted = total

@@ -1,4 +1,4 @@
-"""The map of what is finished above a committed offset, as the text that travels in the commit's metadata.
+"""The map of the finished offsets above a committed offset, as the text in the commit's metadata.
 
 Text: ``pyrallel/2/`` and base64 without padding of: CRC-32 (4 bytes, big endian), leader epoch of the map's top (LEB128
 varint), form (1 byte), body. A map without a leader epoch is ``pyrallel/1/`` and has no such field: older releases read
@@ -6,8 +6,9 @@ version 1, and ignore version 2 with a warning. The body holds the lengths of al
 finished offsets from the committed offset on, as LEB128 varints, or a bitset of the finished offsets (little endian,
 bit 0 = committed offset), deflated without header or not. The CRC covers topic, partition, committed offset and, from
 version 2 on, the version too: a map that was copied to another place (MirrorMaker translates offsets and keeps
-metadata) is refused. What is not in the map is unfinished, so whatever is cut off runs again and nothing is lost.
-Cost follows the gaps, never the range; what decoding may cost is bounded whatever the text says.
+metadata) is refused. An offset that is not in the map counts as unfinished. So messages whose offsets were cut off run
+again, and nothing is lost.
+The cost grows with the gaps, never with the range. The cost of decoding is bounded, whatever the text says.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from pyrallel_consumer.dto import TopicPartition
 
 # The broker takes 4,096 bytes at most (`offset.metadata.max.bytes`).
 METADATA_LIMIT_BYTES = 4000
-# What a map may cost whoever restores it: offsets held in memory, and bytes of the inflated body (two runs of at most
-# nine bytes for each of them).
+# The most that a map may cost its reader: offsets held in memory, and bytes of the inflated body (two runs of at most
+# nine bytes for each offset).
 UNFINISHED_LIMIT = 131_072
 BODY_LIMIT_BYTES = 18 * UNFINISHED_LIMIT
 
@@ -36,11 +37,11 @@ _RUNS, _BITSET, _DEFLATED = 0, 1, 2
 _LARGEST_OFFSET = 2**63 - 1
 _LARGEST_SHIFT = 56
 _LARGEST_LEADER_EPOCH = 2**31 - 1
-# The first guess at how many gaps fit; maps with no more are tried whole.
+# The first guess at how many gaps fit. A map with at most this many gaps is tried whole.
 _FIRST_GUESS_GAPS = 4096
-# Share of the room from which on looking for more gaps to fill it is not worth the time, and the share to aim at.
+# From the first share of the room on, the search for more gaps stops; the second is the share to aim at.
 _FULL_ENOUGH, _FULL = 0.97, 0.985
-# Sizes are nearly proportional to gaps; where they are not, halving brings the search to its end.
+# Sizes are nearly proportional to gaps. After this many tries the search halves instead, so that it ends.
 _PROPORTIONAL_TRIES = 6
 
 
@@ -51,8 +52,8 @@ class MetadataRefused(ValueError):  # noqa: N818 -- states what happened to a te
 def encode(offset_map: OffsetMap, tp: TopicPartition, limit_bytes: int = METADATA_LIMIT_BYTES) -> str:
     """The metadata to commit with offset ``offset_map.base``: ASCII of at most ``limit_bytes``, never over 4,000.
 
-    Empty when nothing above the base is finished or nothing of it fits. A map that is too large loses its highest
-    offsets, a few more of them than must be.
+    Empty if no offset above the base is finished, or if not even one gap fits. A map that is too large loses its
+    highest offsets, and a few more of them than necessary.
     """
     version, stamp = _stamp(offset_map.leader_epoch)
     room_bytes = _room_bytes(limit_bytes, stamp)
@@ -63,7 +64,7 @@ def encode(offset_map: OffsetMap, tp: TopicPartition, limit_bytes: int = METADAT
 
 
 def encode_whole(offset_map: OffsetMap, tp: TopicPartition, limit_bytes: int = METADATA_LIMIT_BYTES) -> str | None:
-    """As ``encode``, but None where not the whole map fits: nothing is ever cut off."""
+    """Like ``encode``, but None if the whole map does not fit: nothing is cut off."""
     if offset_map.is_empty:
         return ""
     version, stamp = _stamp(offset_map.leader_epoch)
@@ -76,7 +77,7 @@ def encode_whole(offset_map: OffsetMap, tp: TopicPartition, limit_bytes: int = M
 
 
 def _stamp(leader_epoch: int | None) -> tuple[int, bytes]:
-    """The version of the format, and the leader epoch as it is written in it."""
+    """The version of the format, and the leader epoch as written in that version."""
     if leader_epoch is None or leader_epoch < 0:  # Kafka's own word for an unknown one.
         return _WITHOUT_LEADER_EPOCH, b""
     return _WITH_LEADER_EPOCH, _write_varints([leader_epoch])
@@ -93,7 +94,7 @@ def _written(body: bytes, stamp: bytes, version: int, tp: TopicPartition, base: 
 
 
 def decode(metadata: str | None, tp: TopicPartition, committed_offset: int) -> OffsetMap:
-    """The map that was committed with ``committed_offset``; the empty map where there is no metadata.
+    """The map that was committed with ``committed_offset``; the empty map if there is no metadata.
 
     Raises MetadataRefused, and nothing else, whatever the text.
     """
@@ -121,7 +122,7 @@ def decode(metadata: str | None, tp: TopicPartition, committed_offset: int) -> O
 
 
 def _split_leader_epoch(body: bytes) -> tuple[int, bytes]:
-    """The leader epoch that ``body`` begins with, and what follows it: at least one byte."""
+    """The leader epoch at the beginning of ``body``, and the rest of ``body``: at least one byte."""
     length = next((at for at, byte in enumerate(body, 1) if byte < 0x80), len(body))  # noqa: PLR2004 -- ends a varint
     [leader_epoch] = _read_varints(body[:length])
     if leader_epoch > _LARGEST_LEADER_EPOCH or length == len(body):
@@ -140,7 +141,7 @@ def _runs_of(form: int, content: bytes) -> list[int]:
 
 
 def _run_lengths(offset_map: OffsetMap) -> list[int]:
-    """Alternating lengths, unfinished first (may be 0), ending with a finished run: what follows that says nothing."""
+    """Alternating lengths, unfinished first (may be 0). The last run is a finished one: later offsets do not matter."""
     unfinished, top = offset_map.unfinished, offset_map.top
     if len(unfinished) > UNFINISHED_LIMIT:
         unfinished, top = unfinished[:UNFINISHED_LIMIT], unfinished[UNFINISHED_LIMIT]
@@ -159,9 +160,10 @@ def _run_lengths(offset_map: OffsetMap) -> list[int]:
 
 
 def _fit(runs: list[int], room_bytes: int) -> bytes:
-    """The body of the lowest gaps, as many as fill the room closely; empty if not one fits.
+    """The body with as many of the lowest gaps as nearly fill the room; empty if not one fits.
 
-    Grows from a first guess instead of shrinking from the whole, so that a huge map costs what fits of it.
+    Grows from a first guess instead of shrinking from the whole, so that the cost of a huge map follows the part that
+    fits.
     """
     gaps = len(runs) // 2
     best, fitting, too_many = b"", 0, gaps + 1
@@ -187,7 +189,7 @@ def _fit(runs: list[int], room_bytes: int) -> bytes:
 
 def _pack(runs: list[int]) -> bytes:
     body = _smallest(_RUNS, _write_varints(runs))
-    # Deflated or not, a bitset can only win where it is no longer than this; so the range alone never costs anything.
+    # A bitset, deflated or not, is shorter only below this length. So the range alone never costs anything.
     if sum(runs) <= 16 * len(body):
         body = min(body, _smallest(_BITSET, _bits_of_runs(runs)), key=len)
     return body
@@ -238,7 +240,7 @@ def _bits_of_runs(runs: list[int]) -> bytes:
 
 def _runs_of_bits(content: bytes) -> list[int]:
     digits = f"{int.from_bytes(content, 'little'):b}"[::-1]
-    # Each "10" ends a pair of runs; a lone "0" or the like fails the checks that all runs pass.
+    # Each "10" ends a pair of runs. A lone "0" fails the checks of all runs below.
     pairs = digits.replace("10", "1 0").split(" ")
     return list(chain.from_iterable((low := pair.count("0"), len(pair) - low) for pair in pairs))
 
@@ -286,7 +288,7 @@ def _from_text(text: str) -> bytes:
         packet = a2b_base64(text + "=" * (-len(text) % 4))
     except ValueError as error:
         raise MetadataRefused(f"it is not base64: {error}") from error
-    # base64 readers skip what they do not know and ignore bits that fill up the last character.
+    # base64 readers skip unknown characters and ignore the padding bits of the last character.
     if _to_text(packet) != text:
         raise MetadataRefused("it is not base64 as this library writes it")
     return packet

@@ -1,10 +1,10 @@
-"""Commits one after the other: numbered, one under way at a time, counted as done only when the broker said so.
+"""Commits one after the other: numbered, one under way at a time, done only when the broker has confirmed them.
 
-So an older commit never lands after a newer one. What fails is not sent again as it was: the next commit takes a
+So an older commit never lands after a newer one. A failed commit is not sent again unchanged. The next commit takes a
 newer snapshot, because the work manager still finds the partition worth committing.
 
-Where the broker finds metadata too large, the client blames every partition of the request. So these go one by one
-then, at once, and only a partition that was refused alone has its map halved.
+If the broker finds metadata too large, the client blames every partition of the request. Then these partitions are
+committed one by one, at once. Only a partition that is refused alone has its map halved.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class CommitSequence:
         self._next_at = -inf
 
     def next(self, now: float, *, is_final: bool = False, is_repeating: bool = False) -> Commit | None:
-        """The commit to send now, if it is time and anything moved. ``is_final`` does not wait for the interval.
+        """The commit to send now, if it is due and any partition moved. ``is_final`` does not wait for the interval.
 
-        With ``is_repeating`` partitions of which nothing moved repeat their last commit.
+        With ``is_repeating`` a partition without progress repeats its last commit.
         """
         if self._under_way is not None and now < self._sent_at + self._give_up_seconds:
             return None
@@ -69,9 +69,9 @@ class CommitSequence:
         return self._under_way
 
     def answer(self, answered: CommitAnswered) -> dict[TopicPartition, str]:
-        """Take the broker's word; returns the errors by partition. Late answers to given-up commits are ignored.
+        """Take the broker's answer; returns the errors by partition. Late answers to given-up commits are ignored.
 
-        Raises nothing: whether an error is fatal (``FATAL``) is for the caller to act on.
+        Raises nothing: the caller acts on fatal errors (``FATAL``).
         """
         under_way = self._under_way
         if under_way is None or answered.number != under_way.number:

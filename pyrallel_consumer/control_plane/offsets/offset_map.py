@@ -1,4 +1,4 @@
-"""The picture of what is finished above a committed offset: the value that commits carry and assignments restore."""
+"""The finished offsets above a committed offset, as a value: commits carry it and assignments restore it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 class OffsetMap:
     """Every offset in ``[base, top)`` that is not in ``unfinished`` is finished, or never existed.
 
-    ``unfinished`` ascends strictly and lies within ``[base, top)``. ``base == top`` says that nothing is known beyond
+    ``unfinished`` ascends strictly and lies within ``[base, top)``. ``base == top`` means that nothing is known beyond
     the committed offset ``base``.
 
-    ``leader_epoch`` is Kafka's, of the last record below ``top``, None where nobody knows it. The map speaks of that
-    log: a record below ``top`` with a newer leader epoch was written after the log had been cut.
+    ``leader_epoch`` is Kafka's leader epoch of the last record below ``top``, None if unknown. The map is about the log
+    of that time: a record below ``top`` with a newer leader epoch was written after the log had been cut.
     """
 
     base: int

@@ -1,8 +1,8 @@
-"""One partition's offsets: what was delivered and is unfinished, and from it the committable offset and the map.
+"""One partition's offsets: those delivered and unfinished, and from them the committable offset and the map.
 
 Offsets are delivered in ascending order and dicts keep insertion order, so the first key of ``unfinished`` is the
-committable offset; without any it is the position after what was delivered. Only delivered offsets are known here:
-holes left by compaction, transaction markers and aborted transactions stall nothing.
+committable offset; without any it is the position after the last delivered offset. Only delivered offsets are known
+here: holes left by compaction, transaction markers and aborted transactions stall nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pyrallel_consumer.dto import WorkItem
 
 MOST_GAPS: Final = 20_000
-"""Unfinished offsets that one map tells of at most; fewer fit into a commit's metadata unless they are very regular."""
+"""Most unfinished offsets of one map. Fewer fit into a commit's metadata, unless they are very regular."""
 
 
 class OffsetTracker:
@@ -39,14 +39,14 @@ class OffsetTracker:
 
     @property
     def committable_offset(self) -> int:
-        """The lowest unfinished offset, or the position after all that was delivered. Exclusive."""
+        """The lowest unfinished offset, or the position after the last delivered one. Exclusive."""
         for offset in self.unfinished:
             return offset
         return self.next_offset
 
     @property
     def blocking_offset(self) -> int | None:
-        """The offset that holds the commit back: the lowest unfinished one, None without any."""
+        """The offset that blocks the commit: the lowest unfinished one, None without any."""
         return next(iter(self.unfinished), None)
 
     @property
@@ -57,8 +57,8 @@ class OffsetTracker:
     def is_done_before(self, offset: int, leader_epoch: int | None = None) -> bool:
         """Whether an earlier owner finished ``offset``, which is being delivered now. Ask in ascending order.
 
-        ``leader_epoch`` is that of its record. A newer one than the restored map's says that the log was cut below the
-        map's top and has grown again: the map speaks of records that are gone, and is dropped.
+        ``leader_epoch`` is that of its record. If it is newer than the restored map's, the log was cut below the map's
+        top and has grown again. The map is then about records that are gone, and is dropped.
         """
         restored = self._restored
         if restored is None:
@@ -77,11 +77,11 @@ class OffsetTracker:
         return at == len(unfinished) or unfinished[at] != offset
 
     def advance(self, position: int) -> None:
-        """The client has nothing more before ``position``; only ever forward."""
+        """The client has nothing more before ``position``, which never goes back."""
         self.next_offset = max(self.next_offset, position)
 
     def go_back(self, offset: int) -> list[WorkItem]:
-        """Forget ``offset`` and everything above it, the restored map included; returns the unfinished among it."""
+        """Forget ``offset`` and all above it, also in the restored map; returns the unfinished items among them."""
         forgotten = [item for known, item in self.unfinished.items() if known >= offset]
         for item in forgotten:
             del self.unfinished[item.offset]
@@ -91,12 +91,12 @@ class OffsetTracker:
         return forgotten
 
     def finished_map(self, leader_epoch: int | None = None, most_gaps: int = MOST_GAPS) -> OffsetMap:
-        """What is finished from the committable offset on, the rest of the restored map included.
+        """The finished offsets from the committable one on, including the rest of the restored map.
 
-        ``leader_epoch`` is that of the last record delivered. Where the restored map reaches further, its own is kept.
+        ``leader_epoch`` is that of the last delivered record. If the restored map reaches further, its own is kept.
 
-        With more than ``most_gaps`` unfinished offsets the map ends at the first one beyond: a commit's metadata has no
-        room for more, and the work for one commit must not grow with the backlog.
+        With more than ``most_gaps`` unfinished offsets, the map ends at the first offset beyond that number: a commit's
+        metadata has no room for more, and the work for one commit must not grow with the backlog.
         """
         unfinished = list(islice(self.unfinished, most_gaps + 1))
         base = unfinished[0] if unfinished else self.next_offset
@@ -112,9 +112,9 @@ class OffsetTracker:
         return OffsetMap(base, top, tuple(unfinished), leader_epoch)
 
     def map_as_if(self, finished: Collection[int], top: int, leader_epoch: int | None) -> OffsetMap | None:
-        """The map that ends at ``top`` were ``finished``, too, done; None where it has more than ``MOST_GAPS`` gaps.
+        """The map up to ``top``, if ``finished`` were done too; None if it has more than ``MOST_GAPS`` gaps.
 
-        ``finished`` are unfinished offsets below ``top``. The rest of the restored map is told of as far as ``top``.
+        ``finished`` are unfinished offsets below ``top``. The rest of the restored map is included up to ``top``.
         """
         done = frozenset(finished)
         unfinished: list[int] = []
@@ -138,9 +138,10 @@ class OffsetTracker:
         return OffsetMap(base, top, tuple(unfinished), leader_epoch)
 
     def gap_count(self) -> int:
-        """Runs of finished offsets above the committable one: what the commit cannot pass yet.
+        """Runs of finished offsets above the committable one, which the commit cannot reach yet.
 
-        Of the lowest ``MOST_GAPS`` unfinished offsets, as in the map: its cost must not grow with the backlog.
+        Counts among the lowest ``MOST_GAPS`` unfinished offsets, as the map does: its cost must not grow with the
+        backlog.
         """
         offsets = list(islice(self.unfinished, MOST_GAPS + 1))
         if not offsets:

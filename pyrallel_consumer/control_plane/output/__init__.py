@@ -1,1 +1,1 @@
-"""Records that workers return: which of them are written when, and what becomes of those that are refused. Pure."""
+"""Records that workers return: when each is written, and what happens to refused ones. Pure."""

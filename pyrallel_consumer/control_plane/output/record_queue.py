@@ -1,8 +1,8 @@
-"""Records that are not acknowledged yet, at least once: which go out now, in which order, and which are refused. Pure.
+"""Records that are not acknowledged yet, at least once: which are sent now, in which order, which are refused. Pure.
 
-A queue of letters, but for two things. Records keep their order: whatever comes back is sorted in again before anything
-more goes out to its topic. And a record that is refused alone is not changed, nor tried again: it is handed back as
-refused, and its message has failed.
+It is a ``LetterQueue`` with two differences. Records keep their order: a record that comes back is sorted in again
+before any more records of its topic are sent. And a record that is refused alone is neither changed nor tried again: it
+is returned as refused, and its message has failed.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ RECORDS_OWN: Final = LETTERS_OWN | {
     "_KEY_SERIALIZATION",
     "_VALUE_SERIALIZATION",
 }
-"""Errors that speak of what a worker returned, its topic and partition included: its message has failed by them."""
+"""Errors about the record itself, its topic or its partition: they make its message fail."""
 MOST_UNDER_WAY: Final = 10_000
 
 
 class RecordQueue(LetterQueue):
-    """``refused`` are records that will never arrive, with the error's name and sentence; whoever reads clears it."""
+    """``refused`` are records that will never arrive, with the error's name and text; the reader clears the list."""
 
     own_errors = RECORDS_OWN
 

@@ -1,9 +1,9 @@
-"""What of one partition goes into the next transaction: its offset, its map, and the finished messages they tell of.
+"""One partition's part of the next transaction: its offset, its map, and the finished messages in them.
 
-A message's records are written in the very transaction whose offset and map say that it is finished, so that they are
-written once. What the map has no room for waits for a later transaction. And what was written stays in the map: a later
-map that left it out would have its message run, and its records written, again. So a map never ends below its
-``Floor``, and messages wait where taking them would push it out.
+A message's records are written in the same transaction whose offset and map say that the message is finished. So they
+are written once. Messages for which the map has no room wait for a later transaction. A written message stays in the
+map: if a later map left it out, the message would run again and its records would be written again. So a map never ends
+below its ``Floor``, and a message waits if taking it would push the map below that.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from pyrallel_consumer.dto import TopicPartition
 
 SLACK_BYTES: Final = 200
-"""So much room a map leaves where it takes in more: what must stay in it may cost a little more from another offset."""
+"""Room that a map leaves when it takes in more messages: the ones that must stay may cost a little more from another
+offset."""
 
 
 class Floor(NamedTuple):
-    """Below ``top`` all that is finished was written, and every later map tells of it.
+    """All finished messages below ``top`` are written, and every later map must contain them.
 
     ``leader_epoch`` is Kafka's, of the last record below ``top``.
     """
@@ -33,7 +34,7 @@ class Floor(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """To be committed: ``offset`` with ``metadata``. Of the candidates the ``taken`` lowest are finished in it."""
+    """Commit ``offset`` with ``metadata``. The ``taken`` lowest candidates are finished in it."""
 
     offset: int
     metadata: str
@@ -50,10 +51,10 @@ def plan(
     limit_bytes: int = METADATA_LIMIT_BYTES,
     with_map: bool = True,
 ) -> Plan | None:
-    """The transaction's part for ``tp``; None where what was written does not fit into a map now, so that all waits.
+    """The transaction's part for ``tp``; None if the written messages do not fit into a map now: then all wait.
 
     ``candidates`` are offsets, ascending, of messages that are done and not written; the tracker still has them as
-    unfinished. Without ``with_map`` only those are taken that no map is needed for.
+    unfinished. Without ``with_map`` only candidates that need no map are taken.
     """
     most = len(candidates) if with_map else _at_the_front(tracker, candidates)
     roomy = max(0, limit_bytes - SLACK_BYTES)
@@ -86,7 +87,7 @@ def _planned(
 
 
 def _at_the_front(tracker: OffsetTracker, candidates: Sequence[int]) -> int:
-    """How many of the candidates have nothing unfinished before them."""
+    """How many candidates have no unfinished offset before them."""
     for count, (unfinished, candidate) in enumerate(zip(tracker.unfinished, candidates, strict=False)):
         if unfinished != candidate:
             return count

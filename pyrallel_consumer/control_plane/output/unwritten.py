@@ -1,4 +1,4 @@
-"""What a worker returned and is not written yet: the item, its records, and each record on its way to the broker."""
+"""The unwritten records of a worker: the item, its records, and each record on its way to the broker."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 class Unwritten:
     """``records`` of ``item``, returned by its attempt of this number; compared by identity.
 
-    ``letter`` is set where ``item`` failed for good: it is written then, and there are no records. ``left`` counts the
-    records that are not acknowledged. ``is_refused``: one of them was, and the message waits for its next attempt.
+    ``letter`` is set if ``item`` failed permanently: then the letter is written, and there are no records. ``left``
+    counts the records that are not acknowledged. ``is_refused``: one was, and the message waits for its next attempt.
     """
 
     __slots__ = ("attempt", "is_refused", "item", "left", "letter", "records", "size_bytes")
@@ -35,7 +35,7 @@ class Unwritten:
 
 
 class Outgoing:
-    """One record of ``owner`` on its way to ``topic``, as the queue keeps it; compared by identity.
+    """One record of ``owner`` on its way to ``topic``; compared by identity.
 
     ``sequence`` ascends in the order in which workers returned. ``is_alone`` and ``failures`` are the queue's own.
     """
@@ -43,7 +43,7 @@ class Outgoing:
     __slots__ = ("failures", "has_added_key", "is_alone", "owner", "record", "sequence", "topic")
 
     lacks_key = False
-    """Keys are the worker's business: none is added."""
+    """The worker decides about the key: none is added."""
 
     def __init__(self, owner: Unwritten, record: Record, sequence: int) -> None:
         self.owner = owner

@@ -1,4 +1,4 @@
-"""All assigned partitions, and what is counted of those that ended.
+"""All assigned partitions, and the counters of assignments that ended.
 
 Owned by ``WorkManager``. A partition has one ``PartitionWork`` per assignment. A key whose head still runs from an
 ended assignment *lingers*: the key starts nothing under the new assignment until that head ended.
@@ -69,16 +69,16 @@ class AssignedPartitions:
         return self._works[tp]
 
     def get(self, tp: TopicPartition) -> PartitionWork | None:
-        """The work of ``tp``, None where it is not assigned."""
+        """The work of ``tp``, None if it is not assigned."""
         return self._works.get(tp)
 
     def under(self, tp: TopicPartition, epoch: int) -> PartitionWork | None:
-        """The work of ``tp``, None where it is not assigned under ``epoch``."""
+        """The work of ``tp``, None if it is not assigned under ``epoch``."""
         work = self._works.get(tp)
         return work if work is not None and work.epoch == epoch else None
 
     def assign(self, assigned: Assigned) -> None:
-        """A partition is ours under a new epoch; its counters go on from its last assignment."""
+        """A partition is assigned under a new epoch; its counters continue from its last assignment."""
         if assigned.tp in self._works:
             msg = f"{assigned.tp} was assigned while it was assigned"
             raise InvariantViolation(msg)
@@ -95,26 +95,26 @@ class AssignedPartitions:
         self._loads.assign(work)
 
     def allow_runs(self, most: int) -> None:
-        """From now on up to ``most`` items of one virtual partition may be in flight, where they are sent ahead."""
+        """If keys are sent ahead: from now on up to ``most`` items of one virtual partition may be in flight."""
         self._run_length.most = most
 
     def end(self, work: PartitionWork, *, is_lost: bool) -> CommitSnapshot | None:
-        """Snapshot and fence in one step; returns the last commit, None where nothing is to be committed."""
+        """Snapshot and fence in one step; returns the last commit, None if nothing needs to be committed."""
         snapshot = None if is_lost else work.snapshot(with_map=self._with_map, most_written=self.most_written)
-        self._away[work.tp] = work.tally
+        self._away[work.tp] = work.counters
         work.fence()
         self._loads.end(work)
         del self._works[work.tp]
         return snapshot
 
     def let_go(self, item: WorkItem) -> tuple[PartitionWork, ...]:
-        """The attempt of an ended assignment ended, so its key may go on; returns the works where it may."""
+        """An attempt of an ended assignment ended, so its key may go on; returns the works in which it may."""
         lane: VirtualPartition = item.origin
         if not lane.let_go(item):
             return ()
         self._loads.touch(lane.work)
         if self._lingering.get((lane.work.tp, lane.key)) is not lane:
-            return (lane.work,)  # Only the end of what it had sent ahead was forgotten.
+            return (lane.work,)  # Only items that were sent ahead had been forgotten.
         del self._lingering[lane.work.tp, lane.key]
         if lane.successor is None:
             return ()
@@ -124,21 +124,21 @@ class AssignedPartitions:
 
     @property
     def processed(self) -> int:
-        """Messages done since the consumer began, those of ended assignments included."""
-        return sum(tally.finished for tally in self._away.values()) + sum(work.finished for work in self)
+        """Messages done since the consumer started, including those of ended assignments."""
+        return sum(ended.finished for ended in self._away.values()) + sum(work.finished for work in self)
 
     @property
     def failed(self) -> int:
-        """Messages whose last attempt failed, since the consumer began."""
-        return sum(tally.failed for tally in self._away.values()) + sum(work.failed for work in self)
+        """Messages whose last attempt failed, since the consumer started."""
+        return sum(ended.failed for ended in self._away.values()) + sum(work.failed for work in self)
 
     @property
     def settled(self) -> int:
-        """Those of the done messages whose last attempt had failed: dead-lettered or skipped."""
-        return sum(tally.settled for tally in self._away.values()) + sum(work.settled for work in self)
+        """Done messages whose last attempt had failed: they were dead-lettered or skipped."""
+        return sum(ended.settled for ended in self._away.values()) + sum(work.settled for work in self)
 
     def snapshots(self, *, is_repeating: bool) -> tuple[CommitSnapshot, ...]:
-        """Offset and map of the partitions that moved since the broker's last confirmation; of all with
+        """Offset and map of partitions that moved since the broker's last confirmation, or of all with
         ``is_repeating``.
         """
         snapshots = []

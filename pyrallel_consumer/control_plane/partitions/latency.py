@@ -1,10 +1,10 @@
 """How long items took from submission to completion, by partition, as counts by bucket: a histogram of Prometheus.
 
-The way of every message, so almost nothing is done per item: a queue of which one item runs at a time carries its
-start, any other item its own, and a duration is put on a list. The list is sorted into the buckets when somebody looks,
-or when it has become long. Of what was quick only the sum is kept on the way: its number is that of the successes which
-were not put on the list. What took next to nothing hands its start on to what follows in its queue, so that many of
-them are summed at once and cost one comparison each. Pure: time is passed in.
+This is every message's path, so almost nothing is done per item. In an ordered queue the queue holds the start time of
+the running item; any other item holds its own. A duration is appended to a list. The list is sorted into buckets when
+somebody reads the histogram, or when it has become long. Quick items are not appended: only their sum is kept, and
+their number is that of the successes minus the appended ones. An item that took next to nothing passes its start on to
+its successor in the queue. So many such items are summed at once and cost one comparison each. Pure: time is passed in.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Final
 from pyrallel_consumer.dto import DURATION_BOUNDS_SECONDS, Durations
 
 QUICK_SECONDS: Final = DURATION_BOUNDS_SECONDS[0]
-"""What took no longer belongs into the first bucket."""
+"""A duration of at most this belongs to the first bucket."""
 MOST_PENDING: Final = 10_000
-"""Durations that are kept unsorted; looked at once for every tick."""
+"""How many durations are kept unsorted; checked once per tick."""
 
 
 class Histogram:
@@ -31,12 +31,12 @@ class Histogram:
         self._total_seconds = 0.0
 
     def add(self, seconds: float, times: int = 1) -> None:
-        """So many things took ``seconds`` each."""
+        """``times`` durations of ``seconds`` each."""
         self._counts[bisect_left(DURATION_BOUNDS_SECONDS, seconds)] += times
         self._total_seconds += seconds * times
 
     def settle(self) -> None:
-        """Sort what is pending into the buckets."""
+        """Sort the pending durations into the buckets."""
         pending = self.pending
         if not pending:
             return
@@ -59,10 +59,10 @@ class Histogram:
 
 
 class Latencies(Histogram):
-    """Durations of one partition's messages. ``pending`` is for what is finished, ``add`` for what is not (any more).
+    """Durations of one partition's messages. ``pending`` is for successes, ``add`` for items that ended otherwise.
 
-    ``quick_seconds`` is the sum of the successes that took no longer than ``QUICK_SECONDS`` and were not appended. On
-    the way of every message it is written where they end, as ``succeeded`` does: a call would cost more than the rest.
+    ``quick_seconds`` is the sum of the successes that took at most ``QUICK_SECONDS`` and were not appended. The hot
+    path writes it inline, as ``succeeded`` does: a call would cost more than the rest.
     """
 
     __slots__ = ("_appended", "quick_seconds")
@@ -73,7 +73,7 @@ class Latencies(Histogram):
         self._appended = 0
 
     def succeeded(self, took: float) -> None:
-        """A message that took so many seconds is finished."""
+        """A message that took ``took`` seconds is finished."""
         if took > QUICK_SECONDS:
             self.pending.append(took)
         else:
@@ -84,7 +84,7 @@ class Latencies(Histogram):
         super().settle()
 
     def taken_of(self, successes: int) -> Durations:
-        """The distribution as it is now, of so many ``successes`` and of all that was added."""
+        """The distribution as it is now, with this number of ``successes`` and all added durations."""
         first, *others = self.taken().counts
         quick = successes - self._appended
         return Durations((first + quick, *others), self._total_seconds + self.quick_seconds)

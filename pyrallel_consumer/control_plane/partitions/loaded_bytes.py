@@ -1,8 +1,8 @@
-"""How many bytes unfinished messages count as, and when it is worth to count them anew. Pure.
+"""How many bytes unfinished messages count, and when it is worth counting them again. Pure.
 
-In between only what comes in is counted, not what is done. A count is due when a part of the messages is done, so each
-message pays for a few counts at most, however many are unfinished. Of more than ``EXACT_MESSAGES`` up to a third is
-counted that is done already.
+Between two counts new messages are added, and done messages are not subtracted. A count is due when a part of the
+messages is done, so the cost is a few counts per message, however many are unfinished. With more than
+``EXACT_MESSAGES`` up to a third of the counted messages may be done already.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from pyrallel_consumer.dto import Message
 
 MESSAGE_OVERHEAD_BYTES = 512
-"""What a message costs beside its key, value and headers: the client's object, the item, its places in our books."""
+"""The cost of a message beside its key, value and headers: the client's object, the item, entries in our structures."""
 
 EXACT_MESSAGES = 256
-"""So many are counted whenever one is done."""
+"""Up to this many messages are counted again whenever one is done."""
 MEASURE_PART = 2
-"""A larger number is counted when this part of it is done."""
+"""More messages are counted again when one in this many is done."""
 
 
 def sum_of_sizes(messages: Sequence[Message]) -> int:
-    """Bytes that read messages count as load, without their headers."""
+    """Bytes of load of these messages, without their headers."""
     keys = sum([len(key) for message in messages if (key := message.key()) is not None])
     return MESSAGE_OVERHEAD_BYTES * len(messages) + sum(map(len, messages)) + keys
 
 
 def is_worth_counting(done: int, unfinished: int) -> bool:
-    """Whether to count ``unfinished`` messages anew when so many were done since the last count."""
+    """Whether to count ``unfinished`` messages again when ``done`` were finished since the last count."""
     return bool(done) and (unfinished <= EXACT_MESSAGES or done * MEASURE_PART >= unfinished)

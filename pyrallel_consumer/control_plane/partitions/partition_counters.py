@@ -1,6 +1,6 @@
-"""What a partition counts since the consumer began, over all of its assignments: kept while it is away. Pure.
+"""The counters of a partition since the consumer started, over all of its assignments; kept while it is away. Pure.
 
-So the counters that operators see never go back, as long as the consumer lives.
+So the counters that operators see never go back while the consumer lives.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class PartitionCounters(NamedTuple):
-    """Finished messages, those of them that had failed for good (``settled``), failures, skips, seconds by cause.
+    """Finished messages, those of them that had failed permanently (``settled``), failures, skips, seconds by cause.
 
     ``returned_only`` counts returns of workers that finished nothing.
     """

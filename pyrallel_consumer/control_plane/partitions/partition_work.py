@@ -1,7 +1,7 @@
-"""One assigned partition under one epoch: its tracker, its virtual partitions, what is ready, running and held.
+"""One assigned partition under one epoch: its tracker, its virtual partitions, its ready, running and held items.
 
-An item is *current* while the tracker has this very object under its offset. Fencing empties the tracker, so that
-whatever comes back later matches nothing: the one test that keeps an old assignment from moving a new one's offsets.
+An item is *current* while the tracker has this very object under its offset. Fencing empties the tracker, so items that
+come back later match nothing. This one test keeps an old assignment from moving the offsets of a new one.
 Every unfinished item is in exactly one place: ready, waiting behind a head, in flight, or held.
 """
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from pyrallel_consumer.dto import Message, TopicPartition
 
 WHOLE_PARTITION: Final = object()
-"""The key under which a partition that is kept in order as a whole has its one queue."""
+"""The key of the only queue of a partition that is ordered as a whole."""
 _NO_ORDER: Final = object()
 
 Lingering = dict[tuple["TopicPartition", object], VirtualPartition]
@@ -108,7 +108,7 @@ class PartitionWork:
         self.skipped = 0
         self.settled = 0
         self.returned_only = 0
-        """Returns that finished nothing: what they returned was refused, or forgotten."""
+        """Returns of workers that finished no message: their records were refused, or the message was forgotten."""
         self.unwritten: dict[int, Unwritten] = {}
         self.writing: Writing | None = None
         self.slowness = Slowness()
@@ -135,34 +135,34 @@ class PartitionWork:
         self._orders_null_keys = ordering.null_keys is NullKeyOrdering.PARTITION
 
     @property
-    def tally(self) -> PartitionCounters:
-        """What is counted over all assignments of the partition, to be carried on by the next one."""
+    def counters(self) -> PartitionCounters:
+        """The counters over all assignments of the partition; the next assignment continues them."""
         return PartitionCounters(
             self.finished, self.failed, self.skipped, self.settled, self.slowness, self.latency, self.returned_only
         )
 
-    def carry_on(self, tally: PartitionCounters) -> None:
-        """Count on from where an earlier assignment of the partition ended."""
-        self.finished, self.failed, self.skipped, self.settled, slowness, self.latency, self.returned_only = tally
+    def carry_on(self, counters: PartitionCounters) -> None:
+        """Continue the counters of an earlier assignment of the partition."""
+        self.finished, self.failed, self.skipped, self.settled, slowness, self.latency, self.returned_only = counters
         self.slowness = slowness or self.slowness
 
     @property
     def load(self) -> Load:
-        """What is delivered and unfinished. The bytes are about right after ``measure``, and no fewer before."""
+        """Delivered and unfinished messages. The bytes are about right after ``measure``, and not too low before."""
         return Load(len(self.tracker.unfinished), self.loaded_bytes, self.blocked)
 
     def measure(self) -> None:
-        """Count the bytes of what is unfinished, where it is worth the look: see ``loaded_bytes``."""
+        """Count the bytes of the unfinished messages, if that is worth the time: see ``loaded_bytes``."""
         if is_worth_counting(self.finished - self._measured_at, len(self.tracker.unfinished)):
             self.count_bytes()
 
     @property
     def is_measured(self) -> bool:
-        """Whether nothing was done since the bytes were counted."""
+        """Whether no message was finished since the bytes were counted."""
         return self._measured_at == self.finished
 
     def count_bytes(self) -> None:
-        """Count the bytes of what is unfinished anew, unless nothing was done since the last time."""
+        """Count the bytes of the unfinished messages again, unless none was finished since the last time."""
         if self._measured_at != self.finished:
             self._measured_at = self.finished
             messages = [item._message for item in self.tracker.unfinished.values()]
@@ -170,11 +170,11 @@ class PartitionWork:
 
     @property
     def queued(self) -> int:
-        """Delivered, and neither started, held, nor waiting to be written."""
+        """How many delivered messages are not started, nor held, nor waiting to be written."""
         return len(self.tracker.unfinished) - self.in_flight - len(self.held) - len(self.unwritten)
 
     def add(self, messages: Sequence[Message]) -> None:
-        """Register a run of messages, at least one, ascending by offset and beyond all before, and route it."""
+        """Register and route messages: at least one, ascending by offset, and above all earlier ones."""
         tracker, lanes, ready = self.tracker, self._lanes, self.ready.delivered
         unfinished, unordered = tracker.unfinished, self._unordered
         is_restoring, is_by_key, is_ordered = tracker.is_restoring, self._is_by_key, self._is_ordered
@@ -214,9 +214,9 @@ class PartitionWork:
         self.loaded_bytes += size
 
     def take(self, most: int, slots: int, now: float | None = None) -> list[WorkItem]:
-        """Start up to ``most`` ready items; the lowest offsets where there are more of them than free ``slots``.
+        """Start up to ``most`` ready items; the lowest offsets if more items are ready than ``slots`` are free.
 
-        ``now`` is the time, in seconds, where items are timed.
+        ``now`` is the time in seconds, if items are timed.
         """
         items = self.ready.take(most, slots)
         for item in items:
@@ -230,9 +230,9 @@ class PartitionWork:
         return items
 
     def take_probe(self, now: float | None = None) -> WorkItem | None:
-        """Start one ready item: the one after the last probe, by offset, in turns. None where none may start after all.
+        """Start one ready item: the one after the last probe, by offset, in turns. None if none may start after all.
 
-        There must be something in ``ready``.
+        ``ready`` must not be empty.
         """
         item = self.ready.take_after(self._probed_offset)
         self._probed_offset = item.offset
@@ -246,14 +246,14 @@ class PartitionWork:
         return item
 
     def is_current(self, item: WorkItem) -> bool:
-        """Whether ``item`` is an unfinished one of this assignment; False once the partition was fenced."""
+        """Whether ``item`` is an unfinished item of this assignment; False after the partition was fenced."""
         return self.tracker.unfinished.get(item.offset) is item
 
     def finish(self, item: WorkItem, now: float | None = None, unwritten: Unwritten | None = None) -> bool:
-        """A current item that was in flight is done: its offset completes, its key goes on.
+        """A current item in flight is done: its offset completes, its key goes on. Returns whether one became ready.
 
-        ``now`` is the time where its success counts with what it took. With ``unwritten`` the offset does not complete
-        before what the worker returned is written. Returns whether that made an item ready.
+        ``now`` is the time, if its duration counts as a success. With ``unwritten`` the offset does not complete
+        before the records of the worker are written.
         """
         if unwritten is None:
             tracker = self.tracker
@@ -283,21 +283,21 @@ class PartitionWork:
         return False
 
     def time(self, item: WorkItem, now: float) -> None:
-        """``item`` ended and is not finished by that: it failed for good, or was forgotten. None after fencing."""
+        """Count the duration of ``item``, which ended unfinished: it failed permanently, or was forgotten."""
         if self.latency is not None:
             self.latency.add(now - self._started_at(item))
 
     def complete(self, item: WorkItem) -> None:
-        """What the worker of a current item returned is written: its offset completes."""
+        """The records of a current item's worker are written: its offset completes."""
         del self.unwritten[item.offset]
         del self.tracker.unfinished[item.offset]
         self.tracker.version += 1
         self.finished += 1
 
     def take_back(self, item: WorkItem, attempt: int) -> WorkItem:
-        """What the worker of a current item returned is refused: it is in flight again, by another object.
+        """The records of a current item's worker are refused: the item is in flight again, as another object.
 
-        Its key went on meanwhile, so that object is in no order. It stands for the attempt of this number.
+        Its key went on meanwhile, so the new object has no order. It stands for the attempt with this number.
         """
         del self.unwritten[item.offset]
         self.returned_only += 1
@@ -308,26 +308,26 @@ class PartitionWork:
         return again
 
     def hold(self, item: WorkItem) -> None:
-        """A current item failed for good: it keeps its offset, its key and its load, and gives back its slot."""
+        """A current item failed permanently: it keeps its offset, its key and its load, and frees its slot."""
         self.in_flight -= 1
         self.failed += 1
         self.held[item.offset] = item
         item.origin.running = None
 
     def condemn(self, item: WorkItem) -> bool:
-        """An item that was taken is not to be tried: hold it. Returns False where it was put back for later instead."""
+        """An item that was taken must not be tried: hold it. Returns False if it was put back for later instead."""
         self.hold(item)
         return True
 
     def finish_held(self, item: WorkItem) -> None:
-        """A held item is settled: its offset completes and its key goes on."""
+        """A held item is dead-lettered or skipped: its offset completes and its key goes on."""
         del self.held[item.offset]
         self.settled += 1
         self.in_flight += 1
         self.finish(item)
 
     def put_back(self, item: WorkItem) -> None:
-        """A current item was cancelled without an attempt charged: it is ready again, at the head of its key."""
+        """A current item was cancelled, and its attempt does not count: it is ready again, at the head of its key."""
         self.in_flight -= 1
         if self._went_on_without(item):
             self._queue_again(item)
@@ -336,7 +336,7 @@ class PartitionWork:
         self.ready.arrived.append(item)
 
     def put_back_held(self) -> None:
-        """The held items are to be tried again, each at the head of its key."""
+        """Try the held items again, each at the head of its key."""
         held, self.held = self.held, {}
         for item in held.values():
             if self._went_on_without(item):
@@ -345,9 +345,9 @@ class PartitionWork:
                 self.ready.arrived.append(item)
 
     def go_back(self, epoch: int, offset: int, leader_epoch: int | None = None) -> None:
-        """Offsets from ``offset`` on come again: forget them; what is unfinished below goes on under ``epoch``.
+        """Offsets from ``offset`` on come again: forget them. Unfinished ones below go on under ``epoch``.
 
-        ``leader_epoch`` is that of the record at ``offset``: the one known so far may be of a record that is gone.
+        ``leader_epoch`` is that of the record at ``offset``: the known one may belong to a record that is gone.
         """
         self._forget(offset)
         self.epoch = epoch
@@ -356,9 +356,9 @@ class PartitionWork:
         self.committed_offset = min(self.committed_offset, offset)
 
     def fence(self) -> None:
-        """The assignment ended: nothing of it is current any more. Keys whose head still runs linger."""
+        """The assignment ended: no item of it is current any more. Keys whose head still runs linger."""
         self.slowness.leave()
-        self.latency = None  # The tally has it; what ends from now on is not counted.
+        self.latency = None  # The counters have it; items that end from now on are not counted.
         self._forget(0)
 
     def is_worth_committing(self, *, with_map: bool) -> bool:
@@ -371,7 +371,7 @@ class PartitionWork:
     def snapshot(
         self, *, with_map: bool, is_repeating: bool = False, most_written: int | None = None
     ) -> CommitSnapshot | None:
-        """Offset and map as they are now; None where the broker has confirmed just that, unless it is to repeat."""
+        """Offset and map as they are now; None if the broker has confirmed exactly these, unless ``is_repeating``."""
         if self.writing is not None:
             return self.writing.snapshot(self, with_map=with_map, is_repeating=is_repeating, most_written=most_written)
         if not is_repeating and not self.is_worth_committing(with_map=with_map):
@@ -385,7 +385,7 @@ class PartitionWork:
         return CommitSnapshot(self.tp, self.epoch, offset, metadata, version, leader_epoch)
 
     def confirm(self, snapshot: CommitSnapshot) -> list[Unwritten]:
-        """The broker has this snapshot. Returns what of it has letters: see ``Writing.confirm``."""
+        """The broker has confirmed this snapshot. Returns its messages with letters: see ``Writing.confirm``."""
         letters = [] if self.writing is None else self.writing.confirm(self, snapshot)
         self.confirmed = (snapshot.offset, snapshot.version)
         self.committed_offset = snapshot.offset
@@ -393,11 +393,11 @@ class PartitionWork:
         return letters
 
     def shrink_metadata(self, refused_bytes: int) -> None:
-        """The broker refused metadata of this size: halve the bound, down to none."""
+        """The broker refused metadata of this size: halve the limit, down to no metadata."""
         self.metadata_limit_bytes = refused_bytes // 2
 
     def observe(self, now: float) -> None:
-        """Note since when the blocking offset blocks."""
+        """Note how long the blocking offset has been blocking."""
         offset = self.tracker.blocking_offset
         if offset != self._blocking_offset:
             self._blocking_offset, self._blocking_since = offset, now
@@ -409,17 +409,17 @@ class PartitionWork:
 
     @property
     def is_at_work(self) -> bool:
-        """Whether more runs than one key alone; a message that waits for its next attempt does not run."""
+        """Whether more than one key runs; a message that waits for its next attempt does not run."""
         return self.in_flight - len(self.failing) > self._is_by_key
 
     def blocking_seconds(self, now: float) -> float:
-        """For how long the blocking offset was seen to block, 0.0 where there is none."""
+        """For how long the blocking offset was seen to block, 0.0 if there is none."""
         offset = self.tracker.blocking_offset
         return now - self._blocking_since if offset is not None and offset == self._blocking_offset else 0.0
 
     @property
     def blocked_by(self) -> BlockedBy | None:
-        """What the blocking offset waits for."""
+        """Why the blocking offset blocks."""
         offset = self.tracker.blocking_offset
         if offset is None:
             return None
@@ -437,18 +437,18 @@ class PartitionWork:
         return BlockedBy.RUNNING if is_started else BlockedBy.SLOT
 
     def _went_on_without(self, item: WorkItem) -> bool:
-        """Whether the item was taken back from an order, whose next one may run already."""
+        """Whether the item's key went on without it, so that the next item of the key may run already."""
         return item.origin is self._unordered and self._key_of(item) is not _NO_ORDER
 
     def _key_of(self, item: WorkItem) -> object:
-        """What the item is kept in order by; ``_NO_ORDER`` where by nothing."""
+        """The key whose order the item keeps; ``_NO_ORDER`` if it has no order."""
         if not self._is_by_key:
             return WHOLE_PARTITION if self._is_ordered else _NO_ORDER
         key = item.key
         return _NO_ORDER if key is None and not self._orders_null_keys else key
 
     def _queue_again(self, item: WorkItem) -> None:
-        """Have an item that is not in flight any more run again behind what waits of its key."""
+        """Let an item that is no longer in flight run again, behind the waiting items of its key."""
         key = self._key_of(item)
         lane = self._lanes.get(key)
         is_new = lane is None
@@ -494,7 +494,7 @@ class PartitionWork:
         self.count_bytes()
 
     def _forget_ready(self, forgotten: set[int], alive: set[int]) -> int:  # noqa: ARG002 -- for those with tickets
-        """Take what is forgotten out of ``ready``, given ids of items and of lanes; returns how many items that was."""
+        """Remove forgotten items from ``ready``, given ids of items and of queues; returns how many."""
         return self.ready.discard(lambda item: id(item) in forgotten)
 
     def _started_at(self, item: WorkItem) -> float:

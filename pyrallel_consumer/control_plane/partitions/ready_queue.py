@@ -1,8 +1,8 @@
 """The items of one partition that may start now, handed out lowest offset first when slots are short.
 
-While everything that is ready could start at once, nothing is sorted: items go out as they came. What is delivered
-comes in ascending order already, so only what arrives out of turn is ever sorted, and the cost does not grow with what
-is delivered and waits.
+While all ready items could start at once, nothing is sorted: items are handed out as they came. Delivered items are in
+ascending order already. So only items that become ready later are ever sorted, and the cost does not grow with the
+delivered items that wait.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 class ReadyQueue:
-    """Ready items. Both ways in are appended to directly, for they are on the way of every message.
+    """Ready items. Callers append to both lists directly, because this is every message's path.
 
-    ``delivered`` takes items that are ready from their delivery on, so ascending by offset. ``arrived`` takes those
+    ``delivered`` takes items that are ready when they are delivered, so ascending by offset. ``arrived`` takes items
     that became ready later, in any order.
     """
 
@@ -35,13 +35,13 @@ class ReadyQueue:
         return len(self.delivered) + len(self.arrived) + len(self._heap)
 
     def __contains__(self, item: object) -> bool:
-        """Whether ``item``, the lowest of all that are unfinished, is among these: it is the first, or came late."""
+        """Whether ``item``, the lowest unfinished one, is ready: it is the first one, or became ready late."""
         delivered, heap = self.delivered, self._heap
         is_first = bool(delivered and delivered[0] is item) or bool(heap and heap[0][1] is item)
         return is_first or any(each is item for each in self.arrived)
 
     def take(self, most: int, slots: int) -> list[WorkItem]:
-        """Remove and return up to ``most`` items; where not all could start in ``slots``, the lowest offsets."""
+        """Remove and return up to ``most`` items; if more are ready than ``slots``, the lowest offsets."""
         delivered, arrived, heap = self.delivered, self.arrived, self._heap
         if heap or len(delivered) + len(arrived) > slots:
             return self._take_lowest(most)
@@ -52,7 +52,7 @@ class ReadyQueue:
         return taken
 
     def take_after(self, offset: int) -> WorkItem:
-        """Remove and return the lowest offset beyond ``offset``, or the lowest of all; there must be one."""
+        """Remove and return the item with the lowest offset above ``offset``, else with the lowest of all."""
         items = self._items()
         beyond = [item for item in items if item.offset > offset]
         found = min(beyond or items, key=lambda item: item.offset)

@@ -1,8 +1,9 @@
-"""One assigned partition whose keys are sent ahead: to engines that keep the order of a key themselves.
+"""One assigned partition whose keys are sent ahead, to engines that keep the order of a key themselves.
 
-Several items of one virtual partition may be in flight, a *run*; the engine begins each when the one before it
-succeeded, and gives back unbegun what stands behind any other end. From such an end on nothing more of the key is sent
-until all of its run has come back, so that nothing overtakes what was given back; then runs begin short and grow.
+Several items of one virtual partition may be in flight: a *run*. The engine begins each item when the one before it has
+succeeded. If an item ends otherwise, the engine gives the rest of the run back unbegun. Then no item of the key is sent
+until the whole run has come back, so that no item overtakes those that were given back. After that, runs begin short
+and grow.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class RunLength:
-    """How many items of one virtual partition may be in flight, as the engine said last."""
+    """How many items of one virtual partition may be in flight; the engine sets it."""
 
     __slots__ = ("most",)
 
@@ -34,13 +35,13 @@ class RunLength:
 
 
 class RunLane(VirtualPartition):
-    """``waiting`` holds all that is not started, ``flying`` the run, whose first alone is ``running``, by offset.
+    """``waiting`` holds the items that are not started, ``flying`` the run, by offset; its first item is ``running``.
 
-    While it may start one more it has a *ticket* in the partition's ready queue: any of its items, that stands for the
-    lane. Tickets that came to be wrong are found out when they are drawn.
+    While it may start one more item, it has a *ticket* in the partition's ready queue: one of its items, which stands
+    for the whole virtual partition. A ticket that has become wrong is discovered when it is drawn.
 
-    ``next``, ``succeeded`` and ``offer`` are on the way of every message, and have ``_fly``, ``_land`` and
-    ``_may_start`` written out: calls of the first two, and in ``Runs.left``, cost a process engine's parent 5 % of CPU.
+    ``next``, ``succeeded`` and ``offer`` are on every message's path, so they contain the code of ``_fly``, ``_land``
+    and ``_may_start``: calls of the first two, and in ``Runs.left``, cost a process engine's parent 5 % of CPU.
     """
 
     __slots__ = ("_is_offered", "_is_stopped", "_reach", "flying", "held", "is_following", "is_new", "length")
@@ -76,7 +77,7 @@ class RunLane(VirtualPartition):
             self.offer()
 
     def begin(self, item: WorkItem) -> None:
-        """The first item, whose ticket is drawn already."""
+        """``item`` is the first item, and its ticket is already drawn."""
         self.is_new = False
         self.waiting.appendleft(item)
 
@@ -90,7 +91,7 @@ class RunLane(VirtualPartition):
         self.offer()
 
     def next(self) -> WorkItem | None:
-        """A ticket was drawn: start one more item, if that still may be."""
+        """A ticket was drawn: start one more item, if it still may start."""
         self._is_offered = False
         if not self._may_start():
             return None
@@ -101,7 +102,7 @@ class RunLane(VirtualPartition):
         return item
 
     def succeeded(self, item: WorkItem) -> bool:
-        """``item`` is done. Returns whether the lane got a ticket by that."""
+        """``item`` is done. Returns whether the virtual partition got a ticket."""
         flying = self.flying
         if len(flying) > 1 and flying[0] is item:
             del flying[0]
@@ -112,17 +113,17 @@ class RunLane(VirtualPartition):
         return not self._is_offered and self.offer()
 
     def hold(self, item: WorkItem) -> None:
-        """``item`` failed for good: nothing starts until it is released."""
+        """``item`` failed permanently: nothing starts until it is released."""
         self._stop(item)
         self.held += 1
 
     def release(self, item: WorkItem) -> None:
-        """``item`` is no longer held, but as good as started."""
+        """``item`` is no longer held; it counts as started."""
         self.held -= 1
         self._fly(item)
 
     def put_back(self, item: WorkItem) -> None:
-        """``item`` was given back unbegun, or is to run again: it waits in its place."""
+        """``item`` was given back unbegun, or must run again: it waits in its place."""
         self._stop(item)
         before = []
         while self.waiting and self.waiting[0].offset < item.offset:
@@ -146,7 +147,7 @@ class RunLane(VirtualPartition):
         self._is_stopped = bool(self.flying)
 
     def forget(self, forgotten: set[int]) -> None:
-        """Some of the items, by their ids, are no longer current: what flies of them must land before more starts."""
+        """Items with these ids are no longer current: those in flight must end before another item starts."""
         self._is_stopped = self._is_stopped or any(id(item) in forgotten for item in self.flying)
 
     def offer(self) -> bool:
@@ -208,7 +209,7 @@ class RunWork(PartitionWork):
                 lane.begin(item)
 
     def take(self, most: int, slots: int, now: float | None = None) -> list[WorkItem]:
-        """Start up to ``most`` items, one of each lane in turn."""
+        """Start up to ``most`` items, one of each virtual partition in turn."""
         started: list[WorkItem] = []
         while self.ready and len(started) < most:
             for ticket in self.ready.take(most - len(started), slots - len(started)):
@@ -251,7 +252,7 @@ class RunWork(PartitionWork):
         return is_ready
 
     def drop(self, lane: RunLane) -> None:
-        """A lane exists until it is empty."""
+        """A virtual partition exists until it is empty."""
         if lane.is_empty and self._lanes.get(lane.key) is lane:
             del self._lanes[lane.key]
 
@@ -261,7 +262,7 @@ class RunWork(PartitionWork):
             item.origin.hold(item)
 
     def condemn(self, item: WorkItem) -> bool:
-        """Only the first of a run: the letters of a key go out in its order."""
+        """Only for the first item of a run: the letters of a key are sent in the key's order."""
         lane = item.origin
         if lane.is_ordered and lane.held:
             self.put_back(item)
@@ -297,7 +298,7 @@ class RunWork(PartitionWork):
         self.ready.arrived.append(item)
 
     def _forget_ready(self, forgotten: set[int], alive: set[int]) -> int:
-        """Tickets are not items: those of lanes that are gone go, those of the others stay."""
+        """Tickets are not items: remove the tickets of virtual partitions that are gone, and keep the others."""
         self.ready.discard(lambda item: item.origin.is_ordered and id(item.origin) not in alive)
         return self.ready.discard(lambda item: not item.origin.is_ordered and id(item) in forgotten)
 
@@ -315,7 +316,7 @@ class RunWork(PartitionWork):
 
     @property
     def is_at_work(self) -> bool:
-        """Several items of one key are in flight, so keys are counted; no further than it takes to know."""
+        """Several items of one key may be in flight, so keys are counted, and only as far as the answer needs."""
         not_at_work = len(self.failing) + self._is_by_key
         keys = in_runs = 0
         for lane in self._lanes.values():

@@ -1,16 +1,16 @@
-"""Why a partition is not faster, as seconds by cause, sampled; and how long it has not got on at all. Pure.
+"""Why a partition is not faster, as sampled seconds by cause, and how long it has made no progress. Pure.
 
-One moment has one cause at most, and only what keeps this very partition back counts as *blocked*:
+One moment has one cause at most. *Blocked* counts only causes within this partition:
 
-- *blocked*: messages wait and none of them is ready, because of the partition's own messages. Either nothing of it is
-  at work (what fails waits for its next attempt, or is held, and the rest waits behind it), or all that waits stands
-  behind one key;
-- *paused*: fetching is held back by the load, a circuit, or the user, and nothing waits; under an open circuit whatever
-  waits is paused, too;
-- *starved*: nothing waits, slots are free, and nothing is held back: there is nothing to do, or Kafka is slow to give.
+- *blocked*: messages wait and none of them is ready, because of the partition's own messages. Either none of them runs
+  (a failed message waits for its next attempt, or is held, and the others wait behind it), or all waiting messages wait
+  for one key;
+- *paused*: fetching is held back by the load, a circuit, or the user, and nothing waits; under an open circuit waiting
+  messages count as paused, too;
+- *starved*: nothing waits, slots are free, and fetching is not held back: nothing is to do, or Kafka delivers slowly.
 
-All other time is none of these: messages start as fast as they are read, several keys are at work and others wait
-behind them, or what is ready waits for a slot that another partition has.
+All other time has no cause: messages start as fast as they are read, several keys are running and others wait
+behind them, or ready messages wait for a slot that another partition occupies.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Cause(Enum):
-    """Why a partition is not faster at a moment."""
+    """Why a partition is not faster at one moment."""
 
     BLOCKED = "blocked"
     PAUSED = "paused"
@@ -35,9 +35,8 @@ def cause_of(
 ) -> Cause | None:
     """The cause at one moment.
 
-    ``waiting`` counts messages that are read and neither run nor are finished; ``is_ready``: some of them wait for
-    nothing but a slot. ``is_at_work``: more than one key of the partition runs, or anything where keys have no order of
-    their own.
+    ``waiting`` counts messages that are read, not running and not finished; ``is_ready``: some of them wait only for a
+    slot. ``is_at_work``: more than one key of the partition runs, or, if keys have no order of their own, any message.
     """
     if is_circuit_open:
         return Cause.PAUSED
@@ -49,7 +48,7 @@ def cause_of(
 
 
 class Slowness:
-    """Seconds by cause of one partition. A span of time counts for the cause that was seen at its beginning."""
+    """Seconds by cause of one partition. The time between two looks counts for the cause seen at the first one."""
 
     __slots__ = ("_cause", "_finished", "_looked_at", "_progress_at", "seconds")
 
@@ -61,7 +60,7 @@ class Slowness:
         self._finished = 0
 
     def look(self, now: float, cause: Cause | None, *, finished: int, has_unfinished: bool) -> None:
-        """How it stands at ``now``. ``finished`` counts on, whatever finished."""
+        """Note the cause at ``now``. ``finished`` is a growing counter of all finished messages."""
         if self._looked_at is None or finished != self._finished or not has_unfinished:
             self._progress_at = now
         if self._looked_at is not None and self._cause is not None:
@@ -73,7 +72,7 @@ class Slowness:
         self._looked_at = self._cause = None
 
     def stalled_seconds(self, now: float) -> float:
-        """How long something has been unfinished and nothing has finished; 0 before the first look."""
+        """How long messages have been unfinished while none has finished; 0 before the first look."""
         return 0.0 if self._looked_at is None else now - self._progress_at
 
 

@@ -1,7 +1,7 @@
-"""One ordered queue: the messages of one key of one partition, or of the whole partition, or those without order.
+"""One queue: the messages of one key of a partition, or of the whole partition, or messages without order.
 
-An ordered virtual partition has one item at its head (ready, running, or held) and the rest waiting behind it. It
-exists from its first message until it is empty. The unordered one of a partition never makes anything wait.
+An ordered virtual partition has one item at its head (ready, running, or held), and the others wait behind it. It
+exists from its first message until it is empty. In a partition's unordered one no item ever waits.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class VirtualPartition:
-    """A queue of items that share what must be kept in order.
+    """A queue of items that must be kept in order.
 
     ``running`` is the head while it is started; ``waiting`` is None until a second item comes. ``successor`` is set
-    when the assignment ended while the head still ran, and the same key was read again: it may start when we end.
+    if the assignment ended while the head still ran, and the same key was read again: it may start when this head ends.
 
-    ``started_at`` is the time, in seconds, since which ``running`` runs: None where nothing is timed, unset where
-    several run at once.
+    ``started_at`` is the time, in seconds, at which ``running`` started: None if nothing is timed, unset if several run
+    at once.
     """
 
     __slots__ = ("is_ordered", "key", "running", "started_at", "successor", "waiting", "work")
@@ -48,21 +48,21 @@ class VirtualPartition:
             self.waiting.append(item)
 
     def seal(self) -> None:
-        """Send nothing more until what is in flight has ended; here that is always so."""
+        """Send nothing more until all items in flight have ended; here that always holds."""
 
     @property
     def is_busy(self) -> bool:
-        """Whether anything of it is started and has not ended."""
+        """Whether an item of it is started and has not ended."""
         return self.running is not None
 
     def let_go(self, item: WorkItem) -> bool:
-        """``item``, of an ended assignment, ended. Returns whether nothing of the queue runs any more by that."""
+        """``item``, of an ended assignment, ended. Returns whether it was the last running item of the queue."""
         if self.running is not item:
             return False
         self.running = None
         return True
 
     def follow(self) -> None:
-        """The predecessor ended: what waits here may start."""
+        """The predecessor ended: a waiting item may start."""
         if self.waiting:
             self.work.ready.arrived.append(self.waiting.popleft())

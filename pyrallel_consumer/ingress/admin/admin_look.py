@@ -1,8 +1,9 @@
-"""What only an admin client can ask the broker: ends of logs whatever transactions are open, ids and settings of
+"""Questions that only an admin client can ask the broker: ends of logs including open transactions, ids and settings of
 topics.
 
-The admin client is made with the first question and has connections of its own, so nothing is asked while nothing is
-odd. A question is sent at once and answered later: nobody need wait for it. Each belongs to one thread.
+The admin client is made for the first question and has its own connections, so a consumer without a reason to ask has
+none of them. A question is sent at once and answered later: nobody has to wait for it. Each object belongs to one
+thread.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from pyrallel_consumer.log import Log
 LOGGER: Final = Log("pyrallel_consumer.ingress")
 POLL_SECONDS: Final = 0.05
 QUIET: Final = {"log_level": 0, "error_cb": lambda _: None}
-"""The consumer's own client tells of brokers that are away."""
+"""The consumer's own client already logs brokers that are away."""
 
 
 class AdminLook:
@@ -41,9 +42,9 @@ class AdminLook:
         self._is_refused = False
 
     def high_watermarks(self, tps: Collection[TopicPartition], seconds: float) -> dict[TopicPartition, Position]:
-        """The ends of the logs (exclusive), records of open transactions included; waits for up to ``seconds``.
+        """The ends of the logs (exclusive), including records of open transactions; waits for up to ``seconds``.
 
-        Partitions for which no answer came are left out.
+        Partitions without an answer are left out.
         """
         client = self._client_if_any()
         if client is None:
@@ -60,7 +61,7 @@ class AdminLook:
         return found
 
     def topic_ids(self, topics: Collection[str], seconds: float) -> Mapping[str, Future[Any]]:
-        """Ask for descriptions, which have a ``topic_id``, and do not wait; none is answered later than ``seconds``."""
+        """Ask for descriptions, which have a ``topic_id``, without waiting; each answer comes within ``seconds``."""
         client = self._client_if_any()
         if client is None:
             return {}
@@ -70,24 +71,24 @@ class AdminLook:
         return answers
 
     def serve(self) -> None:
-        """Let the client call the user's callback for tokens, where it wants one."""
+        """Let the client call the user's callback for tokens, if it needs one."""
         if self._client is not None:
             self._client.poll(0)
 
     def close(self) -> None:
-        """Ask no more."""
+        """Ask no more questions."""
         self._client = None
 
     def topic_settings(self, topics: Collection[str], seconds: float) -> dict[str, dict[str, str]]:
-        """The settings of these topics by name, defaults included; topics whose settings nobody told are left out."""
+        """The settings of these topics by name, including defaults; topics without an answer are left out."""
         found = self._described([ConfigResource(ResourceType.TOPIC, name) for name in topics], seconds)
         answered = {resource.name: answer for resource, answer in found.items() if answer.done()}
         return {name: _values(answer) for name, answer in answered.items() if answer.exception() is None}
 
     def creates_topics(self, broker: int, seconds: float) -> bool | None:
-        """Whether the brokers create a topic that is produced to, as this one says; None where it does not tell.
+        """Whether the brokers create a topic when it is produced to, according to this broker; None if unknown.
 
-        A broker that cannot be asked at all is none of Kafka's: that of the tests creates topics.
+        A broker that cannot answer this question is not Apache Kafka: the embedded broker creates topics.
         """
         [answer] = self._described([ConfigResource(ResourceType.BROKER, str(broker))], seconds).values()
         if not answer.done():
@@ -109,7 +110,7 @@ class AdminLook:
         return self._client
 
     def _client_if_any(self) -> AdminClient | None:
-        """None where none can be made of the configuration: the consumer goes on without."""
+        """The client, None if the configuration does not allow one: the consumer goes on without it."""
         if self._is_refused:
             return None
         try:
@@ -130,7 +131,7 @@ def _values(answer: Future[Any]) -> dict[str, str]:
 
 
 def answered(answer: Future[Any]) -> Any:
-    """The answer, None where there is none yet or the broker refused it."""
+    """The answer, None if there is none yet or the broker refused."""
     if not answer.done():
         return None
     try:

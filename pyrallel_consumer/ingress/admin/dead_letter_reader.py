@@ -1,7 +1,7 @@
-"""Dead-letter topics as they lie there: their records in order, and what a group notes about them.
+"""Reads dead-letter topics: their records in order, and the progress that a group has committed for them.
 
-The client takes no part in the group: it is given partitions by hand, and commits only what it is told to. All calls
-block, for a bounded time; each raises a BrokerError for what the broker refuses.
+The client does not join the group: it assigns partitions itself, and commits only on demand. All calls
+block for a bounded time. Each raises a BrokerError if the broker refuses.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pyrallel_consumer.message import headers_of
 
 POLL_SECONDS: Final = 0.1
 STALL_SECONDS: Final = 30.0
-"""A broker that has more to give and gives nothing for so long is away."""
+"""A broker that has more records and sends none for this long counts as away."""
 AT_ONCE: Final = 500
 
 
@@ -35,10 +35,10 @@ class StoredRecord(NamedTuple):
 
 
 class DeadLetterReader(GroupReader):
-    """Reads with the settings of ``config``, and notes for ``group``; to be closed, or used as a ``with`` block."""
+    """Reads with the settings of ``config``, and commits for ``group``. Close it, or use it as a ``with`` block."""
 
     def note(self, tp: TopicPartition, offset: int, metadata: str) -> None:
-        """Commit; returns when the broker has it."""
+        """Commit; returns when the broker has confirmed it."""
         place = ClientPartition(tp.topic, tp.partition, offset, metadata or "")
         with translating(f"committing what was done of {tp}"):
             answers = self._client.commit(offsets=[place], asynchronous=False)
@@ -47,7 +47,7 @@ class DeadLetterReader(GroupReader):
                 raise KafkaException(refused)
 
     def read(self, tp: TopicPartition, start: int, end: int) -> Iterator[StoredRecord | None]:
-        """The records from ``start`` up to ``end``, in order; None now and then, while nothing comes."""
+        """The records from ``start`` up to ``end``, in order; yields None now and then while none arrives."""
         with translating(f"reading {tp}"):
             self._client.assign([ClientPartition(tp.topic, tp.partition, start)])
             position, came_at = start, time.monotonic()
@@ -86,7 +86,7 @@ def _stored(message: Message) -> StoredRecord:
     if error is not None:
         raise KafkaException(error)
     kind, at_ms = message.timestamp()
-    # Read from a broker they are pairs, and values bytes; the client's types also know what may be produced.
+    # Headers that were read are pairs with bytes as values; the client's types also cover headers to produce.
     headers = headers_of(cast("dto.Message", message)) or []
     record = Record(message.key(), message.value(), headers, at_ms if kind and at_ms >= 0 else None)
     return StoredRecord(message.offset() or 0, record)

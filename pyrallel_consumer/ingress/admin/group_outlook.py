@@ -1,6 +1,6 @@
-"""What protocol a group speaks now, and whether the broker lets that change: looked at from outside, for one answer.
+"""Which protocol a group speaks now, and whether the broker lets it change; asked once, without joining the group.
 
-Whoever may not see it gets no answer, and no error.
+A user without the permission gets no answer, and no error.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _WITHOUT_MEMBERS: Final = frozenset({ConsumerGroupState.EMPTY, ConsumerGroupStat
 
 
 class GroupOutlook(NamedTuple):
-    """``spoken`` by the members that the group has, None without members; ``policy`` of the broker; None: unknown."""
+    """``spoken``: the protocol of the members, None without members. ``policy`` of the broker, None if unknown."""
 
     spoken: Protocol | None
     policy: str | None

@@ -1,7 +1,7 @@
-"""What a group has committed, and where the logs begin and end: looked at from outside, without joining the group.
+"""Reads what a group has committed, and where the logs begin and end, without joining the group.
 
-The client is given nothing and commits nothing. All calls block, for a bounded time; each raises a BrokerError for
-what the broker refuses.
+The client has no partitions and commits nothing. All calls block for a bounded time. Each raises a BrokerError if the
+broker refuses.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TIMEOUT_SECONDS: Final = 15.0
 
 
 class Noted(NamedTuple):
-    """What a group committed for a partition; without an offset where it never did."""
+    """What a group committed for a partition; without an offset if it never did."""
 
     offset: int | None
     metadata: str | None
@@ -42,7 +42,7 @@ class Cluster(NamedTuple):
 
 
 class GroupReader:
-    """Looks at ``group`` with the settings of ``config``; to be closed, or used as a ``with`` block."""
+    """Reads about ``group`` with the settings of ``config``. Close it, or use it as a ``with`` block."""
 
     def __init__(self, config: KafkaConfig, group: str) -> None:
         self._said: list[KafkaError] = []
@@ -66,7 +66,7 @@ class GroupReader:
         self._client.close()
 
     def cluster(self) -> Cluster:
-        """Who answers, and what topics there are."""
+        """The brokers and the topics."""
         try:
             found = self._client.list_topics(timeout=REACH_SECONDS)
         except KafkaException as error:
@@ -82,7 +82,7 @@ class GroupReader:
         return self.cluster().topics
 
     def protocol_trial(self) -> ProtocolTrial:
-        """What a member would know of the group's protocol before it joins; to be asked after ``cluster``."""
+        """What a member knows about the group's protocol before it joins. Call this after ``cluster``."""
         self._client.poll(0)  # serves the client's log
         return self._trial
 
@@ -102,7 +102,7 @@ class GroupReader:
 
 @contextmanager
 def translating(doing: str) -> Iterator[None]:
-    """The client's errors as ours; ``doing`` says at what."""
+    """Translates the client's errors into ours; ``doing`` says during which action."""
     try:
         yield
     except KafkaException as error:

@@ -1,7 +1,7 @@
-"""Sends records in order and hears the broker's word on each: what puts replayed letters back into their topics.
+"""Sends records in order and gets the broker's answer to each: this puts replayed letters back into their topics.
 
-Idempotent and acknowledged by all replicas, as dead letters are. Nothing is done on a thread of its own: whoever sends
-also ``serve``s. Where records go is asked for first, so that no topic is made by producing to one that is not there.
+Idempotent and acknowledged by all replicas, as dead letters are. It has no thread of its own: the caller sends and
+calls ``serve``. It looks up a topic before it sends, so that producing never creates a missing topic.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from pyrallel_consumer.ingress.client.client_settings import producer_configurat
 TIMEOUT_SECONDS: Final = 15.0
 FULL_QUEUE_SECONDS: Final = 0.05
 BY_KEY: Final = -1
-# Lingers less than the library's other producers: whoever replays waits for each lot to be acknowledged.
+# Lingers less than the library's other producers: a replay waits until each batch is acknowledged.
 PRODUCING: Final[dict[str, Any]] = {"linger.ms": 2}
 
 
 class Answer(NamedTuple):
-    """The broker's word on one record; ``code`` is None where it has it."""
+    """The broker's answer for one record; ``code`` is None for success."""
 
     token: int
     code: str | None
@@ -47,7 +47,7 @@ class RecordSender:
             self._client = Producer(PRODUCING | producer_configuration(config) | ours)
 
     def partitions(self, topic: str) -> int:
-        """How many partitions the topic has, as it was when first asked for; 0 where there is no such topic."""
+        """How many partitions the topic had when it was first asked for; 0 if there is no such topic."""
         if topic not in self._partitions:
             with _translating(f"looking for topic {topic!r}"):
                 found = self._client.list_topics(timeout=TIMEOUT_SECONDS).topics.get(topic)
@@ -55,7 +55,7 @@ class RecordSender:
         return self._partitions[topic]
 
     def send(self, token: int, topic: str, partition: int, record: Record) -> None:
-        """Send to the partition, or to the one of its key where the topic has no such; an ``Answer`` follows."""
+        """Send to the partition; if the topic does not have it, to the partition of the key. An ``Answer`` follows."""
         chosen = partition if partition < self.partitions(topic) else BY_KEY
         while True:
             try:
@@ -77,7 +77,7 @@ class RecordSender:
                 return
 
     def serve(self, seconds: float) -> None:
-        """Hear what the broker says, for at most so long."""
+        """Take the broker's answers, for at most ``seconds``."""
         self._client.poll(seconds)
 
     def take_answers(self) -> list[Answer]:

@@ -1,7 +1,7 @@
-"""A topic made for one run of a demo or a benchmark: created, filled, looked at from outside, removed.
+"""A topic for one run of a demo or a benchmark: created, filled, inspected from outside, removed.
 
-Every question about offsets is asked by a client of its own, which takes no part in the group, so the answers do not
-rest on what the consumers under test believe. All calls block; make them on a thread where a loop is running.
+A separate client, which does not join the group, asks every question about offsets. So the answers do not
+depend on the consumers under test. All calls block; where a loop is running, make them on another thread.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ REACH_SECONDS: Final = 5.0
 DELIVERY_SECONDS: Final = 60.0
 BETWEEN_LOOKS: Final = 1000
 BETWEEN_TRIES_SECONDS: Final = 0.05
-# Small repetitive records shrink to a third, and the embedded broker keeps 5 MB of a partition as sent.
+# Small repetitive records shrink to a third, and the embedded broker keeps 5 MB per partition in the form in which they
+# were sent.
 PRODUCING: Final[dict[str, Any]] = {
     "compression.type": "lz4",
     "linger.ms": 5,
@@ -58,12 +59,12 @@ class LogBounds(NamedTuple):
 
     @property
     def lag(self) -> int:
-        """What lies between the committed offset and the end of the log."""
+        """The number of offsets between the committed offset and the end of the log."""
         return self.end_offset - (self.begin_offset if self.committed_offset is None else self.committed_offset)
 
 
 class ScratchTopic:
-    """The topic ``name`` as ``config`` reaches it. Every method raises a BrokerError for what the broker refuses."""
+    """The topic ``name`` on the cluster of ``config``. Every method raises a BrokerError if the broker refuses."""
 
     def __init__(self, config: KafkaConfig, name: str, partitions: int) -> None:
         self.name = name
@@ -140,7 +141,7 @@ class ScratchTopic:
             return bounds
 
     def remove(self) -> None:
-        """Delete the topic, and the group of ``config``; neither need exist."""
+        """Delete the topic and the group of ``config``; neither has to exist."""
         admin = AdminClient(admin_configuration(self._config) | _speaking())
         with _translating(f"deleting topic {self.name!r}"):
             futures = [
@@ -155,7 +156,7 @@ class ScratchTopic:
                         raise
 
     def _is_led(self) -> bool:
-        """Whether the leaders know that they lead, which comes a moment after everybody else knows."""
+        """Whether the leaders know that they lead; they learn it a moment after everybody else."""
         try:
             return len(self.bounds()) == self.partitions
         except BrokerError:
@@ -163,7 +164,7 @@ class ScratchTopic:
 
 
 def _speaking() -> dict[str, Any]:
-    """The client's log lines go the way of the library's, each kind once in a while."""
+    """Settings that send the client's log lines to the library's log, each kind now and then only."""
     return {"logger": ClientLog(time.monotonic)}
 
 

@@ -1,6 +1,6 @@
-"""The client's errors in this library's words: which class, and what to do next.
+"""Translates the client's errors: into which class of ours, and what the user can do.
 
-One table, by the name of librdkafka's or the protocol's code. Anything not in it is a ``BrokerError`` that carries the
+One table, by the name of librdkafka's or the protocol's code. Any other error becomes a ``BrokerError`` with the
 client's own sentence. No sentence shows the value of a setting that holds a secret.
 """
 
@@ -146,10 +146,10 @@ _REFUSED_AT_CONSTRUCTION: Final = re.compile(r"^Failed to create \w+: ")
 
 
 def translate_client_error(error: BaseException | KafkaError, doing: str | None = None) -> PyrallelConsumerError:
-    """The error to raise in place of the client's; ``doing`` says during what ("asking for ...").
+    """The error to raise instead of the client's; ``doing`` says during which action ("asking for ...").
 
-    Takes a ``KafkaError``, the ``KafkaException`` around one, or what the client's constructors raise beside
-    (TypeError, ValueError, RuntimeError). An error of this library is returned as it is.
+    Takes a ``KafkaError``, the ``KafkaException`` around one, or another error of the client's constructors
+    (TypeError, ValueError, RuntimeError). An error of this library is returned unchanged.
     """
     if isinstance(error, KafkaException) and error.args and isinstance(error.args[0], KafkaError):
         error = error.args[0]
@@ -165,7 +165,7 @@ def translate_client_error(error: BaseException | KafkaError, doing: str | None 
 
 
 def advice_for(code: str) -> str:
-    """What to do about an error of this name, as the end of a sentence; empty where nothing is known."""
+    """What to do about an error of this name, as the end of a sentence; empty if unknown."""
     advice = _ADVICE.get(code)
     return f"; {advice}" if advice else ""
 
@@ -187,7 +187,7 @@ def _translated(error: KafkaError, doing: str | None) -> PyrallelConsumerError:
 
 
 def _refused_setting(said: str) -> ConfigurationError | None:
-    """The error for a setting the client refuses when it is made, or None when it is about something else."""
+    """The error for a setting that the client refuses when it is made; None if the error is about something else."""
     match = next((found for form in _REFUSED_SETTING if (found := form.search(said))), None)
     if match is None:
         is_construction = _REFUSED_AT_CONSTRUCTION.match(said)

@@ -1,7 +1,7 @@
-"""What the client says beside messages: errors, statistics, log lines, and the user's own callbacks for them.
+"""The client's events beside messages: errors, statistics, log lines, and the user's own callbacks for them.
 
-All of it is called on the poll thread, from within ``poll``. Nothing here raises: an exception out of a callback would
-destroy messages the client has already taken, the user's callbacks included.
+All of it is called on the poll thread, from within ``poll``. Nothing here raises, even if a user's callback does: an
+exception out of a callback would destroy messages that the client has already taken.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from pyrallel_consumer.log import Log
 
 CLIENT_LOGGER: Final = Log("pyrallel_consumer.client")
 # Callbacks of the user's mapping that are called from `poll`. `oauth_cb` is not among them: it answers the client,
-# which takes an exception from it for the failure to get a token.
+# and the client treats an exception of it as the failure to get a token.
 USER_CALLBACKS: Final = ("error_cb", "stats_cb", "throttle_cb", "on_commit")
 
 
 class ClientLog:
-    """The ``logger`` the client is given where the user names none: each of its facilities speaks once in a while."""
+    """The client's ``logger`` if the user names none: each facility of the client is logged now and then only."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._throttle = LogThrottle(CLIENT_LOGGER, clock)
@@ -37,19 +37,19 @@ class ClientLog:
 
 
 class GuardedLog:
-    """The ``logger`` of the user's or ours, for the client: what it raises would come out of ``poll``."""
+    """The client's ``logger``, the user's or ours, without its exceptions: they would come out of ``poll``."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
 
     def log(self, *arguments: Any) -> None:
-        """Called by the client with the level, a template, and what belongs into it."""
-        with suppress(Exception):  # There is no place left to report it to.
+        """Called by the client with the level, a template, and its arguments."""
+        with suppress(Exception):  # Nothing is left to report it to.
             self._inner.log(*arguments)
 
 
 class ClientEvents:
-    """Hears the client. ``errors_by_code`` counts what it said; ``refusal`` is a refusal of credentials, if any."""
+    """Takes the client's events. ``errors_by_code`` counts its errors; ``refusal`` is a refusal of credentials."""
 
     def __init__(
         self, clock: Callable[[], float], throttle: LogThrottle, fail_with: Callable[[KafkaError], None]
@@ -64,7 +64,7 @@ class ClientEvents:
         self.refusal: KafkaError | None = None
 
     def installed_in(self, configuration: Mapping[str, Any], on_commit: Callable[..., None]) -> dict[str, Any]:
-        """The configuration with our callbacks in place of the user's, which ours call in turn."""
+        """The configuration with our callbacks instead of the user's; ours call the user's."""
         own: dict[str, Callable[..., None]] = {
             "error_cb": self._on_error,
             "on_commit": on_commit,
@@ -80,9 +80,9 @@ class ClientEvents:
         return result
 
     def note(self, error: KafkaError, where: str, extra: Mapping[str, object] | None = None) -> None:
-        """An error of the client or of a fetch; ends the consumer where it is one that does not go away.
+        """An error of the client or of a fetch; it ends the consumer if it is permanent.
 
-        ``extra`` goes into the log record beside the error's code.
+        ``extra`` are more fields of the log record, beside the error's code.
         """
         code = error.name()
         self.errors_by_code[code] += 1

@@ -1,8 +1,8 @@
-"""Settings to librdkafka configuration, for the consumer, the producer of dead letters and the admin client.
+"""Makes the librdkafka configuration from the settings, for the consumer, the producer and the admin client.
 
-Three layers: what keeps the library's promises (auto commit off: nobody can change it), what ``config`` says, and
-what this file chooses for speed and steadiness; the user's ``librdkafka`` mapping beats the last two. Whatever can be
-seen to be wrong without a broker is refused here, by name.
+There are three layers: values that the guarantees need (auto commit off: nobody can change it), the values of
+``config``, and this file's choices for speed and stability. The user's ``librdkafka`` mapping overrides the last two. A
+mistake that can be found without a broker is refused here, by the setting's name.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pyrallel_consumer.control_plane.policies import FlowLimits
 from pyrallel_consumer.errors import ConfigurationError
 from pyrallel_consumer.ingress.reading.group_protocol import Protocol, ProtocolChoice, choose
 
-# Two names, one setting: the first is written as the second, so that the user's always meets ours.
+# Two names of one setting: the first is replaced by the second, so that the user's value always replaces ours.
 _ALIASES: Final = {
     "metadata.broker.list": "bootstrap.servers",
     "sasl.mechanism": "sasl.mechanisms",
@@ -27,7 +27,7 @@ _ALIASES: Final = {
     "max.partition.fetch.bytes": "fetch.message.max.bytes",
 }
 
-# librdkafka warns about every setting that a client has no use for, so each client gets its own only.
+# librdkafka warns about every setting that a client does not use, so each client gets only its own.
 _CONSUMER_ONLY: Final = frozenset(
     {
         "auto.commit.enable",
@@ -101,14 +101,14 @@ _PRODUCER_ONLY: Final = frozenset(
         "transactional.id",
     }
 )
-# What the user asked to hear of the consumer is not mixed with what the other clients have to say.
+# The user's callbacks are about the consumer: the other clients must not call them.
 _ABOUT_THE_CONSUMER: Final = frozenset({"error_cb", "stats_cb", "throttle_cb", "statistics.interval.ms"})
 
-# With group.protocol=consumer the broker sets these, and the client refuses to be told.
+# With group.protocol=consumer the broker sets these, and the client refuses them.
 _SET_BY_BROKER: Final = frozenset(
     {"session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy", "group.protocol.type"}
 )
-# Whoever only looks into a group needs none of these, and no member's name.
+# A client that only reads about a group needs none of these, and no member's name.
 _OF_MEMBERS: Final = ("group.instance.id", "group.protocol", "group.remote.assignor")
 _LOCATIONS: Final = (
     "ssl.ca.location",
@@ -121,48 +121,48 @@ _LOCATIONS: Final = (
 # All clients.
 _STEADY: Final = {
     "client.id": "pyrallel-consumer",  # names the library in the broker's logs and quotas
-    "socket.keepalive.enable": True,  # load balancers and NAT drop quiet connections without a word
-    "socket.timeout.ms": 30_000,  # a frozen broker is given up after half of librdkafka's minute
+    "socket.keepalive.enable": True,  # load balancers and NAT silently drop quiet connections
+    "socket.timeout.ms": 30_000,  # of 60,000: a frozen broker is given up in half of librdkafka's default
     "reconnect.backoff.max.ms": 2_000,  # of 10,000: back within two seconds of a broker's restart
 }
 
-# The consumer. What is fetched and not handed on lies in three places: an answer on its way, the client's buffer, and
-# what the poll thread has read ahead. Each gets a quarter of ``queue_max_bytes``, between 1 and 16 MiB, so that a small
-# limit makes a small process: beside ``queue_max_bytes`` itself at most 48 MiB, and 3 MiB for the smallest.
+# The consumer. Fetched messages that are not delivered yet are in three places: a response on its way, the client's
+# buffer, and the poll thread's read-ahead. Each gets a quarter of ``queue_max_bytes``, between 1 and 16 MiB, so that a
+# small limit makes a small process: at most 48 MiB beside ``queue_max_bytes`` itself, and 3 MiB for the smallest.
 _FETCHING: Final = {
-    # Of 1 MiB: the client gives all that an answer holds of one partition before the next one's, and so long the keys
-    # of the others have nothing to do. A broker answers with one whole batch at least, however large it is.
+    # Of 1 MiB: the client delivers a response's messages of one partition before those of the next one. Meanwhile the
+    # keys of the other partitions have nothing to do. A broker sends at least one whole batch, however large it is.
     "fetch.message.max.bytes": 256 * 1024,
-    "fetch.queue.backoff.ms": 10,  # of 1000: once the local queue is full the fetcher sleeps so long; 3-4x throughput
-    "fetch.wait.max.ms": 50,  # of 500: a resumed partition waits for the outstanding fetch; below, idle brokers feel it
-    "queued.min.messages": 10_000,  # of 100,000 per partition: each costs some 400 bytes beside its own
+    "fetch.queue.backoff.ms": 10,  # of 1000: the fetcher sleeps this long when the local queue is full; 3-4x throughput
+    "fetch.wait.max.ms": 50,  # of 500: a resumed partition waits for the outstanding fetch; less loads idle brokers
+    "queued.min.messages": 10_000,  # of 100,000 per partition: each message costs some 400 bytes beside its own
 }
 MOST_READ_AHEAD: Final = FlowLimits(max_messages=20_000, max_bytes=16 * 1024 * 1024)
 _LEAST_READ_AHEAD: Final = FlowLimits(max_messages=1000, max_bytes=1024 * 1024)
-_QUEUES_READ_AHEAD: Final = 4  # the client hands out a partition's whole answer at once, thousands of small messages
+_QUEUES_READ_AHEAD: Final = 4  # the client delivers a partition's whole response at once, thousands of small messages
 _LONGEST_HEARTBEAT_MS: Final = 1000  # of 3000: a rebalance is noticed with the next heartbeat
 _HEARTBEATS_PER_SESSION: Final = 6
 _POLL_INTERVAL_MS: Final = 300_000  # librdkafka's own; the poll thread polls whatever the workers do
 
 # The producer of dead letters.
 _DELIVERY: Final = {
-    "acks": "all",  # a source offset is committed on the strength of this acknowledgement
-    "enable.idempotence": True,  # a retry inside the client writes no letter twice
-    "message.timeout.ms": 30_000,  # of 300,000: a letter that cannot be produced is reported while one can still act
-    "topic.metadata.propagation.max.ms": 5_000,  # of 30,000: how soon a missing dead-letter topic is told
+    "acks": "all",  # a source offset is committed because of this acknowledgement
+    "enable.idempotence": True,  # a retry inside the client does not write a letter twice
+    "message.timeout.ms": 30_000,  # of 300,000: a letter that cannot be produced is reported in time to act
+    "topic.metadata.propagation.max.ms": 5_000,  # of 30,000: how soon a missing dead-letter topic is reported
     "queue.buffering.max.messages": 10_000,
     "queue.buffering.max.kbytes": 64 * 1024,  # of 1 GiB
 }
 
 # The producer of records and dead letters.
 _OUTPUT: Final = {
-    "message.timeout.ms": 0,  # of 300,000: a record that is given up and sent again later is overtaken by later ones
-    "queue.buffering.max.messages": 100_000,  # OutputConfig bounds what waits
+    "message.timeout.ms": 0,  # of 300,000: later records overtake a record that is given up and sent again
+    "queue.buffering.max.messages": 100_000,  # OutputConfig limits the waiting records
 }
 
 
 def protocol_choice(config: KafkaConfig) -> ProtocolChoice:
-    """Which protocol of groups the settings ask for. Raises ConfigurationError where they contradict each other."""
+    """Which group protocol the settings ask for. Raises ConfigurationError if they contradict each other."""
     theirs = _users_mapping(config, without=_PRODUCER_ONLY)
     in_mapping = theirs.get("group.protocol")
     classic_only = ["KafkaConfig.session_timeout_ms"] if "session_timeout_ms" in config.model_fields_set else []
@@ -171,14 +171,14 @@ def protocol_choice(config: KafkaConfig) -> ProtocolChoice:
 
 
 def protocol_of(configuration: Mapping[str, Any]) -> Protocol:
-    """The protocol of groups that a client of this configuration speaks."""
+    """The group protocol that a client of this configuration speaks."""
     return "consumer" if str(configuration.get("group.protocol", "classic")).lower() == "consumer" else "classic"
 
 
 def consumer_configuration(config: KafkaConfig, protocol: Protocol | None = None) -> dict[str, Any]:
-    """What ``confluent_kafka.Consumer`` takes; holds secrets in clear. Raises ConfigurationError; does not connect.
+    """The configuration for ``confluent_kafka.Consumer``, with secrets in clear text. Raises ConfigurationError.
 
-    ``protocol`` defaults to the one that ``protocol_choice`` begins with.
+    ``protocol`` defaults to the first choice of ``protocol_choice``. Does not connect.
     """
     config = config.validate_all()
     protocol = protocol or protocol_choice(config).first
@@ -191,13 +191,13 @@ def consumer_configuration(config: KafkaConfig, protocol: Protocol | None = None
             "where the broker decides; leave out one or the other"
         )
     if not str(theirs.get("group.id", config.consumer_group)):
-        # The client does not refuse it: it aborts the process.
+        # The client does not refuse it, but aborts the process.
         raise ConfigurationError("KafkaConfig.librdkafka: group.id is empty; leave it out or name a group")
     ours = _connection(config) | _group(config, theirs) | _FETCHING | {"group.protocol": protocol}
     most_bytes = read_ahead_limits(config).max_bytes
     ours["queued.max.messages.kbytes"] = most_bytes // 1024  # of 64 MiB
-    # Of 50 MiB: a message that was not compressed keeps its whole answer alive. The client refuses one that is smaller
-    # than the largest message.
+    # Of 50 MiB: a message that was not compressed keeps its whole response in memory. The client refuses a value that
+    # is smaller than the largest message.
     ours["fetch.max.bytes"] = max(most_bytes, _as_number(theirs.get("message.max.bytes")))
     if by_broker:
         ours = {name: value for name, value in ours.items() if name not in _SET_BY_BROKER}
@@ -206,13 +206,13 @@ def consumer_configuration(config: KafkaConfig, protocol: Protocol | None = None
 
 
 def observer_configuration(config: KafkaConfig) -> dict[str, Any]:
-    """What ``confluent_kafka.Consumer`` takes to look into a group without ever joining it, on any broker."""
+    """The configuration of a ``confluent_kafka.Consumer`` that reads about a group and never joins it."""
     configuration = consumer_configuration(config)
     return {name: value for name, value in configuration.items() if name not in _OF_MEMBERS}
 
 
 def read_ahead_limits(config: KafkaConfig) -> FlowLimits:
-    """What the poll thread may read before the loop allows it, so that it can hand on of every partition."""
+    """How much the poll thread may read ahead of the loop's grant, so that it can deliver from every partition."""
     limits = config.parallel_consumer.flow_limits()
     most, least = MOST_READ_AHEAD, _LEAST_READ_AHEAD
     return FlowLimits(
@@ -269,7 +269,10 @@ def transaction_configuration(config: KafkaConfig, output: OutputConfig) -> dict
 
 
 def admin_configuration(config: KafkaConfig) -> dict[str, Any]:
-    """What ``confluent_kafka.admin.AdminClient`` takes; holds secrets in clear. Raises ConfigurationError."""
+    """The configuration for ``confluent_kafka.admin.AdminClient``, with secrets in clear text.
+
+    Raises ConfigurationError.
+    """
     config = config.validate_all()
     return _checked(
         _connection(config) | _users_mapping(config, without=_CONSUMER_ONLY | _PRODUCER_ONLY | _ABOUT_THE_CONSUMER)
@@ -277,13 +280,13 @@ def admin_configuration(config: KafkaConfig) -> dict[str, Any]:
 
 
 def admin_configuration_of(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """What an admin client takes that is to reach the brokers as the consumer of this ``configuration`` does."""
+    """The configuration of an admin client that connects like the consumer of this ``configuration``."""
     without = _CONSUMER_ONLY | _PRODUCER_ONLY | _ABOUT_THE_CONSUMER
     return {name: value for name, value in configuration.items() if name not in without}
 
 
 def is_cooperative(configuration: Mapping[str, Any]) -> bool:
-    """Whether a consumer of this configuration is assigned step by step (``incremental_assign``) or all at once."""
+    """Whether a consumer of this configuration is assigned incrementally (``incremental_assign``)."""
     if protocol_of(configuration) == "consumer":
         return True
     strategies = str(configuration.get("partition.assignment.strategy", "range,roundrobin")).split(",")
@@ -310,11 +313,11 @@ def _group(config: KafkaConfig, theirs: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "group.id": config.consumer_group,
         "auto.offset.reset": "error" if config.auto_offset_reset == "none" else config.auto_offset_reset,
-        # What stays with a member is not taken away during a rebalance, so its work goes on.
+        # Partitions that stay with a member are not revoked during a rebalance, so their work goes on.
         "partition.assignment.strategy": "cooperative-sticky",
         "session.timeout.ms": session_timeout_ms,
         "heartbeat.interval.ms": max(1, min(_LONGEST_HEARTBEAT_MS, session_timeout_ms // _HEARTBEATS_PER_SESSION)),
-        # The client refuses one below the session timeout.
+        # The client refuses a value below the session timeout.
         "max.poll.interval.ms": max(_POLL_INTERVAL_MS, session_timeout_ms),
     }
 
@@ -325,7 +328,7 @@ def _users_mapping(config: KafkaConfig, *, without: frozenset[str]) -> dict[str,
 
 
 def _as_number(value: Any) -> int:
-    """0 for what is no number: the client refuses it by name in a moment."""
+    """The number; 0 if it is none: the client then refuses the setting by name."""
     try:
         return int(value)
     except (TypeError, ValueError):
@@ -333,7 +336,7 @@ def _as_number(value: Any) -> int:
 
 
 def _checked(configuration: dict[str, Any]) -> dict[str, Any]:
-    """The configuration, unless it is one that librdkafka takes and that cannot work."""
+    """The configuration. Raises ConfigurationError if librdkafka would accept it and it cannot work."""
     for name in _LOCATIONS:
         location = configuration.get(name)
         if location and location != "probe" and not Path(str(location)).exists():

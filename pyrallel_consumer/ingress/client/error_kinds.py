@@ -1,4 +1,4 @@
-"""Which errors of the client end a consumer, and which refuse its credentials; all others pass or are tried again."""
+"""Which errors of the client end a consumer, and which refuse its credentials; after all others it goes on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Final
 
 from confluent_kafka import KafkaError
 
-# They do not go away while the same member asks for the same thing: going on would be silence without end.
+# They are permanent for this member and this request: a consumer that went on would hang silently.
 FATAL: Final = frozenset(
     {
         "_AUTO_OFFSET_RESET",
@@ -26,7 +26,7 @@ FATAL: Final = frozenset(
 )
 REFUSALS: Final = frozenset({"_AUTHENTICATION", "_SSL", "SASL_AUTHENTICATION_FAILED", "UNSUPPORTED_SASL_MECHANISM"})
 
-# librdkafka hands a fatal error on as `_FATAL`; which one it is stands only in its text, by these errors' sentences.
+# librdkafka reports a fatal error as `_FATAL`. Only its text says which error it is, in these sentences.
 _HIDDEN_CAUSES: Final = {
     KafkaError(code).str(): KafkaError(code).name()
     for code in (
@@ -47,20 +47,20 @@ _HIDDEN_CAUSES: Final = {
 
 
 def cause_of(error: KafkaError) -> str:
-    """The name of the error; of a fatal one the name of what caused it, where the client tells."""
+    """The name of the error; for a fatal one the name of its cause, if the client says it."""
     return hidden_cause(error.str()) if error.name() == "_FATAL" else error.name()
 
 
 def hidden_cause(said: str) -> str:
-    """The name of the error that the client speaks of as fatal, `_FATAL` where it is another one."""
+    """The name of the error that the client's text calls fatal, `_FATAL` if it is an unknown one."""
     return next((name for sentence, name in _HIDDEN_CAUSES.items() if sentence in said), "_FATAL")
 
 
 def is_fatal(error: KafkaError) -> bool:
-    """Whether the consumer cannot go on after this error."""
+    """Whether this error ends the consumer."""
     return error.fatal() or error.name() in FATAL
 
 
 def is_refusal(error: KafkaError) -> bool:
-    """Whether the broker, or the TLS handshake with it, refused who we are; trying again changes nothing."""
+    """Whether the broker, or the TLS handshake with it, refused our identity; trying again does not help."""
     return error.name() in REFUSALS

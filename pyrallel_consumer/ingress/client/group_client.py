@@ -1,8 +1,9 @@
-"""The client of a group's member, and the protocol of groups that it speaks. For the poll thread.
+"""The client of a group's member, and the group protocol that it speaks. For the poll thread.
 
-The one place that changes the protocol: it closes a client that was only tried and makes one that speaks ``classic``
-(``ProtocolTrial`` says when). What brokers have is heard in the client's own log, for librdkafka reports nothing when
-it asks for ``consumer`` and the broker does not know that request: it would look for another coordinator forever.
+The only place that changes the protocol: it closes the first client and makes one that speaks ``classic``
+(``ProtocolTrial`` says when). The client's own log says which protocols brokers support. There is no other source:
+librdkafka asks for ``consumer``, and if the broker does not know that request, it reports nothing and looks for another
+coordinator forever.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pyrallel_consumer.ingress.reading.group_protocol import REFUSALS, ProtocolC
 from pyrallel_consumer.log import Log
 
 LOGGER: Final = Log("pyrallel_consumer.ingress")
-# librdkafka's debug context whose lines come with new connections only, and tell which requests a broker has.
+# librdkafka's debug context that logs, for new connections only, which requests a broker supports.
 FEATURE_CONTEXT: Final = "feature"
 _FEATURE_FACILITIES: Final = frozenset({"APIVERSION", "FEATURE"})
 _SHOWS_FEATURES: Final = frozenset({"all", "broker", "feature", "protocol"})
@@ -30,9 +31,9 @@ _COORDINATOR: Final = "GroupCoordinator/"
 
 
 class FeatureLog:
-    """The ``logger`` of a client: tells the trial which brokers have ``consumer``, and passes on what the user wants.
+    """The ``logger`` of a client: tells the trial which brokers support ``consumer``, and passes on the user's lines.
 
-    A refusal that the trial answers is no fatal error for the user, whatever the client calls it.
+    A refusal that the trial handles is not passed on as a fatal error, even if the client calls it one.
     """
 
     def __init__(self, configuration: Mapping[str, Any], trial: ProtocolTrial) -> None:
@@ -44,7 +45,7 @@ class FeatureLog:
 
     @classmethod
     def installed_in(cls, configuration: Mapping[str, Any], trial: ProtocolTrial) -> dict[str, Any]:
-        """The configuration with a ``logger`` that listens; it has one already."""
+        """The configuration with its ``logger`` wrapped in this one."""
         contexts = ",".join(filter(None, (configuration.get("debug"), FEATURE_CONTEXT)))
         return {**configuration, "debug": contexts, "logger": cls(configuration, trial)}
 
@@ -83,7 +84,7 @@ class GroupClient:
 
     @property
     def must_change(self) -> bool:
-        """Whether the group refused the client, so that ``changed`` is due."""
+        """Whether the group refused the client, so that ``changed`` must be called."""
         return self._trial.must_change
 
     def make(self) -> Consumer:
@@ -97,7 +98,7 @@ class GroupClient:
     def checked(self, client: Consumer) -> Consumer:
         """The client to join the group with, once a broker has answered ``client``.
 
-        Raises BrokerError where the settings allow only ``consumer`` and no broker has it.
+        Raises BrokerError if the settings allow only ``consumer`` and no broker supports it.
         """
         client.poll(0)  # serves the client's log
         if not self._trial.check_offer():
@@ -113,7 +114,7 @@ class GroupClient:
         return self.changed()
 
     def changed(self) -> Consumer:
-        """Make the client that speaks ``classic``; the one before it is closed."""
+        """Make the client that speaks ``classic``; the previous client is closed already."""
         self.client = None
         self._trial.change()
         assert self._classic is not None, "a choice that may change comes with a configuration for classic"

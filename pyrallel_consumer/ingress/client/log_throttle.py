@@ -1,4 +1,4 @@
-"""A logger that says the same thing once in a while, for the errors that a client repeats many times a second.
+"""A logger that repeats a message only now and then, for errors that a client repeats many times a second.
 
 Keeps one record per key; the keys are names of errors and of a client's facilities, so there are few. Belongs to one
 thread.
@@ -15,7 +15,7 @@ INTERVAL_SECONDS: Final = 10.0
 
 
 class LogThrottle:
-    """Logs the first message of a key at once, then one per interval, which tells how many were left out."""
+    """Logs the first message of a key at once, then one per interval with the number of those left out."""
 
     def __init__(self, logger: Log, clock: Callable[[], float], interval_seconds: float = INTERVAL_SECONDS) -> None:
         self._logger = logger
@@ -25,7 +25,7 @@ class LogThrottle:
         self._left_out: dict[str, int] = {}
 
     def log(self, level: int, key: str, message: str, extra: Mapping[str, object] | None = None) -> None:
-        """Log ``message`` unless one of the same ``key`` was logged within the interval."""
+        """Log ``message``, unless a message of the same ``key`` was logged within the interval."""
         now = self._clock()
         if now - self._logged_at.get(key, float("-inf")) < self._interval_seconds:
             self._left_out[key] = self._left_out.get(key, 0) + 1

@@ -1,7 +1,7 @@
-"""The client's statistics: what they tell of the brokers, and the user's own callback for them at its own pace.
+"""The client's statistics: whether brokers answer, and the user's own callback at its own interval.
 
-Belongs to the poll thread. A report has some 700 bytes for each partition; only what stands of brokers and of the group
-is read of it.
+Belongs to the poll thread. A report has some 700 bytes for each partition; only its parts about brokers and the group
+are parsed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Statistics:
         self._users_at = clock()
 
     def interval_ms(self, configuration: Mapping[str, Any]) -> Any:
-        """How often the client is to report. What the user has set is how often their callback is called."""
+        """How often the client must report. The user's value only decides how often their callback is called."""
         given = configuration.get("statistics.interval.ms", 0)
         try:
             users_ms = int(given)
@@ -40,7 +40,7 @@ class Statistics:
 
     @property
     def is_users_turn(self) -> bool:
-        """Whether the user's callback is due for the report that came just now; asking takes the turn."""
+        """Whether the user's callback is due for this report. Asking also notes that it was called."""
         now = self._clock()
         if not self._users_seconds or now < self._users_at + self._users_seconds - INTERVAL_MS / 2000:
             return False
@@ -75,7 +75,7 @@ def _connections(brokers: Any) -> Iterator[Connection]:
 
 
 def _part(report: str, at: int) -> dict[str, Any]:
-    """The object under the name that stands at ``at``; empty where there is none."""
+    """The object under the name at position ``at``; empty if there is none."""
     if at < 0:
         return {}
     found, _ = _JSON.raw_decode(report, report.index("{", at))
