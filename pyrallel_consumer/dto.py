@@ -286,25 +286,44 @@ BATCH_SIZE_BOUNDS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000
 
 
 @dataclass(frozen=True, slots=True)
+class Sizes:
+    """How many messages batches held: ``counts`` by bucket of ``BATCH_SIZE_BOUNDS``, not cumulated, and the sum."""
+
+    counts: tuple[int, ...] = (0,) * (len(BATCH_SIZE_BOUNDS) + 1)
+    total: int = 0
+
+    def __add__(self, other: Sizes) -> Sizes:
+        counts = tuple(mine + others for mine, others in zip(self.counts, other.counts, strict=True))
+        return Sizes(counts, self.total + other.total)
+
+
+@dataclass(frozen=True, slots=True)
 class BatchFigures:
-    """Batches since the consumer began: ``sizes`` by bucket of ``BATCH_SIZE_BOUNDS``, not cumulated.
+    """Batches since the consumer began.
 
     ``waits`` is how long the first message of each waited for company. ``searches`` counts the batches that failed as a
     whole, ``search_calls`` the calls of the worker that searching them took. ``size_limit`` is the size of a full one.
     """
 
     size_limit: int = 1
-    batches: int = 0
-    messages: int = 0
-    sizes: tuple[int, ...] = (0,) * (len(BATCH_SIZE_BOUNDS) + 1)
+    sizes: Sizes = field(default_factory=Sizes)
     waits: Durations = field(default_factory=Durations)
     searches: int = 0
     search_calls: int = 0
 
     @property
+    def batches(self) -> int:
+        return sum(self.sizes.counts)
+
+    @property
+    def mean_size(self) -> float:
+        """Messages in a batch on average; 0.0 while there is none."""
+        return self.sizes.total / self.batches if self.batches else 0.0
+
+    @property
     def fill(self) -> float:
-        """How full batches are on average, 0.0 to 1.0; 0.0 while there is none."""
-        return self.messages / (self.batches * self.size_limit) if self.batches else 0.0
+        """How full batches are on average, 0.0 to 1.0."""
+        return self.mean_size / self.size_limit
 
 
 class BlockedBy(StrEnum):
@@ -409,6 +428,7 @@ class RuntimeSnapshot:
     ``rate_limited_seconds`` in all.
     ``starts_held_seconds``: for so long nothing has been started, because this process stood still and the coordinator
     has not confirmed a commit since; else 0.0.
+    ``batches`` is None where workers take one message at a time.
     """
 
     taken_at: float
@@ -446,6 +466,7 @@ class RuntimeSnapshot:
     is_broker_connected: bool = True
     broker_silent_seconds: float = 0.0
     starts_held_seconds: float = 0.0
+    batches: BatchFigures | None = None
     max_per_second: float = 0.0
     is_rate_limited: bool = False
     rate_limited_seconds: float = 0.0

@@ -11,7 +11,7 @@ from pyrallel_consumer.config import ExecutionConfig, KafkaConfig
 from pyrallel_consumer.control_plane.failures.letter_queue import LetterQueue
 from pyrallel_consumer.control_plane.offsets.commit_sequence import CommitSequence
 from pyrallel_consumer.control_plane.work_manager import WorkManager
-from pyrallel_consumer.dto import DeadLetterSnapshot, OnExhausted, RetrySnapshot, RuntimeSnapshot
+from pyrallel_consumer.dto import BatchFigures, DeadLetterSnapshot, OnExhausted, RetrySnapshot, RuntimeSnapshot
 from pyrallel_consumer.observability.partition_picture import partition_picture
 
 
@@ -24,6 +24,7 @@ class EngineFigures:
     retries_total: int = 0
     timeouts_total: int = 0
     stuck: int = 0
+    batches: BatchFigures | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,7 @@ def take_snapshot(
         processed=manager.processed,
         failed=manager.failed,
         retries=engine.retries_total,
+        batches=engine.batches,
         fenced_completions=manager.fenced_completions,
         commits=commits.sent,
         commit_failures=sum(commits.failures.values()),

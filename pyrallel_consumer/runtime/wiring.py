@@ -374,6 +374,7 @@ class Wiring:
                 retries_total=status.retries_total,
                 timeouts_total=status.timeouts_total,
                 stuck=len(engine.stuck(now)),
+                batches=status.batches,
             )
         except Exception as error:  # noqa: BLE001 -- see above
             self.control.pictures.note("asking the engine how it is", error)

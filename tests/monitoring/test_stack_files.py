@@ -128,7 +128,9 @@ def test_panels_are_numbered_named_described_and_do_not_overlap() -> None:
 
 def test_queries_and_alerts_name_metrics_that_there_are_and_every_metric_is_asked_for() -> None:
     names = {family.name for family in FAMILIES}
-    series = names | {f"{family.name}_bucket" for family in FAMILIES if family.kind is Kind.HISTOGRAM}
+    parts = ("_bucket", "_sum", "_count")
+    histograms = [family.name for family in FAMILIES if family.kind is Kind.HISTOGRAM]
+    series = names | {f"{name}{part}" for name in histograms for part in parts}
     asked = " ".join(queries().values())
     alerts = " ".join(
         rule["expr"] for group in read_yaml(MONITORING / "alerts.yml")["groups"] for rule in group["rules"]
@@ -137,7 +139,8 @@ def test_queries_and_alerts_name_metrics_that_there_are_and_every_metric_is_aske
     used = set(re.findall(r"\b(?:consumer|kafka)_\w+", asked + " " + alerts))
 
     assert used - series - EXPORTER_METRICS == set()
-    shown = {name.removesuffix("_bucket") for name in re.findall(r"\bconsumer_\w+", asked)}
+    family_of = {f"{name}{part}": name for name in histograms for part in parts}
+    shown = {family_of.get(name, name) for name in re.findall(r"\bconsumer_\w+", asked)}
     assert names - shown == {
         "consumer_parallel_lag",
         "consumer_skipped_total",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-from pyrallel_consumer.dto import BATCH_SIZE_BOUNDS, DURATION_BOUNDS_SECONDS, BatchFigures, Durations
+from pyrallel_consumer.dto import BATCH_SIZE_BOUNDS, DURATION_BOUNDS_SECONDS, BatchFigures, Durations, Sizes
 
 
 class BatchSizes:
@@ -30,9 +30,7 @@ class BatchSizes:
         """All of it as it is now."""
         return BatchFigures(
             size_limit=self._most,
-            batches=sum(self._sizes),
-            messages=self._messages,
-            sizes=tuple(self._sizes),
+            sizes=Sizes(tuple(self._sizes), self._messages),
             waits=Durations(tuple(self._waits), self._waited_seconds),
             searches=self.searches,
             search_calls=self.search_calls,

@@ -64,6 +64,13 @@ FAMILIES: Final = (
         Merge.MAX,
     ),
     Family("consumer_retries_total", _COUNTER, "Attempts after the first one."),
+    Family("consumer_batch_size", _HISTOGRAM, "Messages of each batch that was complete."),
+    Family("consumer_batch_wait_seconds", _HISTOGRAM, "How long the first message of each batch waited for others."),
+    Family(
+        "consumer_batch_fill_ratio", _GAUGE, "Messages in a batch on average, as a part of batch_size.", merge=Merge.MIN
+    ),
+    Family("consumer_batch_searches_total", _COUNTER, "Batches that failed as a whole, and were searched by halves."),
+    Family("consumer_batch_search_calls_total", _COUNTER, "Calls of the worker that those searches took."),
     Family("consumer_timeouts_total", _COUNTER, "Attempts that ran longer than task_timeout_ms."),
     Family("consumer_skipped_total", _COUNTER, "Messages not run, for an earlier owner had finished them.", _PLACE),
     Family("consumer_fenced_completions_total", _COUNTER, "Completions that came after their assignment had ended."),

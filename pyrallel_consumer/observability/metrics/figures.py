@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pyrallel_consumer.dto import CompletionStatus, PartitionSnapshot, RuntimeSnapshot
+from pyrallel_consumer.dto import BatchFigures, CompletionStatus, PartitionSnapshot, RuntimeSnapshot
 
 Place = tuple[str, int]
 
@@ -14,12 +14,14 @@ def figures(snapshot: RuntimeSnapshot, poller: Mapping[str, Any]) -> dict[str, A
     """Numbers by metric; those with labels are mappings from the labels' values, in the order of their names.
 
     So ``figures(...)["consumer_parallel_lag"]["orders", 3]`` is the lag of partition 3 of ``orders``. Histograms are
-    ``Durations``. While no broker answers ``consumer_broker_lag`` is empty, for nobody knows it. ``poller`` is what
-    ``BrokerPoller.get_metrics()`` returns.
+    ``Durations`` or ``Sizes``; those of batches are missing where workers take one message at a time. While no broker
+    answers ``consumer_broker_lag`` is empty, for nobody knows it. ``poller`` is what ``BrokerPoller.get_metrics()``
+    returns.
     """
     partitions = {(each.tp.topic, each.tp.partition): each for each in snapshot.partitions}
     lags = _broker_lags(partitions, poller) if snapshot.is_broker_connected else {}
-    return _of_partitions(partitions) | _of_consumer(snapshot) | _of_broker(poller) | {"consumer_broker_lag": lags}
+    numbers = _of_partitions(partitions) | _of_consumer(snapshot) | _of_broker(poller) | {"consumer_broker_lag": lags}
+    return numbers if snapshot.batches is None else numbers | _of_batches(snapshot.batches)
 
 
 def _broker_lags(partitions: Mapping[Place, PartitionSnapshot], poller: Mapping[str, Any]) -> dict[Place, int]:
@@ -77,6 +79,16 @@ def _of_consumer(snapshot: RuntimeSnapshot) -> dict[str, Any]:
         "consumer_loop_blocked_total": snapshot.blocked_loops,
         "consumer_picture_failures_total": snapshot.picture_failures,
         "consumer_broker_connected": int(snapshot.is_broker_connected),
+    }
+
+
+def _of_batches(batches: BatchFigures) -> dict[str, Any]:
+    return {
+        "consumer_batch_size": batches.sizes,
+        "consumer_batch_wait_seconds": batches.waits,
+        "consumer_batch_fill_ratio": batches.fill,
+        "consumer_batch_searches_total": batches.searches,
+        "consumer_batch_search_calls_total": batches.search_calls,
     }
 
 

@@ -6,7 +6,7 @@ partition that is gone from the numbers is gone from the page.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from pyrallel_consumer.dto import DURATION_BOUNDS_SECONDS, Durations
+from pyrallel_consumer.dto import BATCH_SIZE_BOUNDS, DURATION_BOUNDS_SECONDS, Durations, Sizes
 from pyrallel_consumer.observability.metrics.families import FAMILIES, Family, Kind, Merge
 from pyrallel_consumer.observability.metrics.series import AllMeasured, Series
 
@@ -68,8 +68,15 @@ def _made(family: Family, labels: tuple[str, ...]) -> Metric:
 
 def _put(metric: Metric, labels: tuple[str, ...], value: Any) -> None:
     if isinstance(metric, HistogramMetricFamily):
-        assert isinstance(value, Durations)
-        bounds = [*map(str, DURATION_BOUNDS_SECONDS), "+Inf"]
-        metric.add_metric(labels, list(zip(bounds, accumulate(value.counts), strict=True)), value.total_seconds)
+        upper, total = _histogram(value)
+        bounds = [*map(str, map(float, upper)), "+Inf"]
+        metric.add_metric(labels, list(zip(bounds, accumulate(value.counts), strict=True)), total)
     elif isinstance(metric, CounterMetricFamily | GaugeMetricFamily):
         metric.add_metric(labels, value)
+
+
+def _histogram(value: Durations | Sizes) -> tuple[Sequence[float], float]:
+    """The upper bounds of its buckets, and the sum of what was counted."""
+    if isinstance(value, Sizes):
+        return BATCH_SIZE_BOUNDS, value.total
+    return DURATION_BOUNDS_SECONDS, value.total_seconds

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from pyrallel_consumer.dto import PartitionSnapshot, RuntimeSnapshot
+from pyrallel_consumer.dto import BatchFigures, PartitionSnapshot, RuntimeSnapshot
 from pyrallel_consumer.observability.http.watched import Watched
 from pyrallel_consumer.observability.status.close_up import CloseUp, KeyCloseUp, PartitionCloseUp
 from pyrallel_consumer.observability.status.history import Moment
@@ -101,11 +101,21 @@ def _consumer(watched: Watched, since: float, now: float) -> dict[str, Any]:
             "letters_waiting": letters.waiting,
             "on_exhausted": picture.on_exhausted.value,
         },
-        "settings": {name: str(value) for name, value in picture.settings.items()},
+        "settings": {name: str(value) for name, value in picture.settings.items()} | _batches(picture.batches),
         "moments": [_moment(each) for each in moments if each.at > since],
         "partitions": _partitions(picture, metrics.get("consumer_broker_lag", {})),
         **_close_up(None if look is None else look.close_up),
     }
+
+
+def _batches(batches: BatchFigures | None) -> dict[str, str]:
+    """How they turn out, beside the settings that they follow from."""
+    if batches is None or not batches.batches:
+        return {}
+    waited_ms = 1000 * batches.waits.total_seconds / batches.batches
+    told = f"{batches.mean_size:,.1f} of {batches.size_limit:,} messages on average, after {waited_ms:,.1f} ms"
+    searched = f"; {batches.searches:,} searched in {batches.search_calls:,} calls" if batches.searches else ""
+    return {"batches": told + searched}
 
 
 def _partitions(picture: RuntimeSnapshot, broker_lag: Mapping[tuple[str, int], int]) -> list[dict[str, Any]]:

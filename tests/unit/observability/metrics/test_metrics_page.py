@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,7 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from pyrallel_consumer.control_plane.partitions.latency import Histogram
-from pyrallel_consumer.dto import RuntimeSnapshot
+from pyrallel_consumer.dto import BatchFigures, Durations, RuntimeSnapshot, Sizes
 from pyrallel_consumer.observability.http.watched import Watched
 from pyrallel_consumer.observability.metrics.families import FAMILIES, Kind
 from pyrallel_consumer.observability.metrics.figures import figures
@@ -58,9 +59,23 @@ def test_counters_end_in_total_and_every_metric_says_what_it_is() -> None:
 
 
 def test_every_metric_has_a_figure() -> None:
-    snapshot: RuntimeSnapshot = picture()
+    snapshot: RuntimeSnapshot = replace(picture(), batches=BatchFigures())
     poller = {"commits_sent": 0, "commit_failures": {}, "commit_durations": Histogram().taken(), "log_end_offsets": {}}
     assert {family.name for family in FAMILIES} <= figures(snapshot, poller).keys()
+
+
+def test_batches_show_their_sizes_waits_and_fill_and_are_missing_where_there_are_none() -> None:
+    sizes = Sizes((1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0), 801)
+    batches = BatchFigures(500, sizes, Durations(total_seconds=0.03), searches=1, search_calls=16)
+    poller: dict[str, Any] = {"commits_sent": 0, "commit_failures": {}, "log_end_offsets": {}}
+    assert "consumer_batch_size" not in figures(picture(), poller)
+    page = shown(figures(replace(picture(), batches=batches), poller))
+    assert page.get_sample_value("consumer_batch_size_bucket", {"le": "1.0"}) == 1
+    assert page.get_sample_value("consumer_batch_size_bucket", {"le": "500.0"}) == 3
+    assert page.get_sample_value("consumer_batch_size_sum") == 801
+    assert page.get_sample_value("consumer_batch_wait_seconds_sum") == 0.03
+    assert page.get_sample_value("consumer_batch_fill_ratio") == pytest.approx(801 / 1500)
+    assert page.get_sample_value("consumer_batch_search_calls_total") == 16
 
 
 def test_consumers_that_share_a_page_are_summed_up_and_the_worst_of_states_and_ages_is_shown() -> None:
