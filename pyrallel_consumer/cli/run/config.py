@@ -53,9 +53,9 @@ class RunConfig(Settings):
     """Whether the exit code is 1 where messages were dead-lettered or skipped after their last attempt. Off by default:
     such a message is dealt with, and the log names it."""
 
-    consumers: int = Field(1, ge=1, le=256)
-    """How many processes consume, 1-256, each a member of the group with all of these settings to itself. More than the
-    topics have partitions are idle. Not with ``burst`` or ``reload``."""
+    consumers: int | None = Field(None, ge=1, le=256)
+    """How many processes consume, 1-256 (unset: this one), each a member of the group with all of these settings to
+    itself. More than the topics have partitions are idle. Not with ``burst`` or ``reload``."""
 
     reload: bool = False
     """Whether to start again when a file changes. For development: each reload leaves the group and joins it anew."""

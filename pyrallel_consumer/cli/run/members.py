@@ -38,10 +38,10 @@ LOOK_SECONDS: Final = 0.2
 _STATIC_MEMBER: Final = "group.instance.id"
 
 
-def run_members(flags: Flags, settings: RunSettings) -> int:
-    """Run until a signal, or until no member can run; returns the exit code."""
+def run_members(count: int, flags: Flags, settings: RunSettings) -> int:
+    """Run ``count`` members until a signal, or until no member can run; returns the exit code."""
     launcher = _Launcher(flags, settings)
-    with Members(settings.run.consumers, launcher.start) as members:
+    with Members(count, launcher.start) as members:
         endpoint = launcher.opened_endpoint(members)
         try:
             return members.run()

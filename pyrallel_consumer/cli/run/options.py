@@ -231,14 +231,14 @@ def _run(flags: Flags) -> int:
     logging_setup = LoggingSetup(settings)
     if settings.run.worker is None:
         settings.topic(), settings.worker()
-    if settings.run.consumers > 1:
+    if settings.run.consumers is not None and settings.run.consumers > 1:
         if settings.run.burst or settings.run.reload:
             other = "--burst" if settings.run.burst else "--reload"
             raise ConfigurationError(f"--consumers and {other} do not go together: leave one of them out")
         from pyrallel_consumer.cli.run.members import run_members
 
         logging_setup.apply()
-        return run_members(flags, settings)
+        return run_members(settings.run.consumers, flags, settings)
     if settings.run.reload:
         if settings.run.burst:
             raise ConfigurationError("--reload and --burst do not go together: a burst ends, a reload goes on")

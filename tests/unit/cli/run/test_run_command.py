@@ -182,6 +182,6 @@ def test_a_reloaded_run_gets_the_flags_of_the_one_that_watches() -> None:
         *("--topic=orders", "--topic=bills", "--bootstrap-servers=localhost:9092", "--group=-mine", "--mode=thread"),
         *("--concurrency=3", "--metrics-port=0", "--app-dir=src", "--log-format=json", "--log-level=debug"),
         *("--log-config=logging.ini", "--fail-on-dead-letters"),
-        *("--no-burst", "--no-reload", "--", "app:handle"),
+        *("--no-burst", "--no-reload", "--consumers=1", "--", "app:handle"),
     ]
-    assert arguments_of(Flags(reload=True)) == ["--no-burst", "--no-reload"]
+    assert arguments_of(Flags(reload=True)) == ["--no-burst", "--no-reload", "--consumers=1"]
