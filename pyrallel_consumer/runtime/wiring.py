@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextvars import Context
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pyrallel_consumer.config import ExecutionConfig, KafkaConfig, OutputConfig
@@ -245,7 +246,12 @@ class Wiring:
             )
             if output is None:
                 return self.letter_producer
-        refused = RefusedRecords(self.manager, control.exhausted, execution.retry_policy())
+        retry = execution.retry_policy()
+        if self.transactions is not None:
+            # What ran again would wait behind its key, and a letter there may wait for it: until it is done the map may
+            # have no room for the letter.
+            retry = replace(retry, max_attempts=1)
+        refused = RefusedRecords(self.manager, control.exhausted, retry)
         if self.letter_producer is not None:
             control.output = RecordOutput(
                 self.manager,

@@ -56,7 +56,8 @@ def plan(
     ``candidates`` are offsets, ascending, of messages that are done and not written; the tracker still has them as
     unfinished. Without ``with_map`` only candidates that need no map are taken.
     """
-    most = len(candidates) if with_map else _at_the_front(tracker, candidates)
+    at_the_front = _at_the_front(tracker, candidates)
+    most = len(candidates) if with_map else at_the_front
     roomy = max(0, limit_bytes - SLACK_BYTES)
     found = _planned(tracker, candidates[:most], floor, tp, roomy)
     if found is not None:
@@ -70,7 +71,10 @@ def plan(
             too_many = middle
         else:
             fitting, best = middle, tried
-    return best or _planned(tracker, (), floor, tp, METADATA_LIMIT_BYTES)
+    if best is not None and best.taken >= at_the_front:
+        return best
+    # What only moves the offset makes no map larger than the one that the broker has: it always goes on.
+    return _planned(tracker, candidates[:at_the_front], floor, tp, METADATA_LIMIT_BYTES)
 
 
 def _planned(

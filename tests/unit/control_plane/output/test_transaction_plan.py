@@ -128,6 +128,16 @@ def test_a_map_too_large_for_the_broker_lets_what_finished_wait() -> None:
     assert (made.offset, made.metadata, made.taken) == (0, "", 0)
 
 
+def test_what_only_moves_the_offset_goes_on_however_little_room_there_is() -> None:
+    restored = OffsetMap(0, 9, (0, 1, 2, 3, 5))
+    tracker = tracker_of(range(4), restored=restored)
+
+    made = planned(tracker, [0, 1, 3], Floor(restored.top, None), limit_bytes=20)
+
+    assert (made.offset, made.taken) == (2, 2)
+    assert covered(made, range(9)) == [0, 1, 4, 6, 7, 8]
+
+
 def test_all_waits_where_what_was_written_has_no_room() -> None:
     random = Random(3)
     finished = random.sample(range(1, 60_000), 30_000)
