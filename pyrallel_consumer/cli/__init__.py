@@ -13,7 +13,7 @@ from pyrallel_consumer.cli.inspect.options import inspect
 from pyrallel_consumer.cli.run.options import config, run
 from pyrallel_consumer.cli.terminal import accept_any_text, say
 
-main = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+main = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 def _print_version(is_asked: bool) -> None:
@@ -35,5 +35,5 @@ def _options(
 main.command()(run)
 main.command()(config)
 main.command()(demo)
-main.command()(inspect)
+main.add_typer(inspect, name="inspect")
 main.add_typer(dlq, name="dlq")

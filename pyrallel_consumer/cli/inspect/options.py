@@ -10,12 +10,19 @@ from urllib.parse import urlsplit
 import typer
 
 from pyrallel_consumer.cli.command import check_servers, exit_with, kafka_config
+from pyrallel_consumer.cli.inspect.offsets import offsets
 
 DEFAULT_URL: Final = "http://127.0.0.1:9091"
 LEAST_SECONDS: Final = 0.1
 
 
-def inspect(
+inspect = typer.Typer(rich_markup_mode=None)
+inspect.add_typer(offsets, name="offsets")
+
+
+@inspect.callback(invoke_without_command=True)
+def look(
+    context: typer.Context,
     *,
     url: Annotated[
         str | None, typer.Option(help=f"The metrics endpoint of a running consumer; {DEFAULT_URL} unless given.")
@@ -44,6 +51,8 @@ def inspect(
     """
     from pyrallel_consumer.cli.inspect.run import run_group, run_running
 
+    if context.invoked_subcommand is not None:
+        return
     every_seconds = every if watch else None
     if group is None and topic is None:
         if bootstrap_servers is not None:
