@@ -33,7 +33,7 @@ RSS_EVERY: Final = 10
 MIB: Final = 1024 * 1024
 
 
-class _Clock:
+class Clock:
     """From the first submission until all that was submitted has ended: the engine is asked."""
 
     def __init__(self, job: Job) -> None:
@@ -66,17 +66,19 @@ class _Clock:
         }
 
 
-class _ClockedProcesses(ProcessEngine):
-    clock: _Clock
+class ClockedEngine(ExecutionEngine):
+    """What is measured: an engine that tells its clock of what is submitted."""
 
+    clock: Clock
+
+
+class _ClockedProcesses(ProcessEngine, ClockedEngine):
     def submit_all(self, items: Sequence[WorkItem]) -> None:
         self.clock.submit(len(items))
         super().submit_all(items)
 
 
-class _ClockedThreads(ThreadEngine):
-    clock: _Clock
-
+class _ClockedThreads(ThreadEngine, ClockedEngine):
     def submit_all(self, items: Sequence[WorkItem]) -> None:
         self.clock.submit(len(items))
         super().submit_all(items)
@@ -95,7 +97,7 @@ async def process_hashing(job: Job) -> Figures:
 async def _through_processes(job: Job, worker: Callable[[Any], object]) -> Figures:
     slots = PROCESSES * SLOTS_PER_PROCESS
     engine = _ClockedProcesses(worker, ExecutionConfig().retry_policy(), slots, PROCESSES)
-    return await _consume(job, engine)
+    return await consume(job, engine)
 
 
 async def thread_waiting(job: Job) -> Figures:
@@ -107,7 +109,7 @@ async def thread_waiting(job: Job) -> Figures:
 
     slots = job.keys * SLOTS_PER_THREAD
     engine = _ClockedThreads(worker, ExecutionConfig().retry_policy(), slots, threads=job.keys)
-    return await _consume(job, engine)
+    return await consume(job, engine)
 
 
 async def thread_hashing(job: Job) -> Figures:
@@ -123,11 +125,12 @@ async def thread_adding(job: Job) -> Figures:
 async def _through_two_threads(job: Job, worker: Callable[[Any], object]) -> Figures:
     slots = PROCESSES * SLOTS_PER_THREAD
     engine = _ClockedThreads(worker, ExecutionConfig().retry_policy(), slots, threads=PROCESSES)
-    return await _consume(job, engine) | {"is_gil_on": getattr(sys, "_is_gil_enabled", lambda: True)()}
+    return await consume(job, engine) | {"is_gil_on": getattr(sys, "_is_gil_enabled", lambda: True)()}
 
 
-async def _consume(job: Job, engine: _ClockedProcesses | _ClockedThreads) -> Figures:
-    clock = engine.clock = _Clock(job)
+async def consume(job: Job, engine: ClockedEngine) -> Figures:
+    """Consume the job's messages by this engine, which tells its clock of what is submitted."""
+    clock = engine.clock = Clock(job)
     consumer = PyrallelConsumer(config=kafka_config(job), worker=None, topic=job.topic, engine=engine)
     async with consumer:
         figures = await clock.figures(engine)

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import time
 from typing import Any, Final
 
 ROUNDS: Final = 500
 ADDITIONS: Final = 3000
+
+
+async def compute_and_wait(busy_seconds: float, wait_seconds: float, _: Any) -> None:
+    """Computes, then waits, each unless it is 0."""
+    if busy_seconds:
+        end_at = time.perf_counter() + busy_seconds
+        while time.perf_counter() < end_at:
+            pass
+    if wait_seconds:
+        await asyncio.sleep(wait_seconds)
 
 
 def do_nothing(_: Any) -> None:

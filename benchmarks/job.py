@@ -41,6 +41,8 @@ class Job:
     laps: int = 1
     keys: int = 0
     worker_ms: float = 0.0
+    busy_us: float = 0.0
+    consumers: int = 1
     seconds: float = 0.0
     max_in_flight: int = 1000
     queue_max_messages: int = 5000

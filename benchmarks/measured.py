@@ -13,6 +13,7 @@ import consumer_engines
 import consumer_idle
 import consumer_memory
 import consumer_metered
+import consumer_scaling
 import consumer_throughput
 import plain_loop
 import timer_lateness
@@ -24,6 +25,7 @@ from pyrallel_consumer.runtime.garbage_threshold import RaisedThreshold
 BLOCKING: Final[dict[str, Callable[[Job], Figures]]] = {
     "plain loop": plain_loop.throughput,
     "plain client idle": plain_loop.idle,
+    "members": consumer_scaling.members,
     "bare threads": consumer_engines.bare_threads,
     "sequential hashing": consumer_engines.sequential_hashing,
 }
@@ -39,6 +41,8 @@ ON_LOOP: Final[dict[str, Callable[[Job], Awaitable[Figures]]]] = {
     "blocked": consumer_memory.blocked,
     "no-op process": consumer_engines.process_noop,
     "hashing process": consumer_engines.process_hashing,
+    "one loop": consumer_scaling.on_one_loop,
+    "loops in processes": consumer_scaling.in_processes,
     "waiting threads": consumer_engines.thread_waiting,
     "hashing threads": consumer_engines.thread_hashing,
     "adding threads": consumer_engines.thread_adding,

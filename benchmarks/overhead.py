@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Final
 
 from benchmark_broker import open_broker
+from case import Case
 from interpreter import Interpreter, describe
 from job import Figures, Job, MeasurementFailedError, run
-from overhead_cases import CASES, Case
+from overhead_cases import CASES
 from overhead_report import CaseReport, PythonReport, Report, machine, print_table, write_json
 from produce import BATCH_BYTES
 from reading import Round, over_rounds

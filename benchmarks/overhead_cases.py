@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
+from case import CPU, RATE, Case, Version
 from job import Job
 from race.scraper import USUAL_SECONDS
 from reading import Reading, Round, plain, ratio
+from scaling_cases import SCALING_CASES
 from workbench import PARTITIONS, Sizes, Workbench
 
-RATE: Final = "messages_per_second"
-CPU: Final = "cpu_us_per_message"
 EAGER_SINCE: Final = (3, 12)
 """From this Python on a task takes its first step while it is made, which is most of what a no-op costs."""
 LARGE_BYTES: Final = 10_240
@@ -24,18 +23,6 @@ ONE_READ_OVER: Final = 1.05
 THREADS_BOUND: Final = 40_000
 PAYLOAD_BYTES: Final = (4096, 990_000)
 FEW, MANY, BUSY, QUIET = "8 partitions", "2,000 partitions", "all busy", "8 busy"
-Version = tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """``jobs`` maps the subjects of a round to what they do; ``readings`` depend on the Python that is measured."""
-
-    name: str
-    question: str
-    jobs: Callable[[Workbench], Mapping[str, Job]]
-    readings: Callable[[Version], Sequence[Reading]]
-    most_rounds: int = 100
 
 
 def _noop(bench: Workbench) -> Mapping[str, Job]:
@@ -411,4 +398,5 @@ CASES: Final = (
         _thread_cpu_readings,
     ),
     Case("thread-wait", "5 ms blocked in 200 threads, 2,000 keys", _thread_wait, _thread_wait_readings),
+    *SCALING_CASES,
 )

@@ -1,7 +1,8 @@
-"""A plain worker for worker processes, each of which keeps a journal of its own, named after its process id."""
+"""Workers for worker processes, each of which keeps a journal of its own, named after its process id."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from pathlib import Path
@@ -14,10 +15,20 @@ _journals: dict[Path, Journal] = {}
 
 def process_worker(folder: Path, work_ms: float, item: WorkItem, *, name: str = "") -> None:
     """Notes that it runs, takes its time, and notes that it has ended; ``name`` goes before the process id."""
+    with _journal(folder, name).run(item):
+        time.sleep(work_ms / 1000)
+
+
+async def async_process_worker(folder: Path, work_ms: float, item: WorkItem) -> None:
+    """The same, and others run meanwhile."""
+    with _journal(folder, "").run(item):
+        await asyncio.sleep(work_ms / 1000)
+
+
+def _journal(folder: Path, name: str) -> Journal:
     if folder not in _journals:
         _journals[folder] = Journal(folder, f"{name}{os.getpid()}")
-    with _journals[folder].run(item):
-        time.sleep(work_ms / 1000)
+    return _journals[folder]
 
 
 def pids(folder: Path) -> set[int]:

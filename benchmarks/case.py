@@ -1,0 +1,26 @@
+"""A case of ``overhead.py``: what it runs, one subject after the other, and the readings it is judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from job import Job
+from reading import Reading
+from workbench import Workbench
+
+RATE: Final = "messages_per_second"
+CPU: Final = "cpu_us_per_message"
+Version = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """``jobs`` maps the subjects of a round to what they do; ``readings`` depend on the Python that is measured."""
+
+    name: str
+    question: str
+    jobs: Callable[[Workbench], Mapping[str, Job]]
+    readings: Callable[[Version], Sequence[Reading]]
+    most_rounds: int = 100
