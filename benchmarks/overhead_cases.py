@@ -177,28 +177,37 @@ def _keys(bench: Workbench) -> Mapping[str, Job]:
 
 
 def _partitions(bench: Workbench) -> Mapping[str, Job]:
-    """Traffic in every partition, and in a few of them while all are assigned."""
+    """Traffic in every partition, and in a few of them while all are assigned; by the consumer and by a plain loop."""
     messages, many = bench.sizes.partitions_messages, bench.sizes.many_partitions
-
-    def job(partitions: int, keys: int) -> Job:
-        topic = bench.topic(messages, keys, partitions=partitions)
-        return bench.job("no-op worker", topic=topic, messages=messages)
-
-    return {
-        f"{FEW}, {BUSY}": job(PARTITIONS, 4 * many),
-        f"{MANY}, {BUSY}": job(many, 4 * many),
-        f"{FEW}, {QUIET}": job(PARTITIONS, PARTITIONS),
-        f"{MANY}, {QUIET}": job(many, PARTITIONS),
-    }
+    traffic = {BUSY: 4 * many, QUIET: PARTITIONS}
+    jobs = {}
+    for name, keys in traffic.items():
+        for partitions, count in ((FEW, PARTITIONS), (MANY, many)):
+            topic = bench.topic(messages, keys, partitions=count)
+            jobs[f"{partitions}, {name}"] = bench.job("no-op worker", topic=topic, messages=messages)
+            jobs[f"{partitions}, {name}, plain loop"] = bench.job("plain loop", topic=topic, messages=messages)
+    return jobs
 
 
 def _partitions_readings(_: Version) -> Sequence[Reading]:
+    """The plain loop's growth is the client's own: no consumer can be without it."""
+
     def dearer(traffic: str) -> Callable[[Round], float]:
         return ratio(CPU, f"{MANY}, {traffic}", f"{FEW}, {traffic}")
 
+    def least(traffic: str) -> Callable[[Round], float]:
+        def growth(one: Round) -> float:
+            few = one[f"{FEW}, {traffic}"][CPU]
+            client = one[f"{MANY}, {traffic}, plain loop"][CPU] - one[f"{FEW}, {traffic}, plain loop"][CPU]
+            return (few + client) / few
+
+        return growth
+
     return [
         Reading("CPU of a message, many partitions / 8, all busy", dearer(BUSY), below=1.3),
+        Reading("of which the client alone makes", least(BUSY)),
         Reading("CPU of a message, many partitions / 8, 8 busy", dearer(QUIET), below=1.3),
+        Reading("of which the client alone makes, 8 busy", least(QUIET)),
     ]
 
 
