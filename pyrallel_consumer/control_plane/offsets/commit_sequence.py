@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 METADATA_TOO_LARGE = "OFFSET_METADATA_TOO_LARGE"
 FATAL = frozenset({"FENCED_INSTANCE_ID"})
+SECONDS_EACH = 0.0005
+"""After a commit the next one waits so long for each partition in it, where that is longer than the interval.
+
+A partition's map, its place in the request and its answer cost about 0.05 ms: a tenth of this at most.
+"""
 
 
 class CommitSequence:
@@ -63,6 +68,7 @@ class CommitSequence:
         if not snapshots:
             self._under_way = None
             return None
+        self._next_at = now + max(self._interval_seconds, SECONDS_EACH * len(snapshots))
         self.sent += 1
         self._sent_at = now
         self._under_way = Commit(self.sent, snapshots)

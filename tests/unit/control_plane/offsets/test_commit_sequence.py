@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from pyrallel_consumer.control_plane.events import Commit, CommitAnswered
 from pyrallel_consumer.control_plane.offsets.commit_encoder import decode
-from pyrallel_consumer.control_plane.offsets.commit_sequence import METADATA_TOO_LARGE, CommitSequence
+from pyrallel_consumer.control_plane.offsets.commit_sequence import METADATA_TOO_LARGE, SECONDS_EACH, CommitSequence
 from pyrallel_consumer.control_plane.offsets.offset_map import OffsetMap
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
 from pyrallel_consumer.dto import RebalanceStateStrategy, TopicPartition
@@ -69,6 +69,24 @@ def test_the_interval_is_waited_for_unless_the_commit_is_final() -> None:
 
     assert commits.next(10.9) is None
     assert commits.next(10.9, is_final=True) is not None
+
+
+def test_after_a_commit_of_very_many_partitions_the_next_one_waits_longer_than_the_interval() -> None:
+    tps = [TopicPartition("many", number) for number in range(600)]
+    manager = manager_of(*tps)
+    commits = CommitSequence(manager, interval_seconds=0.2)
+    for epoch, tp in enumerate(tps, start=1):
+        work_through(manager, 0, tp, epoch)
+    assert len(committed_offsets(commits.next(10.0))) == 600
+    commits.answer(CommitAnswered(1, dict.fromkeys(tps)))
+    work_through(manager, 1, tps[0])
+
+    assert commits.next(10.0 + 600 * SECONDS_EACH - 0.01) is None
+    assert committed_offsets(commits.next(10.0 + 600 * SECONDS_EACH)) == {tps[0]: 2}
+    commits.answer(CommitAnswered(2, {tps[0]: None}))
+    work_through(manager, 2, tps[0])
+
+    assert commits.next(10.51) is not None  # a commit of one partition is followed by the interval alone
 
 
 def test_a_commit_counts_only_when_the_broker_has_confirmed_it() -> None:
