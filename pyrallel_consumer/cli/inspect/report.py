@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from pyrallel_consumer.cli.inspect.gaps import PartitionGaps, Signs, ranges_text
+from pyrallel_consumer.cli.inspect.status_shown import key_rows, lag_of, slow_of, verdict_lines
 
 MIB = 1024 * 1024
 RUNNING_HEAD = (
     *("partition", "epoch", "committed", "fetched", "gaps", "blocking", "for"),
     *("queued", "in flight", "held", "failed", "paused for"),
 )
+STATUS_HEAD = ("lag", "starved/paused/blocked s")
 GROUP_HEAD = (
     *("partition", "committed", "log end", "lag", "finished above", "to do", "gaps", "unfinished"),
     "from committed to log end",
@@ -41,10 +43,20 @@ class Report:
     document: Mapping[str, Any]
 
 
-def report_of_running(document: Mapping[str, Any]) -> Report:
-    """Of what a running consumer answered (``snapshot_document``). Raises KeyError or the like for anything else."""
-    sections = [_consumer(each) for each in document["consumers"]]
-    return Report(sections or [Section(("No consumer runs there at the moment.",))], {"ok": True, **document})
+def report_of_running(document: Mapping[str, Any], statuses: Sequence[Mapping[str, Any]] = ()) -> Report:
+    """Of what a running consumer answered (``snapshot_document``), and of its status page's data, where it has one.
+
+    ``statuses`` are in the order of the document's consumers. Raises KeyError or the like for anything else.
+    """
+    sections: list[Section] = []
+    consumers = document["consumers"]
+    for at, consumer in enumerate(consumers):
+        status = statuses[at] if len(statuses) == len(consumers) else None
+        sections.append(_consumer(consumer, status))
+        if status is not None and (rows := key_rows(status)):
+            sections.append(Section(("the slowest keys, by their fingerprints",), rows, (0, 1, 3), dispensable=(6, 4)))
+    told = {"ok": True, **document, **({"status": [*statuses]} if statuses else {})}
+    return Report(sections or [Section(("No consumer runs there at the moment.",))], told)
 
 
 def report_of_group(group: str, topic: str, partitions: Sequence[PartitionGaps], signs: Signs) -> Report:
@@ -86,7 +98,7 @@ def _group_row(gaps: PartitionGaps, signs: Signs) -> tuple[str, ...]:
     )
 
 
-def _consumer(consumer: Mapping[str, Any]) -> Section:
+def _consumer(consumer: Mapping[str, Any], status: Mapping[str, Any] | None) -> Section:
     settings = consumer["settings"]
     partitions = sorted(consumer["partitions"], key=lambda each: (each["topic"], each["partition"]))
     facts = {
@@ -105,11 +117,18 @@ def _consumer(consumer: Mapping[str, Any]) -> Section:
     }
     lines = (
         f"group {settings['group']}, topic {settings['topic']}{_protocol(settings)}",
+        *(verdict_lines(status) if status is not None else ()),
         *(f"{name:9}{fact}" for name, fact in facts.items()),
     )
     if not partitions:
         return Section((*lines, "no partition is assigned"))
-    return Section(lines, [RUNNING_HEAD, *map(_partition_row, partitions)], (0, 11), dispensable=(1, 9, 10, 4, 7))
+    if status is None:
+        return Section(lines, [RUNNING_HEAD, *map(_partition_row, partitions)], (0, 11), dispensable=(1, 9, 10, 4, 7))
+    rows = [
+        (*_partition_row(each), *(told(status, each["topic"], each["partition"]) for told in (lag_of, slow_of)))
+        for each in partitions
+    ]
+    return Section(lines, [RUNNING_HEAD + STATUS_HEAD, *rows], (0, 11), dispensable=(1, 9, 10, 4, 13, 7))
 
 
 def _protocol(settings: Mapping[str, Any]) -> str:

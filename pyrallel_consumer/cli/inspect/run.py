@@ -6,8 +6,9 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from http.client import HTTPException
-from typing import Final
+from typing import Any, Final
 from urllib.error import HTTPError, URLError
+from urllib.parse import urlencode
 from urllib.request import urlopen
 
 from rich.console import Console, Group, RenderableType
@@ -24,7 +25,10 @@ from pyrallel_consumer.errors import BrokerError, PyrallelConsumerError, Unknown
 from pyrallel_consumer.ingress.admin.group_reader import GroupReader
 
 ROUTE: Final = "/snapshot.json"
+STATUS_ROUTE: Final = "/status.json"
 TIMEOUT_SECONDS: Final = 5.0
+BETWEEN_SECONDS: Final = 0.2
+MOST_ASKED: Final = 6
 
 Look = Callable[[], Report]
 
@@ -46,10 +50,11 @@ def run_group(config: KafkaConfig, group: str, topic: str, *, as_json: bool, eve
 
 def look_at_running(url: str) -> Report:
     """Ask the consumer's endpoint once."""
-    address = url.rstrip("/").removesuffix(ROUTE) + ROUTE
+    root = url.rstrip("/").removesuffix(ROUTE)
+    address = root + ROUTE
     try:
-        with urlopen(address, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 -- the option takes http and https alone
-            return report_of_running(json.load(answer))
+        document = _asked(address)
+        return report_of_running(document, _statuses(root) if document["consumers"] else ())
     except HTTPError as error:
         error.close()  # It is the answer, too, with its connection.
         raise UnreachableConsumerError(
@@ -65,6 +70,30 @@ def look_at_running(url: str) -> Report:
         raise UnreachableConsumerError(
             f"{address} answers with something that is no snapshot of this release's consumers ({error!r})"
         ) from error
+
+
+def _asked(address: str) -> Any:
+    with urlopen(address, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 -- the option takes http and https alone
+        return json.load(answer)
+
+
+def _statuses(root: str) -> list[dict[str, Any]]:
+    """What the status page shows of each consumer; empty where there is no such page.
+
+    A consumer looks closely only while somebody asks, so the first answer has no keys: it is asked for again.
+    """
+    try:
+        names = _asked(root + STATUS_ROUTE)["consumers"]
+        statuses: list[dict[str, Any]] = []
+        for _ in range(MOST_ASKED):
+            statuses = [_asked(f"{root}{STATUS_ROUTE}?{urlencode({'consumer': name})}") for name in names]
+            if all(each["keys"] is not None for each in statuses):
+                break
+            time.sleep(BETWEEN_SECONDS)
+    except HTTPError as error:
+        error.close()
+        return []
+    return statuses
 
 
 def look_at_group(reader: GroupReader, group: str, topic: str) -> Report:
