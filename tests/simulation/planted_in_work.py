@@ -247,10 +247,10 @@ def a_refused_letter_is_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 @planted
 def a_refused_letter_goes_out_with_the_others_again(patch: pytest.MonkeyPatch) -> None:
-    def queue(lane: Any, letter: Letter) -> None:
-        lane.ready.append(letter)
+    def append(queue: Any, letter: Letter) -> None:
+        queue.ready.append(letter)
 
-    patch.setattr(letter_queue._Lane, "queue", queue)  # noqa: SLF001 -- the bug to plant
+    patch.setattr(letter_queue._TopicQueue, "append", append)  # noqa: SLF001 -- the bug to plant
 
 
 @planted

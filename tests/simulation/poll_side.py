@@ -36,7 +36,7 @@ GIVE_UP_TOLERANCE_SECONDS = 0.1
 
 
 @dataclass(slots=True)
-class Farewell:
+class RevokeQuestion:
     """A question to the loop that waits for its answer."""
 
     partitions: tuple[tuple[TopicPartition, int], ...]
@@ -68,7 +68,7 @@ class PollSide:
         self._commands: deque[Commit | Pause | Resume] = deque()
         self._asked_at: dict[int, float] = {}
         self._unanswered: dict[int, tuple[Commit, float]] = {}
-        self._farewell: Farewell | None = None
+        self._question: RevokeQuestion | None = None
         self._is_closing = False
 
     # What the loop side calls
@@ -100,8 +100,8 @@ class PollSide:
 
     def turn(self) -> None:
         """One turn of the thread; inside a callback, one look whether the loop has answered."""
-        if self._farewell is not None:
-            self._look_for_answer(self._farewell)
+        if self._question is not None:
+            self._look_for_answer(self._question)
             return
         while self._commands:
             self._obey(self._commands.popleft())
@@ -112,9 +112,9 @@ class PollSide:
         state = self._gate.step(room, self._scene.clock.now)
         if state is not GateState.HOLD:
             self._serve_mail()
-        if state is GateState.READ and self._farewell is None:
+        if state is GateState.READ and self._question is None:
             self.fetching.read(room)
-        if self._farewell is None:
+        if self._question is None:
             self.fetching.hand_on(self.credit)
 
     def answer(self, number: int, errors: dict[TopicPartition, str | None]) -> None:
@@ -165,7 +165,7 @@ class PollSide:
 
     def _serve_mail(self) -> None:
         mail = self._group.members[self._name].mail
-        while mail and self._farewell is None:
+        while mail and self._question is None:
             notice = mail.popleft()
             self._scene.note(f"{self._name} {notice}")
             if notice.kind == "assign":
@@ -227,28 +227,28 @@ class PollSide:
         ours = tuple((tp, epoch) for tp, epoch in epochs if epoch is not None)
         scenario = self._scene.scenario
         deadline = self._scene.clock.now + scenario.grace_seconds + scenario.answer_margin_seconds
-        self._farewell = Farewell(ours, deadline, is_last, tuple(tps))
+        self._question = RevokeQuestion(ours, deadline, is_last, tuple(tps))
         if ours:
-            self._deliver(RevokeAsked(ours, self._farewell.answer))
+            self._deliver(RevokeAsked(ours, self._question.answer))
         else:
-            self._end_farewell(self._farewell)
+            self._end_question(self._question)
 
-    def _look_for_answer(self, farewell: Farewell) -> None:
-        tps = [tp for tp, _ in farewell.partitions]
-        if farewell.answers:
-            self._commit_last(farewell, farewell.answers[0])
+    def _look_for_answer(self, question: RevokeQuestion) -> None:
+        tps = [tp for tp, _ in question.partitions]
+        if question.answers:
+            self._commit_last(question, question.answers[0])
             self._release(tps)
-            self._end_farewell(farewell)
-        elif self._scene.clock.now >= farewell.deadline:
+            self._end_question(question)
+        elif self._scene.clock.now >= question.deadline:
             self._drop(tps, "not answered for in time")
-            self._end_farewell(farewell)
+            self._end_question(question)
 
-    def _commit_last(self, farewell: Farewell, snapshots: tuple[CommitSnapshot, ...]) -> None:
+    def _commit_last(self, question: RevokeQuestion, snapshots: tuple[CommitSnapshot, ...]) -> None:
         live = self._live(snapshots)
         if not live:
             return
         now = self._scene.clock.now
-        if any(now - sent_at > OVERDUE_SECONDS for _, sent_at in self._unanswered.values()) and not farewell.is_last:
+        if any(now - sent_at > OVERDUE_SECONDS for _, sent_at in self._unanswered.values()) and not question.is_last:
             self._group.send(self._name, None, live)
             errors: dict[TopicPartition, str | None] = dict.fromkeys((s.tp for s in live), "nobody waited")
         else:
@@ -257,14 +257,14 @@ class PollSide:
             if error is not None:
                 self._scene.truth.taint(tp, f"the last commit of {self._name}: {error}")
 
-    def _end_farewell(self, farewell: Farewell) -> None:
-        self._farewell = None
-        if farewell.is_last:
+    def _end_question(self, question: RevokeQuestion) -> None:
+        self._question = None
+        if question.is_last:
             self._group.leave(self._name)
             self.is_closed = True
             self._deliver(PollerClosed())
         else:
-            self._group.released(self._name, farewell.given)
+            self._group.released(self._name, question.given)
 
     def _begin_close(self) -> None:
         self._ask(list(self._assignments), is_last=True)

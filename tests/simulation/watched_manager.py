@@ -77,7 +77,7 @@ class WatchedManager(WorkManager):
             self._judge(snapshot)
         for tp in sorted(ended):
             if not is_lost:
-                self._judge_farewell(tp, any(snapshot.tp == tp for snapshot in snapshots))
+                self._judge_end(tp, any(snapshot.tp == tp for snapshot in snapshots))
             if not self._has_map or self.shadows[tp].map_limit_bytes is not None:
                 self._scene.truth.taint(tp, "the map was limited")
             del self.shadows[tp]
@@ -297,7 +297,7 @@ class WatchedManager(WorkManager):
             if self._has_map:
                 offsets.rule_4_map_tells_all_that_is_done(shadow, snapshot)
 
-    def _judge_farewell(self, tp: TopicPartition, is_snapshot_taken: bool) -> None:
+    def _judge_end(self, tp: TopicPartition, is_snapshot_taken: bool) -> None:
         shadow = self.shadows[tp]
         truth, clock = self._scene.truth, self._scene.clock
         running = [

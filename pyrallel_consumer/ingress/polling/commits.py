@@ -1,8 +1,8 @@
-"""Commits on their way to the broker, and what the broker said. Belongs to the poll thread.
+"""Commits on their way to the broker, and the broker's answers. Belongs to the poll thread.
 
-What is no longer assigned is taken out just before a commit is sent, for brokers accept commits of non-owners. At most
-one asynchronous commit is awaited; confirmations that fit no awaited one are too late and ignored. No wait here is
-unbounded: where the coordinator may be gone, even the last commit before a revoke is sent and not waited for.
+Partitions that are no longer assigned are removed just before a commit is sent, because brokers accept commits of
+non-owners. At most one asynchronous commit is awaited; an answer to any other commit is late and ignored. No wait here
+is unbounded: if the coordinator may be gone, even the last commit before a revoke is sent without waiting.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pyrallel_consumer.ingress.reading.assignments import Assignments
 from pyrallel_consumer.ingress.reading.start_offset import Start
 
 OVERDUE_SECONDS: Final = 5.0
-# A coordinator that confirmed a commit this lately is trusted to answer the next one.
+# A coordinator that confirmed a commit within this time is trusted to answer the next one.
 TRUSTED_SECONDS: Final = 1.0
 PROBE_SECONDS: Final = 2.0
 NO_LEADER_EPOCH: Final = -1
@@ -44,9 +44,9 @@ class _Awaited:
 
 
 class Commits:
-    """Sends commits and hears their answers; ``sent`` counts requests, ``failed_by_code`` partitions refused.
+    """Sends commits and takes their answers; ``sent`` counts requests, ``failed_by_code`` refused partitions.
 
-    ``durations`` are those of requests that were answered or failed, however.
+    ``durations`` covers all requests that were answered or failed.
     """
 
     def __init__(self, assignments: Assignments, clock: Callable[[], float], throttle: LogThrottle) -> None:
@@ -77,7 +77,7 @@ class Commits:
         return self._awaited is not None
 
     def send(self, client: Consumer, snapshots: Sequence[CommitSnapshot], then: Callable[[Errors], None]) -> None:
-        """Commit without waiting; ``then`` hears the answer, at once where nothing is left to commit."""
+        """Commit without waiting; ``then`` gets the answer, at once if nothing is left to commit."""
         live = self._live(snapshots)
         if not live:
             then({})
@@ -101,7 +101,7 @@ class Commits:
             self._answer(awaited, {tp: p.error or error for tp, p in told.items()})
 
     def commit_before_revoke(self, client: Consumer, snapshots: Sequence[CommitSnapshot]) -> None:
-        """Commit inside a rebalance callback: waits for the broker's word if the coordinator is there to give it."""
+        """Commit inside a rebalance callback; waits for the answer if the coordinator is trusted to give one."""
         live = self._live(snapshots)
         if not live:
             return
@@ -115,8 +115,8 @@ class Commits:
             self._note(dict.fromkeys((s.tp for s in live), error.args[0]))
 
     def _commit_and_wait(self, client: Consumer, snapshots: Sequence[CommitSnapshot]) -> None:
-        """Commit now or never. Metadata that is too large is blamed on the whole request, so then each goes alone,
-        and the guilty one without its map: its offset must not stay behind for it.
+        """Commit now or never. If metadata is too large, the whole request is refused: then each partition is committed
+        alone, and the one with the large metadata without its map, so that at least its offset is committed.
         """
         try:
             answer = self._commit_now(client, [_offer(s) for s in snapshots])
@@ -132,9 +132,9 @@ class Commits:
                 self._commit_and_wait(client, [replace(snapshots[0], metadata="")])
 
     def commit_starts(self, client: Consumer, starts: Sequence[Start]) -> set[TopicPartition]:
-        """Commit where partitions begin, waiting; returns the partitions for which it failed.
+        """Commit the starts of partitions, waiting; returns the partitions for which it failed.
 
-        Called right after the coordinator told what was committed, so it is there to answer.
+        Called right after the coordinator has answered which offsets are committed, so it is available.
         """
         try:
             answer = self._commit_now(
@@ -157,7 +157,7 @@ class Commits:
         return [s for s in snapshots if self._assignments.is_current(s.tp, s.epoch)]
 
     def _coordinator_answers(self, client: Consumer, tp: TopicPartition) -> bool:
-        # A synchronous commit has no timeout: on a frozen broker it lasts for minutes. A question with one goes ahead.
+        # A synchronous commit has no timeout: with a frozen broker it takes minutes. So ask a question with one first.
         now = self._clock()
         if self._awaited is not None and now - self._awaited.sent_at > OVERDUE_SECONDS:
             return False
@@ -183,7 +183,7 @@ class Commits:
             self.failed_by_code[error.name()] += 1
             place: dict[str, object] = {"topic": tp.topic, "partition": tp.partition}
             epoch = self._assignments.epoch_of(tp)
-            if epoch is not None:  # Where a group begins is committed before there is one.
+            if epoch is not None:  # The start is committed before there is an epoch.
                 place["epoch"] = epoch
             code = error.name()
             self._throttle.log(

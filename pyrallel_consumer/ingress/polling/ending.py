@@ -1,6 +1,6 @@
-"""How far the end of a poll thread has come: asked for by any thread, seen by the poll thread in the midst of a wait.
+"""How far the end of a poll thread has come: any thread asks for the end, and the poll thread sees it even in a wait.
 
-Only ever goes forward: from nothing to closing to abandoned.
+It only goes forward: from nothing to closing to abandoned.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ class Ending:
 
     @property
     def is_asked(self) -> bool:
-        """Whether the thread is to end, in order or at once."""
+        """Whether the thread must end, in order or at once."""
         return self._asked.is_set()
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether nobody waits any more for what the thread still does."""
+        """Whether nobody waits for the thread any more."""
         return self._is_abandoned
 
     def ask(self) -> None:
-        """The thread is to end in order."""
+        """The thread must end in order."""
         self._asked.set()
 
     def abandon(self) -> None:
-        """The thread is to end at once."""
+        """The thread must end at once."""
         self._is_abandoned = True
         self._asked.set()
 
     def wait_asked(self, seconds: float) -> bool:
-        """Sleep, but not past the moment when the end is asked for; returns whether it is."""
+        """Sleep until the time is over or the end is asked for; returns whether it was asked for."""
         return self._asked.wait(seconds)

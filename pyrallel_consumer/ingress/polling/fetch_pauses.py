@@ -1,8 +1,7 @@
-"""Why partitions are not fetched: the loop may want it of each, and some reasons hold for all.
+"""Why partitions are not fetched: the loop may pause single partitions, and some reasons hold for all.
 
-A partition is fetched exactly while there is no reason at all not to; what was read ahead of it is held back while the
-loop wants it paused. Belongs to the poll thread; knows no epochs:
-whoever calls has checked them.
+A partition is fetched exactly while it has no reason to pause. While the loop wants it paused, its read-ahead messages
+are held back too. Belongs to the poll thread; it knows no epochs, because the callers have checked them.
 """
 
 from __future__ import annotations
@@ -23,15 +22,16 @@ from pyrallel_consumer.log import Log
 
 LOGGER: Final = Log("pyrallel_consumer.ingress")
 
-# Reasons that hold for all. The loop's own (exhausted, user, fair shares) are one here: it sends their sum.
+# Reasons that hold for all. The loop's own reasons (exhausted, user, fair shares) are one reason here: it sends the
+# sum.
 LOAD: Final = "load"
 STOPPING: Final = "stopping"
-# One partition of each broker is enough to wake it, and neighbours are led by different ones.
+# One partition of each broker is enough to wake its thread, and neighbouring partitions have different leaders.
 MOST_WAKING_SEEKS: Final = 64
 
 
 class FetchPauses:
-    """The reasons, and the client's pauses that follow from them for what is in ``assignments``."""
+    """The reasons, and the client's pauses that follow from them, for the partitions in ``assignments``."""
 
     def __init__(self, assignments: Assignments, read_ahead: ReadAhead, throttle: LogThrottle | None = None) -> None:
         self._assignments = assignments
@@ -45,14 +45,14 @@ class FetchPauses:
         return bool(self._everywhere) or tp in self._by_loop
 
     def pause(self, client: Consumer, tp: TopicPartition) -> None:
-        """Fetch ``tp`` no more: the loop wants it. No effect if it wanted it before."""
+        """Stop fetching ``tp``, for the loop. No effect if the loop has paused it already."""
         if tp not in self._by_loop:
             self._by_loop.add(tp)
             self._read_ahead.hold(tp)
             self._tell(client, [tp])
 
     def resume(self, client: Consumer, tp: TopicPartition) -> None:
-        """Fetch ``tp`` again for all the loop has against it. No effect if it had nothing."""
+        """The loop's reason is gone: fetch ``tp`` unless another reason holds. No effect if the loop had none."""
         if tp in self._by_loop:
             self._by_loop.remove(tp)
             self._read_ahead.resume(tp)
@@ -65,22 +65,22 @@ class FetchPauses:
             self._tell(client, self._assignments)
 
     def resume_all(self, client: Consumer, reason: str) -> None:
-        """Drop a reason that held for all; partitions with another one stay paused. No effect if it does not hold."""
+        """Drop a reason that held for all; partitions with another one stay paused. No effect if there is none."""
         if reason in self._everywhere:
             self._everywhere.remove(reason)
             self._wake(client, self._tell(client, self._assignments))
 
     def settle(self, client: Consumer, tps: Collection[TopicPartition]) -> None:
-        """Pause or resume newly assigned partitions, one or the other: the client remembers pauses of old."""
+        """Pause or resume every newly assigned partition, because the client remembers earlier pauses."""
         self.forget(tps)
         self._tell(client, tps)
 
     def forget(self, tps: Iterable[TopicPartition]) -> None:
-        """These partitions are not assigned any more: what the loop had against them is void."""
+        """These partitions are no longer assigned: the loop's reasons for them are void."""
         self._by_loop.difference_update(tps)
 
     def _tell(self, client: Consumer, tps: Iterable[TopicPartition]) -> list[ClientPartition]:
-        """Returns what was resumed."""
+        """Pause and resume at the client; returns the resumed partitions."""
         to_pause: list[ClientPartition] = []
         to_resume: list[ClientPartition] = []
         for tp in tps:
@@ -91,16 +91,16 @@ class FetchPauses:
             if to_resume:
                 client.resume(to_resume)
         except KafkaException as error:
-            # Only a partition that the client has let go meanwhile is refused, and that one is not fetched anyway.
+            # The client refuses only a partition that it has released meanwhile, and that is not fetched anyway.
             said = f"the client did not pause or resume as told: {error}"
             self._throttle.log(logging.WARNING, "pause", said, {"code": error.args[0].name()})
         return to_resume
 
     def _wake(self, client: Consumer, resumed: Sequence[ClientPartition]) -> None:
-        """Have the client fetch at once: with nothing to fetch its thread sleeps for up to a second, resumed or not.
+        """Make the client fetch at once: its idle thread sleeps for up to a second, even after a resume.
 
-        A seek wakes it. It goes where the client would go on by itself, after all that was read, and asks nothing of
-        the broker.
+        A seek wakes it. The seek goes to the client's own position, after all messages that were read, and asks the
+        broker nothing.
         """
         for partition in resumed[:MOST_WAKING_SEEKS]:
             next_offset = self._assignments.next_offset_of(TopicPartition(partition.topic, partition.partition))
@@ -110,4 +110,4 @@ class FetchPauses:
             try:
                 client.seek(partition)
             except KafkaException as error:
-                LOGGER.debug("the client did not seek: %s", error)  # it is not ready to fetch, and will be in its time
+                LOGGER.debug("the client did not seek: %s", error)  # it is not ready to fetch yet

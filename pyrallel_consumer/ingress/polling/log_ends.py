@@ -1,7 +1,7 @@
 """Where the logs of the assigned partitions end, for the broker lag. Belongs to the poll thread.
 
-Every answer to a fetch tells the end of the log, and the client keeps it: asking for that is no round trip. Of a
-partition that is paused there are no such answers, so the broker is asked: one partition at a time, seldom, briefly.
+Every fetch response contains the end of the log, and the client keeps it: reading it costs no round trip. A paused
+partition has no fetch responses, so the broker is asked: one partition at a time, rarely, with a short timeout.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ UNKNOWN: Final = -1
 class LogEnds:
     """``offsets`` (exclusive: the next one to be written) by partition; replaced and never changed, for any thread.
 
-    ``first_offsets`` are where the logs begin, of partitions that are fetched.
+    ``first_offsets`` are the beginnings of the logs, for partitions that are fetched.
     """
 
     def __init__(self, assignments: Assignments, pauses: FetchPauses, clock: Callable[[], float]) -> None:
@@ -42,7 +42,7 @@ class LogEnds:
         self._turns: deque[TopicPartition] = deque()
 
     def look(self, client: Consumer, now: float) -> None:
-        """About once a second note what the client knows, and seldom ask for a partition of which it learns nothing."""
+        """Note the client's numbers about once a second, and rarely ask the broker about a partition without any."""
         if now < self._look_at:
             return
         self._look_at = now + LOOK_EVERY_SECONDS
@@ -60,7 +60,7 @@ class LogEnds:
         self._odd.update(tp for tp, end in before.items() if tp in known and self.offsets.get(tp, UNKNOWN) < end)
 
     def take_odd(self) -> set[TopicPartition]:
-        """The partitions whose log is shorter than before, or has no end any more, since the last time."""
+        """The partitions whose log became shorter, or lost its end, since the last call."""
         odd, self._odd = self._odd, set()
         return odd
 
@@ -78,5 +78,5 @@ def _ends(client: Consumer, tp: TopicPartition, ask_seconds: float | None = None
     try:
         found: tuple[int, int] | None = client.get_watermark_offsets(place, **options)
     except KafkaException:
-        return UNKNOWN, UNKNOWN  # The next look tells; a lag is not worth a warning.
+        return UNKNOWN, UNKNOWN  # The next look may succeed; a missing lag needs no warning.
     return (max(UNKNOWN, found[0]), max(UNKNOWN, found[1])) if found else (UNKNOWN, UNKNOWN)

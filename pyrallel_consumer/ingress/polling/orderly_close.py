@@ -1,7 +1,7 @@
-"""The last talk of a poll thread with its loop and the broker, before the client is closed.
+"""The orderly end of a poll thread: the last exchange with loop and broker, before the client is closed.
 
-Not done inside the client's own ``close``: there the coordinator answers no questions and ``on_commit`` never fires, so
-a commit could only be waited for without a bound. Here polling goes on, and a rebalance in between is served.
+This does not happen inside the client's own ``close``: there the coordinator answers no questions and ``on_commit``
+never fires, so a wait for a commit would have no bound. Here polling goes on, and a rebalance in between is served.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from pyrallel_consumer.log import Log
 LOGGER: Final = Log("pyrallel_consumer.ingress")
 POLL_SECONDS: Final = 0.02
 COMMIT_AGAIN_SECONDS: Final = 0.1
-# Committing the same again cannot help; the loop has tried with less before the close.
+# Committing the same again cannot help; before the close the loop has tried with less metadata.
 NEVER_CONFIRMED: Final = FATAL | {"INVALID_COMMIT_OFFSET_SIZE", "OFFSET_METADATA_TOO_LARGE", "UNKNOWN_TOPIC_OR_PART"}
 
 
 class OrderlyClose:
-    """Asks the loop to finish, commits what it answers until that is confirmed, and lets go; all within bounds."""
+    """Asks the loop to finish, commits its snapshots until they are confirmed, and releases all; all within bounds."""
 
     def __init__(
         self,
@@ -48,13 +48,13 @@ class OrderlyClose:
         self._clock = clock
 
     def run(self, client: Consumer, seconds: float) -> None:
-        """Takes ``seconds`` at most, the wait for the loop included, and ends at once when abandoned."""
+        """Takes at most ``seconds``, including the wait for the loop, and ends at once when abandoned."""
         deadline = self._clock() + seconds
-        farewell = self._rebalance.ask_to_close(min(seconds, self._grace_seconds))
-        self._poll_until(client, lambda: farewell.is_answered, farewell.deadline)
-        tps = [tp for tp, _ in farewell.partitions]
-        if farewell.is_answered:
-            self._commit_until_confirmed(client, farewell.snapshots, deadline)
+        question = self._rebalance.ask_to_close(min(seconds, self._grace_seconds))
+        self._poll_until(client, lambda: question.is_answered, question.deadline)
+        tps = [tp for tp, _ in question.partitions]
+        if question.is_answered:
+            self._commit_until_confirmed(client, question.snapshots, deadline)
             self._rebalance.release(tps, "closing")
         elif not self._ending.is_abandoned:
             self._rebalance.drop_unanswered(tps)

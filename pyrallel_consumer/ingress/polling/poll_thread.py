@@ -1,8 +1,8 @@
-"""The poll thread: the only place where calls on the client are made, its construction and close included.
+"""The poll thread: the only place that calls the client, from its construction to its close.
 
-One turn of it obeys the commands that came, asks the gate, reads ahead once or sleeps, and hands on what the loop
-allows. It stamps what it reads with the epochs of its ``Assignments``; it decides nothing about order, retries or what
-to commit.
+One turn obeys the commands that came, asks the gate, reads ahead once or sleeps, and delivers as many messages as the
+loop allows. The thread stamps messages with the epochs of its ``Assignments``. It decides nothing about order, retries
+or commits.
 """
 
 from __future__ import annotations
@@ -46,11 +46,12 @@ from pyrallel_consumer.ingress.reading.subscription import Subscription
 from pyrallel_consumer.log import Log
 
 LOGGER: Final = Log("pyrallel_consumer.ingress")
-# How long a command may have to wait for its turn while there is nothing to read.
+# How long a command may wait while there is nothing to read.
 POLL_SECONDS: Final = 0.05
-# While paused the client is looked at for rebalances only.
+# While paused the client is polled for rebalances only.
 PAUSED_POLL_SECONDS: Final = 0.02
-# What the wait for the loop's answer may take beyond the grace: the loop is late, and cancelled work takes its time.
+# How much longer than the grace the wait for the loop's answer may take: the loop is late, and cancelled work takes
+# time.
 ANSWER_MARGIN_SECONDS: Final = 1.0
 LEAVE_SECONDS: Final = 1.0
 RESETS: Final[Mapping[str, Reset]] = {
@@ -63,9 +64,9 @@ RESETS: Final[Mapping[str, Reset]] = {
 class PollerPolicy:
     """How the poll thread reads and waits.
 
-    ``start_timeout_seconds`` bounds the wait for a first broker's answer, ``start_patience_seconds`` how long nothing
-    may be heard of where new partitions begin.
-    Where it stood still for more than ``gap_seconds`` it tells the loop so.
+    ``start_timeout_seconds`` bounds the wait for a first broker's answer, ``start_patience_seconds`` the silence while
+    it asks where new partitions begin.
+    After it hung for more than ``gap_seconds``, it tells the loop.
     """
 
     poll_batch_size: int = 1000
@@ -78,7 +79,7 @@ class PollerPolicy:
 
 
 class PollThread:
-    """What runs on the thread. Other threads put commands, and write one plain number; nothing else.
+    """The code of the thread. Other threads only put commands, and write one plain number.
 
     ``granted`` is how many messages the loop allows in all, since the beginning; ``last_commit`` is the number of the
     last commit that the loop asked for and that was sent. ``boot_clock`` also counts suspended time.
@@ -169,7 +170,7 @@ class PollThread:
         self._is_static_member = bool(configuration.get("group.instance.id"))
 
     def run(self, started: Future[None], ended: Future[None]) -> None:
-        """The thread's whole life. ``started`` tells of the subscription or why there is none; ``ended`` comes last."""
+        """The thread's whole life. ``started`` is done with the subscription, or holds its error; ``ended`` is last."""
         try:
             client = self.group_client.make()
             topics = self._lookup.first(client)
@@ -192,7 +193,7 @@ class PollThread:
             ended.set_result(None)
 
     def deliver(self, fact: object) -> None:
-        """Hand a fact to the loop, unless the last one was told; where the loop is gone, nobody needs the thread."""
+        """Deliver a fact to the loop, unless the last fact was delivered. If the loop is gone, the thread ends."""
         if self._is_mute:
             return
         try:
@@ -224,12 +225,12 @@ class PollThread:
             self.commits.obey(client, command, self.deliver)
 
     def stop_fetching(self, client: Consumer) -> None:
-        """Fetch and hand on nothing more, whatever is granted."""
+        """Fetch and deliver nothing more, whatever is granted."""
         self.read_ahead.stop()
         self.pauses.pause_all(client, STOPPING)
 
     def close(self, client: Consumer, seconds: float) -> None:
-        """Let the loop finish, commit what it answers until that is confirmed, and end."""
+        """Let the loop finish, commit its snapshots until they are confirmed, and end."""
         self.stop_fetching(client)
         self._is_over = True
         if len(self.assignments) and not self.ending.is_abandoned:
@@ -293,15 +294,15 @@ class PollThread:
         return self.granted - self.reader.messages
 
     def _read(self, client: Consumer, limit: int, seconds: float) -> None:
-        """Wait for the client only while nothing else could be done: a grant is not heard of inside it."""
+        """Read. Wait for the client only if there is nothing else to do, because a grant cannot end that wait."""
         if not self.read_ahead.has_ready:
             self.reader.read(client, limit, seconds)
         elif not self.reader.read(client, limit, 0):
             self._hold(client, seconds)
 
     def _hold(self, client: Consumer, seconds: float) -> None:
-        """Sleep until there is a command, or something may be handed on."""
-        self.is_held = True  # from here on grant() puts a command, so no grant is overslept
+        """Sleep until there is a command, or messages may be delivered."""
+        self.is_held = True  # from here on grant() puts a command, which ends the sleep
         try:
             if self._credit > 0 and self.read_ahead.has_ready:
                 return
@@ -339,9 +340,10 @@ class PollThread:
     def _close_client(self, client: Consumer) -> None:
         """Leave the group and close.
 
-        An assignment that the client has not handed to us when its close begins is given and revoked in there: the
-        answer to the first ends the group, and librdkafka may lose the second one and wait for it for ever, with the
-        interpreter's lock held. So we leave the group before, and serve what waits. A static member must not leave.
+        If the client has an undelivered assignment when its close begins, it delivers and revokes it inside the close.
+        The answer to the assignment ends the group. librdkafka may then lose the revocation and wait for it forever,
+        holding the interpreter's lock. So we leave the group before, and serve waiting callbacks. A static member must
+        not leave.
         """
         try:
             if not self._is_static_member:
@@ -354,8 +356,8 @@ class PollThread:
         try:
             client.unsubscribe()
         except KafkaException as error:
-            LOGGER.debug("the client did not unsubscribe: %s", error)  # after a fatal error there is nothing to leave
-        # A rebalance under way is completed before; then, of the classic protocol, the member's id is gone.
+            LOGGER.debug("the client did not unsubscribe: %s", error)  # after a fatal error there is no group to leave
+        # A rebalance under way completes first; with the classic protocol the member's id is empty then.
         deadline = self._clock() + LEAVE_SECONDS
         self.reader.poll_aside(client, 0)
         while self.group_client.protocol == "classic" and client.memberid() and self._clock() < deadline:
@@ -376,7 +378,7 @@ def reset_of(configuration: Mapping[str, Any]) -> Reset:
 
 
 def _refresh_seconds(configuration: Mapping[str, Any], otherwise: float) -> float:
-    """Time between two looks for a pattern's topics: what the user has the client take, where they say."""
+    """Time between two looks for a pattern's topics: the user's client setting, if there is one."""
     try:
         milliseconds = int(configuration.get("topic.metadata.refresh.interval.ms", otherwise * 1000))
     except (TypeError, ValueError):

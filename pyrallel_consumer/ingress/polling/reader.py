@@ -1,6 +1,6 @@
-"""One read after the other: messages out of the client, cut by partition, read ahead, and into the loop's inbox.
+"""Takes messages out of the client, splits them by partition, keeps them as read-ahead, and delivers them to the loop.
 
-The way of every message, so nothing here is done per message but one look for errors and the cut itself. Belongs to the
+This is every message's path, so the only work per message is one check for errors and the split itself. Belongs to the
 poll thread.
 """
 
@@ -19,13 +19,13 @@ from pyrallel_consumer.ingress.polling.log_ends import LogEnds
 from pyrallel_consumer.ingress.reading.assignments import Assignments
 from pyrallel_consumer.ingress.reading.read_ahead import ReadAhead
 
-# Trailing transaction markers move a position without a message, so positions are looked at without cause, too.
+# Trailing transaction markers move a position without a message, so positions are also read at this interval.
 POSITIONS_EVERY_SECONDS: Final = 1.0
 NO_POSITION: Final = -1
 
 
 class Reader:
-    """Reads when told to. Counts ``polls``, ``reads`` that brought messages, and ``messages`` handed on."""
+    """Reads on demand. Counts ``polls``, ``reads`` that brought messages, and delivered ``messages``."""
 
     def __init__(
         self,
@@ -51,10 +51,9 @@ class Reader:
         self.messages = 0
 
     def read(self, client: Consumer, limit: int, timeout_seconds: float) -> bool:
-        """Wait for one message, and take what else is there up to ``limit`` in all. Returns whether one came.
+        """Wait for one message, and take all available ones up to ``limit`` in total. Returns whether one came.
 
-        Where nothing came, the client's positions tell how far the log is done with of those partitions of which all
-        that was read has been handed on.
+        If none came, the client's positions advance the partitions whose messages have all been delivered.
         """
         self.polls += 1
         first = client.poll(timeout_seconds)
@@ -67,7 +66,7 @@ class Reader:
         return True
 
     def hand_on(self, credit: int) -> None:
-        """Give the loop of what was read as much as it allows."""
+        """Deliver as many of the read messages as the loop allows."""
         if not self._read_ahead.has_ready:
             return
         for fact in self._read_ahead.take(credit, len(self._assignments)):
@@ -91,7 +90,7 @@ class Reader:
         epoch = self._assignments.epoch_of(tp)
         rest = client.consume(more, 0)
         if self._assignments.epoch_of(tp) != epoch:
-            return rest  # a rebalance came in between, and `first` belongs to what was before it
+            return rest  # a rebalance came in between, and `first` belongs to the assignment before it
         rest.insert(0, first)
         return rest
 
@@ -137,7 +136,7 @@ class Reader:
         first_offsets = self._log_ends.first_offsets
         for answer in answers:
             tp = TopicPartition(answer.topic, answer.partition)
-            # Where retention overtook it the client tells no new position before the next message.
+            # If retention overtook the position, the client has no new one before the next message.
             known = answer.offset if answer.error is None else NO_POSITION
             position = max(known, first_offsets.get(tp, NO_POSITION))
             if position >= 0:

@@ -1,8 +1,9 @@
-"""The rebalance callbacks: what happens on the poll thread when partitions come and go.
+"""The rebalance callbacks, on the poll thread: partitions are assigned, revoked and lost.
 
-Owns the talk with the loop before partitions go (``Farewell``). No callback raises: an exception that escaped would
-destroy messages the client has already handed out, so it is reported to ``fail`` instead. No wait is unbounded. Every
-callback tells the client itself what is assigned then, or the client would do it in its own way.
+Before partitions are revoked, the thread asks the loop for their last snapshots (``RevokeQuestion``). No callback
+raises: an exception would destroy messages that the client has already delivered, so it is reported to ``fail``
+instead. No wait is unbounded. Every callback itself tells the client what is assigned now, or the client would do it in
+its own way.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ from pyrallel_consumer.ingress.reading.start_offset import Start, topic_made_ane
 from pyrallel_consumer.log import Log, listed
 
 LOGGER: Final = Log("pyrallel_consumer.ingress")
-# An abandoned thread notices it this late at most while it waits for the loop.
+# While it waits for the loop, an abandoned thread notices it after at most this time.
 ABANDON_CHECK_SECONDS: Final = 0.05
 
 
-class Farewell:
-    """One question to the loop about partitions that are about to go, and its answer."""
+class RevokeQuestion:
+    """One question to the loop about partitions that are being revoked, and the loop's answer."""
 
     def __init__(self, partitions: Sequence[tuple[TopicPartition, int]], deadline: float) -> None:
         self.partitions = tuple(partitions)
@@ -66,7 +67,7 @@ class Farewell:
 class Rebalance:
     """``on_assign``, ``on_revoke`` and ``on_lost`` for ``subscribe``; ``count`` counts those that moved a partition.
 
-    ``must_join_anew``: partitions were assigned and could not be begun; whoever subscribes is to leave and come back.
+    ``must_join_anew``: partitions were assigned and could not be started; the caller must leave the group and rejoin.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class Rebalance:
         self._deliver = deliver
         self._fail = fail
         self._settle = settle
-        self._closing: Farewell | None = None
+        self._closing: RevokeQuestion | None = None
         self.count = 0
         self.must_join_anew = False
 
@@ -111,24 +112,24 @@ class Rebalance:
             self._fail(error)
 
     def on_revoke(self, client: Consumer, partitions: list[ClientPartition]) -> None:
-        """Let the loop finish within the grace, commit what it answers, let go."""
+        """Let the loop finish within the grace, commit its snapshots, release the partitions."""
         try:
             self._let_go(client, partitions)
         except BaseException as error:  # noqa: BLE001 -- no callback raises; the thread ends with it
             self._fail(error)
 
     def on_lost(self, client: Consumer, partitions: list[ClientPartition]) -> None:
-        """The partitions are another member's already: nothing may be committed."""
+        """The partitions belong to another member already: nothing may be committed."""
         try:
             self._drop(_places(partitions), "lost")
             self._unassign(client, partitions)
         except BaseException as error:  # noqa: BLE001 -- no callback raises; the thread ends with it
             self._fail(error)
 
-    def ask_to_close(self, seconds: float) -> Farewell:
-        """Ask the loop to finish with everything that is assigned, outside of a rebalance and without waiting.
+    def ask_to_close(self, seconds: float) -> RevokeQuestion:
+        """Ask the loop to finish with all assigned partitions, outside of a rebalance and without waiting.
 
-        A rebalance that comes before the answer waits for that answer, and asks nothing of its own.
+        A rebalance that comes before the answer waits for that answer, and asks no second question.
         """
         tps = list(self._assignments)
         self._closing = self._asked(tps, self._clock() + seconds)
@@ -137,7 +138,7 @@ class Rebalance:
     def begin_anew(self, client: Consumer, tps: Collection[TopicPartition]) -> None:
         """The topics of these partitions were deleted and created anew: read them from their beginning.
 
-        With ``latest``, too: the group has been there since before the first message of the new log.
+        Even with ``latest``: the group existed before the first message of the new log.
         """
         for tp in tps:
             if self._starts.reset == "error":
@@ -146,7 +147,7 @@ class Rebalance:
             try:
                 client.seek(ClientPartition(tp.topic, tp.partition, OFFSET_BEGINNING))
             except KafkaException as error:
-                LOGGER.debug("the client did not seek: %s", error)  # Whoever found the new log comes again.
+                LOGGER.debug("the client did not seek: %s", error)  # The caller that found the new log tries again.
                 continue
             for fact in self._read_ahead.put(self._assignments.begin_anew(tp)):
                 LOGGER.warning(
@@ -157,7 +158,7 @@ class Rebalance:
                 self._deliver(fact)
 
     def release(self, tps: Collection[TopicPartition], why: str) -> list[tuple[TopicPartition, int]]:
-        """Strike partitions out of the books; returns those that were in them, with their epochs."""
+        """Remove partitions from the assignment; returns those that were in it, with their epochs."""
         self._commits.disown(tps)
         released = self._assignments.release(tps)
         self._read_ahead.drop(tps)
@@ -168,7 +169,7 @@ class Rebalance:
         return released
 
     def drop_unanswered(self, tps: Collection[TopicPartition]) -> None:
-        """Let go of what the loop did not answer for, and tell it so."""
+        """Release the partitions for which the loop did not answer, and tell the loop."""
         LOGGER.error(
             "the event loop did not let go of %d partitions in time: what it finished there last is not committed "
             "and will run again; is a worker blocking the loop?",
@@ -186,7 +187,7 @@ class Rebalance:
         try:
             found = self._starts.find(client, tps)
         except SearchGivenUp as why:
-            # The client has to hold what the group gave it, or it cannot give it back.
+            # The client must accept the partitions that the group assigned, or it cannot give them back.
             self.must_join_anew = isinstance(why, NobodyAnswered)
             self._assign(client, partitions)
             client.pause(partitions)
@@ -211,9 +212,9 @@ class Rebalance:
         ours = {tp for tp in tps if self._assignments.epoch_of(tp) is not None}
         if ours and not self._ending.is_abandoned:
             self.count += 1
-            farewell = self._closing or self._asked(ours, self._clock() + self._grace_seconds)
-            if farewell.wait(self._ending, self._clock, lambda: self._serve(client)):
-                going = [snapshot for snapshot in farewell.snapshots if snapshot.tp in ours]
+            question = self._closing or self._asked(ours, self._clock() + self._grace_seconds)
+            if question.wait(self._ending, self._clock, lambda: self._serve(client)):
+                going = [snapshot for snapshot in question.snapshots if snapshot.tp in ours]
                 self._commits.commit_before_revoke(client, going)
                 self.release(ours, "revoked")
             elif not self._ending.is_abandoned:
@@ -221,11 +222,11 @@ class Rebalance:
         self.release(ours, "abandoned")
         self._unassign(client, partitions)
 
-    def _asked(self, tps: Collection[TopicPartition], deadline: float) -> Farewell:
+    def _asked(self, tps: Collection[TopicPartition], deadline: float) -> RevokeQuestion:
         epochs = [(tp, self._assignments.epoch_of(tp)) for tp in tps]
-        farewell = Farewell([(tp, epoch) for tp, epoch in epochs if epoch is not None], deadline)
-        self._deliver(RevokeAsked(farewell.partitions, farewell.answer))
-        return farewell
+        question = RevokeQuestion([(tp, epoch) for tp, epoch in epochs if epoch is not None], deadline)
+        self._deliver(RevokeAsked(question.partitions, question.answer))
+        return question
 
     def _drop(self, tps: Collection[TopicPartition], why: str) -> None:
         released = self.release(tps, why)
@@ -246,7 +247,7 @@ class Rebalance:
             else:
                 client.unassign()
         except KafkaException as error:
-            # The client refuses to give back what it does not hold: then there is nothing to give back.
+            # The client refuses to give back partitions that it does not have: then nothing needs to be given back.
             LOGGER.debug("the client did not unassign: %s", error)
 
 

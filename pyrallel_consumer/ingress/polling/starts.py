@@ -1,9 +1,8 @@
-"""Where newly assigned partitions begin: asks the broker what ``start_offset`` decides upon. For the poll thread.
+"""Where newly assigned partitions begin: asks the broker the questions of ``start_offset``. For the poll thread.
 
-Runs inside the rebalance callback. All partitions are asked for in one request for each kind of question, however many
-they are. What is not answered is asked again for as long as answers come in; without any for a while the search is
-given up, and the member joins its group anew: nobody is at the mercy of one broker that is away. The end of the
-consumer is not held up by questions.
+Runs inside the rebalance callback. Each kind of question is one request for all partitions. Unanswered questions are
+repeated as long as answers come in. If none comes for a while, the search is given up and the member rejoins its group,
+so that a single absent broker cannot block the member. The end of the consumer does not wait for questions.
 """
 
 from __future__ import annotations
@@ -35,12 +34,12 @@ from pyrallel_consumer.log import Log
 
 LOGGER: Final = Log("pyrallel_consumer.ingress")
 PATIENCE_SECONDS: Final = 60.0
-"""How long no answer at all may come before the search is given up."""
+"""The search is given up after this long without any answer."""
 FIRST_TIMEOUT_SECONDS: Final = 1.0
 LONGEST_TIMEOUT_SECONDS: Final = 10.0
 BETWEEN_TRIES_SECONDS: Final = 0.1
 DOUBT_SECONDS: Final = 5.0
-# Kafka's words for the two ends of a log, where a time is asked for.
+# Kafka's codes for the two ends of a log, in place of a time.
 BEGINNING: Final = -2
 END: Final = -1
 
@@ -48,11 +47,11 @@ Question = Callable[[list[ClientPartition], float], list[ClientPartition]]
 
 
 class SearchGivenUp(Exception):  # noqa: N818 -- says what happened; for the rebalance callback alone
-    """The consumer ends: nobody wants to know any more where partitions begin."""
+    """The consumer ends, so the starts of partitions are no longer needed."""
 
 
 class NobodyAnswered(SearchGivenUp):
-    """No answer came for ``PATIENCE_SECONDS``: the member is to let go, and to join its group anew."""
+    """No answer came for ``PATIENCE_SECONDS``: the member must release its partitions and rejoin its group."""
 
 
 class StartSearch:
@@ -83,7 +82,7 @@ class StartSearch:
         Raises:
             SearchGivenUp: the end was asked for.
             NobodyAnswered: no answer came for too long.
-            BrokerError: not authorized, or no offset where ``reset`` is ``error``.
+            BrokerError: not authorized, or no offset while ``reset`` is ``error``.
         """
         committed = {
             tp: Committed(answer.offset, answer.metadata, answer.leader_epoch) if answer.offset >= 0 else None
@@ -104,7 +103,7 @@ class StartSearch:
         return starts
 
     def log_ranges(self, client: Consumer, tps: Sequence[TopicPartition]) -> dict[TopicPartition, LogRange]:
-        """What the logs hold, as the client reads them. Raises as ``find`` does."""
+        """The offsets in the logs, as the client reads them. Raises like ``find``."""
 
         def ends(at: int) -> Question:
             return lambda places, timeout: client.offsets_for_times(
@@ -118,10 +117,10 @@ class StartSearch:
     def _without_doubt(
         self, committed: Mapping[TopicPartition, Committed | None], logs: Mapping[TopicPartition, LogRange]
     ) -> dict[TopicPartition, LogRange]:
-        """What the logs hold of which the reader's end does not tell whether the commit is within them.
+        """The ranges of those logs whose reader's end does not show whether the commit is within the log.
 
-        An earlier owner that read uncommitted records may have committed beyond the first open transaction. Where
-        nobody can tell, the commit is believed: the client notices by itself if its offset is out of range.
+        An earlier owner that read uncommitted records may have committed beyond the first open transaction. If the
+        range is unknown, the commit is believed: the client notices by itself if its offset is out of range.
         """
         doubtful = {
             tp: known
@@ -190,9 +189,9 @@ class StartSearch:
 
 
 def for_client(start: Start) -> ClientPartition:
-    """The start in the form in which the client is assigned partitions.
+    """The start in the form that the client needs for an assignment.
 
-    By the leader epoch the client notices that the log was cut below the start.
+    From the leader epoch the client notices if the log was cut below the start.
     """
     leader_epoch = NO_LEADER_EPOCH if start.leader_epoch is None else start.leader_epoch
     return ClientPartition(start.tp.topic, start.tp.partition, start.offset, leader_epoch=leader_epoch)

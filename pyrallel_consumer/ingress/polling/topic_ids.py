@@ -1,8 +1,9 @@
-"""Whether topics are still the ones that were assigned: a topic that is made anew keeps its name and changes its id.
+"""Whether topics are still the ones that were assigned: a topic that is created anew keeps its name and gets a new id.
 
-The ids are asked for when something is odd (the end of a log fell, offsets or leader epochs of records went back, the
-client does not know the topic), with every assignment, and seldom without a cause: a new log that is longer than what
-was read of the old one shows no sign. No question is waited for. Belongs to the poll thread.
+The ids are asked for with every assignment and after every suspicious sign: the end of a log fell, offsets or leader
+epochs of records went back, or the client does not know the topic. They are also asked for rarely without a sign,
+because a new log that is longer than the read part of the old one shows none. Nothing waits for an answer. Belongs to
+the poll thread.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pyrallel_consumer.ingress.reading.assignments import Assignments
 LOOK_EVERY_SECONDS: Final = 0.25
 ASK_EVERY_SECONDS: Final = 30.0
 SUSPICION_SECONDS: Final = 5.0
-"""How long an odd topic is asked about, for brokers hear of a new topic one after the other."""
+"""How long a suspicious topic is asked about: brokers learn of a new topic one after the other."""
 BETWEEN_QUESTIONS_SECONDS: Final = 1.0
 ANSWER_SECONDS: Final = 5.0
 FORGET_SECONDS: Final = 60.0
@@ -27,7 +28,7 @@ UNKNOWN_TOPIC: Final = ("UNKNOWN_TOPIC_OR_PART", "UNKNOWN_TOPIC_ID")
 
 
 class TopicIds:
-    """``errors_by_code`` counts what the client said."""
+    """``errors_by_code`` counts the client's errors."""
 
     def __init__(
         self, admin: AdminLook, assignments: Assignments, errors_by_code: Counter[str], clock: Callable[[], float]
@@ -49,17 +50,17 @@ class TopicIds:
 
     @property
     def known(self) -> int:
-        """Topics whose ids are known: made anew from now on, they are noticed."""
+        """Topics whose ids are known: if one is created anew from now on, that is noticed."""
         return len(self._known)
 
     def expect(self, topics: Collection[str], now: float) -> None:
-        """These topics may be assigned from now on: learn their ids before anything of them is read."""
+        """These topics may be assigned from now on: learn their ids before any message of them is read."""
         self._assigned_at |= dict.fromkeys(topics, now)
         if topics and not self._answers:
             self._send(topics)
 
     def look(self, odd: Collection[TopicPartition], now: float) -> set[TopicPartition]:
-        """The partitions of which an old log was read, and the new one was not begun; ``odd`` are those with a sign.
+        """The partitions whose old log was read and whose new log is not begun; ``odd`` partitions showed a sign.
 
         They are returned again and again until they have begun anew.
         """
@@ -85,7 +86,7 @@ class TopicIds:
         self._odd_until[topic] = now + SUSPICION_SECONDS
 
     def _assigned_topics(self, now: float) -> set[str]:
-        """The topics of which something is assigned; those of which nothing was for a while are forgotten."""
+        """The topics with assigned partitions; topics without any for a while are forgotten."""
         topics = {tp.topic for tp in self._assignments}
         self._assigned_at |= dict.fromkeys(topics, now)
         for topic in [topic for topic, at in self._assigned_at.items() if now - at > FORGET_SECONDS]:
@@ -121,7 +122,7 @@ class TopicIds:
     def _note(self, topic: str, found: str) -> None:
         known = self._known.setdefault(topic, found)
         if known == found:
-            # What began since the question may be of the new log: the answer may be older than the look at it.
+            # An assignment that began after the question may read the new log: the answer may be older.
             self._confirmed_epochs[topic] = self._asked_at_epoch
         else:
             self._changed[topic] = found
@@ -130,7 +131,7 @@ class TopicIds:
         left: set[TopicPartition] = set()
         for topic, found in list(self._changed.items()):
             if topic not in {tp.topic for tp in self._assignments}:
-                continue  # It may come back, from an offset that was committed before anybody knew.
+                continue  # It may come back, from an offset that was committed before the new log was noticed.
             since = self._confirmed_epochs.get(topic, 0)
             of_topic = {
                 tp for tp in self._assignments if tp.topic == topic and not self._assignments.has_begun(tp, since)

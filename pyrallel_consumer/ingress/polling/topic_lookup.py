@@ -1,7 +1,7 @@
-"""Which topics there are: asked of the broker before subscribing, and from time to time for a pattern.
+"""Which topics exist: the broker is asked before subscribing, and for a pattern from time to time.
 
-The first look is also where a consumer learns that no broker answers, that its credentials are refused, or that a topic
-does not exist, so that starting fails with the right error, and soon where waiting cannot help. For the poll thread.
+From the first look a consumer also learns that no broker answers, that its credentials are refused, or that a topic
+does not exist. So the start fails with the right error, and quickly if waiting cannot help. For the poll thread.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pyrallel_consumer.log import Log
 
 LOGGER: Final = Log("pyrallel_consumer.ingress")
 FIRST_TIMEOUT_SECONDS: Final = 0.5
-# The poll thread does nothing else during a later look, so that one is short; the next may succeed.
+# The poll thread does nothing else during a later look, so the look is short; the next one may succeed.
 LATER_TIMEOUT_SECONDS: Final = 1.0
 # A topic that was just created is unknown to some brokers for a moment.
 UNKNOWN_FOR_SECONDS: Final = 1.0
@@ -29,7 +29,7 @@ BETWEEN_TRIES_SECONDS: Final = 0.1
 
 
 class TopicLookup:
-    """Looks up topics for one subscription. ``may_create``: asking for a topic creates it, so none is unknown.
+    """Looks up topics for one subscription. ``may_create``: asking for a topic creates it, so no topic is unknown.
 
     ``topics`` are those of the last look.
     """
@@ -58,7 +58,7 @@ class TopicLookup:
         self.topics: tuple[str, ...] = ()
 
     def first(self, client: Consumer) -> tuple[str, ...]:
-        """The topics to subscribe to; none where a pattern matches nothing yet.
+        """The topics to subscribe to; none if a pattern matches nothing yet.
 
         Raises:
             BrokerUnreachableError: nobody answered in time.
@@ -79,7 +79,7 @@ class TopicLookup:
         return self.topics
 
     def again(self, client: Consumer, now: float) -> tuple[str, ...] | None:
-        """The topics to subscribe to from now on, where it is time to look and they have changed; else None."""
+        """The topics to subscribe to from now on, if a look is due and they have changed; else None."""
         if now < self._next_look_at:
             return None
         self._next_look_at = self._clock() + self._refresh_seconds

@@ -1,8 +1,8 @@
-"""``DeadLetterProducer``: produces dead letters and records on a thread of its own, and hands back the broker's word.
+"""``DeadLetterProducer``: produces dead letters and records on its own thread, and returns the broker's answers.
 
-Decides nothing about when a letter goes out (``letter_queue`` does) and never gives one up silently: every letter that
-was handed over is answered once, by acknowledgement or error, until the producer is abandoned. The client is made,
-used and let go on the thread, a daemon that is asked to end and never joined.
+It does not decide when a letter is sent (``letter_queue`` does), and never gives one up silently: every letter gets one
+answer, an acknowledgement or an error, until the producer is abandoned. The client is made, used and released on the
+thread. The thread is a daemon: it is asked to end, and never joined.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ logger = Log("pyrallel_consumer.dead_letters")
 
 SHORTEST_POLL_SECONDS: Final = 0.002
 LONGEST_POLL_SECONDS: Final = 0.1
-"""While letters are under way the client is asked so often: seldom when nothing comes for long, as in an outage."""
+"""Longest time between two polls while letters are under way: polls become rare in a long outage."""
 IDLE_SECONDS: Final = 1.0
-"""Without letters the client's own callbacks are served so often."""
+"""Time between two polls without letters, for the client's own callbacks."""
 PURGE_SECONDS: Final = 1.0
 BY_KEY: Final = -1
 
@@ -87,9 +87,9 @@ class DeadLetterProducer:
         self._thread = threading.Thread(target=self._run, name="pyrallel-dead-letters", daemon=True)
 
     def start(self) -> Future[None]:
-        """Start the thread. The future is done when the client is made, which asks for no broker yet.
+        """Start the thread. The future is done when the client is made, which needs no broker yet.
 
-        It holds a ConfigurationError where the client refuses a setting; then the thread ends.
+        It holds a ConfigurationError if the client refuses a setting; then the thread ends.
         """
         if self._is_started:
             raise StateError("this producer of dead letters was started already")
@@ -99,11 +99,11 @@ class DeadLetterProducer:
         return self._started
 
     def produce(self, letters: Sequence[Letter | Outgoing]) -> None:
-        """Produce these; returns at once, and the broker's word follows for each. For the loop's thread."""
+        """Produce these; returns at once, and an answer follows for each. For the loop's thread."""
         self._given.put(letters)
 
     def abandon(self) -> None:
-        """End as soon as possible; what is not acknowledged is let go without a word."""
+        """End as soon as possible; letters that are not acknowledged get no answer."""
         self._is_abandoned = True
         self._given.put(())
 
@@ -156,7 +156,7 @@ class DeadLetterProducer:
                 self._deliver(RecordsAnswered(tuple(record_answers)))
 
     def _take_given(self) -> bool:
-        """Take what was handed over; waits for it where there is nothing else to do."""
+        """Take the letters that were given; waits for them if there is nothing else to do."""
         is_idle = not (self._under_way or self._unsent)
         try:
             letters = self._given.get(block=is_idle, timeout=IDLE_SECONDS)
@@ -173,7 +173,7 @@ class DeadLetterProducer:
             try:
                 self._produce(letter)
             except BufferError:
-                return  # The client's own queue is full: what is in it goes first.
+                return  # The client's own queue is full: it must be sent first.
             except KafkaException as error:
                 unsent.popleft()
                 self._answer_with(letter, error.args[0])
@@ -221,7 +221,7 @@ class DeadLetterProducer:
 
     def _note(self, letter: Letter | Outgoing, error: KafkaError | None, _: Message) -> None:
         if letter not in self._under_way:
-            return  # It was answered when its client was given up.
+            return  # It got its answer when its client was given up.
         self._under_way.discard(letter)
         if error is None:
             self._add_answer(letter, None, "")
@@ -249,7 +249,7 @@ class DeadLetterProducer:
         )
 
     def _renew(self) -> None:
-        """A producer that had a fatal error never produces again: make another, and have its letters tried again."""
+        """A producer never produces again after a fatal error: make a new one, and let its letters be tried again."""
         said = "the client had a fatal error and was made anew"
         for sent in self._under_way:
             self._add_answer(sent, "_FATAL", said)
@@ -258,9 +258,10 @@ class DeadLetterProducer:
         self._client = self._made()
 
     def _let_go(self) -> None:
-        """Forget what is unsent, so that nothing is waited for when the client goes; and have it go here and now.
+        """Purge unsent letters, so that the client does not wait for them when it ends, and end it here and now.
 
-        It holds our callbacks, so left to the garbage collector its threads and connections would outlive ``ended``.
+        The client holds our callbacks. Left to the garbage collector, its threads and connections would outlive
+        ``ended``.
         """
         with contextlib.suppress(KafkaException):
             self._client.purge()

@@ -1,7 +1,7 @@
-"""Dead-letter topics before the first letter: one that is not there and will not be made is told at the start.
+"""Checks dead-letter topics before the first letter: a missing topic that no broker creates is logged at the start.
 
-Looks from the thread that produces letters, beside the start and not in it, and creates nothing: a topic is only asked
-for among all others. What cannot be asked is not told; the first letter finds it out.
+It runs on the thread that produces letters and does not delay the start. It creates no topic: it lists all topics and
+never asks for a single one. If the check is impossible, nothing is logged, and the first letter finds out.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _WAITS: Final = "or messages that fail for good wait for it, with their keys and
 
 
 class LetterTopics:
-    """The dead-letter topics that ``names_of`` tells of all the topics there are; looked for until somebody answers."""
+    """The dead-letter topics that ``names_of`` derives from all topics; looked for until a broker answers."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class LetterTopics:
         self._looks_left = MOST_LOOKS
 
     def look(self, client: Producer) -> None:
-        """Look once more, unless it is known by now; takes at most a second and a half, and raises nothing."""
+        """Look once more, unless the answer is known; takes at most a second and a half, and raises nothing."""
         if not self._looks_left:
             return
         self._looks_left -= 1

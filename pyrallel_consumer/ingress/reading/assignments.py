@@ -1,7 +1,7 @@
-"""Which partitions are assigned now, and under which epoch: the poll thread's own book.
+"""Which partitions are assigned now, and under which epoch: the poll thread's own record.
 
-Epochs come from one counter of the consumer and never repeat. Everything read is stamped here, and everything that is
-to be committed, paused or resumed is checked here first. The book also notices offsets that come a second time.
+Epochs come from one counter of the consumer and never repeat. Every message is stamped here, and every commit, pause
+and resume is checked here first. This class also notices offsets that come a second time.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Assignments:
         self._odd: set[TopicPartition] = set()
 
     def assign(self, starts: Iterable[Start], uncommitted: Collection[TopicPartition] = ()) -> list[Assigned]:
-        """Take partitions in, each under a new epoch. ``uncommitted``: whose resolved start the broker did not take."""
+        """Add partitions, each under a new epoch. ``uncommitted``: the commit of their start failed."""
         assigned = []
         for start in starts:
             epoch = self._next_epoch()
@@ -50,7 +50,7 @@ class Assignments:
         return assigned
 
     def release(self, tps: Iterable[TopicPartition]) -> list[tuple[TopicPartition, int]]:
-        """Forget partitions; returns those of them that were assigned, with the epoch that ended."""
+        """Forget partitions; returns those that were assigned, with the epoch that ended."""
         ended = ((tp, self._by_tp.pop(tp, None)) for tp in tps)
         return [(tp, assignment.epoch) for tp, assignment in ended if assignment is not None]
 
@@ -60,11 +60,11 @@ class Assignments:
         return None if assignment is None else assignment.epoch
 
     def is_current(self, tp: TopicPartition, epoch: int) -> bool:
-        """Whether ``tp`` is assigned now, and under this very epoch."""
+        """Whether ``tp`` is assigned now, under this epoch."""
         return self.epoch_of(tp) == epoch
 
     def next_offset_of(self, tp: TopicPartition) -> int | None:
-        """The offset after the last one delivered, at first the start; None for a partition that is not assigned."""
+        """The offset after the last delivered one, at first the start; None for a partition that is not assigned."""
         assignment = self._by_tp.get(tp)
         return None if assignment is None else assignment.next_offset
 
@@ -74,14 +74,14 @@ class Assignments:
         return self._epochs
 
     def has_begun(self, tp: TopicPartition, after_epoch: int) -> bool:
-        """Whether all of the log of ``tp`` is read, from offset 0 on, under an epoch later than ``after_epoch``."""
+        """Whether the whole log of ``tp`` is read, from offset 0 on, under an epoch later than ``after_epoch``."""
         assignment = self._by_tp.get(tp)
         return assignment is not None and assignment.epoch > after_epoch and assignment.began_at == 0
 
     def begin_anew(self, tp: TopicPartition) -> list[OffsetWentBack]:
-        """The log of ``tp`` was made anew: everything known of it is void, and reading begins at its beginning.
+        """The log of ``tp`` was created anew: all knowledge of it is void, and reading begins at its beginning.
 
-        The client's position is that in the old log until the first message comes, and is not believed.
+        Until the first message comes, the client's position is still the one in the old log, and is ignored.
         """
         assignment = self._by_tp.get(tp)
         if assignment is None:
@@ -93,7 +93,7 @@ class Assignments:
         return [fact]
 
     def take_odd(self) -> set[TopicPartition]:
-        """The partitions whose records went back, by offset or leader epoch, since the last time."""
+        """The partitions whose records went back, by offset or leader epoch, since the last call."""
         odd, self._odd = self._odd, set()
         return odd
 
@@ -104,10 +104,10 @@ class Assignments:
         return len(self._by_tp)
 
     def split(self, messages: Sequence[Message]) -> list[Delivered | OffsetWentBack]:
-        """Sort one read by partition and stamp it; the result is to be handed on in its order.
+        """Sort one read by partition and stamp it; deliver the result in its order.
 
-        Messages keep their order within a partition. Those of partitions that are not assigned are dropped: they were
-        fetched for an assignment that has ended.
+        Messages keep their order within a partition. Messages of partitions that are not assigned are dropped: they
+        were fetched for an assignment that has ended.
         """
         facts: list[Delivered | OffsetWentBack] = []
         pieces: dict[tuple[str, int], list[Message]] = {}
@@ -138,9 +138,9 @@ class Assignments:
         return [fact for fact in facts if not isinstance(fact, Delivered) or fact.messages]
 
     def advance(self, tp: TopicPartition, position: int) -> PositionAdvanced | None:
-        """Note the client's position (exclusive); returns the fact where it is news, beyond what was delivered.
+        """Note the client's position (exclusive); returns the fact if it is beyond the delivered messages.
 
-        Whatever is delivered below a position that was told has gone back, as it may have been committed since.
+        A later message below a reported position has gone back, because that position may be committed.
         """
         assignment = self._by_tp.get(tp)
         if assignment is None or position <= assignment.next_offset or assignment.is_awaited:

@@ -1,8 +1,8 @@
-"""Whether any broker of the cluster answers, decided from what the client tells of its connections. Pure.
+"""Whether any broker of the cluster answers, decided from the client's report of its connections. Pure.
 
-A total outage is silence of all of them: one broker that is away, or the group's coordinator alone, is none. An idle
-consumer asks all the time (fetches, heartbeats), so a healthy connection is never silent for long. A frozen broker, or
-a network that swallows packets, keeps connections open: then only the silence tells.
+An outage is the silence of all brokers: a single absent broker, even the group's coordinator, is not an outage. An idle
+consumer sends requests all the time (fetches, heartbeats), so a healthy connection is never silent for long. With a
+frozen broker, or a network that drops packets, connections stay open: then only the silence shows the outage.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 SILENT_SECONDS = 10.0
-"""So long nobody has answered: longer than heartbeats lie apart, and noticed within 15 s by a look every 2.5 s."""
+"""Silence of this length is an outage: longer than the time between heartbeats; a look every 2.5 s finds it in 15 s."""
 
 
 class Connection(NamedTuple):
-    """One connection of the client. ``silent_seconds`` is None where nothing has been received on it.
+    """One connection of the client. ``silent_seconds`` is None if nothing has been received on it.
 
     ``is_asked``: a request waits for its answer. ``is_coordinator``: it is the one to the group's coordinator.
     """
@@ -29,7 +29,7 @@ class Connection(NamedTuple):
 
 
 class BrokerSilence:
-    """Looks at all connections once in a while. ``seconds`` is how long nobody had answered at the last look."""
+    """Looks at all connections now and then. ``seconds`` is the length of the silence at the last look."""
 
     def __init__(self, now: float) -> None:
         self.seconds = 0.0
@@ -41,15 +41,15 @@ class BrokerSilence:
         return self.seconds <= SILENT_SECONDS
 
     def look(self, now: float, connections: Iterable[Connection], *, is_joining: bool) -> None:
-        """These are the connections at ``now``. ``is_joining``: the group has not given this member its part yet.
+        """These are the connections at ``now``. ``is_joining``: the group has not assigned partitions yet.
 
-        Its coordinator then answers when all members have joined, which takes a session timeout where one has died.
+        The coordinator then answers only when all members have joined, which takes a session timeout if one has died.
         """
         seen = list(connections)
         up = [each for each in seen if each.is_up]
         asked = [each for each in up if each.is_asked and not (is_joining and each.is_coordinator)]
         if up and not asked:
-            self._heard_at = now  # Nobody is asked anything, so nobody can be silent.
+            self._heard_at = now  # No request is open, so no broker can be silent.
         spans = [each.silent_seconds for each in seen if each.silent_seconds is not None]
         if spans:
             self._heard_at = max(self._heard_at, now - min(spans))

@@ -1,6 +1,6 @@
-"""What the poll thread does while it has no credit to read: hold back for a moment, then pause. Pure.
+"""What the poll thread does without credit: wait for a moment, then pause fetching. Pure.
 
-So a blocked loop stops the reading too.
+So a blocked loop also stops the reading.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import Enum
 
 HOLD_SECONDS_EACH = 0.0003
-"""How long a want of credit is waited out for each partition, where that is longer; 0.6 s for 2,000."""
+"""How long a lack of credit is waited out per partition, if that is longer; 0.6 s for 2,000 partitions."""
 
 
 class GateState(Enum):
@@ -20,10 +20,10 @@ class GateState(Enum):
 
 
 class FetchGate:
-    """Read while there is credit; without it hold back for a moment, and pause when that lasts.
+    """Read while there is credit; without it wait for a moment, and pause if that lasts.
 
-    Pausing throws away what the client has fetched ahead, so a short want of credit is waited out: longer with many
-    partitions, for each of them is paused, resumed and fetched anew.
+    Pausing discards messages that the client has fetched ahead, so a short lack of credit is waited out. With many
+    partitions the wait is longer, because each of them would be paused, resumed and fetched again.
     """
 
     def __init__(self, hold_seconds: float = 0.1) -> None:
@@ -31,7 +31,7 @@ class FetchGate:
         self._since: float | None = None
 
     def step(self, credit: int, now: float, partitions: int = 1) -> GateState:
-        """The state for a credit of so many messages at ``now``, while so many partitions are assigned."""
+        """The state at ``now``, with a credit of ``credit`` messages and ``partitions`` assigned partitions."""
         self._hold_seconds = max(self._least_seconds, partitions * HOLD_SECONDS_EACH)
         if credit > 0:
             self._since = None
@@ -41,5 +41,5 @@ class FetchGate:
         return GateState.HOLD if self.hold_remaining(now) > 0 else GateState.PAUSED
 
     def hold_remaining(self, now: float) -> float:
-        """Seconds for which holding back is still right."""
+        """Seconds for which waiting is still right."""
         return 0.0 if self._since is None else max(0.0, self._since + self._hold_seconds - now)

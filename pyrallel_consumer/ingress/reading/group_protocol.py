@@ -1,8 +1,8 @@
-"""Which protocol of consumer groups a member speaks: ``classic``, or ``consumer`` (KIP-848).
+"""Which group protocol a member speaks: ``classic``, or ``consumer`` (KIP-848).
 
-``choose`` decides from the settings. Where it leaves the decision to the broker, a ``ProtocolTrial`` takes it: the
-member begins with ``consumer``, and goes back to ``classic`` when a broker does not have ``consumer`` or the group
-refuses it. That happens once at most, and only before the first partition is assigned. Silence decides nothing.
+``choose`` decides from the settings. If they leave the decision to the broker, a ``ProtocolTrial`` makes it: the
+member begins with ``consumer``, and changes to ``classic`` if a broker does not support ``consumer`` or the group
+refuses it. That happens at most once, and only before the first partition is assigned. Silence decides nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LIVE_CLASSIC: Final = (
     "the group has members that speak classic, and the broker does not let it change while they are there (it does "
     "where group.consumer.migration.policy allows it and they do not use cooperative-sticky)"
 )
-# The broker's answers to a member that asks for `consumer`, after which `classic` may do. Names of Kafka's errors.
+# The broker's answers to a member that asks for `consumer`, after which `classic` may work. Names of Kafka's errors.
 REFUSALS: Final = {
     "GROUP_ID_NOT_FOUND": _LIVE_CLASSIC,
     "INCONSISTENT_GROUP_PROTOCOL": _LIVE_CLASSIC,
@@ -36,7 +36,7 @@ UNKNOWN_OFFER: Final = "the client does not tell whether the broker has consumer
 
 @dataclass(frozen=True, slots=True)
 class ProtocolChoice:
-    """The protocol to begin with. ``may_change``: a broker may make it ``classic``. ``why`` names what settings did."""
+    """The first protocol. ``may_change``: a broker may make it ``classic``. ``why`` names the deciding settings."""
 
     first: Protocol
     may_change: bool = False
@@ -46,10 +46,10 @@ class ProtocolChoice:
 def choose(
     wanted: Literal["auto", "classic", "consumer"], in_mapping: str | None, classic_only: Sequence[str]
 ) -> ProtocolChoice:
-    """What the settings say: ``group_protocol``, ``group.protocol`` of the librdkafka mapping, and the names of those
-    settings that were set and that only ``classic`` has.
+    """The choice from ``group_protocol``, ``group.protocol`` of the librdkafka mapping, and the names of settings that
+    were set and exist only in ``classic``.
 
-    Raises ConfigurationError where the first two contradict each other.
+    Raises ConfigurationError if the first two contradict each other.
     """
     if in_mapping is not None and wanted not in ("auto", in_mapping):
         raise ConfigurationError(
@@ -68,10 +68,9 @@ def choose(
 
 
 class ProtocolTrial:
-    """The protocol of one started consumer. ``why`` says what led to it; empty where there is nothing to say.
+    """The protocol of one started consumer. ``why`` is the reason for it, empty if there is none to report.
 
-    ``hear_broker`` and ``hear_refusal`` take in what is known; ``must_change`` tells what follows, until ``change`` has
-    done it.
+    ``hear_broker`` and ``hear_refusal`` take in facts. ``must_change`` is then true until ``change`` is called.
     """
 
     def __init__(self, choice: ProtocolChoice) -> None:
@@ -85,18 +84,18 @@ class ProtocolTrial:
 
     @property
     def may_change(self) -> bool:
-        """Whether a refusal would be answered by beginning anew."""
+        """Whether this member would begin again with ``classic`` after a refusal."""
         return self._may_change
 
     @property
     def must_change(self) -> bool:
-        """Whether this member has to begin anew with ``classic``."""
+        """Whether this member must begin again with ``classic``."""
         return bool(self._reason)
 
     def hear_broker(self, *, has_it: bool, is_coordinator: bool) -> None:
-        """One broker of the cluster has ``consumer``, or does not have it.
+        """One broker of the cluster supports ``consumer``, or does not.
 
-        In a cluster of both kinds ``consumer`` is not tried; once it is, only the group's coordinator counts.
+        In a cluster with both kinds ``consumer`` is not tried. After it was tried, only the group's coordinator counts.
         """
         self._is_offered |= has_it
         if not has_it:
@@ -105,13 +104,13 @@ class ProtocolTrial:
                 self._fall_back(NOT_OFFERED)
 
     def hear_refusal(self, code: str) -> bool:
-        """The group refuses this member. Returns whether beginning anew with ``classic`` may help."""
+        """The group refuses this member. Returns whether beginning again with ``classic`` may help."""
         return code in REFUSALS and self._fall_back(REFUSALS[code])
 
     def check_offer(self) -> bool:
-        """Before joining: ``consumer`` is tried only where a broker said that it has it.
+        """Before joining: ``consumer`` is tried only if a broker has said that it supports it.
 
-        Returns False where the settings allow ``consumer`` only, and no broker has it.
+        Returns False if the settings allow ``consumer`` only, and no broker supports it.
         """
         self._is_joining = True
         if self.in_use == "classic" or self._is_offered:

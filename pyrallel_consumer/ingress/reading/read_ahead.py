@@ -1,7 +1,8 @@
-"""What was read and not handed on yet, by partition: the client gives long runs of one, the loop is to have of all.
+"""Messages that were read and not delivered yet, by partition: the client gives long runs of one partition at a time,
+and the loop needs messages of all.
 
-Belongs to the poll thread. Bounded in messages and in bytes; what the loop allows is served to the partitions in turn.
-Offsets that come again cut what is kept here, so the loop always knows every epoch that it will be asked about.
+Belongs to the poll thread. Bounded in messages and in bytes; the loop's credit is served to the partitions in turn.
+Offsets that come again cut the kept messages, so the loop always knows every epoch that it will be asked about.
 """
 
 from __future__ import annotations
@@ -21,29 +22,31 @@ if TYPE_CHECKING:
     from pyrallel_consumer.dto import Message, TopicPartition
 
 LOW = 0.9
-"""Once full, nothing is read until so much of the bounds is left: a few messages at a time would cost more each."""
+"""When full, nothing is read until only this part of the bounds is occupied: reading few messages at a time costs more
+per message."""
 
 SPARED = 0.125
-"""Part of the bounds that partitions which may be handed on have to themselves, whatever is kept of held ones."""
+"""Part of the bounds that is reserved for partitions that are not held, however much is kept of held ones."""
 
 LEAST_SLICE = 32
-"""What a partition gets at a time though others may be to come: nothing waits for them without end."""
+"""A partition gets at least this many messages at a time, although others may still come: it does not wait for them
+endlessly."""
 
 
 MANY_SLICE = 8
-"""What a partition gets at a time, at least, where hundreds have something: single messages cost more each."""
+"""A partition gets at least this many messages at a time when hundreds have some: single messages cost more each."""
 
 
 class _Pace(Enum):
-    """How freely messages are handed on, seen from what the client has."""
+    """How freely messages are delivered, depending on what the client has."""
 
-    DRY = "the client had nothing more: no other partition is to be waited for"
-    FILLING = "it gives and gives: what is next may be another partition"
-    FULL = "as much was read ahead as may be"
+    DRY = "the client had nothing more: no other partition is worth waiting for"
+    FILLING = "the client goes on delivering: the next messages may be of another partition"
+    FULL = "the read-ahead is full"
 
 
 class _Lane:
-    """What is kept of one partition: runs as they were read, each with its bytes."""
+    """The kept messages of one partition: runs as they were read, each with its bytes."""
 
     __slots__ = ("epoch", "messages", "runs", "size_bytes", "tp")
 
@@ -60,7 +63,7 @@ class _Lane:
         self.size_bytes += size_bytes
 
     def take(self, most: int) -> list[Message]:
-        """From one run; part of a run counts as so much of its bytes."""
+        """Messages of one run; a part of a run counts the same part of its bytes."""
         run, size_bytes = self.runs.popleft()
         piece = run
         if len(run) > most:
@@ -74,7 +77,7 @@ class _Lane:
         return piece
 
     def cut(self, offset: int) -> None:
-        """Forget everything from ``offset`` on; part of a run counts as so much of its bytes."""
+        """Forget all messages from ``offset`` on; a part of a run counts the same part of its bytes."""
         runs, self.runs = self.runs, deque()
         self.messages = self.size_bytes = 0
         for run, size_bytes in runs:
@@ -84,16 +87,16 @@ class _Lane:
 
 
 class ReadAhead:
-    """``messages`` and their ``size_bytes`` (of keys, values and headers) are kept, those of held partitions included.
+    """Keeps ``messages`` with ``size_bytes`` of keys, values and headers, including those of held partitions.
 
-    A full one is filled up again when ``LOW`` is left of it. Held partitions keep what they have; they leave the others
-    at least ``SPARED`` of the bounds, so that both together may pass the bounds by that.
+    When full, it is filled again after it has fallen to ``LOW``. Held partitions keep their messages. The others may
+    always use ``SPARED`` of the bounds, so both together may exceed the bounds by that part.
     """
 
     def __init__(self, limits: FlowLimits) -> None:
         self._limits = limits
         self._lanes: dict[TopicPartition, _Lane] = {}  # none of them is empty
-        self._turns: deque[_Lane] = deque()  # those that are not held, the next one first
+        self._turns: deque[_Lane] = deque()  # of partitions that are not held, the next one first
         self._held: set[TopicPartition] = set()
         self._message_bytes = 0.0
         self._beside_values = SizeEstimate(beside_value)
@@ -110,12 +113,12 @@ class ReadAhead:
 
     @property
     def has_ready(self) -> bool:
-        """Whether there is something that may be handed on."""
+        """Whether there are messages that may be delivered."""
         return bool(self._turns) and not self._is_stopped
 
     @property
     def room(self) -> int:
-        """How many more messages may be read now. One, while nobody knows how large messages are."""
+        """How many more messages may be read now. One, while the size of messages is unknown."""
         part, others = self._part(self.messages, self.size_bytes), self._ready_part()
         if self._is_full:
             self._is_full = part > LOW and others > SPARED / 2
@@ -130,9 +133,9 @@ class ReadAhead:
         return max(1, int(min(free * self._limits.max_messages, free * self._limits.max_bytes / self._message_bytes)))
 
     def put(self, facts: Iterable[Delivered | OffsetWentBack]) -> list[OffsetWentBack]:
-        """Keep what was read, in its order; returns what the loop must hear of now.
+        """Keep the read messages, in their order; returns the facts that the loop must get now.
 
-        What the loop has not had cannot go back: a new epoch begins at the first offset kept here, where that is lower.
+        Messages that the loop never got cannot go back: a new epoch begins at the first kept offset, if that is lower.
         """
         if self._pace is _Pace.DRY:
             self._pace = _Pace.FILLING
@@ -151,10 +154,10 @@ class ReadAhead:
         self._pace = _Pace.DRY
 
     def take(self, credit: int, partitions: int) -> list[Delivered]:
-        """At most ``credit`` messages, to be handed on in this order: of each partition in turn, and alike.
+        """At most ``credit`` messages, to be delivered in this order: of each partition in turn, in equal parts.
 
-        While more of them may come, each of the ``partitions`` that are assigned gets little more than its part of what
-        the loop has allowed since the client began to give.
+        While more partitions may come, each of the assigned ``partitions`` gets little more than its share of the
+        credit since the client began to deliver.
         """
         facts: list[Delivered] = []
         turns = self._turns
@@ -171,14 +174,14 @@ class ReadAhead:
         return facts
 
     def hold(self, tp: TopicPartition) -> None:
-        """Hand nothing of ``tp`` on until ``resume``."""
+        """Deliver nothing of ``tp`` until ``resume``."""
         self._held.add(tp)
         lane = self._lanes.get(tp)
         if lane is not None and lane in self._turns:
             self._turns.remove(lane)
 
     def resume(self, tp: TopicPartition) -> None:
-        """Take a ``hold`` back. No effect if there is none."""
+        """Undo a ``hold``. No effect if there is none."""
         if tp in self._held:
             self._held.remove(tp)
             lane = self._lanes.get(tp)
@@ -186,7 +189,7 @@ class ReadAhead:
                 self._turns.append(lane)
 
     def drop(self, tps: Iterable[TopicPartition]) -> None:
-        """Forget what is kept of partitions, and that they were held: they are not ours any more."""
+        """Forget the messages of partitions, and that they were held: they are no longer assigned."""
         for tp in tps:
             lane = self._lanes.get(tp)
             if lane is not None:
@@ -196,7 +199,7 @@ class ReadAhead:
             self._given_in_all -= self._given.pop(tp, 0)
 
     def stop(self) -> None:
-        """Hand on nothing more, whatever is kept."""
+        """Deliver nothing more, whatever is kept."""
         self._is_stopped = True
 
     def _serve(self, lane: _Lane, most: int, facts: list[Delivered]) -> int:
@@ -255,11 +258,11 @@ class ReadAhead:
         self.size_bytes += sign * lane.size_bytes
 
     def _part(self, messages: int, size_bytes: int) -> float:
-        """The part of the bounds that so much takes."""
+        """The part of the bounds that this load occupies."""
         return max(messages / self._limits.max_messages, size_bytes / self._limits.max_bytes)
 
     def _ready_part(self) -> float:
-        """The part of the bounds that partitions take which may be handed on."""
+        """The part of the bounds that partitions occupy which are not held."""
         held = [self._lanes[tp] for tp in self._held if tp in self._lanes]
         held_messages, held_bytes = sum(lane.messages for lane in held), sum(lane.size_bytes for lane in held)
         return self._part(self.messages - held_messages, self.size_bytes - held_bytes)

@@ -1,7 +1,7 @@
-"""Where reading of a newly assigned partition begins, from what the broker answers about it.
+"""Where reading of a newly assigned partition begins, decided from the broker's answers.
 
-Pure: the poll thread asks the broker and passes the answers in. The start is exactly the committed offset whose answer
-held the map. A group without an offset, or with one that the log does not hold any more, gets the end of the log that
+Pure: the poll thread asks the broker and passes the answers in. The start is exactly the committed offset that came
+with the map. If the group has no offset, or the log does not hold it any more, the start is the end of the log that
 ``auto.offset.reset`` names.
 """
 
@@ -25,7 +25,7 @@ class NoOffsetError(BrokerError):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """An offset, and Kafka's leader epoch that goes with it, None where nobody knows it."""
+    """An offset and its leader epoch of Kafka, None if unknown."""
 
     offset: int
     leader_epoch: int | None = None
@@ -42,7 +42,7 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class LogRange:
-    """The log holds the offsets from ``low`` to ``high`` (exclusive); ``latest`` is where a reader's end is.
+    """The log holds the offsets from ``low`` to ``high`` (exclusive); ``latest`` is the end for a reader.
 
     ``latest`` is below ``high`` while a transaction is open and the reader reads committed records only.
     """
@@ -56,8 +56,8 @@ class LogRange:
 class Start:
     """Begin at ``offset`` with ``restored``; ``must_commit``: first give the group both.
 
-    It has no offset yet, or one that is gone, or a map of records that are gone: left there, that map would be believed
-    as soon as the log has grown past it.
+    Then the group has no offset yet, or one that is gone, or a map of records that are gone. If that map stayed, it
+    would be believed as soon as the log has grown past it.
     """
 
     tp: TopicPartition
@@ -69,7 +69,7 @@ class Start:
 
 
 class Restored(NamedTuple):
-    """The map that came with a commit; ``is_gone``: it spoke of records that the log does not hold any more."""
+    """The map that came with a commit; ``is_gone``: it was about records that the log does not hold any more."""
 
     map: OffsetMap
     warning: str | None = None
@@ -77,7 +77,7 @@ class Restored(NamedTuple):
 
 
 def restore(tp: TopicPartition, committed: Committed, high: int) -> Restored:
-    """The map that was committed, or none and why it is ignored; ``high`` is the end of the log (exclusive)."""
+    """The committed map, or an empty one and the reason; ``high`` is the end of the log (exclusive)."""
     nothing = OffsetMap(committed.offset, committed.offset)
     try:
         restored = decode(committed.metadata, tp, committed.offset)
@@ -95,7 +95,7 @@ def restore(tp: TopicPartition, committed: Committed, high: int) -> Restored:
 def resolve(tp: TopicPartition, committed: Committed | None, log: LogRange, reset: Reset) -> Start:
     """Decide the start of ``tp``.
 
-    Raises NoOffsetError where the group has no offset that the log holds, and ``reset`` is ``error``.
+    Raises NoOffsetError if the group has no offset that the log holds, and ``reset`` is ``error``.
     """
     low, high = log.low.offset, log.high.offset
     if committed is None:
@@ -126,7 +126,7 @@ def resolve(tp: TopicPartition, committed: Committed | None, log: LogRange, rese
 
 
 def topic_made_anew(tp: TopicPartition) -> NoOffsetError:
-    """The error of a group that may not begin by itself, while its topic was deleted and created anew."""
+    """The error if a topic was deleted and created anew, and the settings name no place to begin."""
     msg = (
         f"the topic of {tp} was deleted and created anew, and auto_offset_reset is 'none': "
         "commit an offset of the new log for the group, or set auto_offset_reset to 'earliest' or 'latest'"
@@ -139,6 +139,6 @@ def _end(log: LogRange, reset: Reset) -> Position:
 
 
 def _rest(known: OffsetMap, low: int) -> OffsetMap:
-    """What ``known`` tells from ``low`` on."""
+    """The part of ``known`` from ``low`` on."""
     at = bisect_left(known.unfinished, low)
     return OffsetMap(low, max(low, known.top), known.unfinished[at:], known.leader_epoch)

@@ -1,7 +1,7 @@
-"""What the user's ``topic`` argument means: names, or a pattern to be held against the names the broker knows.
+"""The meaning of the user's ``topic`` argument: names, or a pattern for the names that the broker knows.
 
-A pattern matches whole names (``^orders`` does not match ``orders-eu``), and never a dead-letter topic of this
-consumer, for then failed messages would come back for ever, nor the topics in which Kafka keeps its own books.
+A pattern matches whole names (``^orders`` does not match ``orders-eu``). It never matches a dead-letter topic of this
+consumer, because then failed messages would come back forever. Nor does it match Kafka's internal topics.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ INTERNAL_TOPICS: Final = frozenset({"__consumer_offsets", "__transaction_state",
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """Topics asked for by name, in the order given; or by ``pattern``, and then ``names`` is empty."""
+    """Topics by name, in the order given; or by ``pattern``, and then ``names`` is empty."""
 
     names: tuple[str, ...]
     pattern: re.Pattern[str] | None = None
     dlq_suffix: str | None = None
 
     def matching(self, known: Iterable[str]) -> tuple[str, ...]:
-        """The topics to subscribe to, where the broker knows ``known``: named ones as given, matches sorted or none."""
+        """The topics to subscribe to if the broker knows ``known``: names as given, or the sorted matches."""
         if self.pattern is None:
             return self.names
         return tuple(sorted(name for name in set(known) if self._is_wanted(name, self.pattern)))
 
     def letter_topics(self, known: Iterable[str], suffix: str) -> tuple[str, ...]:
-        """The dead-letter topics of the topics to subscribe to, where the broker knows ``known``."""
+        """The dead-letter topics of the topics to subscribe to, if the broker knows ``known``."""
         return tuple(f"{name}{suffix}" for name in self.matching(known))
 
     def _is_wanted(self, name: str, pattern: re.Pattern[str]) -> bool:
@@ -49,8 +49,8 @@ class Subscription:
 def parse_topic(topic: object, dlq_suffix: str | None) -> Subscription:
     """Read a name, an iterable of names, or a pattern that begins with ``^``.
 
-    ``dlq_suffix`` is None (or empty) where this consumer writes no dead letters. Raises ConfigurationError for anything
-    else: no name at all, a name twice, a name Kafka would not take, a pattern that is no regular expression.
+    ``dlq_suffix`` is None (or empty) if this consumer writes no dead letters. Raises ConfigurationError for anything
+    else: no name, a name twice, a name that Kafka refuses, a pattern that is not a regular expression.
     """
     if isinstance(topic, str):
         if topic.startswith(PATTERN_MARK):
@@ -68,7 +68,7 @@ def parse_topic(topic: object, dlq_suffix: str | None) -> Subscription:
 
 
 def check_letter_topics(subscription: Subscription, suffix: str) -> None:
-    """Raise ConfigurationError where a topic's name has no room for the suffix of its dead-letter topic."""
+    """Raise ConfigurationError if a topic's name is too long for the suffix of its dead-letter topic."""
     for name in subscription.letter_topics((), suffix):
         if len(name) > LONGEST_NAME:
             raise ConfigurationError(
