@@ -17,6 +17,8 @@ from pyrallel_consumer.message import Row, SentMessage, UnreadableHeaders, V_co,
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pyrallel_consumer.record import OutputFigures
+
 DURATION_BOUNDS_SECONDS: Final = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
 )  # fmt: skip
@@ -428,7 +430,7 @@ class RuntimeSnapshot:
     ``rate_limited_seconds`` in all.
     ``starts_held_seconds``: for so long nothing has been started, because this process stood still and the coordinator
     has not confirmed a commit since; else 0.0.
-    ``batches`` is None where workers take one message at a time.
+    ``batches`` is None where workers take one message at a time, ``output`` where they return no records.
     """
 
     taken_at: float
@@ -467,6 +469,7 @@ class RuntimeSnapshot:
     broker_silent_seconds: float = 0.0
     starts_held_seconds: float = 0.0
     batches: BatchFigures | None = None
+    output: OutputFigures | None = None
     max_per_second: float = 0.0
     is_rate_limited: bool = False
     rate_limited_seconds: float = 0.0

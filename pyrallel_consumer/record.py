@@ -5,6 +5,7 @@ A plain value, also in a worker process. Whether the broker takes it is the prod
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -39,6 +40,25 @@ class Record(NamedTuple):
     headers: Sequence[tuple[str, bytes | None]] = ()
     partition: int | None = None
     timestamp: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFigures:
+    """The records that workers returned: ``written`` are acknowledged, or in a committed transaction.
+
+    ``waiting`` are not yet; ``refused`` counts messages that failed because a record of theirs was. ``rewritten``
+    counts records of aborted transactions, which go into the next one. ``open_seconds``: for how long the transaction
+    under way is open, 0.0 without one.
+    """
+
+    delivery: Delivery
+    written: int = 0
+    waiting: int = 0
+    refused: int = 0
+    transactions: int = 0
+    aborts: int = 0
+    rewritten: int = 0
+    open_seconds: float = 0.0
 
 
 Records = tuple[Record, ...]

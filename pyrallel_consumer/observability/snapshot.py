@@ -13,6 +13,7 @@ from pyrallel_consumer.control_plane.offsets.commit_sequence import CommitSequen
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import BatchFigures, DeadLetterSnapshot, OnExhausted, RetrySnapshot, RuntimeSnapshot
 from pyrallel_consumer.observability.partition_picture import partition_picture
+from pyrallel_consumer.record import OutputFigures
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ def take_snapshot(
     group_protocol: str,
     picture_failures: int = 0,
     starts_held_seconds: float = 0.0,
+    output: OutputFigures | None = None,
 ) -> RuntimeSnapshot:
     """The picture at ``now``; ``poller`` is what ``BrokerPoller.get_metrics()`` returns.
 
@@ -114,6 +116,7 @@ def take_snapshot(
         failed=manager.failed,
         retries=engine.retries_total,
         batches=engine.batches,
+        output=output,
         fenced_completions=manager.fenced_completions,
         commits=commits.sent,
         commit_failures=sum(commits.failures.values()),

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from pyrallel_consumer.control_plane.work_manager import WorkManager
     from pyrallel_consumer.dto import WorkItem
     from pyrallel_consumer.execution_plane.engine import ExecutionEngine
+    from pyrallel_consumer.record import OutputFigures
     from pyrallel_consumer.runtime.dead_letters import DeadLetters
 
 TURN_SECONDS, LONGEST_TURN_SECONDS = 0.002, 0.01
@@ -70,6 +71,7 @@ class Output(Protocol):
 
     @property
     def is_full(self) -> bool: ...
+    def figures(self, now: float) -> OutputFigures: ...
     @property
     def next_at(self) -> float | None: ...
     def succeed(self, items: Sequence[WorkItem], now: float | None = None) -> None: ...

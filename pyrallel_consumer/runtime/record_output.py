@@ -18,7 +18,7 @@ from pyrallel_consumer.control_plane.policies import OutputLimits
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import WorkItem
 from pyrallel_consumer.log import Log
-from pyrallel_consumer.record import Records, size_bytes
+from pyrallel_consumer.record import Delivery, OutputFigures, Records, size_bytes
 from pyrallel_consumer.runtime.refused_records import RefusedRecords
 
 logger = Log("pyrallel_consumer.output")
@@ -68,6 +68,12 @@ class RecordOutput:
     def waiting_records(self) -> int:
         """Records that the broker has not acknowledged."""
         return self._records
+
+    def figures(self, now: float) -> OutputFigures:  # noqa: ARG002 -- as of ``TransactionOutput``
+        """What operators see of it."""
+        return OutputFigures(
+            Delivery.AT_LEAST_ONCE, written=self.queue.sent, waiting=self._records, refused=self.refused.count
+        )
 
     @property
     def is_full(self) -> bool:

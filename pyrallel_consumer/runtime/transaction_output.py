@@ -19,7 +19,7 @@ from pyrallel_consumer.control_plane.policies import OutputLimits
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import WorkItem
 from pyrallel_consumer.log import Log
-from pyrallel_consumer.record import Records, size_bytes
+from pyrallel_consumer.record import Delivery, OutputFigures, Records, size_bytes
 from pyrallel_consumer.runtime.refused_records import RefusedRecords
 
 logger = Log("pyrallel_consumer.output")
@@ -31,7 +31,8 @@ NOT_SENT: Final = "_PURGE_QUEUE"
 class TransactionOutput:
     """Records and letters of one consumer. ``is_transacting`` tells whether a transaction is under way.
 
-    ``committed``, ``aborted`` and ``written`` (records) only grow. ``take_letter_answers`` hears of letters.
+    ``committed``, ``aborted``, ``written`` and ``rewritten`` (records) only grow. ``take_letter_answers`` hears of
+    letters, ``open_since`` tells when the transaction under way was begun.
     """
 
     def __init__(
@@ -48,6 +49,8 @@ class TransactionOutput:
         self.committed = 0
         self.aborted = 0
         self.written = 0
+        self.rewritten = 0
+        self.open_since: Callable[[], float | None] = lambda: None
         self.take_letter_answers: Callable[[Sequence[LetterAnswer]], None] = lambda _: None
         self._manager = manager
         self._returned = returned
@@ -63,6 +66,20 @@ class TransactionOutput:
     def waiting_records(self) -> int:
         """Records that are in no committed transaction."""
         return self._records
+
+    def figures(self, now: float) -> OutputFigures:
+        """What operators see of it."""
+        open_since = self.open_since()
+        return OutputFigures(
+            Delivery.EXACTLY_ONCE,
+            written=self.written,
+            waiting=self._records,
+            refused=self.refused.count,
+            transactions=self.committed,
+            aborts=self.aborted,
+            rewritten=self.rewritten,
+            open_seconds=0.0 if open_since is None else max(0.0, now - open_since),
+        )
 
     @property
     def is_full(self) -> bool:
@@ -117,6 +134,12 @@ class TransactionOutput:
                     self.written += len(entry.records)
         if any(answered.errors.values()):
             self.aborted += 1
+            self.rewritten += sum(
+                len(entry.records)
+                for snapshot in answered.snapshots
+                if answered.errors.get(snapshot.tp) is not None
+                for entry in snapshot.entries
+            )
             self._take_refusals(answered)
         elif answered.errors:
             self.committed += 1

@@ -271,6 +271,8 @@ class Wiring:
             is_transacting=lambda: self.commits.is_under_way,
         )
         written.take_letter_answers = control.exhausted.take_answers
+        if (transactions := self.transactions) is not None:
+            written.open_since = lambda: transactions.open_since
         control.output = written
         control.on_outcome = written.take_outcome
         return written
@@ -366,6 +368,7 @@ class Wiring:
             picture_failures=self.control.pictures.failures,
             group_protocol=self.poller.group_protocol,
             starts_held_seconds=self.control.lease.held_seconds(now),
+            output=None if self.control.output is None else self.control.output.figures(now),
         )
 
     def _look_at_engine(self, now: float) -> None:

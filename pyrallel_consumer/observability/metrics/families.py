@@ -105,6 +105,20 @@ FAMILIES: Final = (
     Family("consumer_dlq_failures_total", _COUNTER, "Dead letters that could not be produced, by error.", ("reason",)),
     Family("consumer_dlq_waiting", _GAUGE, "Dead letters not acknowledged yet."),
     Family("consumer_dlq_failing", _GAUGE, "1 while a dead-letter topic takes nothing.", merge=Merge.MAX),
+    Family(
+        "consumer_output_records_total", _COUNTER, "Records of workers that are written: acknowledged, or committed."
+    ),
+    Family("consumer_output_waiting", _GAUGE, "Records of workers that are not written yet."),
+    Family("consumer_output_refused_total", _COUNTER, "Messages that failed because a record of theirs was refused."),
+    Family("consumer_transactions_total", _COUNTER, "Transactions that were committed."),
+    Family("consumer_transaction_aborts_total", _COUNTER, "Transactions that were aborted and are written again."),
+    Family("consumer_output_rewritten_total", _COUNTER, "Records of aborted transactions, written again."),
+    Family(
+        "consumer_transaction_open_seconds",
+        _GAUGE,
+        "For how long the transaction under way is open.",
+        merge=Merge.MAX,
+    ),
     Family("consumer_circuit_open", _GAUGE, "1 while the circuit for outages is open.", merge=Merge.MAX),
     Family("consumer_commits_total", _COUNTER, "Requests to commit."),
     Family("consumer_commit_latency_seconds", _HISTOGRAM, "From a request to commit to the broker's answer."),

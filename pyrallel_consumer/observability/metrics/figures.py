@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pyrallel_consumer.dto import BatchFigures, CompletionStatus, PartitionSnapshot, RuntimeSnapshot
+from pyrallel_consumer.record import OutputFigures
 
 Place = tuple[str, int]
 
@@ -14,14 +15,16 @@ def figures(snapshot: RuntimeSnapshot, poller: Mapping[str, Any]) -> dict[str, A
     """Numbers by metric; those with labels are mappings from the labels' values, in the order of their names.
 
     So ``figures(...)["consumer_parallel_lag"]["orders", 3]`` is the lag of partition 3 of ``orders``. Histograms are
-    ``Durations`` or ``Sizes``; those of batches are missing where workers take one message at a time. While no broker
+    ``Durations`` or ``Sizes``; those of batches and records are missing where workers have none. While no broker
     answers ``consumer_broker_lag`` is empty, for nobody knows it. ``poller`` is what ``BrokerPoller.get_metrics()``
     returns.
     """
     partitions = {(each.tp.topic, each.tp.partition): each for each in snapshot.partitions}
     lags = _broker_lags(partitions, poller) if snapshot.is_broker_connected else {}
     numbers = _of_partitions(partitions) | _of_consumer(snapshot) | _of_broker(poller) | {"consumer_broker_lag": lags}
-    return numbers if snapshot.batches is None else numbers | _of_batches(snapshot.batches)
+    if snapshot.batches is not None:
+        numbers |= _of_batches(snapshot.batches)
+    return numbers if snapshot.output is None else numbers | _of_output(snapshot.output)
 
 
 def _broker_lags(partitions: Mapping[Place, PartitionSnapshot], poller: Mapping[str, Any]) -> dict[Place, int]:
@@ -89,6 +92,18 @@ def _of_batches(batches: BatchFigures) -> dict[str, Any]:
         "consumer_batch_fill_ratio": batches.fill,
         "consumer_batch_searches_total": batches.searches,
         "consumer_batch_search_calls_total": batches.search_calls,
+    }
+
+
+def _of_output(output: OutputFigures) -> dict[str, Any]:
+    return {
+        "consumer_output_records_total": output.written,
+        "consumer_output_waiting": output.waiting,
+        "consumer_output_refused_total": output.refused,
+        "consumer_transactions_total": output.transactions,
+        "consumer_transaction_aborts_total": output.aborts,
+        "consumer_output_rewritten_total": output.rewritten,
+        "consumer_transaction_open_seconds": output.open_seconds,
     }
 
 

@@ -11,6 +11,7 @@ from pyrallel_consumer.observability.http.watched import Watched
 from pyrallel_consumer.observability.status.close_up import CloseUp, KeyCloseUp, PartitionCloseUp
 from pyrallel_consumer.observability.status.history import Moment
 from pyrallel_consumer.observability.status.verdict import verdict
+from pyrallel_consumer.record import Delivery, OutputFigures
 
 SIGNIFICANT_DIGITS: Final = 4
 
@@ -101,11 +102,24 @@ def _consumer(watched: Watched, since: float, now: float) -> dict[str, Any]:
             "letters_waiting": letters.waiting,
             "on_exhausted": picture.on_exhausted.value,
         },
-        "settings": {name: str(value) for name, value in picture.settings.items()} | _batches(picture.batches),
+        "settings": {name: str(value) for name, value in picture.settings.items()}
+        | _batches(picture.batches)
+        | _output(picture.output),
         "moments": [_moment(each) for each in moments if each.at > since],
         "partitions": _partitions(picture, metrics.get("consumer_broker_lag", {})),
         **_close_up(None if look is None else look.close_up),
     }
+
+
+def _output(output: OutputFigures | None) -> dict[str, str]:
+    """The rows about records that workers return."""
+    if output is None:
+        return {}
+    told = f"{output.written:,} written, {output.waiting:,} waiting, {output.refused:,} messages refused"
+    if output.delivery is not Delivery.EXACTLY_ONCE:
+        return {"records": told}
+    ended = f"{output.transactions:,} committed, {output.aborts:,} aborted"
+    return {"records": told, "transactions": f"{ended}, {output.rewritten:,} records written again"}
 
 
 def _batches(batches: BatchFigures | None) -> dict[str, str]:

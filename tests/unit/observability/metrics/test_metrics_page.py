@@ -18,6 +18,7 @@ from pyrallel_consumer.observability.http.watched import Watched
 from pyrallel_consumer.observability.metrics.families import FAMILIES, Kind
 from pyrallel_consumer.observability.metrics.figures import figures
 from pyrallel_consumer.observability.metrics.metrics import ConsumerCollector, metrics_application
+from pyrallel_consumer.record import Delivery, OutputFigures
 from tests.unit.control_plane.pictures import picture
 
 PLACE = {"topic": "orders", "partition": "3"}
@@ -59,7 +60,7 @@ def test_counters_end_in_total_and_every_metric_says_what_it_is() -> None:
 
 
 def test_every_metric_has_a_figure() -> None:
-    snapshot: RuntimeSnapshot = replace(picture(), batches=BatchFigures())
+    snapshot: RuntimeSnapshot = replace(picture(), batches=BatchFigures(), output=OutputFigures(Delivery.EXACTLY_ONCE))
     poller = {"commits_sent": 0, "commit_failures": {}, "commit_durations": Histogram().taken(), "log_end_offsets": {}}
     assert {family.name for family in FAMILIES} <= figures(snapshot, poller).keys()
 
