@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Unpack
 
 from pydantic import Field, field_validator
 
+from pyrallel_consumer.config.arguments import ExecutionArguments
+from pyrallel_consumer.config.attributes import ExecutionAttributes
+from pyrallel_consumer.config.choices import BatchedBy, Exhaustion, Mode, chosen
 from pyrallel_consumer.config.settings import Settings
 from pyrallel_consumer.config.values import lowered, named_function
 from pyrallel_consumer.control_plane.failures.failure_circuit import CircuitPolicy
@@ -23,7 +26,7 @@ from pyrallel_consumer.errors import ConfigurationError
 DAY_MS = 86_400_000
 
 
-class ExecutionConfig(Settings):
+class ExecutionConfig(ExecutionAttributes, Settings):
     """How workers run, how often they are tried, and how long they are waited for.
 
     Also read from ``PARALLEL_CONSUMER_EXECUTION_<NAME>`` and ``PARALLEL_CONSUMER_<NAME>``; ``EXECUTION_<NAME>`` wins.
@@ -32,7 +35,7 @@ class ExecutionConfig(Settings):
     environment_prefixes = ("EXECUTION_", "PARALLEL_CONSUMER_EXECUTION_", "PARALLEL_CONSUMER_")
     other_names = MappingProxyType({"max_retries": "max_attempts"})
 
-    mode: ExecutionMode = ExecutionMode.ASYNC
+    mode: Mode = chosen(ExecutionMode.ASYNC)
     """``async`` for workers that await (default), ``thread`` for blocking calls, ``process`` for CPU work."""
 
     batch_size: int = Field(1, ge=1, le=100_000)
@@ -48,7 +51,7 @@ class ExecutionConfig(Settings):
     """Milliseconds that the first message of a batch waits for others, 0-60,000, unless the batch is full before or
     nothing more can come. 0 takes what is there. High delays what trickles in. Unused with ``batch_size`` = 1."""
 
-    batch_by: BatchBy = BatchBy.ANY
+    batch_by: BatchedBy = chosen(BatchBy.ANY)
     """What the messages of a batch share: ``any`` = nothing (default, and best for bulk inserts), ``topic``,
     ``partition``, or ``key``. The narrower, the smaller the batches. Unused with ``batch_size`` = 1."""
 
@@ -106,7 +109,7 @@ class ExecutionConfig(Settings):
     seconds more where the broker does not answer: keep the sum below what your process manager grants before it kills
     (Kubernetes: 30 s)."""
 
-    on_exhausted: OnExhausted | None = None
+    on_exhausted: Exhaustion = chosen(None)
     """After the last attempt: ``dlq``, ``skip``, ``stop`` or ``pause_partition``. Unset: dead letter where
     ``KafkaConfig.dlq_enabled``, otherwise stop, so that nothing is dropped unasked. A named choice beats it. After
     ``pause_partition`` what was read of other keys goes on; ``resume_partition()`` tries the messages that failed
@@ -151,7 +154,7 @@ class ExecutionConfig(Settings):
     """Milliseconds for which such a key is not tried, 1-1 day. Then its next message is: when that fails too, the
     cooldown begins anew, and a success ends it."""
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, **values: Unpack[ExecutionArguments]) -> None:
         super().__init__(**values)
 
     @field_validator("initializer")

@@ -5,10 +5,20 @@ from __future__ import annotations
 import json
 import os
 import re
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Unpack
 
 from pydantic import Field, SecretStr, field_validator
 
+from pyrallel_consumer.config.arguments import KafkaArguments
+from pyrallel_consumer.config.attributes import KafkaAttributes
+from pyrallel_consumer.config.choices import (
+    GroupProtocol,
+    OffsetReset,
+    PayloadMode,
+    SaslMechanism,
+    SecurityProtocol,
+    chosen,
+)
 from pyrallel_consumer.config.metrics import MetricsConfig
 from pyrallel_consumer.config.parallel import ParallelConsumerConfig
 from pyrallel_consumer.config.settings import Settings, as_secret, is_secret_name
@@ -16,10 +26,6 @@ from pyrallel_consumer.config.values import HIGHEST_PORT, lowered
 from pyrallel_consumer.dto import (
     DlqPayloadMode,
 )
-
-SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
-
-SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI"]
 
 _BROKER_ADDRESS = re.compile(r"^(?:\w+://)?(?:\[[0-9A-Fa-f:.%\w]+\]|[^\s:,/\[\]]+)(?::(?P<port>\d{1,5}))?$")
 
@@ -45,7 +51,7 @@ def parsed_json(text: str, expected: type) -> Any:
     return parsed
 
 
-class KafkaConfig(Settings):
+class KafkaConfig(KafkaAttributes, Settings):
     """The way to Kafka, the group, dead letters, and everything nested below."""
 
     environment_prefixes = ("KAFKA_",)
@@ -59,11 +65,11 @@ class KafkaConfig(Settings):
     """The group whose members share the partitions and whose offsets are committed. Two services that both want all
     messages need two."""
 
-    auto_offset_reset: Literal["earliest", "latest", "none"] = "earliest"
+    auto_offset_reset: OffsetReset = "earliest"
     """Where to begin without a committed offset, or where the log no longer holds it (retention, a cut log):
     ``earliest`` (default: nothing is missed), ``latest``, or ``none``, which stops the consumer with an error."""
 
-    group_protocol: Literal["auto", "classic", "consumer"] = "auto"
+    group_protocol: GroupProtocol = "auto"
     """The protocol of the group. ``consumer`` is KIP-848: a member that dies holds up no commit of the others.
     ``auto`` (default) tries it, and takes ``classic`` where a broker does not have it, where the group refuses it, or
     where a setting is set that only ``classic`` has, such as ``session_timeout_ms``; one log line says why. With
@@ -82,7 +88,7 @@ class KafkaConfig(Settings):
     dlq_topic_suffix: str = Field(".dlq", max_length=200, pattern=r"^[A-Za-z0-9._-]+$")
     """Appended to a topic's name for its dead letters: 1-200 letters, digits, ``.``, ``_``, ``-``."""
 
-    dlq_payload_mode: DlqPayloadMode = DlqPayloadMode.FULL
+    dlq_payload_mode: PayloadMode = chosen(DlqPayloadMode.FULL)
     """``full``: key, value and headers as they were (default); ``metadata_only``: neither key nor value, for data
     that may not be copied."""
 
@@ -118,7 +124,7 @@ class KafkaConfig(Settings):
     metrics: MetricsConfig = Field(default_factory=MetricsConfig)
     parallel_consumer: ParallelConsumerConfig = Field(default_factory=ParallelConsumerConfig)
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, **values: Unpack[KafkaArguments]) -> None:
         super().__init__(**values)
 
     @field_validator("auto_offset_reset", "dlq_payload_mode", "group_protocol", mode="before")

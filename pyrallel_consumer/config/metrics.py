@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 from pydantic import Field
 
+from pyrallel_consumer.config.arguments import MetricsArguments
+from pyrallel_consumer.config.attributes import MetricsAttributes
 from pyrallel_consumer.config.settings import Settings
 from pyrallel_consumer.config.values import HIGHEST_PORT
 from pyrallel_consumer.control_plane.policies import HealthLimits
 
 
-class MetricsConfig(Settings):
+class MetricsConfig(MetricsAttributes, Settings):
     """The Prometheus endpoint of one consumer."""
 
     environment_prefixes = ("METRICS_",)
@@ -56,7 +58,7 @@ class MetricsConfig(Settings):
     """Whether ``/readyz`` passes while no partition is assigned. Off by default; on for members that stand by because
     the group has more of them than the topic has partitions."""
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, **values: Unpack[MetricsArguments]) -> None:
         super().__init__(**values)
 
     def health_limits(self) -> HealthLimits:

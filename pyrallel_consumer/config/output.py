@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Unpack
 
 from pydantic import Field, field_validator
 
+from pyrallel_consumer.config.arguments import OutputArguments
+from pyrallel_consumer.config.attributes import OutputAttributes
+from pyrallel_consumer.config.choices import Delivered, chosen
 from pyrallel_consumer.config.kafka import parsed_json
 from pyrallel_consumer.config.settings import Settings, as_secret, is_secret_name
 from pyrallel_consumer.config.values import lowered, named_function
@@ -18,13 +21,13 @@ _OURS: Final = frozenset(
 )
 
 
-class OutputConfig(Settings):
+class OutputConfig(OutputAttributes, Settings):
     """Records that workers return: to which guarantee they are written, and how many may wait for the broker."""
 
     environment_prefixes = ("OUTPUT_",)
     masked_fields: ClassVar[frozenset[str]] = frozenset({"librdkafka"})
 
-    delivery: Delivery = Delivery.AT_LEAST_ONCE
+    delivery: Delivered = chosen(Delivery.AT_LEAST_ONCE)
     """``at_least_once`` (default): an offset completes when the broker has every record of its message; after a crash
     some are written again. ``exactly_once``: records, offsets and dead letters travel in one transaction every
     ``commit_interval_ms``; a reader of committed records sees them once. It needs brokers with transactions, and the
@@ -55,7 +58,7 @@ class OutputConfig(Settings):
     """Any further setting of the producer by librdkafka's own name (``acks``, ``compression.type``, ``linger.ms``);
     beats ``KafkaConfig.librdkafka`` and what this library chooses. Those that carry the guarantee cannot be set."""
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, **values: Unpack[OutputArguments]) -> None:
         super().__init__(**values)
 
     @field_validator("delivery", mode="before")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 from pydantic import Field, field_validator
 
+from pyrallel_consumer.config.arguments import ParallelConsumerArguments
+from pyrallel_consumer.config.attributes import ParallelConsumerAttributes
+from pyrallel_consumer.config.choices import NullKeys, Ordering, StateStrategy, chosen
 from pyrallel_consumer.config.settings import Settings
 from pyrallel_consumer.config.values import lowered
 from pyrallel_consumer.control_plane.policies import FlowLimits, OrderingPolicy
@@ -16,12 +19,12 @@ from pyrallel_consumer.dto import (
 )
 
 
-class ParallelConsumerConfig(Settings):
+class ParallelConsumerConfig(ParallelConsumerAttributes, Settings):
     """What is kept in order, how much is read ahead, and how often it is committed."""
 
     environment_prefixes = ("PARALLEL_CONSUMER_",)
 
-    ordering_mode: OrderingMode = OrderingMode.KEY_HASH
+    ordering_mode: Ordering = chosen(OrderingMode.KEY_HASH)
     """What is kept in order: messages of one key (default: most parallelism that keeps order), of one partition, or
     nothing."""
 
@@ -45,11 +48,11 @@ class ParallelConsumerConfig(Settings):
     a second at most, for less than a hundredth of a core. Below 100 the group coordinator feels it. A commit of very
     many partitions is followed by a longer pause: 0.5 ms for each of them, a second for 2,000."""
 
-    rebalance_state_strategy: RebalanceStateStrategy = RebalanceStateStrategy.METADATA_SNAPSHOT
+    rebalance_state_strategy: StateStrategy = chosen(RebalanceStateStrategy.METADATA_SNAPSHOT)
     """Whether commits carry the map of what finished above the committed offset (default: the next owner does not run
     that again) or the offset alone (for tools that write commit metadata of their own)."""
 
-    null_key_ordering: NullKeyOrdering = NullKeyOrdering.UNORDERED
+    null_key_ordering: NullKeys = chosen(NullKeyOrdering.UNORDERED)
     """Messages without a key, ordered by key otherwise: in no order (default, as Kafka spreads them), or as one key
     per partition."""
 
@@ -57,7 +60,7 @@ class ParallelConsumerConfig(Settings):
     """Seconds, 0.01-86,400, after which a warning names an offset that blocks the commit or a worker that blocks the
     event loop. Below the normal run time of a worker it only makes noise."""
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, **values: Unpack[ParallelConsumerArguments]) -> None:
         super().__init__(**values)
 
     @field_validator("ordering_mode", "rebalance_state_strategy", "null_key_ordering", mode="before")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
@@ -113,20 +113,22 @@ class Settings(BaseSettings):
         except ValidationError as error:
             raise _settings_error(type(self), error, named) from None
 
-    def __getattr__(self, name: str) -> Any:
-        field = self._field_of(name)
-        if field != name and field in type(self).model_fields:
-            return getattr(self, field)
-        raise AttributeError(_unknown_setting(type(self), name), name=name, obj=self)
+    if not TYPE_CHECKING:  # Type checkers know the attributes of each class, in both spellings, and no others.
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        field = self._field_of(name)
-        if field not in type(self).model_fields:
-            raise ConfigurationError(_unknown_setting(type(self), name))
-        try:
-            super().__setattr__(field, value)
-        except ValidationError as error:
-            raise _settings_error(type(self), error, {field: value}) from None
+        def __getattr__(self, name: str) -> Any:
+            field = self._field_of(name)
+            if field != name and field in type(self).model_fields:
+                return getattr(self, field)
+            raise AttributeError(_unknown_setting(type(self), name), name=name, obj=self)
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            field = self._field_of(name)
+            if field not in type(self).model_fields:
+                raise ConfigurationError(_unknown_setting(type(self), name))
+            try:
+                super().__setattr__(field, value)
+            except ValidationError as error:
+                raise _settings_error(type(self), error, {field: value}) from None
 
     def validate_all(self) -> Self:
         """An independent copy in which every setting, nested ones included, was checked once more.
