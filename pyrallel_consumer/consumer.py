@@ -19,7 +19,7 @@ from weakref import WeakSet
 from pyrallel_consumer.config import ExecutionConfig, KafkaConfig, OutputConfig
 from pyrallel_consumer.config.likely_mistakes import warn_of_settings
 from pyrallel_consumer.control_plane.work_manager import WorkManager
-from pyrallel_consumer.dto import ExecutionMode, OnExhausted, RuntimeSnapshot, TopicPartition
+from pyrallel_consumer.dto import CompletionEvent, ExecutionMode, OnExhausted, RuntimeSnapshot, TopicPartition
 from pyrallel_consumer.errors import (
     BrokerError,
     ConfigurationError,
@@ -50,6 +50,7 @@ from pyrallel_consumer.observability.metrics.figures import figures
 from pyrallel_consumer.observability.published import Published
 from pyrallel_consumer.observability.tracing.tracing import spans_for
 from pyrallel_consumer.runtime.closing import CANCEL_SECONDS, LET_GO_SECONDS, until_done
+from pyrallel_consumer.runtime.completions import checked_completions
 from pyrallel_consumer.runtime.stop_signals import StopSignals
 from pyrallel_consumer.runtime.surroundings import Surroundings
 from pyrallel_consumer.runtime.wiring import Wiring
@@ -84,6 +85,7 @@ class PyrallelConsumer:
     and ``key_deserializer`` do the same for ``item.decoded_key``. ``lifespan`` returns a context manager that is
     entered before the first message and left after the last attempt, once in each worker process where there are some.
 
+    ``on_completion`` is called with a ``CompletionEvent`` for each message that ended, on the loop, and must be quick.
     ``output`` says how the records are written that workers return; without one, a worker whose signature names
     ``Record``, or that yields, writes as ``OutputConfig()`` says. ``registry`` is a Prometheus registry of yours that
     shows the consumer's metrics, with or without an endpoint (``MetricsConfig``).
@@ -108,6 +110,7 @@ class PyrallelConsumer:
         key_type: Any = None,
         key_deserializer: Any = None,
         output: OutputConfig | None = None,
+        on_completion: Callable[[CompletionEvent], object] | None = None,
         lifespan: Callable[[], AbstractContextManager[Any] | AbstractAsyncContextManager[Any]] | None = None,
         registry: CollectorRegistry | None = None,
     ) -> None:
@@ -125,6 +128,7 @@ class PyrallelConsumer:
             context_of=serialization_context,
         )
         self._lifespan = self._checked_lifespan(lifespan)
+        self._completions = checked_completions(on_completion)
         self._check_worker()
         if output is None and engine is None and returns_records(worker):
             output = OutputConfig()
@@ -403,6 +407,7 @@ class PyrallelConsumer:
             surroundings=self._surroundings(),
             trace_headers=None if self._spans is None else self._spans.letter_headers,
             output=self.output_config,
+            completions=self._completions,
             registry=self._registry,
         )
         control = self._wiring.control

@@ -40,6 +40,8 @@ class ExhaustedMessages:
         self.dead_letters: DeadLetters | None = None
         self.heard: Callable[[Failed], None] = _unheard
         """Told of each message whose last attempt failed, before anything is done about it."""
+        self.given_up: Callable[[Failed], None] = _unheard
+        """Told of each message that is given up, before anything is done about it; attempt 0 where it was not tried."""
         self._manager = manager
         self._fail = fail
         self._errors = errors
@@ -57,6 +59,7 @@ class ExhaustedMessages:
         outcome = manager.exhaust(failed.item, now, is_hopeless=is_a(failed.error, DecodeError))
         if outcome is None:
             return
+        self.given_up(failed)
         if outcome is OnExhausted.STOP:
             message = (
                 f"{failed_last(failed.item, failed.attempt, self._last_error)}; on_exhausted is stop, so the consumer "
@@ -75,6 +78,7 @@ class ExhaustedMessages:
         """Messages of poisoned keys are dead letters untried."""
         for item in self._manager.take_condemned():
             error = PoisonKeyError(_POISONED)
+            self.given_up(Failed(item, error, 0))
             if self.dead_letters is not None:
                 self.dead_letters.send(item, error, 0)
             self._given_up.tell(item, error, 0, OnExhausted.DLQ, self._clock())

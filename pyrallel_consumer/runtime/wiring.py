@@ -42,6 +42,7 @@ from pyrallel_consumer.observability.status.status_feed import StatusFeed
 from pyrallel_consumer.observability.watch.blocking_watch import BlockingWatch
 from pyrallel_consumer.observability.watch.loop_watchdog import LoopWatchdog
 from pyrallel_consumer.runtime.closing import Closing
+from pyrallel_consumer.runtime.completions import Completions
 from pyrallel_consumer.runtime.control_loop import ControlLoop
 from pyrallel_consumer.runtime.dead_letters import DeadLetters, LetterProducer
 from pyrallel_consumer.runtime.garbage_threshold import RaisedThreshold
@@ -78,6 +79,7 @@ class Wiring:
         registry: CollectorRegistry | None = None,
         trace_headers: Callable[[WorkItem], Headers] | None = None,
         output: OutputConfig | None = None,
+        completions: Completions | None = None,
     ) -> None:
         parallel = config.parallel_consumer
         self.clock = clock = surroundings.clock
@@ -104,6 +106,8 @@ class Wiring:
                 is_writing=is_exactly_once,
             )
         )
+        if completions is not None:
+            completions.watch_manager(self.manager)
         self.commits = CommitSequence(self.manager, parallel.commit_interval_ms / 1000)
         if is_exactly_once:  # Nothing is begun before the outcome of a transaction is known.
             self.commits = CommitSequence(self.manager, parallel.commit_interval_ms / 1000, math.inf)
@@ -121,6 +125,10 @@ class Wiring:
             boot_clock=boot_seconds,
             membership=Membership(most_gap_seconds),
         )
+        if completions is not None:
+            completions.watch_engine(engine)
+            completions.watch_exhausted(self.control.exhausted)
+            completions.note_failure = self.control.pictures.note
         self._surroundings = surroundings
         is_dlq = on_exhausted is OnExhausted.DLQ
         self.transactions: Transactions | None = None

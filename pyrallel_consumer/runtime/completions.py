@@ -1,0 +1,102 @@
+"""``on_completion``: one ``CompletionEvent`` for each message that ended, told to a function of the user's on the loop.
+
+It is put in the way when the consumer is built: a consumer without it has nothing to ask for any message. A message has
+ended when its offset is done, or when it failed its last attempt and what becomes of it is decided. One whose
+assignment has ended is another owner's, and is not told. What the function raises is noted, and ends nothing.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from pyrallel_consumer.control_plane.work_manager import WorkManager
+from pyrallel_consumer.dto import CompletionEvent, CompletionStatus, WorkItem
+from pyrallel_consumer.errors import ConfigurationError
+from pyrallel_consumer.execution_plane.attempts import RetryAt
+from pyrallel_consumer.execution_plane.engine import ExecutionEngine, Failed
+from pyrallel_consumer.execution_plane.worker_kind import is_async, name_of
+from pyrallel_consumer.runtime.exhausted import ExhaustedMessages
+
+
+class Completions:
+    """``note_failure`` is told what was being done, and the error, where ``tell`` raises."""
+
+    def __init__(self, tell: Callable[[CompletionEvent], object]) -> None:
+        self._tell = tell
+        self.note_failure: Callable[[str, Exception], None] = _unheard
+        self._attempts: WeakKeyDictionary[WorkItem, int] = WeakKeyDictionary()
+        """The number of the attempt that follows, of messages that failed and are tried again."""
+
+    def watch_manager(self, manager: WorkManager) -> None:
+        """Hear of what succeeds. To be called before anybody else keeps these methods."""
+        succeed, written, is_current = manager.succeed, manager.written, manager.is_current
+
+        def succeed_and_tell(items: Sequence[WorkItem], now: float | None = None) -> None:
+            ended = [item for item in items if is_current(item)]
+            succeed(items, now)
+            for item in ended:
+                self._say(item, CompletionStatus.SUCCESS, None, self._attempts.pop(item, item.attempt))
+
+        def write_and_tell(item: WorkItem) -> None:
+            has_ended = is_current(item)
+            written(item)
+            if has_ended:
+                self._say(item, CompletionStatus.SUCCESS, None, self._attempts.pop(item, item.attempt))
+
+        manager.succeed = succeed_and_tell  # type: ignore[method-assign]  # of this manager alone
+        manager.written = write_and_tell  # type: ignore[method-assign]  # as above
+
+    def watch_engine(self, engine: ExecutionEngine) -> None:
+        """Hear of attempts that failed, where the engine keeps a log of them."""
+        log: Any = getattr(engine, "attempt_log", None)
+        if log is None:
+            return
+        heard = log.heard
+
+        def note(root: WorkItem, retry: RetryAt) -> None:
+            self._attempts[root] = retry.attempt + retry.is_charged
+            heard(root, retry)
+
+        log.heard = note
+
+    def watch_exhausted(self, exhausted: ExhaustedMessages) -> None:
+        """Hear of messages that failed their last attempt."""
+        exhausted.given_up = self._failed
+
+    def _failed(self, failed: Failed) -> None:
+        self._attempts.pop(failed.item, None)
+        self._say(failed.item, CompletionStatus.FAILURE, failed.error, failed.attempt)
+
+    def _say(self, item: WorkItem, status: CompletionStatus, error: BaseException | None, attempt: int) -> None:
+        event = CompletionEvent(item.topic, item.partition, item.offset, item.epoch, status, error, attempt)
+        try:
+            self._tell(event)
+        except Exception as raised:  # noqa: BLE001 -- the user's function may raise anything
+            self.note_failure("calling on_completion", raised)
+
+
+def checked_completions(function: Any) -> Completions | None:
+    """None where ``function`` is None. ConfigurationError where it cannot be called with one event."""
+    if function is None:
+        return None
+    name = name_of(function)
+    if not callable(function):
+        raise ConfigurationError(f"on_completion {name} cannot be called: give a function of one CompletionEvent")
+    if is_async(function):
+        raise ConfigurationError(
+            f"on_completion {name} is `async def`, and nobody awaits it: give a plain function, which may fill a queue"
+        )
+    try:
+        inspect.signature(function).bind(None)
+    except ValueError:
+        pass  # Compiled functions may have no signature to look at.
+    except TypeError as error:
+        raise ConfigurationError(f"on_completion {name} cannot be called with one CompletionEvent ({error})") from None
+    return Completions(function)
+
+
+def _unheard(_: str, __: Exception) -> None:
+    pass
