@@ -34,7 +34,7 @@ docs: .venv/.synced ## Build the documents, with the reference made from the cod
 test: .venv/.synced ## Run every test; unit, contract and simulation tests against the built wheel too
 	@$(MAKE) --no-print-directory test-core
 	$(PYTHON) -m pytest -n $(WAITING_JOBS) --dist loadgroup --cov --cov-append --cov-report= \
-		tests/integration tests/monitoring
+		tests/integration tests/monitoring tests/typing
 	@$(MAKE) --no-print-directory coverage
 	@$(MAKE) --no-print-directory test-documents
 	@$(MAKE) --no-print-directory test-deploy

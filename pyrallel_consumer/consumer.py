@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
+from types import TracebackType, UnionType
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack, cast, overload
 from weakref import WeakSet
 
 from pyrallel_consumer.config import ExecutionConfig, KafkaConfig, OutputConfig
@@ -36,6 +36,7 @@ from pyrallel_consumer.execution_plane.lifespan_task import LifespanTask
 from pyrallel_consumer.execution_plane.returned import RecordMaker, recording, returns_records
 from pyrallel_consumer.execution_plane.worker_call import worker_call
 from pyrallel_consumer.execution_plane.worker_kind import Worker, check_worker, is_async, name_of
+from pyrallel_consumer.execution_plane.worker_types import WorkerOf
 from pyrallel_consumer.foreign_errors import loggable
 from pyrallel_consumer.ingress.client.client_settings import (
     consumer_configuration,
@@ -43,7 +44,7 @@ from pyrallel_consumer.ingress.client.client_settings import (
     transaction_configuration,
 )
 from pyrallel_consumer.ingress.reading.subscription import check_letter_topics, parse_topic
-from pyrallel_consumer.ingress.serialization import serialization_context
+from pyrallel_consumer.ingress.serialization import DeserializerOf, RegistryDeserializer, serialization_context
 from pyrallel_consumer.log import Log
 from pyrallel_consumer.observability.metrics.exports import check_exports
 from pyrallel_consumer.observability.metrics.figures import figures
@@ -51,6 +52,7 @@ from pyrallel_consumer.observability.published import Published
 from pyrallel_consumer.observability.tracing.tracing import spans_for
 from pyrallel_consumer.runtime.closing import CANCEL_SECONDS, LET_GO_SECONDS, until_done
 from pyrallel_consumer.runtime.completions import checked_completions
+from pyrallel_consumer.runtime.consumer_options import ConsumerOptions
 from pyrallel_consumer.runtime.stop_signals import StopSignals
 from pyrallel_consumer.runtime.surroundings import Surroundings
 from pyrallel_consumer.runtime.wiring import Wiring
@@ -58,7 +60,11 @@ from pyrallel_consumer.runtime.wiring import Wiring
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
 _T = TypeVar("_T")
+V = TypeVar("V")
 
 logger = Log("pyrallel_consumer")
 
@@ -97,6 +103,61 @@ class PyrallelConsumer:
     thread may call.
     """
 
+    @overload
+    def __init__(
+        self,
+        config: KafkaConfig,
+        worker: WorkerOf[bytes | None] | None,
+        topic: str | Iterable[str],
+        *,
+        value_type: None = None,
+        value_deserializer: None = None,
+        **options: Unpack[ConsumerOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        config: KafkaConfig,
+        worker: WorkerOf[V],
+        topic: str | Iterable[str],
+        *,
+        value_type: type[V] | TypeAdapter[V],
+        value_deserializer: None = None,
+        **options: Unpack[ConsumerOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        config: KafkaConfig,
+        worker: WorkerOf[Any],
+        topic: str | Iterable[str],
+        *,
+        value_type: UnionType,
+        value_deserializer: None = None,
+        **options: Unpack[ConsumerOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        config: KafkaConfig,
+        worker: WorkerOf[Any],
+        topic: str | Iterable[str],
+        *,
+        value_type: None = None,
+        value_deserializer: RegistryDeserializer,
+        **options: Unpack[ConsumerOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        config: KafkaConfig,
+        worker: WorkerOf[V],
+        topic: str | Iterable[str],
+        *,
+        value_type: None = None,
+        value_deserializer: DeserializerOf[Awaitable[V]] | DeserializerOf[V] | Callable[[], DeserializerOf[V]],
+        **options: Unpack[ConsumerOptions],
+    ) -> None: ...
     def __init__(
         self,
         config: KafkaConfig,

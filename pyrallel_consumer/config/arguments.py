@@ -53,6 +53,8 @@ class MetricsArguments(TypedDict, total=False):
     partition_stuck_seconds: float
     partition_blocked_seconds: float
     ready_without_partitions: bool
+    open_telemetry: bool
+    group_label: bool
 
     ENABLED: bool
     PORT: int
@@ -62,6 +64,8 @@ class MetricsArguments(TypedDict, total=False):
     PARTITION_STUCK_SECONDS: float
     PARTITION_BLOCKED_SECONDS: float
     READY_WITHOUT_PARTITIONS: bool
+    OPEN_TELEMETRY: bool
+    GROUP_LABEL: bool
 
 
 class ParallelConsumerArguments(TypedDict, total=False):
@@ -188,8 +192,8 @@ class KafkaArguments(TypedDict, total=False):
     ssl_key_location: str | PathLike[str] | None
     ssl_key_password: SecretStr | str | None
     librdkafka: Mapping[str, Any]
-    metrics: MetricsConfig
-    parallel_consumer: ParallelConsumerConfig
+    metrics: MetricsConfig | MetricsArguments
+    parallel_consumer: ParallelConsumerConfig | ParallelConsumerArguments
 
     BOOTSTRAP_SERVERS: str | Sequence[str]
     CONSUMER_GROUP: str
@@ -208,5 +212,5 @@ class KafkaArguments(TypedDict, total=False):
     SSL_KEY_LOCATION: str | PathLike[str] | None
     SSL_KEY_PASSWORD: SecretStr | str | None
     LIBRDKAFKA: Mapping[str, Any]
-    METRICS: MetricsConfig
-    PARALLEL_CONSUMER: ParallelConsumerConfig
+    METRICS: MetricsConfig | MetricsArguments
+    PARALLEL_CONSUMER: ParallelConsumerConfig | ParallelConsumerArguments

@@ -52,6 +52,8 @@ class MetricsAttributes:
         PARTITION_STUCK_SECONDS: float
         PARTITION_BLOCKED_SECONDS: float
         READY_WITHOUT_PARTITIONS: bool
+        OPEN_TELEMETRY: bool
+        GROUP_LABEL: bool
 
 
 class ParallelConsumerAttributes:

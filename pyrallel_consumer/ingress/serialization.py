@@ -1,10 +1,22 @@
-"""Makes the context that confluent-kafka's deserializers are called with."""
+"""Makes the context that confluent-kafka's deserializers are called with; and how type checkers see deserializers."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias, TypeVar
+
+from confluent_kafka.serialization import Deserializer as ClientDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 from pyrallel_consumer.dto import Headers
+
+V = TypeVar("V")
+
+DeserializerOf: TypeAlias = Callable[[bytes | None, SerializationContext], V]
+"""Called with the bytes and the context. Those of ``confluent_kafka.schema_registry`` fit as they are."""
+
+RegistryDeserializer: TypeAlias = ClientDeserializer | Callable[[], ClientDeserializer]
+"""One of confluent-kafka's classes, or what makes it: what they return is not known to type checkers."""
 
 _FIELDS = {"key": MessageField.KEY, "value": MessageField.VALUE}
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from pyrallel_consumer.config import KafkaConfig
+from pyrallel_consumer.config.choices import OffsetReset
 from pyrallel_consumer.control_plane.events import (
     Assigned,
     Commit,
@@ -128,7 +129,7 @@ class Member:
         *,
         policy: PollerPolicy | None = None,
         dlq_suffix: str | None = None,
-        auto_offset_reset: str = "earliest",
+        auto_offset_reset: OffsetReset = "earliest",
         librdkafka: Mapping[str, object] | None = None,
         boot_clock: Callable[[], float] | None = None,
     ) -> None:

@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka import TopicPartition as ClientPartition
 
 from pyrallel_consumer import BrokerError, KafkaConfig, PyrallelConsumer, TopicPartition
+from pyrallel_consumer.config.choices import OffsetReset
 from tests.kafka.deadline import until, until_asked
 from tests.kafka.journal import Journal, journaling_worker
 from tests.kafka_cluster import KafkaCluster
@@ -99,7 +100,7 @@ def ordinary_kafka(kafka: KafkaCluster) -> Iterator[KafkaCluster]:
         cluster.close()
 
 
-def config_of(kafka: KafkaCluster, librdkafka: dict[str, Any], reset: str = "earliest") -> KafkaConfig:
+def config_of(kafka: KafkaCluster, librdkafka: dict[str, Any], reset: OffsetReset = "earliest") -> KafkaConfig:
     return KafkaConfig(
         bootstrap_servers=kafka.bootstrap_servers,
         consumer_group=kafka.new_group(),
@@ -132,7 +133,7 @@ def left_out(journal: Journal, values: list[bytes]) -> list[bytes]:
 @pytest.mark.parametrize("reset", ["earliest", "latest"])
 @pytest.mark.parametrize("new_messages", [50, 300, 3_000])
 async def test_nothing_of_a_new_log_is_skipped_however_long_it_is_when_it_is_first_seen(
-    ordinary_kafka: KafkaCluster, journal: Journal, librdkafka: dict[str, Any], reset: str, new_messages: int
+    ordinary_kafka: KafkaCluster, journal: Journal, librdkafka: dict[str, Any], reset: OffsetReset, new_messages: int
 ) -> None:
     kafka, config = ordinary_kafka, config_of(ordinary_kafka, librdkafka, reset)
     topic = kafka.new_topic()

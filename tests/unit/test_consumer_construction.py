@@ -186,7 +186,7 @@ def test_a_topic_whose_letters_can_have_no_topic_is_refused_where_it_has_letters
     on_exhausted: str, is_refused: bool
 ) -> None:
     def make() -> None:
-        execution = ExecutionConfig(on_exhausted=on_exhausted)
+        execution = ExecutionConfig(on_exhausted=on_exhausted)  # type: ignore[arg-type]
         PyrallelConsumer(KafkaConfig(), worker, "o" * 247, execution_config=execution)
 
     if is_refused:

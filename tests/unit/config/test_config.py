@@ -247,7 +247,7 @@ def test_argument_beats_short_name_beats_long_name_and_environment_beats_file(
 
 @pytest.mark.parametrize("name", ["max_attempts", "MAX_ATTEMPTS", "max_retries", "MAX_RETRIES", "Max_Retries"])
 def test_max_attempts_and_its_established_name_are_one_setting(name: str) -> None:
-    config = ExecutionConfig(**{name: 7})
+    config = ExecutionConfig(**{name: 7})  # type: ignore[arg-type]
     assert (config.max_attempts, config.max_retries, config.MAX_RETRIES) == (7, 7, 7)
     setattr(config, name, 8)
     assert (config.max_attempts, config.max_retries) == (8, 8)
@@ -389,7 +389,7 @@ def test_both_spellings_construct_read_and_assign() -> None:
     assert config.DLQ_TOPIC_SUFFIX == ".lost"
     config.METRICS.PORT = 1
     assert config.metrics.port == 1
-    assert ExecutionConfig(Max_Retries=4).max_retries == 4
+    assert ExecutionConfig(Max_Retries=4).max_retries == 4  # type: ignore[call-arg]
 
 
 def test_one_setting_in_two_spellings_is_refused() -> None:
@@ -415,7 +415,7 @@ def test_unknown_names_are_refused_with_a_hint(name: str, hint: str) -> None:
     config = KafkaConfig()
     refusal = f"KafkaConfig has no setting '{name}'.*{hint}"
     with pytest.raises(ConfigurationError, match=refusal):
-        KafkaConfig(**{name: 1})
+        KafkaConfig(**{name: 1})  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match=refusal):
         setattr(config, name, 1)
     with pytest.raises(AttributeError, match=refusal):
@@ -424,7 +424,7 @@ def test_unknown_names_are_refused_with_a_hint(name: str, hint: str) -> None:
 
 def test_a_dotted_name_without_a_client_behind_it_gets_no_hint_at_librdkafka() -> None:
     with pytest.raises(ConfigurationError, match=r"MetricsConfig has no setting 'a\.b'; it has enabled, port, host"):
-        MetricsConfig(**{"a.b": 1})
+        MetricsConfig(**{"a.b": 1})  # type: ignore[arg-type]
 
 
 # ---------------------------------------------------------------- values
@@ -553,7 +553,7 @@ def test_a_bad_line_of_the_file_is_told_once_however_many_classes_read_it(
 
 def test_all_bad_values_are_named_at_once_and_long_ones_are_cut() -> None:
     with pytest.raises(ConfigurationError) as refused:
-        ExecutionConfig(mode="x" * 500, max_retries=0)
+        ExecutionConfig(mode="x" * 500, max_retries=0)  # type: ignore[arg-type]
     assert "ExecutionConfig.mode" in str(refused.value)
     assert "ExecutionConfig.max_attempts" in str(refused.value)
     assert len(str(refused.value)) < 500
@@ -572,9 +572,9 @@ def test_all_bad_values_are_named_at_once_and_long_ones_are_cut() -> None:
     ],
 )
 def test_bootstrap_servers_are_a_list_or_separated_by_commas(given: object, expected: list[str]) -> None:
-    config = KafkaConfig(bootstrap_servers=given)
+    config = KafkaConfig(bootstrap_servers=given)  # type: ignore[arg-type]
     assert config.bootstrap_servers == expected
-    config.BOOTSTRAP_SERVERS = given
+    config.BOOTSTRAP_SERVERS = given  # type: ignore[assignment]
     assert config.bootstrap_servers == expected
 
 
@@ -594,7 +594,7 @@ def test_nested_settings_are_changed_in_place_and_given_whole() -> None:
     config = KafkaConfig()
     config.metrics.enabled = True
     config.metrics.port = 9099
-    config.parallel_consumer.ordering_mode = "partition"  # type: ignore[assignment]
+    config.parallel_consumer.ordering_mode = "partition"
     assert (config.metrics.enabled, config.metrics.port) == (True, 9099)
     assert config.parallel_consumer.ordering_mode is OrderingMode.PARTITION
     with pytest.raises(ConfigurationError, match=r"MetricsConfig\.port"):
@@ -665,7 +665,7 @@ def test_secrets_are_never_printed(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_errors_show_no_secrets(name: str, value: object) -> None:
     with pytest.raises(ConfigurationError) as constructed:
-        KafkaConfig(**{name: value, "sasl_username": "alice", "session_timeout_ms": 1})
+        KafkaConfig(**{name: value, "sasl_username": "alice", "session_timeout_ms": 1})  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError) as assigned:
         setattr(KafkaConfig(), name, value)
     for refused in (constructed.value, assigned.value):
@@ -794,7 +794,7 @@ def test_an_initializer_is_a_function_or_the_place_of_one() -> None:
     assert ExecutionConfig(initializer="package.module:Class.method").initializer == "package.module:Class.method"
     for wrong in ("module.function", "module:", "rm -rf", 7):
         with pytest.raises(ConfigurationError, match=r"ExecutionConfig\.initializer"):
-            ExecutionConfig(initializer=wrong)
+            ExecutionConfig(initializer=wrong)  # type: ignore[arg-type]
 
 
 def test_the_names_of_others_lead_to_settings_that_there_are() -> None:

@@ -107,9 +107,9 @@ def test_auto_commit_that_was_slipped_in_past_validation_is_refused() -> None:
 
 def test_secrets_reach_the_client_in_clear_from_either_place() -> None:
     security = {"security_protocol": "SASL_SSL", "sasl_mechanisms": "PLAIN", "sasl_username": "alice"}
-    named = consumer_configuration(KafkaConfig(**security, sasl_password="open sesame", ssl_key_password="key"))
+    named = consumer_configuration(KafkaConfig(**security, sasl_password="open sesame", ssl_key_password="key"))  # type: ignore[arg-type]
     assert (named["sasl.password"], named["ssl.key.password"]) == ("open sesame", "key")
-    from_mapping = consumer_configuration(KafkaConfig(**security, librdkafka={"sasl.password": "open sesame"}))
+    from_mapping = consumer_configuration(KafkaConfig(**security, librdkafka={"sasl.password": "open sesame"}))  # type: ignore[arg-type]
     assert from_mapping["sasl.password"] == "open sesame"
 
 
