@@ -11,6 +11,7 @@ import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka import TopicPartition as ClientPartition
 
+from pyrallel_consumer.config.choices import OffsetReset
 from pyrallel_consumer.control_plane.events import (
     Assigned,
     CommitAnswered,
@@ -322,7 +323,7 @@ def test_foreign_metadata_is_ignored_with_a_warning(
 
 @pytest.mark.parametrize(("reset", "start"), [("earliest", 0), ("latest", 20)])
 def test_a_group_without_an_offset_commits_its_start_before_anything_is_delivered(
-    own_broker: EmbeddedBroker, group: str, reset: str, start: int
+    own_broker: EmbeddedBroker, group: str, reset: OffsetReset, start: int
 ) -> None:
     tp = TopicPartition("orders", 0)
     producing_to(own_broker.bootstrap_servers)("orders", 20, partitions=1)
@@ -365,7 +366,7 @@ def test_hundreds_of_partitions_of_a_far_broker_begin_within_seconds(group: str)
 
 @pytest.mark.parametrize("reset", ["earliest", "latest"])
 def test_a_quiet_group_whose_offset_fell_off_the_log_has_the_resolved_start_at_once(
-    own_broker: EmbeddedBroker, group: str, reset: str, caplog: pytest.LogCaptureFixture
+    own_broker: EmbeddedBroker, group: str, reset: OffsetReset, caplog: pytest.LogCaptureFixture
 ) -> None:
     tp = TopicPartition("orders", 0)
     producing_to(own_broker.bootstrap_servers)("orders", 20, partitions=1)
@@ -383,7 +384,7 @@ def test_a_quiet_group_whose_offset_fell_off_the_log_has_the_resolved_start_at_o
 
 @pytest.mark.parametrize("reset", ["earliest", "latest"])
 def test_a_quiet_log_whose_retention_overtook_a_paused_reader_moves_its_position_on(
-    own_broker: EmbeddedBroker, group: str, reset: str
+    own_broker: EmbeddedBroker, group: str, reset: OffsetReset
 ) -> None:
     tp = TopicPartition("orders", 0)
     commit_for_group(own_broker, group, tp, 0, "")

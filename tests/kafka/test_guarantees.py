@@ -80,7 +80,7 @@ class Fleet:
             bootstrap_servers=self._kafka.bootstrap_servers,
             consumer_group=self.group,
             librdkafka=self._librdkafka | static,
-            parallel_consumer={"ordering_mode": self._ordering},  # type: ignore[typeddict-item]
+            parallel_consumer={"ordering_mode": self._ordering},  # type: ignore[arg-type]
         )
         worker = told_worker(self._execution.mode, self.folder, name, WORK_MS)
         member = PyrallelConsumer(config, worker, self.topic, execution_config=self._execution)

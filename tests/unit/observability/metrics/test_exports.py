@@ -77,7 +77,7 @@ async def test_a_registry_with_such_metrics_is_refused_by_name() -> None:
 
 def test_what_is_no_registry_is_refused_at_construction() -> None:
     with pytest.raises(ConfigurationError, match="registry='mine'"):
-        PyrallelConsumer(KafkaConfig(), worker, "orders", registry="mine")  # type: ignore[arg-type]
+        PyrallelConsumer(KafkaConfig(), worker, "orders", registry="mine")  # type: ignore[call-overload]
 
 
 def values(reader: InMemoryMetricReader) -> dict[str, dict[tuple[object, ...], float]]:
