@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Any, TypeAlias, TypedDict
-
-from prometheus_client import CollectorRegistry
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 from pyrallel_consumer.config import ExecutionConfig, OutputConfig
 from pyrallel_consumer.dto import CompletionEvent
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 from pyrallel_consumer.ingress.serialization import DeserializerOf
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
 
 LifespanFunction: TypeAlias = Callable[[], AbstractContextManager[Any] | AbstractAsyncContextManager[Any]]
 
