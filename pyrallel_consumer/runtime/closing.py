@@ -1,7 +1,7 @@
 """The end of a consumer, step by step: drain, commit, leave the group. Every step has its bound.
 
-Whatever happens, nothing unfinished is committed: what is cut off here runs again. It may be run a second time, as an
-abort, when the first one was interrupted: each step finds what is left of it to do.
+Unfinished messages are never committed: a message that is cut off here runs again. If the first run was interrupted,
+the steps may run a second time, as an abort: each step then does the rest of its work.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ CANCEL_SECONDS: Final = 1.0
 COMMIT_SECONDS: Final = 5.0
 """How long the last commits may take."""
 LEAVE_SECONDS: Final = 1.0
-"""How much is kept for leaving the group, whatever the last commits take; then the poll thread is abandoned."""
+"""The time reserved for leaving the group, however long the last commits take; then the poll thread is abandoned."""
 REST_SECONDS: Final = 8.0
-"""How long all of it may take that follows the drain."""
+"""How long all steps after the drain may take."""
 ABORT_SECONDS: Final = 3.0
-"""How long all that is left may take after an abort."""
+"""How long all remaining steps may take after an abort."""
 LET_GO_SECONDS: Final = 2.0
-"""How long worker processes, threads and the endpoint may take to end at last, all together. With this a stop takes
-the drain and ten seconds at most: the guide says so."""
+"""How long worker processes, threads and the endpoint together may take to end. With this a stop takes at most the
+drain and ten seconds, as the guide says."""
 
 logger = Log("pyrallel_consumer")
 
@@ -49,21 +49,21 @@ class Closing:
         self._aborted_at: float | None = None
         self._ends_at = float("inf")
         self.cut_off = 0
-        """How many messages had begun and were not waited for to their end: they run again."""
+        """How many messages were still running when the wait for them ended: they run again."""
 
     @property
     def is_aborted(self) -> bool:
-        """Whether what runs is not waited for."""
+        """Whether the stop does not wait for running messages."""
         return self._aborted_at is not None
 
     def abort(self) -> None:
-        """Cancel what runs, and be quick about the rest."""
+        """Cancel running messages, and hurry with the rest."""
         if self._aborted_at is None:
             self._aborted_at = self._clock()
         self._control.wake()
 
     async def run(self) -> None:
-        """All steps; those that cannot be done any more are passed over."""
+        """All steps; steps that are no longer possible are skipped."""
         for step in (self._drain, self._commit, self._leave):
             if self._control.is_broken:
                 return
@@ -83,7 +83,7 @@ class Closing:
             self._tell_cut_off([item for item in unfinished if control.manager.is_current(item)])
 
     def _tell_cut_off(self, items: list[WorkItem]) -> None:
-        """Called after the wait for what was cancelled: some of it may have ended well all the same."""
+        """Called after the wait for cancelled messages: some of them may have succeeded all the same."""
         if not items:
             return
         self.cut_off += len(items)
@@ -138,7 +138,7 @@ class Closing:
 
 
 async def until_done(future: Future[None], seconds: float | None = None) -> bool:
-    """Wait for what a thread does, without a way to cancel it; returns whether it was done in time."""
+    """Wait for the future of a thread, without a way to cancel it; returns whether it was done in time."""
     loop = asyncio.get_running_loop()
     done = asyncio.Event()
 

@@ -1,8 +1,8 @@
 """The pump on the event loop: facts and completions in, items and commands out, in turns that keep the loop free.
 
-``turn()`` is the only way in. It takes facts, completions and starts in small chunks under one budget of time and then
-gives the loop back to the user's own coroutines and timers. It never waits and decides nothing: the work manager does.
-Nothing spins: turns are asked for by facts, by completions, and by one ticker.
+``turn()`` is the only entry point. It handles facts, completions and starts in small chunks within one time budget, and
+then gives the loop back to the user's own coroutines and timers. It never waits, and the work manager makes all
+decisions. Nothing spins: facts, completions and one ticker ask for turns.
 """
 
 from __future__ import annotations
@@ -56,18 +56,18 @@ if TYPE_CHECKING:
     from pyrallel_consumer.runtime.dead_letters import DeadLetters
 
 TURN_SECONDS, LONGEST_TURN_SECONDS = 0.002, 0.01
-"""How long one turn may keep the loop: usually, and where the loop's other callbacks keep the turn waiting as long."""
+"""How long one turn may take: usually, and at most, if the loop's other callbacks delay the turn by the same time."""
 CHUNK = 128
-"""Completions or starts that are taken before the clock is looked at."""
+"""How many completions or starts are handled before the clock is read."""
 FACTS_CHUNK = 256
-"""Messages of facts, likewise. They are routed in larger pieces than items are started: routing runs no worker."""
+"""How many delivered messages are handled before the clock is read: more, because routing runs no worker."""
 FIRST_START_CHUNK = 2
 SLOW_CHUNK_SECONDS = 0.001
-"""A chunk of starts that took longer runs the workers' own code: the next one is half as large."""
+"""A chunk of starts that takes longer runs the workers' own code: the next chunk is half as large."""
 
 
 class Output(Protocol):
-    """What the pump asks of the records that workers return; none of it waits."""
+    """The pump's interface to the records that workers return; no method waits."""
 
     @property
     def is_full(self) -> bool: ...
@@ -83,7 +83,7 @@ class Output(Protocol):
 
 
 class Ingress(Protocol):
-    """What the pump asks of the poll thread; none of it waits."""
+    """The pump's interface to the poll thread; no method waits."""
 
     def grant(self, total: int) -> None: ...
     def commit(self, command: Commit) -> None: ...
@@ -92,10 +92,10 @@ class Ingress(Protocol):
 
 
 def turn_seconds(waited_seconds: float) -> float:
-    """How long a turn may take that had to wait so long for it.
+    """How long a turn may take that started ``waited_seconds`` late.
 
-    Where thousands of workers wait, an iteration of the loop is long. Short turns could not route and start enough
-    messages in it, and keys would run dry.
+    With thousands of waiting workers an iteration of the loop is long. Short turns could not route and start enough
+    messages per iteration, and keys would run dry.
     """
     return min(max(TURN_SECONDS, 2 * waited_seconds), LONGEST_TURN_SECONDS)
 
@@ -132,10 +132,10 @@ class ControlLoop:
         self.has_poller_ended = False
         self.is_broken = False
         self.on_tick: list[Callable[[float], None]] = []
-        """Duties: an error of one of them ends the consumer."""
+        """Necessary work at each tick: an error in it ends the consumer."""
         self.pictures = Pictures()
         self.on_interrupt: Callable[[], None] = lambda: None
-        """Called when Ctrl-C cut a worker short; before anything more is started."""
+        """Called when Ctrl-C interrupted a worker, before any more messages start."""
         self._clock = clock or loop.time
         self.heartbeat = self._clock()
         self.lease = StartLease(
@@ -174,7 +174,7 @@ class ControlLoop:
 
     @property
     def dead_letters(self) -> DeadLetters | None:
-        """Where exhausted messages are sent, None where they are only held."""
+        """Where exhausted messages are sent, None if they are only held."""
         return self._exhausted.dead_letters
 
     @dead_letters.setter
@@ -199,14 +199,14 @@ class ControlLoop:
     # In from other threads
 
     def deliver(self, fact: object) -> None:
-        """Hand a fact over, from the poll thread. Raises RuntimeError when the loop is closed."""
+        """Deliver a fact, from the poll thread. Raises RuntimeError if the loop is closed."""
         self._inbox.append(fact)
         if not self._is_announced:
             self._is_announced = True
             self._loop.call_soon_threadsafe(self._hear, context=self._base)
 
     def _hear(self) -> None:
-        """The loop's end of ``deliver``; the flag falls before the inbox is looked at, so nothing goes unheard."""
+        """The loop's end of ``deliver``; it resets the flag before it reads the inbox, so that no fact is missed."""
         self._is_announced = False
         self.wake()
 
@@ -219,7 +219,7 @@ class ControlLoop:
     # Life
 
     def start(self, ingress: Ingress | None = None) -> None:
-        """Begin to tick, and to grant unless that waits for ``connect``."""
+        """Begin to tick. Begin to grant too, if there is an ``ingress`` already."""
         if ingress is not None:
             self.connect(ingress)
         self._tick()
@@ -230,7 +230,7 @@ class ControlLoop:
         self._grant()
 
     def stop(self) -> None:
-        """Turn and tick no more. What still arrives is ignored."""
+        """Turn and tick no more. Later facts and completions are ignored."""
         self._exhausted.sum_up()
         self._is_stopped = True
         self._is_scheduled = True
@@ -240,7 +240,7 @@ class ControlLoop:
     async def until(self, holds: Callable[[], bool], deadline: float) -> bool:
         """Wait until ``holds()`` after some turn or tick, or the deadline; returns whether it held.
 
-        Returns soon after ``stop``, too, and when the pump has broken.
+        Also returns soon after ``stop``, and when the pump has broken.
         """
         while not holds():
             now = self._clock()
@@ -252,13 +252,13 @@ class ControlLoop:
         return True
 
     def begin_draining(self) -> None:
-        """From now on nothing begins, retries neither: the consumer stops."""
+        """From now on no message starts, and no retry: the consumer stops."""
         self._is_draining = True
         self.manager.stop_all_dispatching()
         self.wake()
 
     def unfinished(self) -> list[WorkItem]:
-        """What has begun and not ended: it runs, or its dead letter is not acknowledged."""
+        """Items that have started and not ended: they run, or their dead letters are not acknowledged."""
         noted = Noted(self.manager.is_current)
         self.engine.running(noted)
         letters = self.dead_letters.queue.items() if self.dead_letters else []
@@ -266,12 +266,12 @@ class ControlLoop:
         return [*noted.items, *filter(self.manager.is_current, [*letters, *records])]
 
     def begin_final_commits(self) -> None:
-        """From now on commit at every tick, not by interval: the consumer stops."""
+        """From now on commit at every tick, not at the interval: the consumer stops."""
         self._is_final = True
         self.wake()
 
     def wake(self) -> None:
-        """Have a turn soon, and never more than one: several in a row would keep the loop from everybody else."""
+        """Have a turn soon, but only one: several in a row would block all other users of the loop."""
         if not self._is_scheduled:
             self._is_scheduled = True
             self._woken_at = self._clock()
@@ -280,14 +280,14 @@ class ControlLoop:
     # Turns
 
     def turn(self) -> None:
-        """Take what has come, within the budget; the rest waits for a turn that is asked for at once."""
+        """Handle facts, completions and starts within the budget; another turn is asked for at once for the rest."""
         if self._is_stopped:
             return
         try:
             self._is_scheduled = True
             started_at = self.heartbeat = self._clock()
             self.lease.renew(started_at)
-            self._withdraw()  # Before the sweep: what failed meanwhile is not tried again here.
+            self._withdraw()  # Before the sweep: messages that failed meanwhile are not tried again here.
             sweep_at = self.engine.next_sweep_at()
             if sweep_at is not None and sweep_at <= started_at:
                 self.engine.sweep(started_at)
@@ -301,7 +301,7 @@ class ControlLoop:
             self._pump_letters()
             self._grant()
             self._is_scheduled = False
-            self.channel.is_notified = False  # Not all that engines notify of is there to be drained.
+            self.channel.is_notified = False  # Engines also notify of events without a completion.
             if self._has_work():
                 self.wake()
             elif self.engine.is_joining and (self.engine.capacity() <= 0 or self.manager.room <= 0):
@@ -314,14 +314,14 @@ class ControlLoop:
                 raise
 
     def _withdraw(self) -> None:
-        """Take back what has not begun of what is about to go."""
+        """Withdraw unstarted items of partitions that are being revoked."""
         if self._is_draining:
             self.engine.withdraw(any_item)
         elif self._revocation is not None:
             self._revocation.withdraw()
 
     def _break(self, error: BaseException) -> None:
-        """The books may be wrong: nothing more is taken, started or committed."""
+        """The state may be wrong: nothing more is taken, started or committed."""
         self.is_broken = True
         self.stop()
         if not isinstance(
@@ -333,7 +333,7 @@ class ControlLoop:
         self._fail(error)
 
     def _set_alarm(self, now: float) -> None:
-        """Have a turn when engine, dead letters or a revocation are next due, where that is before the next tick."""
+        """Have a turn when engine, dead letters or a revocation are next due, if that is before the next tick."""
         due = [self.engine.next_sweep_at(), None if self.lease.is_held else self._exhausted.next_at]
         if self._output is not None and not self.lease.is_held:
             due.append(self._output.next_at)
@@ -433,7 +433,7 @@ class ControlLoop:
     def _start_items(self) -> bool:
         capacity = self.engine.capacity()
         if self.channel.has_setbacks:
-            return False  # What failed changes what may start.
+            return False  # A failure changes which messages may start.
         if not self.lease.may_start() or (self._output is not None and self._output.is_full):
             return False
         self.manager.allow_runs(self.engine.run_length())
@@ -463,7 +463,7 @@ class ControlLoop:
 
     def _grant(self) -> None:
         if self.ingress is not None:
-            # How large messages are is known from the first one on; until then room in bytes is no number of messages.
+            # The size of messages is known after the first one; until then bytes cannot be converted into messages.
             taken = self._messages_taken
             self.ingress.grant(self.manager.allowed(taken, free_slots=self.engine.capacity()) if taken else 1)
 
@@ -488,14 +488,14 @@ class ControlLoop:
 
     def _step_revocation(self, revocation: Revocation) -> None:
         revocation.withdraw()
-        while self.channel.has_items:  # However busy the other partitions are: theirs are at most what is in flight.
+        while self.channel.has_items:  # However many come from other partitions: at most the items in flight.
             self._take_completions()
         if revocation.step(self._clock()):
             self._revocation = None
             self._forget_letters_and_records()
 
     def _forget_ended(self) -> None:
-        """Retries of ended assignments are withdrawn; a revocation that the poll thread gave up is dropped."""
+        """Withdraw retries of ended assignments, and drop a revocation that the poll thread gave up."""
         is_current = self.manager.is_current
         self.engine.withdraw(lambda item: not is_current(item))
         self._forget_letters_and_records()
@@ -503,7 +503,7 @@ class ControlLoop:
             self._revocation = None
 
     def _coming(self, which: Callable[[WorkItem], bool]) -> int:
-        """Messages of these that will soon be done without anybody's work: their letters or records are on the way."""
+        """How many of these messages will be done soon without a worker: their letters or records are on the way."""
         if self.on_outcome is not None and self._output is not None:
             return self._output.coming(which)  # Letters go with the last transaction.
         coming = self._exhausted.coming(which)
@@ -535,7 +535,7 @@ class ControlLoop:
                 return
 
     def hurry(self) -> None:
-        """Something is to be commanded: tick soon, though nothing moves."""
+        """A command must be sent: tick soon, even if the loop is idle."""
         self._timers.note_movement(self._clock())
 
     def _tick(self) -> None:

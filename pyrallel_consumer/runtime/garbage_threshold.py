@@ -1,8 +1,8 @@
-"""How seldom Python looks for garbage while consumers run.
+"""How rarely Python's garbage collector runs while consumers run.
 
-CPython goes through its youngest objects whenever there are so many more than the last time: 700, from 3.13 on 2,000. A
-consumer holds thousands of messages, each for a moment, so that the collector goes through them again and again and
-finds nothing: a sixth of all CPU with thousands of workers that wait, in a slow hour a third.
+CPython checks its youngest objects after a number of new ones: 700, from 3.13 on 2,000. A consumer holds thousands of
+messages, each for a moment, so the collector checks them again and again and finds nothing. With thousands of waiting
+workers this takes a sixth of all CPU, and on a slow machine a third.
 """
 
 from __future__ import annotations
@@ -12,20 +12,21 @@ import threading
 
 _lock = threading.Lock()
 _wanted: list[int] = []
-"""What the consumers of this process that run ask for."""
+"""The thresholds that the running consumers of this process ask for."""
 
 
 class _Raised:
-    """The threshold as we found it and as we set it; alike where nothing is raised."""
+    """The threshold as it was and as we set it; equal if nothing is raised."""
 
     before = after = 0
 
 
 class RaisedThreshold:
-    """Raises the threshold to ``objects``, from its making to ``release``; for any thread.
+    """Raises the threshold to ``objects`` until ``release``; for any thread.
 
-    It is the process's, so it is never lowered, a collector that is off stays off, and when the last one is released it
-    is as before, unless somebody else has set it meanwhile. Where several are wanted the highest holds.
+    The threshold belongs to the process. So it is never lowered, and a collector that is off stays off. When the last
+    object is released, the old value is restored, unless other code has set it meanwhile. Of several wanted values the
+    highest holds.
     """
 
     def __init__(self, objects: int) -> None:
@@ -36,7 +37,7 @@ class RaisedThreshold:
             _adjust()
 
     def release(self) -> None:
-        """It is no longer needed here."""
+        """This consumer no longer needs it."""
         with _lock:
             if not self._is_released:
                 self._is_released = True

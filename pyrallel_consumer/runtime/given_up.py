@@ -1,7 +1,8 @@
-"""Names each message that is given up in the log; of very many at once the rest by their offsets, and none in silence.
+"""Logs every message that is given up. Of very many at once, those beyond a limit are logged together by their offsets.
 
-Up to ``MOST_LINES`` of an interval have a line each, the first of a kind of error with its traceback. Beyond, that is
-said at once, and the others are summed up: before a commit lets go of them, so that none is lost with the process.
+Up to ``MOST_LINES`` messages of an interval have a line each, the first of each kind of error with its traceback. When
+there are more, the log says so at once, and the others are summed up. That happens before a commit completes their
+offsets, so that no name is lost with the process.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ logger = Log("pyrallel_consumer.exhausted")
 
 INTERVAL_SECONDS: Final = 10.0
 MOST_LINES: Final = 1000
-"""Lines of an interval: some hundred KB."""
+"""Lines per interval: some hundred KB."""
 MOST_RANGES: Final = 100
-"""Ranges of offsets in one line of a sum."""
+"""Ranges of offsets in one summary line."""
 LONGEST_ERROR_SHOWN: Final = 300
 
 _OUTCOMES: Final = {
@@ -38,7 +39,7 @@ _OUTCOMES_OF_MANY: Final = {
 
 
 class GivenUp:
-    """What was told lately, and what is still to be summed up. Belongs to the loop."""
+    """The lines of this interval, and the messages still to be summed up. Belongs to the loop."""
 
     def __init__(self, errors: ErrorText) -> None:
         self._errors = errors
@@ -49,7 +50,7 @@ class GivenUp:
         self._last_error = ""
 
     def tell(self, item: WorkItem, error: BaseException, attempt: int, outcome: OnExhausted, now: float) -> None:
-        """``item`` failed its last attempt, number ``attempt``; 0 where it was not tried."""
+        """``item`` failed its last attempt, number ``attempt``; 0 if it was not tried."""
         if now >= self._began_at + INTERVAL_SECONDS:
             self.sum_up()
             self._began_at = now
@@ -71,12 +72,12 @@ class GivenUp:
         )
 
     def look(self, now: float) -> None:
-        """Sum up at the end of the interval, where no commit came before."""
+        """Sum up at the end of the interval, if no commit came before."""
         if self._untold and now >= self._began_at + INTERVAL_SECONDS:
             self.sum_up()
 
     def sum_up(self) -> None:
-        """Name all that had no line of its own yet."""
+        """Log all messages that had no line of their own yet."""
         untold, self._untold = self._untold, {}
         for (outcome, tp), offsets in untold.items():
             ranges = _ranges(sorted(offsets))
@@ -105,7 +106,7 @@ class GivenUp:
 
 
 def failed_last(item: WorkItem, attempt: int, reason: str) -> str:
-    """The half of a sentence that says which message failed, and why."""
+    """The first half of a sentence: which message failed, and why."""
     if attempt == 0:
         return f"{item.id} is not tried: {reason}"
     return f"{item.id} failed its last attempt, number {attempt}: {reason}"

@@ -1,8 +1,8 @@
-"""The loop's side of records, at least once: sends what workers returned, and completes offsets on acknowledgement.
+"""The loop's side of records, at least once: sends the records of workers, and completes offsets on acknowledgement.
 
-A message whose worker returned keeps its offset until the broker has every record of it. A refused record has its
-message fail: it runs again after the usual wait, or what ``on_exhausted`` says follows. Nothing starts while more waits
-for the broker than the bounds allow. The decisions are ``RecordQueue``'s and the work manager's.
+A message whose worker returned keeps its offset until the broker has every record of it. A refused record makes its
+message fail: it runs again after the usual wait, or ``on_exhausted`` decides. No message starts while more records wait
+for the broker than the limits allow. ``RecordQueue`` and the work manager make the decisions.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _FAILS: Final = (
 
 
 class RecordProducer(Protocol):
-    """Produces records, and hands back ``RecordsAnswered`` through the loop's inbox; returns at once."""
+    """Produces records, and returns ``RecordsAnswered`` through the loop's inbox; no method waits."""
 
     def produce(self, letters: Sequence[Outgoing]) -> None: ...
 
 
 class RecordOutput:
-    """Records of one consumer. ``returned`` is where engines leave them; ``clock`` is the loop's."""
+    """Records of one consumer. Engines leave them in ``returned``; ``clock`` is the loop's."""
 
     def __init__(
         self,
@@ -77,16 +77,16 @@ class RecordOutput:
 
     @property
     def is_full(self) -> bool:
-        """Whether nothing more is to start before the broker has taken some of what waits."""
+        """Whether no message may start before the broker has accepted some of the waiting records."""
         return self._records >= self._limits.max_records or self._bytes >= self._limits.max_bytes
 
     @property
     def next_at(self) -> float | None:
-        """When ``pump`` has something to do at the latest, as far as it is a matter of time."""
+        """When ``pump`` must be called at the latest, None if that depends on answers only."""
         return min((at for at in (self.queue.next_at, self.refused.next_at) if at is not None), default=None)
 
     def succeed(self, items: Sequence[WorkItem], now: float | None = None) -> None:
-        """The workers of these items returned; what they returned goes out, the others are done."""
+        """The workers of these items returned: send their records; items without records are done."""
         returned = self._returned
         if not returned:
             self._manager.succeed(items, now)
@@ -105,7 +105,7 @@ class RecordOutput:
             self._send(each)
 
     def pump(self) -> None:
-        """Send what is to go out now, and have run again what is due."""
+        """Send the records that are due, and run refused messages again whose wait is over."""
         now = self._clock()
         self.refused.run_again(now)
         records = self.queue.take(now, self._is_wanted)
@@ -113,7 +113,7 @@ class RecordOutput:
             self._producer.produce(records)
 
     def take_answers(self, answers: Sequence[RecordAnswer]) -> None:
-        """The broker's word on records that went out."""
+        """The broker's answers for records that were sent."""
         now = self._clock()
         for outgoing, code, said in answers:
             if code is None:
@@ -133,7 +133,7 @@ class RecordOutput:
             _tell(notice)
 
     def coming(self, which: Callable[[WorkItem], bool]) -> int:
-        """Messages of these whose records will be acknowledged soon, as far as anybody knows."""
+        """How many of these messages have records that will probably be acknowledged soon."""
         if self.queue.is_failing:
             return 0
         return sum(1 for item in self._unwritten if which(item))
@@ -143,7 +143,7 @@ class RecordOutput:
         return list(self._unwritten)
 
     def forget_ended(self) -> None:
-        """Assignments have ended: what is not written of theirs is the next owner's to make again."""
+        """Assignments have ended: the next owner will make their unwritten records again."""
         is_current = self._manager.is_current
         for item in [item for item in self._unwritten if not is_current(item)]:
             self._forget(self._unwritten.pop(item))
@@ -166,7 +166,7 @@ class RecordOutput:
         self._bytes -= unwritten.size_bytes
 
     def _is_wanted(self, item: WorkItem) -> bool:
-        """Records of messages that failed meanwhile are not sent, nor are those of ended assignments."""
+        """Whether to send the records: not if the message has failed meanwhile, nor if its assignment has ended."""
         return item in self._unwritten and self._manager.is_current(item)
 
     def _refuse(self, outgoing: Outgoing, code: str, said: str, now: float) -> None:

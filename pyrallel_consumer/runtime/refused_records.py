@@ -1,7 +1,7 @@
-"""Messages of which the broker refused a record for good: they failed, as if their worker had raised.
+"""Messages with a record that the broker refused permanently: they failed, as if their worker had raised.
 
-Each runs again after the usual wait, behind what its key has done meanwhile, or has had its last attempt: then it is
-dead-lettered, skipped, or whatever ``on_exhausted`` says. Never is a record dropped and its offset completed.
+Each runs again after the usual wait, behind the messages that its key has started meanwhile. After its last attempt it
+is dead-lettered or skipped, as ``on_exhausted`` says. An offset never completes while one of its records is dropped.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class RefusedRecords:
 
     @property
     def next_at(self) -> float | None:
-        """When ``run_again`` has something to do."""
+        """When ``run_again`` must be called."""
         return self._waiting[0][0] if self._waiting else None
 
     def take(self, owner: Unwritten, topic: str, code: str, said: str, now: float) -> None:
@@ -66,7 +66,7 @@ class RefusedRecords:
             self._exhausted.take(Failed(again, error, owner.attempt), is_timed=False)
 
     def run_again(self, now: float) -> None:
-        """Have the messages run again whose time has come."""
+        """Run the messages again whose wait is over."""
         while self._waiting and self._waiting[0][0] <= now:
             owner = heapq.heappop(self._waiting)[2]
             again = self._manager.take_back(owner.item, owner.attempt + 1)

@@ -1,7 +1,7 @@
-"""Partitions that are about to go: running work and dead letters are waited for within the grace, then comes the fence.
+"""Partitions that are being revoked: wait for running work and dead letters within the grace, then fence.
 
-The poll thread stands still in its callback until the answer, and with it the whole group: only what runs is waited
-for, and it is withdrawn again and again what would be tried another time, for that is the next owner's to do.
+Until the answer the poll thread waits in its callback, and so does the whole group. So only running work is waited for.
+Retries are withdrawn, also those that become due during the wait: the next owner makes them.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ logger = Log("pyrallel_consumer")
 
 
 class Revocation:
-    """One question of the poll thread, from its arrival to its answer. Begins by stopping what is not started.
+    """One question of the poll thread, from its arrival to its answer. First it stops all starts.
 
-    ``coming`` counts the messages that will be done without anybody's work: letters and records are on their way.
+    ``coming`` counts the messages that will be done without a worker: their letters and records are on their way.
     ``may_commit``: nothing is committed at the end while it is not known what an earlier transaction has written.
     """
 
@@ -55,15 +55,15 @@ class Revocation:
 
     @property
     def is_moot(self) -> bool:
-        """Whether nothing of it is assigned any more: the poll thread gave up waiting."""
+        """Whether none of its partitions is assigned any more: the poll thread gave up waiting."""
         return not any(work.tp in self._tps for work in self._manager)
 
     def withdraw(self) -> None:
-        """Take back the retries that wait; their completions must be taken in before ``step``."""
+        """Withdraw the waiting retries; their completions must be handled before ``step``."""
         self._engine.withdraw(self._concerns)
 
     def step(self, now: float) -> bool:
-        """Wait, cancel or answer; returns whether it is over. All completions must have been taken in."""
+        """Wait, cancel or answer; returns whether it is over. All completions must have been handled."""
         unfinished = self._engine.running(self._is_waited_for) + self._coming(self._is_waited_for)
         match self._drain.step(unfinished, now):
             case DrainStep.CANCEL:
@@ -94,5 +94,5 @@ class Revocation:
         return item.origin.work.tp in self._tps
 
     def _is_waited_for(self, item: WorkItem) -> bool:
-        """What is left of an assignment before this one had its grace when that one ended."""
+        """Whether ``item`` is waited for: not if it is left from an earlier assignment, which already had its grace."""
         return item.origin.work.tp in self._tps and self._manager.is_current(item)

@@ -1,6 +1,6 @@
 """Until when the engine may begin attempts: renewed while the event loop turns, taken away after a gap in time.
 
-The decision is ``Membership``'s. Here the loop's clocks are read, the engine is told, and so is the user.
+``Membership`` decides. This class reads the loop's clocks, tells the engine, and logs.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pyrallel_consumer.log import Log
 logger = Log("pyrallel_consumer.start_lease")
 
 TELL_SECONDS: Final = 10.0
-"""A loop that is blocked again and again is told of once in so long."""
+"""A loop that is blocked again and again is logged once in this time."""
 REMIND_SECONDS: Final = 30.0
-"""How often it is told that starts are still held back."""
+"""How often the log says that starts are still held back."""
 
 
 class StartLease:
@@ -52,15 +52,15 @@ class StartLease:
         return self._membership.is_doubted
 
     def may_start(self) -> bool:
-        """Whether anything may start at this very moment: since the turn began there may have been a gap."""
+        """Whether messages may start at this moment: there may have been a gap since the turn began."""
         return self._boot_clock() <= self._membership.starts_until
 
     def held_seconds(self, now: float) -> float:
-        """For how long nothing has been allowed to start, 0.0 where starts are allowed."""
+        """For how long starts have been held back, 0.0 if they are allowed."""
         return now - self._doubted_at if self.is_held else 0.0
 
     def renew(self, now: float) -> None:
-        """The loop turns: the engine may go on beginning attempts, unless there was a gap before ``now``."""
+        """The loop turns: the engine may go on starting attempts, unless there was a gap before ``now``."""
         awake_at = self._boot_clock()
         gap = self._membership.live(awake_at, self._commits.sent)
         if gap:
@@ -68,7 +68,7 @@ class StartLease:
         self._let_start(now, awake_at)
 
     def tick(self, now: float) -> None:
-        """Renew, and have the engine look: it may hold back what it could not begin, or have processes to tell."""
+        """Renew, and let the engine check: it may have attempts that it could not start, or processes to notify."""
         self.renew(now)
         self._engine.heed_lease()
         if self.is_held and now - self._told_at >= REMIND_SECONDS:
@@ -79,14 +79,14 @@ class StartLease:
             )
 
     def poll_thread_froze(self, fact: PollThreadFroze) -> None:
-        """The poll thread stood still, and while it did nobody heard that partitions went to others."""
+        """The poll thread hung, and meanwhile nobody learned that partitions went to other members."""
         now = self._clock()
         self._membership.doubt(fact.last_commit)
         self._hold(now, f"the poll thread stood still for {fact.seconds:.1f} s")
         self._let_start(now, self._boot_clock())
 
     def answered(self, answered: CommitAnswered) -> None:
-        """The coordinator's word on a commit."""
+        """The coordinator's answer to a commit."""
         if not self._membership.answered(answered):
             return
         now = self._clock()

@@ -1,8 +1,9 @@
-"""SIGINT and SIGTERM while consumers run: told to the event loop of each, and handed back as they were found.
+"""SIGINT and SIGTERM while consumers run: passed to the event loop of each; the old handlers are restored later.
 
-A process has one registry. The first consumer takes the signals, and the last one gives them back, each where nobody
-else has taken it since. They are taken by ``signal.signal``: what an event loop's ``add_signal_handler`` replaces
-cannot be put back. The loops' wakeup file descriptor is left alone, since uvloop wakes by nothing else.
+A process has one registry. The first consumer installs the handlers, and the last one restores the old ones, each
+unless other code has replaced ours meanwhile. They are installed with ``signal.signal``, because a handler that an
+event loop's ``add_signal_handler`` replaces cannot be restored. The loops' wakeup file descriptor stays unchanged,
+because uvloop needs it to wake.
 """
 
 from __future__ import annotations
@@ -22,14 +23,15 @@ logger = Log("pyrallel_consumer")
 
 
 def signals_to_take() -> Sequence[signal.Signals]:
-    """SIGTERM, and SIGINT where it is not ignored: shells start programs in the background so, and mean it."""
+    """SIGTERM, and SIGINT unless it is ignored: shells start background programs this way on purpose."""
     return [number for number in STOP_SIGNALS if number != signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN]
 
 
 class StopSignals:
-    """While the block runs, each of the two signals calls ``on_signal`` on the running loop.
+    """While the ``with`` block runs, each of the two signals calls ``on_signal`` on the running loop.
 
-    Raises StateError on entering outside of the main thread, which alone can take signals, unless it has taken them.
+    Entering outside of the main thread raises StateError, unless a consumer in the main thread has installed the
+    handlers: only the main thread can install them.
     """
 
     def __init__(self, on_signal: Callable[[signal.Signals], None]) -> None:
@@ -51,7 +53,7 @@ class _Listener(NamedTuple):
     on_signal: Callable[[signal.Signals], None]
 
     def tell(self, number: signal.Signals) -> bool:
-        """False: its loop is closed, and nobody hears there any more."""
+        """Returns False if its loop is closed, so that nobody gets the signal."""
         try:
             self.loop.call_soon_threadsafe(self.on_signal, number)
         except RuntimeError:
@@ -60,7 +62,7 @@ class _Listener(NamedTuple):
 
 
 class _Registry:
-    """Who listens, and what was found in place of our handler. The handler takes no lock: it may interrupt any code."""
+    """The listeners, and the handlers that ours replaced. Our handler takes no lock: it may interrupt any code."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -98,7 +100,7 @@ class _Registry:
     def _give_back(self) -> None:
         for number, found in self._found.items():
             if signal.getsignal(number) == self._hear:
-                # None: a handler that is not Python's, which Python cannot put back.
+                # None: a handler that Python did not install and cannot restore.
                 signal.signal(number, signal.SIG_DFL if found is None else found)
         self._found.clear()
 
@@ -109,7 +111,7 @@ class _Registry:
             signal.raise_signal(number)
 
     def _forget(self) -> None:
-        """In a forked child, which consumes nothing."""
+        """Called in a forked child, which consumes nothing."""
         self._lock = threading.Lock()  # Another thread may have held it.
         self._listeners.clear()
         self._found.clear()

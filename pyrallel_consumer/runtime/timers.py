@@ -1,6 +1,6 @@
 """When the pump is woken without a fact or a completion: by its ticker, and by one alarm before the next tick.
 
-Belongs to the event loop. While nothing moves the ticker is slower.
+Belongs to the event loop. While the consumer is idle, the ticker is slower.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 TICK_SECONDS = 0.05
 STILL_TICK_SECONDS = 0.125
-"""The ticker's pace while nothing moves: twice for every picture, and well below what the watchdog calls late."""
+"""The tick interval while idle: two ticks per snapshot, and well below the watchdog's limit for a late loop."""
 STILL_SECONDS = 2.0
-"""Nothing has moved for so long: longer than a commit is usually waited for."""
+"""The consumer is idle after this long without movement: longer than a commit usually takes."""
 MIN_ALARM_SECONDS = 0.001
-"""No two alarms come closer than this, however close the times they are set for."""
+"""Two alarms are at least this far apart, even if they are set for closer times."""
 
 
 class Timers:
     """Calls ``tick`` once for each ``next_tick``, and ``ring`` at the time of the alarm; both in the context ``base``.
 
-    All times are of the pump's clock, in seconds, which runs as fast as the loop's.
+    All times are of the pump's clock, in seconds; it runs as fast as the loop's.
     """
 
     def __init__(
@@ -47,12 +47,12 @@ class Timers:
         self._alarm: asyncio.TimerHandle | None = None
 
     def next_tick(self, now: float, *, may_be_still: bool) -> None:
-        """Tick again: soon, or later where nothing has moved for a while and ``may_be_still``."""
+        """Tick again: soon, or later if nothing has moved for a while and ``may_be_still``."""
         is_still = may_be_still and now - self._moved_at > STILL_SECONDS
         self._tick_in(STILL_TICK_SECONDS if is_still else TICK_SECONDS, now)
 
     def note_movement(self, now: float) -> None:
-        """From now on tick at the usual pace for a while."""
+        """From now on tick at the usual interval for a while."""
         self._moved_at = now
         if self._ticker is not None and self._tick_at > now + TICK_SECONDS:
             self._ticker.cancel()

@@ -1,6 +1,6 @@
-"""The parts of one running consumer, built from its settings and joined; where the siblings of the middle meet.
+"""The parts of one running consumer, built from its settings and connected. Only here the middle layers meet.
 
-Nothing here waits or decides. Built when the consumer starts, on its event loop, and used once.
+Nothing here waits or decides. It is built when the consumer starts, on its event loop, and used once.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
 MOST_ATTEMPTS_TOLD = 2_000
-"""Running attempts that a close-up asks the engine for; an order per key is told without it."""
+"""How many running attempts a close-up asks the engine for; with an order per key it needs none of them."""
 
 
 class Wiring:
@@ -194,11 +194,11 @@ class Wiring:
         self._engine_figures = EngineFigures()
 
     def raise_gc_threshold(self) -> None:
-        """Have Python look for garbage less often, until ``release_gc_threshold``."""
+        """Let Python's garbage collector run less often, until ``release_gc_threshold``."""
         self._raised_threshold = RaisedThreshold(self._gc_threshold)
 
     def release_gc_threshold(self) -> None:
-        """This consumer needs nothing of the collector any more. For any thread."""
+        """This consumer no longer needs the raised threshold. For any thread."""
         if self._raised_threshold is not None:
             self._raised_threshold.release()
 
@@ -218,15 +218,15 @@ class Wiring:
         return [thread for thread in (self.letter_producer, self.transactions) if thread is not None]
 
     def thread_starts(self) -> list[Callable[[], Future[None]]]:
-        """What starts the threads that hold clients, in order; what was read may need dead letters at once."""
+        """The functions that start the client threads, in order: the first messages may need dead letters at once."""
         return [*(thread.start for thread in self._producers), self.poller.start]
 
     def threads_under_way(self) -> list[Future[None]]:
-        """Of the threads that hold clients and still run: what is done when they have ended."""
+        """For each running client thread, the future that is done when it has ended."""
         return [thread.ended for thread in (self.poller, *self._producers) if thread.is_alive]
 
     def abandon_threads(self) -> None:
-        """Have the threads that hold clients end as soon as they can; nothing more is committed or produced."""
+        """Let the client threads end as soon as they can; nothing more is committed or produced."""
         self.poller.abandon()
         for thread in self._producers:
             thread.abandon()
@@ -287,7 +287,7 @@ class Wiring:
 
     @property
     def metrics_address(self) -> tuple[str, int] | None:
-        """Host and port of the endpoint, None while there is none."""
+        """Host and port of the endpoint, None if there is none."""
         return None if self._seat is None else self._seat.address
 
     def open_endpoint(self, metrics: Callable[[], Mapping[str, Any]], picture: Callable[[], RuntimeSnapshot]) -> None:
@@ -319,7 +319,7 @@ class Wiring:
         self._seat = Seat(self._metrics.host, self._metrics.port, watched)
 
     def close_endpoint(self) -> Future[None]:
-        """Be shown no more; the future is done when the port is free, where nobody else needs it. For any thread."""
+        """Leave the endpoint; if nobody else needs it, the future is done when the port is free. For any thread."""
         seat, self._seat = self._seat, None
         ends, self._export_ends = self._export_ends, []
         try:
@@ -334,7 +334,7 @@ class Wiring:
         return done
 
     def _abandon(self) -> None:
-        """The loop was closed without a stop: nobody is left to end what is not ours to keep."""
+        """The loop was closed without a stop: end the threads, processes and the endpoint, as nobody else will."""
         self.abandon_threads()
         self.release_gc_threshold()
         self.close_endpoint()
@@ -357,7 +357,7 @@ class Wiring:
         )
 
     def picture(self, state: str) -> RuntimeSnapshot:
-        """All of it as an operator sees it now."""
+        """The snapshot that operators see, as of now."""
         now = self.clock()
         if self._is_engine_started:
             self._look_at_engine(now)
@@ -380,7 +380,7 @@ class Wiring:
         )
 
     def _look_at_engine(self, now: float) -> None:
-        """An engine of the user's may raise: then its last figures are shown, and all others are right."""
+        """Read the engine's figures. If a user's engine raises, its last figures are shown; all others are current."""
         engine = self.engine
         try:
             self._free_slots = engine.capacity()
