@@ -278,6 +278,14 @@ class Durations:
     counts: tuple[int, ...] = (0,) * (len(DURATION_BOUNDS_SECONDS) + 1)
     total_seconds: float = 0.0
 
+    @property
+    def bounds(self) -> tuple[float, ...]:
+        return DURATION_BOUNDS_SECONDS
+
+    @property
+    def total(self) -> float:
+        return self.total_seconds
+
     def __add__(self, other: Durations) -> Durations:
         counts = tuple(mine + others for mine, others in zip(self.counts, other.counts, strict=True))
         return Durations(counts, self.total_seconds + other.total_seconds)
@@ -293,6 +301,10 @@ class Sizes:
 
     counts: tuple[int, ...] = (0,) * (len(BATCH_SIZE_BOUNDS) + 1)
     total: int = 0
+
+    @property
+    def bounds(self) -> tuple[float, ...]:
+        return BATCH_SIZE_BOUNDS
 
     def __add__(self, other: Sizes) -> Sizes:
         counts = tuple(mine + others for mine, others in zip(self.counts, other.counts, strict=True))

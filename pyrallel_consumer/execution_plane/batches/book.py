@@ -140,7 +140,6 @@ class BatchBook:
 
     def take_call(self, now: float, *, is_enough: bool = False) -> Batch | None:
         """The next call to be made now; ``is_enough``: nothing more can come, so that nothing waits for company."""
-        self._wake(now)
         if not self._ready:
             collected = self._assembler.take_due(now, is_enough=is_enough)
             if collected is None:
@@ -151,15 +150,21 @@ class BatchBook:
         return batch
 
     def next_call_at(self) -> float | None:
-        """When ``take_call`` has something at the latest; may be in the past. None: not until something changes."""
+        """When ``wake`` and ``take_call`` are needed, maybe in the past. None: not until something changes."""
         if self._ready:
             return float("-inf")
-        moments = (self._assembler.next_due_at(), self.sleepers.next_due_at())
+        moments = (self._assembler.next_due_at(), self.sleepers.next_due_at(self._free))
         return min((moment for moment in moments if moment is not None), default=None)
 
-    def _wake(self, now: float) -> None:
+    @property
+    def _free(self) -> int:
+        """Slots for what is due: not held by anything that is awake."""
+        return self._slots - self._inside + len(self.sleepers)
+
+    def wake(self, now: float) -> None:
+        """Have what is due tried again, as far as slots allow."""
         sleepers = self.sleepers
-        while sleepers and (sleeper := sleepers.wake(now, self._slots - self._inside + len(sleepers))) is not None:
+        while sleepers and (sleeper := sleepers.wake(now, self._free)) is not None:
             self.retries_total += len(sleeper.roots)
             if sleeper.may_join:
                 while self._assembler.add(sleeper.roots, 0, now) == 0:

@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from pyrallel_consumer.dto import WorkItem
 
 
+_START_SECONDS = 0.002
+"""How long first steps may take, together, before the loop's other callbacks have a turn."""
+
+
 def call_policy(retry: RetryPolicy) -> RetryPolicy:
     """What the inner engine obeys: the timeout, and no attempt beyond the first."""
     return replace(retry, max_attempts=0)
@@ -98,6 +102,9 @@ class BatchEngine(ExecutionEngine):
         inner_at = self._inner.next_sweep_at()
         if inner_at is not None and inner_at <= now:
             self._inner.sweep(now)
+            self._take_in()
+        if now <= self._channel.starts_until:
+            self._book.wake(now)
         self._make_calls()
 
     def next_sweep_at(self) -> float | None:
@@ -175,12 +182,16 @@ class BatchEngine(ExecutionEngine):
         """Make the calls that may be made; those that end at once may make room for others."""
         inner, book, now = self._inner, self._book, self._now
         is_looking, self._is_looking = self._is_looking, True
+        give_way_at = now() + _START_SECONDS
         while not self._is_stopped and inner.capacity() > 0 and now() <= self._channel.starts_until:
             batch = book.take_call(now(), is_enough=is_enough)
             if batch is None:
                 break
             inner.submit(batch)
             self._take_in()
+            if now() >= give_way_at:
+                self._channel.notify()  # The sweep of the turn that this brings finds the others.
+                break
         self._is_looking = is_looking
 
     def _on_report(self) -> None:

@@ -74,22 +74,28 @@ class Sleepers:
         self._sequence += 1
         heapq.heappush(self._waiting, Sleeper(due_at, self._sequence, roots, search, may_join, postponed))
 
-    def next_due_at(self) -> float | None:
-        """When the next ones are due; None where nothing waits, or what is due waits for slots."""
-        return self._waiting[0].due_at if self._waiting and not self._due else None
+    def next_due_at(self, free: int) -> float | None:
+        """When the next ones may be woken; None where nothing waits, or what is due waits for slots (``free`` are)."""
+        if self._due:
+            return self._due[0].due_at if len(self._due[0].roots) <= free else None
+        return self._waiting[0].due_at if self._waiting and self._may_be_due(self._waiting[0], free) else None
 
     def wake(self, now: float, free: int) -> Sleeper | None:
         """The next ones whose time has come, where they fit into ``free`` slots; they are awake from now on."""
-        while self._waiting and self._waiting[0].due_at <= now:
+        while self._waiting and self._waiting[0].due_at <= now and self._may_be_due(self._waiting[0], free):
             self._due.append(heapq.heappop(self._waiting))
-        if not self._due:
-            return None
-        count = len(self._due[0].roots)
-        if count > free or (self.awake and len(self.awake) + count > self._retry_slots):
+        if not self._due or len(self._due[0].roots) > free:
             return None
         sleeper = self._due.popleft()
         self.awake.update(sleeper.roots)
         return sleeper
+
+    def _may_be_due(self, sleeper: Sleeper, free: int) -> bool:
+        """Whether it may have slots: one group, however large, or several that fit beside what is awake."""
+        count, due = len(sleeper.roots), self.due_count
+        if not due and not self.awake:
+            return True
+        return len(self.awake) + due + count <= self._retry_slots and (not due or due + count <= free)
 
     def all(self) -> list[Sleeper]:
         """All groups, in the order of their times."""

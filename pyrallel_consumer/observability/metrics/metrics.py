@@ -6,7 +6,7 @@ partition that is gone from the numbers is gone from the page.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from pyrallel_consumer.dto import BATCH_SIZE_BOUNDS, DURATION_BOUNDS_SECONDS, Durations, Sizes
+from pyrallel_consumer.dto import Durations, Sizes
 from pyrallel_consumer.observability.metrics.families import FAMILIES, Family, Kind, Merge
 from pyrallel_consumer.observability.metrics.series import AllMeasured, Series
 
@@ -68,15 +68,8 @@ def _made(family: Family, labels: tuple[str, ...]) -> Metric:
 
 def _put(metric: Metric, labels: tuple[str, ...], value: Any) -> None:
     if isinstance(metric, HistogramMetricFamily):
-        upper, total = _histogram(value)
-        bounds = [*map(str, map(float, upper)), "+Inf"]
-        metric.add_metric(labels, list(zip(bounds, accumulate(value.counts), strict=True)), total)
+        assert isinstance(value, Durations | Sizes)
+        bounds = [*map(str, map(float, value.bounds)), "+Inf"]
+        metric.add_metric(labels, list(zip(bounds, accumulate(value.counts), strict=True)), value.total)
     elif isinstance(metric, CounterMetricFamily | GaugeMetricFamily):
         metric.add_metric(labels, value)
-
-
-def _histogram(value: Durations | Sizes) -> tuple[Sequence[float], float]:
-    """The upper bounds of its buckets, and the sum of what was counted."""
-    if isinstance(value, Sizes):
-        return BATCH_SIZE_BOUNDS, value.total
-    return DURATION_BOUNDS_SECONDS, value.total_seconds

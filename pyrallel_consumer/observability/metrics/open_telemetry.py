@@ -14,14 +14,13 @@ from typing import Any, Final
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation, get_meter
 
-from pyrallel_consumer.dto import DURATION_BOUNDS_SECONDS, Durations
+from pyrallel_consumer.dto import Durations, Sizes
 from pyrallel_consumer.observability.metrics.families import FAMILIES, Family, Kind
 from pyrallel_consumer.observability.metrics.series import HasNumbers, Series
 
 METER: Final = "pyrallel_consumer"
 ONE_READING_SECONDS: Final = 0.1
 """The callbacks of one reading follow each other at once: they share the numbers."""
-_BOUNDS: Final = (*map(str, DURATION_BOUNDS_SECONDS), "+Inf")
 
 
 class OpenTelemetryMetrics:
@@ -88,7 +87,8 @@ class OpenTelemetryMetrics:
             series = self._now()
             names = (*series.labels(family), "le")
             for labels, value in series.of(family).items():
-                for bound, count in zip(_BOUNDS, accumulate(value.counts), strict=True):
+                bounds = (*map(str, map(float, value.bounds)), "+Inf")
+                for bound, count in zip(bounds, accumulate(value.counts), strict=True):
                     yield Observation(count, dict(zip(names, (*labels, bound), strict=True)))
 
         return read
@@ -106,12 +106,12 @@ def _itself(number: float) -> float:
     return number
 
 
-def _count(durations: Durations) -> float:
-    return sum(durations.counts)
+def _count(histogram: Durations | Sizes) -> float:
+    return sum(histogram.counts)
 
 
-def _sum(durations: Durations) -> float:
-    return durations.total_seconds
+def _sum(histogram: Durations | Sizes) -> float:
+    return histogram.total
 
 
 _lock = threading.Lock()

@@ -85,6 +85,7 @@ class BookWorld:
         self.take_reports()
 
     def call(self) -> None:
+        self.book.wake(self.now)
         batch = self.book.take_call(self.now, is_enough=self.random.random() < 0.5)
         if batch is not None:
             self.check_call(batch)
