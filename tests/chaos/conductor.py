@@ -61,6 +61,7 @@ class Outcome:
     evidence: Evidence
     steps: Counter[str]
     odd_exits: list[tuple[int, str]]
+    unsent: int
     stuck: str | None = None
     failed_steps: list[str] = field(default_factory=list)
 
@@ -281,7 +282,8 @@ class Conductor:
         deadline = time.monotonic() + DRAIN_SECONDS
         while behind := self._behind():
             if time.monotonic() > deadline:
-                return f"{DRAIN_SECONDS:.0f} s after everything was healed this is not committed to its end: {behind}"
+                group = self._site.group_state(self._group)
+                return f"{DRAIN_SECONDS:.0f} s after all was healed this is not committed: {behind}; {group}"
             time.sleep(0.5)
             for slot in self._slots:
                 slot.look()
@@ -318,7 +320,7 @@ class Conductor:
             unstable_topics=frozenset({topics.anew, *([topics.unclean] if topics.unclean else [])}),
         )
         odd = [exit_ for slot in self._slots for exit_ in slot.odd_exits]
-        return Outcome(evidence, self._done, odd, stuck, self._failed)
+        return Outcome(evidence, self._done, odd, self._load.unsent, stuck, self._failed)
 
 
 def _records(kafka: KafkaCluster, topics: Topics) -> dict[Place, Record]:

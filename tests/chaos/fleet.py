@@ -126,6 +126,7 @@ def member_settings(protocol: str, slot: int, bootstrap_servers: str, group: str
         "message.timeout.ms": 3000,
         "topic.metadata.refresh.interval.ms": 2000,
         "reconnect.backoff.max.ms": 2000,
+        "debug": "cgrp",
     }
     if static:
         librdkafka["group.instance.id"] = f"slot-{slot}"

@@ -66,7 +66,8 @@ def _other_findings(outcome: Outcome) -> list[str]:
 def _told(outcome: Outcome, verdict: Verdict) -> list[str]:
     size = (
         f"  messages {verdict.messages}, runs {verdict.runs}, dead letters {len(outcome.evidence.letters)}, "
-        f"commits seen {len(outcome.evidence.sightings)}"
+        f"commits seen {len(outcome.evidence.sightings)}, "
+        f"never acknowledged {outcome.unsent}"
     )
     return [
         size,

@@ -140,6 +140,15 @@ class Site:
         [follower] = [replica for replica in partition.replicas if replica != partition.leader]
         return self.nodes[partition.leader - 1], self.nodes[follower - 1]
 
+    def group_state(self, group: str) -> str:
+        """What the coordinator says of the group: its state, and what each member has."""
+        described = self._admin.describe_consumer_groups([group])[group].result(TIMEOUT_SECONDS)
+        members = [
+            f"{member.host} {member.member_id} {[str(at) for at in member.assignment.topic_partitions]}"
+            for member in described.members
+        ]
+        return f"the group is {described.state.name}, its members are {members}"
+
     def wait_whole(self) -> None:
         """Returns when every broker runs and every partition is led."""
         for node in self.nodes:

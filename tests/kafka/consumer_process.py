@@ -192,6 +192,8 @@ def main() -> None:
         settings["topic"],
         execution_config=execution,
     )
+    if "debug" in settings["kafka"].get("librdkafka", {}):
+        logging.getLogger("pyrallel_consumer.client").setLevel(logging.DEBUG)
     logging.getLogger(__name__).info("process %d", os.getpid())
     consumer.run_forever()
 
