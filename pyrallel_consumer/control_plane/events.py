@@ -172,6 +172,14 @@ class PollThreadFroze:
 
 
 @dataclass(frozen=True, slots=True)
+class CoordinatorSilent:
+    """A commit has been unanswered for ``seconds``, half the group's session; ``last_commit`` is the last one sent."""
+
+    seconds: float
+    last_commit: int
+
+
+@dataclass(frozen=True, slots=True)
 class PollerFailed:
     """The poll thread failed. It commits nothing more, and this is its last fact."""
 

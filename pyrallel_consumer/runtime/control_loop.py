@@ -16,6 +16,7 @@ from pyrallel_consumer.control_plane.events import (
     Assigned,
     Commit,
     CommitAnswered,
+    CoordinatorSilent,
     Delivered,
     LetterProducerFailed,
     LettersAnswered,
@@ -398,8 +399,8 @@ class ControlLoop:
                 self._take_answer(fact)
             case PositionAdvanced():
                 manager.advance(fact)
-            case PollThreadFroze():
-                self.lease.poll_thread_froze(fact)
+            case PollThreadFroze() | CoordinatorSilent():
+                self.lease.doubt(fact)
             case RevokeAsked():
                 self._begin_revocation(fact)
             case Lost() | OffsetWentBack():

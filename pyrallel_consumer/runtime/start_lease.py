@@ -9,7 +9,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Final
 
-from pyrallel_consumer.control_plane.events import CommitAnswered, PollThreadFroze
+from pyrallel_consumer.control_plane.events import CommitAnswered, CoordinatorSilent, PollThreadFroze
 from pyrallel_consumer.control_plane.membership import Membership
 from pyrallel_consumer.control_plane.offsets.commit_sequence import CommitSequence
 from pyrallel_consumer.execution_plane.engine import CompletionChannel, ExecutionEngine
@@ -78,11 +78,12 @@ class StartLease:
                 self.held_seconds(now),
             )
 
-    def poll_thread_froze(self, fact: PollThreadFroze) -> None:
-        """The poll thread hung, and meanwhile nobody learned that partitions went to other members."""
+    def doubt(self, fact: PollThreadFroze | CoordinatorSilent) -> None:
+        """Partitions may have gone to other members, and nobody here learned of it."""
         now = self._clock()
         self._membership.doubt(fact.last_commit)
-        self._hold(now, f"the poll thread stood still for {fact.seconds:.1f} s")
+        what = "the poll thread stood still" if isinstance(fact, PollThreadFroze) else "the coordinator did not answer"
+        self._hold(now, f"{what} for {fact.seconds:.1f} s")
         self._let_start(now, self._boot_clock())
 
     def answered(self, answered: CommitAnswered) -> None:

@@ -251,8 +251,7 @@ def _reaches(evidence: Evidence, trouble: Trouble, member: str) -> Iterator[tupl
 def _zombie_excuse(evidence: Evidence, run: Run, zombies: Counter[Trouble]) -> str | None:
     """Why a member that others had taken over from began this.
 
-    A freeze between the look at the lease and the worker's first line cannot be noticed: one message per worker. A
-    member whose packets are swallowed does not hear that it was put out of the group.
+    A freeze between the look at the lease and the worker's first line cannot be noticed: one message per worker.
     """
     for trouble in evidence.troubles:
         is_in_time = trouble.from_ns <= run.started_ns <= trouble.to_ns + AFTERMATH_SECONDS * SECOND
@@ -261,8 +260,6 @@ def _zombie_excuse(evidence: Evidence, run: Run, zombies: Counter[Trouble]) -> s
         if trouble.kind == "freeze":
             zombies[trouble] += 1
             return "frozen while it began" if zombies[trouble] <= evidence.workers else None
-        if trouble.kind in {"cut", "half-open"} and trouble.seconds > evidence.session_seconds:
-            return f"begun by a member that heard nothing any more: {trouble.kind}"
     return None
 
 

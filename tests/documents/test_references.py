@@ -54,7 +54,7 @@ def test_every_command_that_a_page_shows_can_be_given_so(page: Path) -> None:
             assert re.search(rf"^{re.escape(target)}:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE), code
 
 
-@pytest.mark.parametrize("name", ["prd_dev.md", "prd.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("name", ["prd_dev.md", "prd.md", "CONTRIBUTING.md", "docs/reference/guarantees.md"])
 def test_every_source_file_that_is_named_is_there(name: str) -> None:
     folders = ("pyrallel_consumer", "tests", "benchmarks", "docs", "examples")
     sources = [path.relative_to(ROOT).as_posix() for folder in folders for path in (ROOT / folder).rglob("*.py")]

@@ -1,20 +1,25 @@
-"""A member stands still for longer than its session while another does its messages: it begins none of them again."""
+"""A member stands still, or is not heard, for longer than its session while another does its messages: it begins none
+of them again.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.chaos.proxy import Proxies
+from tests.kafka.conftest import node_or_skip
 from tests.kafka.consumer_process import ConsumerProcess
 from tests.kafka.deadline import wait_until
 from tests.kafka.history import History, shown
 from tests.kafka.journal import read_journals
 from tests.kafka.plain_log import read_log
 from tests.kafka_cluster import KafkaCluster
+from tests.kafka_node import Listener, free_port
 
 StartMember = Callable[..., ConsumerProcess]
 
@@ -103,3 +108,63 @@ def test_a_member_that_was_frozen_for_longer_than_its_session_begins_nothing_tha
     meanwhile = [run for run in history if run.owner.startswith("first") and held_from_ns < run.started_ns < thawed_ns]
     assert not meanwhile, f"{len(meanwhile)} began while their parent was frozen, the first of them {meanwhile[0]}"
     assert "nothing is started until" in first.log
+
+
+BEHIND = "BEHIND"
+SLOW_MESSAGES = 6_000
+SLOW: dict[str, Any] = {"execution": {"max_in_flight": 4, "worker_pool_size": 4}, "work_ms": 50}
+QUICK: dict[str, Any] = {"execution": {"mode": "async", "max_in_flight": 100}, "work_ms": 5}
+"""The slow member still has of what it read when the quick one has overtaken it."""
+
+
+@pytest.fixture(scope="module")
+def way() -> Iterator[tuple[KafkaCluster, Proxies, int]]:
+    """A broker, and a port that leads to it through a proxy."""
+    port, target = free_port(), free_port()
+    with Proxies() as proxies:
+        proxies.add(BEHIND, port, target)
+        for kafka in node_or_skip({}, {BEHIND: Listener(target, port)}):
+            yield kafka, proxies, port
+
+
+@pytest.mark.parametrize("mode", ["async", "process"])
+def test_a_member_whose_packets_are_swallowed_for_longer_than_its_session_begins_nothing_that_others_have_done(
+    way: tuple[KafkaCluster, Proxies, int],
+    start_member: StartMember,
+    tmp_path: Path,
+    mode: str,
+) -> None:
+    kafka, proxies, port = way
+    topic, group = kafka.new_topic(partitions=PARTITIONS), kafka.new_group()
+    kafka.produce_numbered(topic, messages=SLOW_MESSAGES, keys=400)
+
+    def join(name: str, bootstrap_servers: str, **values: Any) -> ConsumerProcess:
+        to_kafka = {"bootstrap_servers": bootstrap_servers, "librdkafka": PROTOCOLS["group.protocol=consumer"]}
+        member = start_member(name, topic, group, kafka=to_kafka, **values)
+        wait_until(lambda: len(done_by(name)) > 50, f"{name} has begun")
+        return member
+
+    def done_by(name: str) -> set[tuple[str, int, int]]:
+        return {run.place for run in read_journals(tmp_path) if run.owner.startswith(name) and run.is_finished}
+
+    slow = {"execution": SLOW["execution"] | {"mode": mode}, "work_ms": SLOW["work_ms"]}
+    first = join("first", f"127.0.0.1:{port}", **slow)
+    second = join("second", kafka.bootstrap_servers, **QUICK)
+    wait_until(lambda: "let go of" in first.log, "the first has given partitions to the second")
+    its_partitions = set(range(PARTITIONS)) - {partition for _, partition, _ in done_by("second")}
+    swallowed_ns = time.monotonic_ns()
+    proxies.half_open(BEHIND)
+    wait_until(
+        lambda: sum(place[1] in its_partitions for place in done_by("second")) > 1_000,
+        "the second does what was the first's",
+    )
+    proxies.heal(BEHIND)
+    wait_until(lambda: len(done_by("first") | done_by("second")) == SLOW_MESSAGES, "all messages are done", 120)
+    first.stop()
+    second.stop()
+
+    history = read_journals(tmp_path)
+    assert history.finished == set(read_log(kafka, topic))
+    again = done_by_others_before(history, "first", swallowed_ns)
+    assert not again, shown(again)
+    assert "did not answer" in first.log

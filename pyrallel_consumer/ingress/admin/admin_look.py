@@ -70,6 +70,15 @@ class AdminLook:
         )
         return answers
 
+    def group_settings(self, group: str, seconds: float) -> Future[Any] | None:
+        """Ask for the group's settings, by name, and do not wait; None where nothing can be asked."""
+        client = self._client_if_any()
+        if client is None:
+            return None
+        asked = ConfigResource(ResourceType.GROUP, group)
+        answer: Future[Any] = client.describe_configs([asked], request_timeout=seconds)[asked]
+        return answer
+
     def serve(self) -> None:
         """Let the client call the user's callback for tokens, if it needs one."""
         if self._client is not None:

@@ -76,6 +76,11 @@ class Commits:
         """Whether an asynchronous commit is still unanswered."""
         return self._awaited is not None
 
+    @property
+    def awaited_since(self) -> float | None:
+        """When the asynchronous commit was sent that is still unanswered; None where there is none."""
+        return None if self._awaited is None else self._awaited.sent_at
+
     def send(self, client: Consumer, snapshots: Sequence[CommitSnapshot], then: Callable[[Errors], None]) -> None:
         """Commit without waiting; ``then`` gets the answer, at once if nothing is left to commit."""
         live = self._live(snapshots)

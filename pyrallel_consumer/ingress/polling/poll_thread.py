@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException
 
-from pyrallel_consumer.control_plane.events import PollerClosed, PollerFailed, PollThreadFroze
+from pyrallel_consumer.control_plane.events import CoordinatorSilent, PollerClosed, PollerFailed, PollThreadFroze
 from pyrallel_consumer.control_plane.membership import GAP_SECONDS
 from pyrallel_consumer.control_plane.policies import FlowLimits
 from pyrallel_consumer.ingress.admin.admin_look import AdminLook
@@ -28,6 +28,7 @@ from pyrallel_consumer.ingress.client.log_throttle import LogThrottle
 from pyrallel_consumer.ingress.polling.commits import Commits
 from pyrallel_consumer.ingress.polling.ending import Ending
 from pyrallel_consumer.ingress.polling.fetch_pauses import LOAD, STOPPING, FetchPauses
+from pyrallel_consumer.ingress.polling.group_session import GroupSession
 from pyrallel_consumer.ingress.polling.log_ends import LogEnds
 from pyrallel_consumer.ingress.polling.orderly_close import OrderlyClose
 from pyrallel_consumer.ingress.polling.reader import Reader
@@ -38,6 +39,7 @@ from pyrallel_consumer.ingress.polling.topic_lookup import TopicLookup
 from pyrallel_consumer.ingress.polling.transactional_commits import TransactionalCommits
 from pyrallel_consumer.ingress.producing.transactions import Transactions
 from pyrallel_consumer.ingress.reading.assignments import Assignments
+from pyrallel_consumer.ingress.reading.coordinator_silence import CoordinatorSilence
 from pyrallel_consumer.ingress.reading.fetch_gate import FetchGate, GateState
 from pyrallel_consumer.ingress.reading.group_protocol import ProtocolChoice
 from pyrallel_consumer.ingress.reading.read_ahead import ReadAhead
@@ -132,6 +134,8 @@ class PollThread:
             self.assignments, self.read_ahead, self.events, clock, self.deliver, log_ends=self.log_ends
         )
         self._admin = AdminLook(configuration, clock)
+        self._silence = CoordinatorSilence()
+        self._session = GroupSession(self._admin, str(configuration.get("group.id", "")), self._silence)
         self.topic_ids = TopicIds(self._admin, self.assignments, self.events.errors_by_code, clock)
         answer_seconds = policy.revoke_grace_seconds + ANSWER_MARGIN_SECONDS
         self.rebalance = Rebalance(
@@ -258,6 +262,8 @@ class PollThread:
         if seconds > self._policy.gap_seconds and rebalances == self.rebalance.count:
             self.deliver(PollThreadFroze(seconds, self.last_commit))
         now = self._clock()
+        if len(self.assignments) and self.group_client.protocol == "consumer":
+            self._look_at_coordinator(now)
         self.log_ends.look(client, now)
         made_anew = self.topic_ids.look(self.assignments.take_odd() | self.log_ends.take_odd(), now)
         if made_anew:
@@ -269,6 +275,13 @@ class PollThread:
             topics = self._lookup.topics
         if topics is not None:
             self._subscribe(client, topics)
+
+    def _look_at_coordinator(self, now: float) -> None:
+        """With the classic protocol the client itself notices that its session is over."""
+        self._session.look()
+        seconds = self._silence.look(now, self.commits.awaited_since)
+        if seconds:
+            self.deliver(CoordinatorSilent(seconds, self.last_commit))
 
     def _obey_and_read(self, client: Consumer) -> None:
         commands = self.commands

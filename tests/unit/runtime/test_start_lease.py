@@ -14,6 +14,7 @@ from pyrallel_consumer.control_plane.events import (
     Assigned,
     Commit,
     CommitAnswered,
+    CoordinatorSilent,
     Delivered,
     Lost,
     PollThreadFroze,
@@ -160,6 +161,26 @@ async def test_while_commits_are_refused_nothing_starts_and_the_coordinator_is_a
         assert begun == []
         zombie.answer(3)
         await until(lambda: sorted(begun) == [0, 1])
+
+
+async def test_while_the_coordinator_is_silent_nothing_starts_and_a_late_answer_proves_nothing() -> None:
+    begun: list[int] = []
+
+    async def worker(item: WorkItem) -> None:
+        begun.append(item.offset)
+
+    async with pumping(worker) as zombie:
+        zombie.deliver(FIRST, [0])
+        await zombie.until_asked(1)
+        zombie.control.deliver(CoordinatorSilent(3.0, 1))
+        zombie.deliver(FIRST, [1])
+        zombie.answer(1)
+        await zombie.until_asked(2)
+        assert begun == [0]
+
+        zombie.answer(2)
+
+        await until(lambda: begun == [0, 1])
 
 
 async def test_a_commit_that_was_under_way_when_the_gap_came_proves_nothing() -> None:

@@ -1,0 +1,33 @@
+"""Whether the group may have given our partitions to others because nobody hears us any more. Pure.
+
+A member whose packets are swallowed sends heartbeats that never arrive. With the classic protocol the client itself
+gives its partitions up when the session is over. With KIP-848 the session is the broker's, and the client goes on with
+what it has read until it is told. A commit that stays unanswered for half a session shows that: others get the
+partitions later than that. While messages finish, a commit is under way nearly all the time.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+DEFAULT_SESSION_SECONDS: Final = 45.0
+"""Kafka's ``group.consumer.session.timeout.ms``: what counts until the broker has told its own."""
+SHARE: Final = 0.5
+
+
+class CoordinatorSilence:
+    """Looks at the commit under way. ``session_seconds`` is the group's session, as far as it is known."""
+
+    def __init__(self) -> None:
+        self.session_seconds = DEFAULT_SESSION_SECONDS
+        self._told_of: float | None = None
+
+    def look(self, now: float, sent_at: float | None) -> float:
+        """For how long the commit that was sent at ``sent_at`` has been unanswered, where that is half a session.
+
+        0.0 otherwise; each commit is told of once. ``sent_at`` is None where none is under way.
+        """
+        if sent_at is None or sent_at == self._told_of or now - sent_at < SHARE * self.session_seconds:
+            return 0.0
+        self._told_of = sent_at
+        return now - sent_at
