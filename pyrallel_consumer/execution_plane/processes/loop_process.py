@@ -39,6 +39,9 @@ BEGIN_SECONDS: Final = 0.002
 """How long first steps may take, together, before the loop's other callbacks have a turn."""
 FLUSH_SECONDS: Final = 0.001
 """Ends are told at most once in so long: each word costs the engine a turn."""
+MANY: Final = 64
+MANY_FLUSH_SECONDS: Final = 0.003
+"""The same while that many messages run: the engine has no want of another end."""
 LEASE_LOOK_SECONDS: Final = 0.005
 """How often a process looks whether it may begin messages again."""
 
@@ -232,7 +235,8 @@ class LoopProcess:
 
     def _flush_soon(self) -> None:
         self._is_flush_due = True
-        wait_seconds = self._flushed_at + FLUSH_SECONDS - monotonic()
+        between_seconds = FLUSH_SECONDS if len(self._running) < MANY else MANY_FLUSH_SECONDS
+        wait_seconds = self._flushed_at + between_seconds - monotonic()
         if wait_seconds > 0:
             self._loop.call_later(wait_seconds, self._flush)
         else:
