@@ -3,10 +3,9 @@
     python examples/consume_and_produce.py
 
 It runs on the Kafka of KAFKA_BOOTSTRAP_SERVERS, or on a broker of its own where that is not set. Orders come in,
-invoices go out, with the order's key and so in order by customer. The worker awaits the broker's acknowledgement; if
-that fails, so does the attempt, and it is tried again. That is at least once from end to end: whoever reads the
-invoices knows one that came twice by its `source` header. No transactions are run; for exactly-once, use Kafka
-Streams or Flink.
+invoices go out, with the order's key and so in order by customer. The worker returns a record; the order's offset
+completes when the broker has acknowledged it. That is at least once from end to end: whoever reads the invoices knows
+one that came twice by its `source` header. `exactly_once.py` has transactions.
 """
 
 from __future__ import annotations
@@ -14,66 +13,26 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import threading
 from collections import defaultdict
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
+from confluent_kafka import Consumer
 
-from pyrallel_consumer import ExecutionConfig, PyrallelConsumer, WorkItem
+from pyrallel_consumer import PyrallelConsumer, Record, WorkItem
 from pyrallel_consumer.testing import TrialKafka
 
 ORDERS, CUSTOMERS = 2000, 100
 
 
-class Sender:
-    """An idempotent producer whose acknowledgements can be awaited. One thread serves its callbacks."""
-
-    def __init__(self, bootstrap_servers: str) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._producer = Producer({"bootstrap.servers": bootstrap_servers, "enable.idempotence": True, "linger.ms": 2})
-        self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._serve, name="sender")
-        self._thread.start()
-
-    async def send(
-        self, topic: str, key: bytes | None, value: bytes, headers: list[tuple[str, str | bytes | None]]
-    ) -> None:
-        """Return when the broker has the record; raises KafkaException when it refuses."""
-        done = self._loop.create_future()
-
-        def settle(error: KafkaError | None) -> None:
-            if not done.done():  # the attempt may have timed out meanwhile
-                done.set_exception(KafkaException(error)) if error else done.set_result(None)
-
-        def on_delivery(error: KafkaError | None, _: Message) -> None:
-            self._loop.call_soon_threadsafe(settle, error)
-
-        # A full queue raises BufferError: a failed attempt like any other, tried again after its wait.
-        self._producer.produce(topic, value, key, headers=headers, on_delivery=on_delivery)
-        await done
-
-    async def close(self) -> None:
-        self._is_over.set()
-        await asyncio.to_thread(self._thread.join)
-        await asyncio.to_thread(self._producer.flush, 10)
-        del self._producer  # ends its connections, too
-
-    def _serve(self) -> None:
-        while not self._is_over.is_set():
-            self._producer.poll(0.05)
-
-
 class Invoicing:
-    """The worker: an order becomes an invoice."""
+    """The worker: an order becomes an invoice, which the library writes before the order counts as done."""
 
-    def __init__(self, sender: Sender, invoices: str) -> None:
-        self._sender = sender
+    def __init__(self, invoices: str) -> None:
         self._invoices = invoices
 
-    async def handle(self, item: WorkItem) -> None:
+    async def handle(self, item: WorkItem) -> Record:
         order = json.loads(item.payload or b"{}")
         invoice = {"order": order["number"], "cents": order["pieces"] * 250}
-        await self._sender.send(self._invoices, item.key, json.dumps(invoice).encode(), [("source", item.id.encode())])
+        return Record(self._invoices, json.dumps(invoice), item.key, [("source", item.id.encode())])
 
 
 def orders() -> list[tuple[bytes, bytes]]:
@@ -106,11 +65,8 @@ def read_all(kafka: TrialKafka, topic: str) -> dict[bytes, list[dict[str, int]]]
 async def main() -> int:
     with TrialKafka() as kafka:
         topic, invoices = kafka.topic("orders", orders()), kafka.topic("invoices")
-        sender = Sender(",".join(kafka.config.bootstrap_servers))
-        worker = Invoicing(sender, invoices).handle
-        async with PyrallelConsumer(kafka.config, worker, topic=topic, execution_config=ExecutionConfig()):
+        async with PyrallelConsumer(kafka.config, Invoicing(invoices).handle, topic=topic):
             await kafka.until_done(topic)
-        await sender.close()
         by_customer = await asyncio.to_thread(read_all, kafka, invoices)
 
     numbers = [[invoice["order"] for invoice in each] for each in by_customer.values()]
