@@ -1,15 +1,15 @@
 """Pyrallel Consumer: Kafka with far more parallelism than partitions, ordered by key, committed by gaps.
 
-Public names are here, loaded when they are first asked for. A map of the package, in the order of a message's way:
+Public names are here, loaded when they are first used. A map of the package, in the order of a message's path:
 
-- ``ingress``: talks to Kafka; its ``polling`` is the poll thread, its ``reading`` what that thread decides by itself
-- ``control_plane``: decides what starts, is committed, paused or given up; pure, and the event loop's alone
-- ``execution_plane``: runs the worker (``engine`` is the contract, ``attempts`` the books, ``async_engine`` one engine)
+- ``ingress``: talks to Kafka; its ``polling`` is the poll thread, its ``reading`` that thread's own decisions
+- ``control_plane``: decides which messages start, are committed or given up, and what pauses; pure, on the event loop
+- ``execution_plane``: runs the worker (``engine`` is the contract, ``attempts`` the state, ``async_engine`` one engine)
 - ``runtime``: the pump between them on the event loop; ``consumer``: starts and stops all of it
 - ``config``, ``dto``, ``errors``: settings, values, exceptions; ``observability``, ``cli``, ``testing``: around it
 
-What is not obvious: every call on the Kafka client is made on the poll thread, every decision on the loop's thread, and
-they exchange batches through one inbox and one queue of commands. Nothing below ``consumer`` knows the others' inside.
+Not obvious: every call on the Kafka client is made on the poll thread, every decision on the loop's thread, and
+they exchange batches through one inbox and one queue of commands. No part below ``consumer`` knows another's internals.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """``PyrallelConsumer``: builds the parts, starts and stops them in order, and decides nothing itself.
 
-One task, the *supervisor*, is the consumer's life from start to end: it opens, waits until it is told to stop, and
-closes. The public methods tell it and wait for it. When somebody cancels it from outside, as ``asyncio.run`` does with
-all tasks at its end, that is an abort: what is finished is committed, and the group is left.
+One task, the *supervisor*, is the consumer's life from start to end: it opens, waits for a stop, and closes. The public
+methods signal it and wait for it. A cancellation from outside, as ``asyncio.run`` does with all tasks at its end, is an
+abort: finished messages are committed, and the consumer leaves the group.
 """
 
 from __future__ import annotations
@@ -69,16 +69,16 @@ V = TypeVar("V")
 logger = Log("pyrallel_consumer")
 
 SIGNALLED: Final = 128
-"""Added to a signal's number: the exit code of a program that it ended."""
+"""The exit code of a program that a signal ended is this plus the signal's number."""
 CUT_OFF: Final = 3
-"""The exit code of a program that stopped in order, but for messages that the drain did not wait for."""
+"""The exit code of a program that stopped in order, except for messages that were still running after the drain."""
 
 
 _started: WeakSet[PyrallelConsumer] = WeakSet()
 
 
 def started_consumers(group: str) -> list[PyrallelConsumer]:
-    """The consumers of this group that were started in this process and still exist, also those that have ended."""
+    """The consumers of this group that were started in this process and still exist, including ended ones."""
     return [consumer for consumer in _started if consumer.config.consumer_group == group]
 
 
@@ -96,11 +96,11 @@ class PyrallelConsumer:
     ``Record``, or that yields, writes as ``OutputConfig()`` says. ``registry`` is a Prometheus registry of yours that
     shows the consumer's metrics, with or without an endpoint (``MetricsConfig``).
 
-    ``stopped_by`` and ``aborted_by`` are the signals that ``run`` took, None where there was none. ``cut_off`` counts
-    the messages that had begun and that the stop did not wait for: they run again. Raises ConfigurationError here,
-    before any connection, for settings, topics and workers that do not fit. One object runs once, on the event loop
-    that started it. All methods belong to that loop, but ``get_runtime_snapshot`` and ``get_metrics``, which any
-    thread may call.
+    ``stopped_by`` and ``aborted_by`` are the signals that ``run`` got, None if there was none. ``cut_off`` counts
+    the messages that were still running after the drain: they run again. The constructor raises ConfigurationError,
+    before any connection, if settings, topics or the worker do not fit. One object runs once, on the event loop
+    that started it. All methods belong to that loop, except ``get_runtime_snapshot`` and ``get_metrics``: any
+    thread may call them.
     """
 
     @overload
@@ -203,7 +203,7 @@ class PyrallelConsumer:
         check_exports(registry, is_open_telemetry=self.config.metrics.open_telemetry)
         self._registry = registry
         self._spans = spans_for(self.execution_config, self.config.consumer_group)
-        # What cannot work is refused here; the answers are asked for again when the parts are built.
+        # Mistakes are refused here; the results are computed again when the parts are built.
         on_exhausted = self.execution_config.exhaustion(dlq_enabled=self.config.dlq_enabled)
         consumer_configuration(self.config)
         producer_configuration(self.config, self.output_config)
@@ -225,9 +225,9 @@ class PyrallelConsumer:
     # Life
 
     async def start(self) -> None:
-        """Join the group; returns once subscribed. Raises a BrokerError or ConfigurationError when it cannot.
+        """Join the group; returns when subscribed. Raises a BrokerError or ConfigurationError if it cannot.
 
-        Raises StateError when it was started before, or is stopped meanwhile. Cancelled, it leaves nothing behind.
+        Raises StateError if it was started before, or is stopped meanwhile. If it is cancelled, it cleans up.
         """
         if self._state != "new":
             raise StateError("this consumer was started already: build a new PyrallelConsumer to run again")
@@ -251,17 +251,17 @@ class PyrallelConsumer:
             raise self._error or StateError("the consumer was stopped while it started")
 
     async def stop(self) -> None:
-        """Stop fetching, drain what runs, commit, leave the group. Raises the fatal error if there was one.
+        """Stop fetching, drain running messages, commit, leave the group. Raises the fatal error if there was one.
 
-        Raises StateError when it was never started. A second call waits for the first; when the caller is cancelled,
-        the stop goes on without it. A worker cannot wait for it, since it waits for the workers.
+        Raises StateError if it was never started. A second call waits for the first; if the caller is cancelled,
+        the stop goes on without it. A worker must not await it, because the stop waits for the workers.
         """
         self._check_started()
         self._ask_to_stop()
         await self.wait_closed()
 
     async def abort(self) -> None:
-        """Like ``stop`` without the drain: what runs is cancelled and will run again."""
+        """Like ``stop`` without the drain: running messages are cancelled and will run again."""
         self._check_started()
         self._hurry()
         await self.stop()
@@ -276,8 +276,8 @@ class PyrallelConsumer:
     async def run(self) -> None:
         """Start, and consume until SIGINT or SIGTERM or ``stop``: the first signal drains, the second aborts.
 
-        Returns after either, also when the signal came while it started. Raises what ``start`` and ``wait_closed`` do,
-        and StateError outside of the main thread, which alone gets signals.
+        Returns after either, even if the signal came during the start. Raises the errors of ``start`` and
+        ``wait_closed``, and StateError outside of the main thread, because only the main thread gets signals.
         """
         with StopSignals(self._on_signal):
             try:
@@ -290,8 +290,8 @@ class PyrallelConsumer:
     def run_forever(self) -> None:
         """``run`` for scripts: makes an event loop and blocks until the consumer has stopped.
 
-        A second signal exits with 128 + its number, as programs do that a signal ends. Where the drain took longer than
-        ``shutdown_drain_timeout_ms`` and messages were cut off, the exit code is 3.
+        A second signal exits with 128 + its number, like other programs that a signal ends. If the drain took longer
+        than ``shutdown_drain_timeout_ms`` and messages were cut off, the exit code is 3.
         """
         if _is_loop_running():
             raise StateError(
@@ -321,13 +321,13 @@ class PyrallelConsumer:
 
     @property
     def error(self) -> BaseException | None:
-        """The fatal error that ended this consumer, or is ending it; None where there is none."""
+        """The fatal error that ended this consumer, or is ending it; None if there is none."""
         return self._error
 
     def pause_partition(self, tp: TopicPartition | tuple[str, int]) -> None:
-        """Fetch no more of ``tp`` while it is assigned; what was read goes on.
+        """Fetch no more of ``tp`` while it is assigned; messages that were read go on.
 
-        Raises StateError where it is not assigned to this consumer now.
+        Raises StateError if it is not assigned to this consumer now.
         """
         tp = TopicPartition(*tp)
         manager = self._running_manager()
@@ -337,7 +337,7 @@ class PyrallelConsumer:
         self._wiring.control.hurry()
 
     def resume_partition(self, tp: TopicPartition | tuple[str, int]) -> None:
-        """Take back ``pause_partition`` and the pause after an exhausted message, which is tried again then."""
+        """End ``pause_partition`` and the pause after an exhausted message; that message is then tried again."""
         tp = TopicPartition(*tp)
         manager = self._running_manager()
         manager.resume(tp, "user")
@@ -368,9 +368,9 @@ class PyrallelConsumer:
         wiring.control.wake()
 
     def get_runtime_snapshot(self) -> RuntimeSnapshot:
-        """A frozen picture, at most a quarter of a second old while the loop runs. For any thread.
+        """A frozen snapshot, at most a quarter of a second old while the loop runs. For any thread.
 
-        It may become a second old where thousands of partitions make it dear.
+        It may become a second old with thousands of partitions, because it is then expensive.
         Raises StateError before the consumer was started.
         """
         if self._published is None or self._published.latest is None:
@@ -378,7 +378,7 @@ class PyrallelConsumer:
         return self._published.latest
 
     def get_metrics(self) -> dict[str, Any]:
-        """The picture's and the poll thread's plain numbers, by name (see ``figures``). For any thread.
+        """The numbers of the snapshot and the poll thread, by name (see ``figures``). For any thread.
 
         Raises StateError before the consumer was started.
         """
@@ -388,12 +388,12 @@ class PyrallelConsumer:
 
     @property
     def cut_off(self) -> int:
-        """Messages that had begun and were not waited for to their end, 0 while it runs."""
+        """Messages that were still running when the stop ended its wait, 0 while the consumer runs."""
         return 0 if self._state == "new" else self._wiring.closing.cut_off
 
     @property
     def metrics_address(self) -> tuple[str, int] | None:
-        """Host and port of the endpoint while it is open, None where metrics are off."""
+        """Host and port of the endpoint while it is open, None if metrics are off."""
         return None if self._state == "new" else self._wiring.metrics_address
 
     # The parts
@@ -526,7 +526,7 @@ class PyrallelConsumer:
             logger.info("status page, metrics and health at http://%s:%d/", *address)
 
     async def _close(self) -> None:
-        """Close in order, and once more as an abort where somebody cancels that."""
+        """Close in order, and again as an abort if somebody cancels that."""
         closing = self._wiring.closing
         try:
             await closing.run()
@@ -536,7 +536,7 @@ class PyrallelConsumer:
                 await self._close()
 
     async def _let_go(self) -> None:
-        """What is left at last: nothing is committed any more, and nothing is waited for beyond its bound."""
+        """The last steps: nothing is committed any more, and every wait has its bound."""
         wiring = self._wiring
         wiring.abandon_threads()
         wiring.control.stop()
@@ -636,7 +636,7 @@ class PyrallelConsumer:
 
 
 def _listed(topics: Any) -> Any:
-    """Topics as a list; what are none is refused by whoever reads them."""
+    """Topics as a list; ``parse_topic`` refuses anything else."""
     return [*topics] if isinstance(topics, Iterable) else topics
 
 

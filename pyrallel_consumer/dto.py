@@ -1,7 +1,7 @@
-"""The plain values that travel between the parts and to the user: items of work, completions, enums, pictures.
+"""The plain values that travel between the parts and to the user: items of work, completions, enums, snapshots.
 
-Nothing here decides or does I/O. A ``WorkItem`` is what the worker gets and at the same time the slim record that
-the control plane and the engines pass around: four words, with the message's fields read only when asked for.
+Nothing here decides or does I/O. A ``WorkItem`` is the worker's argument, and also the slim object that the control
+plane and the engines pass around: four words, with the message's fields read only on demand.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 DURATION_BOUNDS_SECONDS: Final = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
 )  # fmt: skip
-"""Upper bounds, inclusive, of the buckets that durations are counted in; what took longer is in one more."""
+"""Upper bounds, inclusive, of the buckets of durations; longer durations are in one more bucket."""
 
 SPAN_CARRIER: Final = "__pyrallel_span__"
 """The name in an exception's ``__dict__`` under which the span of a traced attempt leaves a worker process."""
@@ -37,7 +37,7 @@ class ExecutionMode(StrEnum):
 
 
 class OrderingMode(StrEnum):
-    """What is kept in order: messages of one key, of one partition, or nothing."""
+    """Which messages keep their order: those of one key, those of one partition, or none."""
 
     KEY_HASH = "key_hash"
     PARTITION = "partition"
@@ -52,14 +52,14 @@ class NullKeyOrdering(StrEnum):
 
 
 class RebalanceStateStrategy(StrEnum):
-    """Whether commits carry the map of what finished above the committed offset, or the offset alone."""
+    """Whether commits carry the map of messages that finished above the committed offset, or the offset alone."""
 
     METADATA_SNAPSHOT = "metadata_snapshot"
     CONTIGUOUS_ONLY = "contiguous_only"
 
 
 class DlqPayloadMode(StrEnum):
-    """What of a message a dead letter carries: everything, or headers only."""
+    """Which parts of a message a dead letter carries: all, or headers only."""
 
     FULL = "full"
     METADATA_ONLY = "metadata_only"
@@ -116,17 +116,16 @@ class Origin(Protocol):
 class WorkItem(Generic[V_co]):
     """One message on its way to one attempt of the worker; immutable, compared by identity.
 
-    ``payload`` is the message's value as bytes, and ``value`` what the consumer's deserializer made of it, ``payload``
-    itself where there is none; ``decoded_key`` and ``key`` likewise. ``headers`` is a list, empty where the message has
-    none or where ``has_unreadable_headers`` says that they cannot be read; ``timestamp`` is Kafka's, in milliseconds
-    since 1970 UTC, or None where the broker gave none; ``attempt`` counts from 1. A copy, pickled or not, holds plain
-    values only.
+    ``payload`` is the message's value as bytes, and ``value`` the result of the consumer's deserializer, or ``payload``
+    itself without one; ``decoded_key`` and ``key`` likewise. ``headers`` is a list. It is empty if the message has
+    none, or if ``has_unreadable_headers`` is true. ``timestamp`` is Kafka's, in milliseconds since 1970 UTC, or None if
+    the broker gave none; ``attempt`` counts from 1. A copy, pickled or not, holds plain values only.
     """
 
     __slots__ = ("__weakref__", "_attempt", "_message", "_offset", "_origin", "_submitted")
     _origin: Any
     _submitted: float | None
-    """When it was submitted, where metrics are on and its origin does not carry that. Unset else, at no cost."""
+    """When it was submitted, if metrics are on and its origin does not hold that time. Else unset, at no cost."""
 
     def __init__(self, message: Message, offset: int, origin: Origin, attempt: int = 1) -> None:
         self._message = message
@@ -176,7 +175,7 @@ class WorkItem(Generic[V_co]):
 
     @property
     def has_unreadable_headers(self) -> bool:
-        """Whether the message has headers that no Python client can read: one's name is not UTF-8."""
+        """Whether the message has headers that no Python client can read, because a name is not UTF-8."""
         return type(headers_of(self._message)) is UnreadableHeaders
 
     @property
@@ -215,11 +214,11 @@ class WorkItem(Generic[V_co]):
         return self._origin
 
     def next_attempt(self) -> WorkItem:
-        """The item of the following attempt; this one stays as it is."""
+        """The item of the next attempt; this one stays as it is."""
         return WorkItem(self._message, self._offset, self._origin, self._attempt + 1)
 
     def same_attempt(self) -> WorkItem:
-        """The item of the same attempt, to be made once more; this one stays as it is."""
+        """A new item for the same attempt, which is made again; this one stays as it is."""
         return WorkItem(self._message, self._offset, self._origin, self._attempt)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -230,7 +229,7 @@ class WorkItem(Generic[V_co]):
 
 
 def packed_item(item: WorkItem[Any], carrier: dict[str, str] | None = None) -> Row:
-    """All of ``item`` as plain values, and the span of its earlier attempt; nothing of the partition that holds it."""
+    """All of ``item`` as plain values, with the span of its earlier attempt, and without its partition."""
     message = item._message
     return (
         message.topic(),
@@ -254,7 +253,7 @@ def unpacked_item(row: Row) -> WorkItem:
 
 
 def place_of(item: WorkItem) -> dict[str, object]:
-    """Where the message stands, as the fields of a log record."""
+    """The message's topic, partition, offset and epoch, as the fields of a log record."""
     return {"topic": item.topic, "partition": item.partition, "offset": item.offset, "epoch": item.epoch}
 
 
@@ -273,7 +272,7 @@ class CompletionEvent:
 
 @dataclass(frozen=True, slots=True)
 class Durations:
-    """How long things took: ``counts`` by bucket of ``DURATION_BOUNDS_SECONDS``, not cumulated, and the sum."""
+    """Durations: ``counts`` by bucket of ``DURATION_BOUNDS_SECONDS``, not cumulated, and their sum."""
 
     counts: tuple[int, ...] = (0,) * (len(DURATION_BOUNDS_SECONDS) + 1)
     total_seconds: float = 0.0
@@ -344,8 +343,8 @@ class BlockedBy(StrEnum):
     """What a partition's blocking offset, its lowest unfinished one, waits for.
 
     ``running``: its worker runs. ``retry``: it failed and waits for another attempt. ``held``: its last attempt failed;
-    its dead letter is not acknowledged, or its partition is paused for it. ``unwritten``: its worker returned, and what
-    it returned is not written yet. ``slot``: it is ready to be started.
+    its dead letter is not acknowledged, or its partition is paused for it. ``unwritten``: its worker returned, and its
+    records are not written yet. ``slot``: it is ready to start.
     ``earlier_assignment``: an attempt of its key that began before the last rebalance still runs.
     """
 
@@ -359,13 +358,13 @@ class BlockedBy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PartitionSnapshot:
-    """One assigned partition at the moment of the picture. Offsets are exclusive: the next one to read.
+    """One assigned partition at the moment of the snapshot. Offsets are exclusive: the next one to read.
 
     ``finished`` to ``skipped``, ``settled``, the three causes of slowness in seconds and ``latency`` count since the
-    consumer began, over all assignments of the partition; ``settled`` of the finished ones had failed for good.
-    ``stalled_seconds`` is how long nothing has finished while something could. ``metadata_bytes`` is the size of the
-    map in the last confirmed commit. ``latency`` is None where metrics are off. ``blocked_by`` is what the blocking
-    offset waits for, None without one.
+    consumer started, over all assignments of the partition. ``settled`` of the finished ones had failed permanently.
+    ``stalled_seconds`` is how long no message has finished while there were unfinished ones. ``metadata_bytes`` is the
+    size of the map in the last confirmed commit. ``latency`` is None if metrics are off. ``blocked_by`` says why the
+    blocking offset blocks, None without one.
     """
 
     tp: TopicPartition
@@ -396,9 +395,9 @@ class PartitionSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class RetrySnapshot:
-    """How failed attempts are tried again, and how it goes. Times are milliseconds; a timeout of 0 is none.
+    """How failed attempts are tried again, and their numbers. Times are milliseconds; a timeout of 0 is none.
 
-    ``max_retries`` is the established name of ``max_attempts``: attempts in total, the first one included.
+    ``max_retries`` is an older name of ``max_attempts``: attempts in total, including the first.
     """
 
     max_retries: int = 0
@@ -415,8 +414,8 @@ class RetrySnapshot:
 class DeadLetterSnapshot:
     """Dead letters: ``sent`` are acknowledged, ``waiting`` are not yet, ``held`` messages wait for them.
 
-    ``failures`` counts what went wrong by the error's name; ``is_failing`` while a dead-letter topic takes nothing.
-    ``is_producing`` is False where letters are off.
+    ``failures`` counts failures by the error's name; ``is_failing`` while a dead-letter topic accepts nothing.
+    ``is_producing`` is False if letters are off.
     """
 
     is_enabled: bool = False
@@ -431,13 +430,13 @@ class DeadLetterSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class RuntimeSnapshot:
-    """A frozen picture of a running consumer, made by its event loop at ``taken_at`` (``time.monotonic()``).
+    """A frozen snapshot of a running consumer, made by its event loop at ``taken_at`` (``time.monotonic()``).
 
     ``stuck`` attempts timed out or were cancelled, and have not ended; ``held`` messages failed their last attempt.
     ``circuit_opened`` counts how often the circuit for outages opened. ``settled`` of the processed messages had failed
-    their last attempt: they were dead-lettered or skipped, and the others succeeded. ``picture_failures`` counts how
-    often something that operators look at could not be drawn. ``is_broker_connected``: some broker answers. None has
-    for ``broker_silent_seconds``; where it is not connected, the ends of the logs are the last that were heard of.
+    their last attempt: they were dead-lettered or skipped, and the others succeeded. ``picture_failures`` counts errors
+    in observability. ``is_broker_connected``: some broker answers. No broker has answered for
+    ``broker_silent_seconds``. While none answers, the ends of the logs are the last known ones.
     ``is_rate_limited``: messages wait for nothing but ``max_per_second`` (0: no limit), and have for
     ``rate_limited_seconds`` in all.
     ``starts_held_seconds``: for so long nothing has been started, because this process stood still and the coordinator

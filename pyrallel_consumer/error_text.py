@@ -1,6 +1,6 @@
-"""What is told of a worker's exceptions in logs, letters and spans: their text and their type, or their type alone.
+"""What logs, letters and spans show of a worker's exceptions: text and type, or the type alone.
 
-The text is the worker's, and may hold what the message holds.
+The text comes from the worker, and may contain the message's content.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pyrallel_consumer.foreign_errors import traceback_of, type_name
 
 @dataclass(frozen=True, slots=True)
 class ErrorText:
-    """``is_shown``: whether texts are told. Nothing here raises."""
+    """``is_shown``: whether texts are shown. Nothing here raises."""
 
     is_shown: bool = True
 
@@ -23,5 +23,5 @@ class ErrorText:
         return error_reason(error, longest) if self.is_shown else type_name(error)
 
     def trace(self, error: BaseException) -> str:
-        """Where it was raised, with its causes; types and places alone where texts are not told."""
+        """Where it was raised, with its causes; only types and places if texts are not shown."""
         return traceback_of(error) if self.is_shown else error_trace(error)

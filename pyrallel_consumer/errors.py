@@ -1,9 +1,9 @@
 """The whole exception hierarchy, sorted by who broke it.
 
 ``ConfigurationError`` and ``StateError``: you, the caller. ``BrokerError``: Kafka or the way to it.
-``ExecutionError``: the run of a worker. ``InvariantViolation``: us. What a user's worker raises is data
-(``CompletionEvent.error``) and never travels through this package's stack, ``RetryLater`` and
-``DoNotRetry`` being what a worker may raise to steer its retries.
+``ExecutionError``: the run of a worker. ``InvariantViolation``: us. The exception of a user's worker is data
+(``CompletionEvent.error``) and is never raised through this package's stack. A worker may raise ``RetryLater`` and
+``DoNotRetry`` to control its retries.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class LifespanError(ExecutionError):
 class MessageExhaustedError(ExecutionError):
     """A message failed its last attempt and ``on_exhausted`` is ``stop``; the worker's error is the cause.
 
-    ``place`` is where it stands: ``topic``, ``partition``, ``offset`` and ``epoch``.
+    ``place`` has the message's ``topic``, ``partition``, ``offset`` and ``epoch``.
     """
 
     def __init__(self, message: str, place: Mapping[str, object] | None = None) -> None:
@@ -87,7 +87,7 @@ class MessageExhaustedError(ExecutionError):
 
 
 class RecordError(ExecutionError):
-    """What a worker returned cannot be written: no record, or one that says what Kafka does not have."""
+    """A worker's return value cannot be written: it is no record, or one that Kafka cannot store."""
 
 
 class RecordRefusedError(RecordError):
@@ -99,15 +99,15 @@ class RecordRefusedError(RecordError):
 
 
 class PoisonKeyError(ExecutionError):
-    """A message was not tried, because several of its key had failed: the reason in its dead letter."""
+    """A message was not tried, because several messages of its key had failed: the reason in its dead letter."""
 
 
 class RetryLater(Exception):  # noqa: N818 -- a signal that workers raise, named as they say it
     """Raised by a worker: try this message again after ``delay_ms`` milliseconds, 0 to 86,400,000 (24 hours).
 
-    The attempt counts as a failed one. With ``charge=False`` it does not count, up to 1,000 times for one message:
-    for what is not the message's fault, as a service that asks to be called later. ValueError where the delay is not
-    a number or out of range; in a subclass that has no such delay, it is an ordinary failed attempt.
+    The attempt counts as a failed one. With ``charge=False`` it does not count, up to 1,000 times for one message. Use
+    that when the message is not at fault, for example when a service asks to be called later. ValueError if the delay
+    is not a number or out of range. A subclass without a valid delay is an ordinary failed attempt.
     """
 
     def __init__(self, delay_ms: float, reason: str = "", *, charge: bool = True) -> None:
@@ -122,14 +122,14 @@ class RetryLater(Exception):  # noqa: N818 -- a signal that workers raise, named
 
 
 class DoNotRetry(Exception):  # noqa: N818 -- a signal that workers raise, named as they say it
-    """Raised by a worker: this message cannot be processed, give up without further attempts."""
+    """Raised by a worker: this message can never be processed, so give it up without further attempts."""
 
 
 class DecodeError(ExecutionError, DoNotRetry):
     """The key or value of a message cannot be decoded: it is given up without another attempt, its bytes untouched.
 
-    ``field`` is ``key`` or ``value``; ``topic``, ``partition`` and ``offset`` are the message's. The cause is what the
-    deserializer raised. A deserializer may raise this itself: what is missing is filled in.
+    ``field`` is ``key`` or ``value``; ``topic``, ``partition`` and ``offset`` are the message's. The cause is the
+    deserializer's error. A deserializer may raise this itself: missing fields are filled in.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
-"""Looks at exceptions that strangers wrote, and never fails over them: what fails is left out.
+"""Reads exceptions of foreign code, and never fails on them: parts that cannot be read are left out.
 
-An exception may be frozen, raise in ``__str__``, ``__getattr__`` or ``__reduce__``, or hold what no traceback can show.
-Cause, traceback and attributes are read and written through the slots of ``BaseException``, past the exception's own
-class, so that none of its code runs. KeyboardInterrupt alone gets through: it comes from the keyboard.
+An exception may be frozen, raise in ``__str__``, ``__getattr__`` or ``__reduce__``, or hold objects that no traceback
+can show. Cause, traceback and attributes are read and written through the slots of ``BaseException``, past the
+exception's own class, so that none of its code runs. Only KeyboardInterrupt gets through: it comes from the keyboard.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 _T = TypeVar("_T")
 
 LONGEST_TRACEBACK: Final = 20_000
-"""Characters of a traceback that are shown; of a longer one the middle is left out."""
+"""How many characters of a traceback are shown; the middle of a longer one is left out."""
 
 _SLOTS: Final = vars(BaseException)
 _NO_TEXT: Final = "(its text cannot be had)"
@@ -23,7 +23,7 @@ _CUT: Final = "..."
 
 
 def attempted(look: Callable[[], _T], otherwise: _T) -> _T:
-    """What ``look`` returns, or ``otherwise`` where it raises anything but KeyboardInterrupt."""
+    """The result of ``look``, or ``otherwise`` if it raises anything except KeyboardInterrupt."""
     try:
         return look()
     except KeyboardInterrupt:
@@ -33,7 +33,7 @@ def attempted(look: Callable[[], _T], otherwise: _T) -> _T:
 
 
 def is_a(error: BaseException, *kinds: type[BaseException]) -> bool:
-    """``isinstance``, which asks the object for its ``__class__``; this asks nothing."""
+    """Like ``isinstance``, but without reading the object's ``__class__``."""
     return issubclass(type(error), kinds)
 
 
@@ -44,24 +44,24 @@ def type_name(error: BaseException) -> str:
 
 
 def text_of(error: BaseException, longest: int) -> str:
-    """What it says of itself, cut at ``longest`` characters; always text that can be encoded."""
+    """Its text, cut at ``longest`` characters; always text that can be encoded."""
     text = attempted(lambda: _exact(str(error), longest), _NO_TEXT)
     return text if len(text) <= longest else text[:longest] + _CUT
 
 
 def attribute(error: BaseException, name: str, otherwise: Any = None) -> Any:
-    """Its attribute, or ``otherwise`` where there is none or looking raises."""
+    """Its attribute, or ``otherwise`` if there is none or reading it raises."""
     return attempted(lambda: getattr(error, name, otherwise), otherwise)
 
 
 def cause_of(error: BaseException) -> BaseException | None:
-    """What it was raised from."""
+    """The exception that it was raised from."""
     cause: BaseException | None = _SLOTS["__cause__"].__get__(error)
     return cause
 
 
 def cause_or_context_of(error: BaseException) -> BaseException | None:
-    """What a traceback shows before it: its cause, or what was being handled when it was raised."""
+    """The exception that a traceback shows before it: its cause, or the one being handled when it was raised."""
     cause = cause_of(error)
     if cause is not None or _SLOTS["__suppress_context__"].__get__(error):
         return cause
@@ -70,7 +70,7 @@ def cause_or_context_of(error: BaseException) -> BaseException | None:
 
 
 def set_cause(error: BaseException, cause: BaseException) -> None:
-    """As ``raise error from cause`` does."""
+    """Like ``raise error from cause``."""
     _SLOTS["__cause__"].__set__(error, cause)
 
 
@@ -81,24 +81,24 @@ def frames_of(error: BaseException) -> TracebackType | None:
 
 
 def drop_first_frame(error: BaseException) -> None:
-    """Forget where it was caught."""
+    """Drop the frame in which it was caught."""
     frames = frames_of(error)
     if frames is not None:
         _SLOTS["__traceback__"].__set__(error, frames.tb_next)
 
 
 def set_attribute(error: BaseException, name: str, value: object) -> None:
-    """Keep something with it that nobody else sees."""
+    """Store a private attribute in it."""
     _attributes(error)[name] = value
 
 
 def take_attribute(error: BaseException, name: str) -> Any:
-    """What ``set_attribute`` kept, and no longer does; None where there is nothing."""
+    """Remove and return an attribute of ``set_attribute``; None if there is none."""
     return _attributes(error).pop(name, None)
 
 
 def add_note(error: BaseException, note: str) -> None:
-    """``BaseException.add_note``, also where attributes cannot be set; left out where its notes are no list."""
+    """Like ``BaseException.add_note``, even if attributes cannot be set; does nothing if its notes are not a list."""
     notes = _attributes(error).setdefault("__notes__", [])
     if type(notes) is list:
         notes.append(note)
@@ -119,7 +119,7 @@ def traceback_of(error: BaseException) -> str:
 
 
 def loggable(error: BaseException) -> BaseException | None:
-    """``error`` where a log handler can format it in reasonable length, else None: for ``exc_info``."""
+    """``error`` if a log handler can format it in a reasonable length, else None: for ``exc_info``."""
     length = attempted(lambda: len("".join(traceback.format_exception(error))), None)
     return None if length is None or length > LONGEST_TRACEBACK else error
 
@@ -130,6 +130,6 @@ def _attributes(error: BaseException) -> dict[str, Any]:
 
 
 def _exact(text: str, longest: int | None = None) -> str:
-    """Text of class ``str`` itself that can be encoded: of at most one character more than ``longest``."""
+    """Text of class ``str`` itself that can be encoded, at most one character longer than ``longest``."""
     part = text if longest is None else str.__getitem__(text, slice(longest + 1))
     return str.encode(part, errors="replace").decode()

@@ -1,9 +1,9 @@
-"""How the library logs: fields under names of its own, and never at the cost of delivery.
+"""How the library logs: with prefixed fields, and never at the cost of delivery.
 
-Filters, handlers and the factory of records are the user's. What they raise would come out of our calls, in the event
-loop and in the client's callbacks, and end the consumer. So it is caught here and written to standard error, as
-``logging`` itself does for its handlers. A factory that sets ``record.topic`` clashes with a field of that name; ours
-begin with ``FIELD_PREFIX``.
+Filters, handlers and the record factory belong to the user. Their exceptions would come out of our calls, in the event
+loop and in the client's callbacks, and end the consumer. So they are caught here and written to standard error, as
+``logging`` itself does for its handlers. A factory that sets ``record.topic`` would clash with a field of that name, so
+our fields begin with ``FIELD_PREFIX``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Final
 FIELD_PREFIX: Final = "pyrallel_"
 _OUR_FRAMES: Final = 3
 MOST_NAMED: Final = 20
-"""So many partitions or messages are named in one line."""
+"""How many partitions or messages one line names."""
 
 
 class Log:
@@ -46,7 +46,7 @@ class Log:
         self._write(logging.ERROR, message, args, extra, exc_info)
 
     def exception(self, message: str, *args: object) -> None:
-        """As ``error``, with the traceback of the exception that is being handled."""
+        """Like ``error``, with the traceback of the exception that is being handled."""
         self._write(logging.ERROR, message, args, None, sys.exception())
 
     def log(self, level: int, message: str, *args: object, extra: Mapping[str, object] | None = None) -> None:
@@ -68,7 +68,7 @@ class Log:
 
 
 def relay(fields: Mapping[str, Any]) -> None:
-    """Log the record with these attributes, which another process has made; raises no Exception."""
+    """Log a record of another process, with these attributes; raises no Exception."""
     try:
         record = logging.makeLogRecord(dict(fields))
         target = logging.getLogger(record.name)
@@ -81,12 +81,12 @@ def relay(fields: Mapping[str, Any]) -> None:
 def tell_of_failure(message: str) -> None:
     """Write to standard error that ``message`` was not logged, and why; unless ``logging.raiseExceptions`` is off."""
     if logging.raiseExceptions and sys.stderr is not None:
-        with suppress(Exception):  # What was raised is anybody's, and so may be the stream.
+        with suppress(Exception):  # Both the exception and the stream may be foreign code.
             sys.stderr.write(f"pyrallel_consumer could not log {message!r}:\n{traceback.format_exc()}")
 
 
 def listed(names: Sequence[str]) -> str:
-    """The names for one line of the log; of many the first ones, and how many there are besides."""
+    """The names for one line of the log; of many only the first ones, and the number of the others."""
     more = len(names) - MOST_NAMED
     first = ", ".join(names[:MOST_NAMED])
     return f"{first}, and {more:,} more" if more > 0 else first

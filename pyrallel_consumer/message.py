@@ -1,13 +1,13 @@
 """The one adapter around the client's message: its headers are read here and nowhere else.
 
-A header's name is bytes on the wire, and any client but Python's may write bytes that are not UTF-8. The first
-``headers()`` of such a message raises SystemError. The second returns a list with a NULL in it, and to touch that ends
-the process. So ``headers_of`` asks once, and a failure is written into the message: whoever asks it afterwards, the
-user included, gets an empty list.
+A header's name is bytes on the wire, and clients of other languages may write bytes that are not UTF-8. The first
+``headers()`` of that message raises SystemError. The second returns a list with a NULL in it, and touching the NULL
+ends the process. So ``headers_of`` calls it once, and stores a failure in the message: every later caller, including
+the user, gets an empty list.
 
-The interpreter notices the failure only where it checks what a C function returns. A plain ``message.headers()`` is
-compiled to a call without that check once it has run a few times: then the list comes back, and the error is raised by
-whatever is called next. ``methodcaller`` makes a call that is always checked.
+The interpreter notices the failure only where it checks the result of a C function. After a few runs a plain
+``message.headers()`` is compiled to a call without that check: then the list comes back, and the next call raises the
+error. ``methodcaller`` makes a call that is always checked.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 Headers = list[tuple[str, bytes | None]]
 Row = tuple[Any, ...]
-"""A message and what a ``WorkItem`` adds to it, as plain values."""
+"""A message and the fields that a ``WorkItem`` adds, as plain values."""
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as TypeVarWithDefault
@@ -28,14 +28,14 @@ else:
 """The type of a ``WorkItem``'s value: raw bytes unless the consumer decodes it."""
 
 HEADER_OVERHEAD_BYTES: Final = 128
-"""What a header costs beside its name and value: a pair, a text and a string of bytes."""
+"""The cost of a header beside its name and value: a pair, a text and a bytes object."""
 
 
 _headers = methodcaller("headers")
 
 
 class Message(Protocol):
-    """What the library asks of a message: the methods of ``confluent_kafka.Message`` that it uses."""
+    """The methods of ``confluent_kafka.Message`` that the library uses."""
 
     def topic(self) -> str: ...
     def partition(self) -> int: ...
@@ -50,13 +50,13 @@ class Message(Protocol):
 
 
 class UnreadableHeaders(Headers):
-    """Stands for headers that the client cannot read; always empty. It marks its message, also in another process."""
+    """Replaces headers that the client cannot read; always empty. It marks its message, even in another process."""
 
 
 def headers_of(message: Message) -> Headers | None:
-    """The message's headers, not to be changed; None where there are none, ``UnreadableHeaders`` where no one can tell.
+    """The message's headers, not to be changed; None if there are none, ``UnreadableHeaders`` if they are unreadable.
 
-    Reading them costs about 0.4 µs a header the first time, so nothing reads those of every message.
+    Reading them costs about 0.4 µs per header the first time, so the library does not read those of every message.
     """
     try:
         headers: Headers | None = _headers(message)
@@ -67,7 +67,7 @@ def headers_of(message: Message) -> Headers | None:
 
 
 def header_bytes(message: Message) -> int:
-    """Bytes that the message's headers take in memory; 0 where there are none, or none that can be read."""
+    """Bytes that the message's headers take in memory; 0 if there are none, or none that can be read."""
     headers = headers_of(message)
     if not headers:
         return 0
@@ -75,10 +75,10 @@ def header_bytes(message: Message) -> int:
 
 
 class SentMessage:
-    """A message of plain values, as it arrived in another process; implements ``Message``, and is its item's origin."""
+    """A message of plain values in another process; implements ``Message``, and is its item's origin."""
 
     __slots__ = ("_headers", "_row")
-    is_ordered = False  # What is in order was put in order before it came here.
+    is_ordered = False  # Messages were put in order before they came here.
 
     def __init__(self, row: Row) -> None:
         self._row = row
@@ -86,7 +86,7 @@ class SentMessage:
 
     @property
     def row(self) -> Row:
-        """The values that it was made from."""
+        """The values from which it was made."""
         return self._row
 
     def topic(self) -> str:
@@ -110,7 +110,7 @@ class SentMessage:
         return value
 
     def headers(self) -> Headers | None:
-        """None where there are none, as the client answers."""
+        """None if there are none, as the client does."""
         return self._headers
 
     def set_headers(self, headers: Headers) -> None:
@@ -132,10 +132,10 @@ class SentMessage:
 
     @property
     def carrier(self) -> dict[str, str] | None:
-        """The span of the attempt before, where attempts are traced."""
+        """The span of the attempt before, if attempts are traced."""
         carrier: dict[str, str] | None = self._row[10]
         return carrier
 
     def __len__(self) -> int:
-        """Bytes of the value, as the client's messages say."""
+        """Bytes of the value, like the client's messages."""
         return len(self._row[4] or b"")

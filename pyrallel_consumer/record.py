@@ -1,6 +1,6 @@
 """``Record``: what a worker returns to have it written to a topic.
 
-A plain value, also in a worker process. Whether the broker takes it is the producer's business.
+A plain value, also in a worker process. Whether the broker accepts it, the producer finds out.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 RECORD_OVERHEAD_BYTES: Final = 512
-"""What a record costs in memory beside its key, value and headers."""
+"""The memory of a record beside its key, value and headers."""
 
 
 class Delivery(StrEnum):

@@ -1,7 +1,7 @@
-"""Every setting there is, with its meaning, unit, range, default and what breaks at the ends: one class a file.
+"""All settings, with their meaning, unit, range, default and what breaks at the ends of the range: one class per file.
 
-Read from arguments, environment and ``.env``: how, says ``settings``. The inner parts never see these objects: methods
-hand them frozen policies. Begin with ``kafka``, in which the others are nested, or ``execution``.
+They are read from arguments, environment and ``.env``, by ``settings``. The inner parts never see these objects:
+methods give them frozen policies. Begin with ``kafka``, in which others are nested, or ``execution``.
 """
 
 from __future__ import annotations

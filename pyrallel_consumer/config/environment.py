@@ -1,9 +1,9 @@
 """Where settings come from when no argument gave them: the process environment, then ``.env``.
 
-Read anew for every object that is built, never at import. A setting may answer to several names: an earlier name
-wins over a later one wherever each stands, and under one name the process environment wins over the file. Names of
-equal rank (``EXECUTION_MAX_ATTEMPTS``, ``EXECUTION_MAX_RETRIES``) must agree where more than one is set. Empty
-values count as not set, names are compared without case, and keys that are no settings of ours are left alone.
+They are read for every object that is built, never at import. A setting may have several names. An earlier name
+wins over a later one, wherever each is set; for one name the process environment wins over the file. Names of
+equal rank (``EXECUTION_MAX_ATTEMPTS``, ``EXECUTION_MAX_RETRIES``) must have the same value if several are set. Empty
+values count as not set, names are compared without case, and other variables are ignored.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _FREE_TEXT = (str, SecretStr, list, dict)
 
 
 class Variable(NamedTuple):
-    """A variable that is set and not empty: its name as it is spelled, and the file it stands in, if it is a file's."""
+    """A variable that is set and not empty: its name as spelled, and its file if it comes from one."""
 
     name: str
     value: str
@@ -40,7 +40,7 @@ class Variable(NamedTuple):
 
 
 class EnvironmentSource(PydanticBaseSettingsSource):
-    """Values of one settings class from the environment and ``.env``, as text; constructor arguments beat it."""
+    """Values of one settings class from the environment and ``.env``, as text; constructor arguments override them."""
 
     def __init__(self, settings_cls: type[BaseSettings], variables_of: Callable[[str], list[list[str]]]) -> None:
         super().__init__(settings_cls)
@@ -71,9 +71,9 @@ def environment() -> dict[str, Variable]:
 
 
 def named_variable(variables: dict[str, Variable], ranks: list[list[str]]) -> Variable | None:
-    """The variable that counts for a setting: of the first rank that is set.
+    """The variable that is used for a setting: the first rank of which one is set.
 
-    ConfigurationError where variables of one rank are set to different values.
+    Raises ConfigurationError if variables of one rank have different values.
     """
     for names in ranks:
         found = [variables[name] for name in names if name in variables]
@@ -104,7 +104,7 @@ def _parsed(text: str) -> Mapping[str, str | None]:
 
 
 def _cleaned(value: str, field: FieldInfo) -> str:
-    # `docker run --env-file` hands comments on; only where no text can hold a # they are surely comments.
+    # `docker run --env-file` passes comments on. They are certainly comments only if the setting cannot contain a #.
     return value if _holds_free_text(field.annotation) else _TRAILING_COMMENT.sub("", value).strip()
 
 

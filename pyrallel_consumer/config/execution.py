@@ -1,4 +1,4 @@
-"""``ExecutionConfig``: how workers run, how often they are tried, how long they are waited for."""
+"""``ExecutionConfig``: how workers run, how often a message is tried, and how long the consumer waits for workers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DAY_MS = 86_400_000
 
 
 class ExecutionConfig(ExecutionAttributes, Settings):
-    """How workers run, how often they are tried, and how long they are waited for.
+    """How workers run, how often a message is tried, and how long the consumer waits for workers.
 
     Also read from ``PARALLEL_CONSUMER_EXECUTION_<NAME>`` and ``PARALLEL_CONSUMER_<NAME>``; ``EXECUTION_<NAME>`` wins.
     """
@@ -56,8 +56,8 @@ class ExecutionConfig(ExecutionAttributes, Settings):
     ``partition``, or ``key``. The narrower, the smaller the batches. Unused with ``batch_size`` = 1."""
 
     max_in_flight: int = Field(1000, ge=1, le=1_000_000)
-    """Messages started and not finished, whole consumer, 1-1,000,000. 1 is sequential; more than what the worker
-    calls (a database, a service) bears at once only moves the queue there. Above ``queue_max_messages`` it is idle."""
+    """Messages started and not finished, whole consumer, 1-1,000,000. 1 is sequential. If it is more than the worker's
+    database or service can take, the queue only moves there. Above ``queue_max_messages`` it has no effect."""
 
     max_per_second: float = Field(0.0, ge=0, le=10_000_000, allow_inf_nan=False)
     """Messages started in a second on average, whole consumer, 0-10,000,000; 0 is any number (default). For services
@@ -66,93 +66,93 @@ class ExecutionConfig(ExecutionAttributes, Settings):
 
     worker_pool_size: int = Field(0, ge=0, le=4096)
     """Threads or processes, 0-4096; 0 fits the machine (default): 32 threads or 4 per core, a process per core. Never
-    more than ``max_in_flight``. Unused by ``async``. Processes beyond the cores cost memory and win nothing."""
+    more than ``max_in_flight``. Unused by ``async``. More processes than cores cost memory and gain nothing."""
 
     initializer: Callable[[], object] | str | None = None
     """Called once in each worker process before its first message, to open connections or load models: a function
-    without arguments, or ``package.module:function``. None by default; only for ``process``. What it leaves in its
-    context, every attempt finds. If it fails, the consumer does not start."""
+    without arguments, or ``package.module:function``. None by default; only for ``process``. Every attempt sees the
+    context variables that it sets. If it fails, the consumer does not start."""
 
     max_tasks_per_child: int = Field(0, ge=0, le=1_000_000_000)
-    """A worker process is replaced after about so many messages, 0-1,000,000,000; 0 = never (default). Against
-    libraries that leak memory; each replacement costs the start of a Python and the worker's imports. Every process
-    draws its own number, up to a tenth more or less, so that they do not end together."""
+    """A worker process is replaced after about this many messages, 0-1,000,000,000; 0 = never (default). Helps against
+    libraries that leak memory. Each replacement costs the start of a Python and the worker's imports. Every process
+    has its own number, up to a tenth more or less, so that they do not end together."""
 
     max_attempts: int = Field(3, ge=1, le=10_000)
-    """Attempts of one message in total, the first one included, 1-10,000; 1 never tries again. ``max_retries`` is the
-    established name for the same; where both are given they must agree. A high number holds the key, and in the end
-    the partition's share of the buffer, for as long as it is tried."""
+    """Attempts of one message in total, including the first, 1-10,000; 1 never tries again. ``max_retries`` is an older
+    name for the same; if both are given, they must be equal. With a high number a failing message blocks its key, and
+    in the end the partition's share of the buffer, as long as it is tried."""
 
     retry_backoff_ms: int = Field(1000, ge=0, le=DAY_MS)
-    """Milliseconds before the second attempt, 0-1 day. 0 hammers what just failed."""
+    """Milliseconds before the second attempt, 0-1 day. With 0 a failing service is called again at once."""
 
     exponential_backoff: bool = True
-    """Whether the wait doubles with each attempt (default: what is overloaded gets air) or grows evenly."""
+    """Whether the wait doubles with each attempt (default: an overloaded service can recover) or grows evenly."""
 
     max_retry_backoff_ms: int = Field(30_000, ge=0, le=DAY_MS)
-    """Longest wait in milliseconds, before jitter, 0-1 day. Below ``retry_backoff_ms`` it is what counts."""
+    """Longest wait in milliseconds, before jitter, 0-1 day. If it is below ``retry_backoff_ms``, it is the wait."""
 
     retry_jitter_ms: int = Field(200, ge=0, le=DAY_MS)
-    """Up to so many random milliseconds are added to each wait, 0-1 day, so that what failed together does not come
-    back together. 0 for none."""
+    """Up to this many random milliseconds are added to each wait, 0-1 day, so that messages that failed together are
+    not tried again together. 0 adds none."""
 
     task_timeout_ms: int = Field(30_000, ge=0, le=DAY_MS)
-    """Milliseconds one attempt may take, 0-1 day; 0 = no limit: a worker that hangs then holds its key for ever.
+    """Milliseconds one attempt may take, 0-1 day; 0 = no limit: a worker that hangs then blocks its key forever.
     Below the worker's normal time every attempt fails."""
 
     max_revoke_grace_ms: int = Field(500, ge=0, le=240_000)
-    """Milliseconds a revoke waits for running work, 0-240,000. 0 runs it again at the next owner; the whole group
-    waits for it, and 300,000 is where Kafka puts a member out."""
+    """Milliseconds a revoke waits for running messages, 0-240,000. With 0 they run again at the next owner. The whole
+    group waits during the grace, and after 300,000 Kafka removes a member."""
 
     shutdown_drain_timeout_ms: int = Field(5000, ge=0, le=3_600_000)
-    """Milliseconds ``stop()`` waits for running work and dead letters, 0-1 hour. The rest of a stop takes up to ten
-    seconds more where the broker does not answer: keep the sum below what your process manager grants before it kills
+    """Milliseconds ``stop()`` waits for running messages and dead letters, 0-1 hour. The rest of a stop takes up to ten
+    seconds more if the broker does not answer. Keep the sum below the time after which your process manager kills
     (Kubernetes: 30 s)."""
 
     on_exhausted: Exhaustion = chosen(None)
-    """After the last attempt: ``dlq``, ``skip``, ``stop`` or ``pause_partition``. Unset: dead letter where
-    ``KafkaConfig.dlq_enabled``, otherwise stop, so that nothing is dropped unasked. A named choice beats it. After
-    ``pause_partition`` what was read of other keys goes on; ``resume_partition()`` tries the messages that failed
-    again, from their first attempt."""
+    """After the last attempt: ``dlq``, ``skip``, ``stop`` or ``pause_partition``. Unset: ``dlq`` if
+    ``KafkaConfig.dlq_enabled``, else ``stop``, so that nothing is dropped unasked. After ``pause_partition`` messages
+    of other keys that were read already go on. ``resume_partition()`` tries the failed messages again, from their first
+    attempt."""
 
     gc_threshold: int = Field(30_000, ge=0, le=10_000_000)
-    """New objects after which Python looks for garbage, in the whole process while the consumer runs; raised to this,
-    never lowered, and put back at the end. 0 leaves it alone, up to 10,000,000. Python's own 700 (2,000 from 3.13 on)
-    has it go through thousands of held messages again and again: with thousands of waiting workers a fifth more CPU.
-    Higher lets more garbage in cycles pile up, and one look takes longer."""
+    """New objects after which Python's garbage collector runs, in the whole process while the consumer runs. Raised to
+    this value, never lowered, and restored at the end. 0 leaves it unchanged, up to 10,000,000. With Python's own 700
+    (2,000 from 3.13 on) the collector checks thousands of messages again and again: with thousands of waiting workers
+    this costs a fifth more CPU. A higher value lets more cyclic garbage pile up, and one run takes longer."""
 
     show_error_text: bool = True
-    """Whether the text of what a worker raises is told: in logs, in a letter's ``x-error-reason``, in spans, and as the
-    cause of the error that ends the consumer. On by default: it is what one looks for. Off, types and places are told
-    alone: for workers, and libraries below them, that put what messages hold into exceptions."""
+    """Whether the text of a worker's exception is shown: in logs, in a letter's ``x-error-reason``, in spans, and as
+    the cause of the error that ends the consumer. On by default, because it helps most. Off, only types and places are
+    shown: for workers and libraries that put the content of messages into exceptions."""
 
     tracing: bool = False
     """Whether each attempt is an OpenTelemetry span, child of the one in the message's headers. Off by default: a span
-    costs some 40 µs, its export not counted. Needs the extra ``otel``, and a program that sets up an SDK, in
-    ``process`` mode in the ``initializer`` too; without one contexts are carried on and nothing is recorded."""
+    costs some 40 µs, without its export. Needs the extra ``otel``, and a program that sets up an SDK, in
+    ``process`` mode in the ``initializer`` too. Without an SDK contexts are passed on and nothing is recorded."""
 
     circuit_failure_share: float = Field(0.0, ge=0, le=0.99, allow_inf_nan=False)
-    """Circuit for outages, with ``dlq`` and ``skip``: when more than this share of the last ``circuit_window`` messages
-    failed their last attempt, nothing more is read and started but a probe now and then, and nothing more is
-    dead-lettered or skipped, until a probe succeeds. 0 = off (default: a dead letter for each exhausted message is the
-    promise, and a topic full of bad messages would stand still), at most 0.99; 0.5-0.9 where all messages need the
-    same service. Below the normal share of bad messages it opens again and again."""
+    """Circuit for outages, with ``dlq`` and ``skip``. It opens when more than this share of the last ``circuit_window``
+    messages failed their last attempt. Until a probe succeeds, only a probe starts now and then, and nothing is read,
+    dead-lettered or skipped. 0 = off (default, because each exhausted message should get a dead letter, and a topic
+    full of bad messages would stop), at most 0.99; 0.5-0.9 if all messages need the same service. Below the normal
+    share of bad messages it opens again and again."""
 
     circuit_window: int = Field(100, ge=2, le=1_000_000)
-    """Messages that the share is taken of, 2-1,000,000, and that must have ended before the circuit can open. So many
-    may go to the dead letters before an outage is noticed; below 20 a few bad messages look like one."""
+    """Number of last messages for the share, 2-1,000,000; as many must have ended before the circuit can open. As many
+    may become dead letters before an outage is noticed. Below 20 a few bad messages look like an outage."""
 
     circuit_probe_ms: int = Field(5000, ge=10, le=DAY_MS)
     """Milliseconds between two probes of an open circuit, 10-1 day; up to 16 times as long while earlier probes have
-    not ended. Short notices the end of an outage soon, and keeps calling what is down."""
+    not ended. A short time notices the end of an outage soon, and calls the failing service more often."""
 
     poison_key_failures: int = Field(0, ge=0, le=1_000_000)
-    """Circuit per key, with ``dlq``: after so many messages of one key in a row failed their last attempt, its further
+    """Circuit per key, with ``dlq``: after this many messages of one key in a row failed their last attempt, its next
     messages are dead-lettered untried for ``poison_key_cooldown_ms``. 0 = off (default: every message is tried)."""
 
     poison_key_cooldown_ms: int = Field(60_000, ge=1, le=DAY_MS)
-    """Milliseconds for which such a key is not tried, 1-1 day. Then its next message is: when that fails too, the
-    cooldown begins anew, and a success ends it."""
+    """Milliseconds for which a poisoned key is not tried, 1-1 day. Then its next message is tried: a failure begins the
+    cooldown again, and a success ends it."""
 
     def __init__(self, **values: Unpack[ExecutionArguments]) -> None:
         super().__init__(**values)
@@ -179,25 +179,25 @@ class ExecutionConfig(ExecutionAttributes, Settings):
         )
 
     def batch_policy(self) -> BatchPolicy | None:
-        """How batches are put together, None where the worker takes one message at a time."""
+        """How batches are put together, None if the worker takes one message at a time."""
         if self.batch_size == 1:
             return None
         return BatchPolicy(self.batch_size, self.batch_max_bytes, self.batch_linger_ms / 1000, self.batch_by)
 
     def circuit_policy(self) -> CircuitPolicy | None:
-        """The circuit for outages, None where it is off."""
+        """The circuit for outages, None if it is off."""
         if not self.circuit_failure_share:
             return None
         return CircuitPolicy(self.circuit_failure_share, self.circuit_window, self.circuit_probe_ms / 1000)
 
     def poison_policy(self) -> PoisonPolicy | None:
-        """The circuit per key, None where it is off."""
+        """The circuit per key, None if it is off."""
         if not self.poison_key_failures:
             return None
         return PoisonPolicy(self.poison_key_failures, self.poison_key_cooldown_ms / 1000)
 
     def exhaustion(self, *, dlq_enabled: bool) -> OnExhausted:
-        """What happens after the last attempt; ``ConfigurationError`` for ``dlq`` where dead letters are off."""
+        """What happens after the last attempt; ``ConfigurationError`` for ``dlq`` if dead letters are off."""
         if self.on_exhausted is None:
             return OnExhausted.DLQ if dlq_enabled else OnExhausted.STOP
         if self.on_exhausted is OnExhausted.DLQ and not dlq_enabled:

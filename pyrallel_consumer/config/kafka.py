@@ -1,4 +1,4 @@
-"""``KafkaConfig``: the way to Kafka, the group, dead letters; the other classes of a consumer are nested in it."""
+"""``KafkaConfig``: the connection to Kafka, the group, dead letters; other classes of settings are nested in it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _uppered(value: Any) -> Any:
 
 
 def parsed_json(text: str, expected: type) -> Any:
-    """The JSON object or list in a variable's text. Raises ValueError where it is something else."""
+    """The JSON object or list in a variable's text. Raises ValueError if it is something else."""
     kind = "object" if expected is dict else "list"
     try:
         parsed = json.loads(text)
@@ -52,73 +52,74 @@ def parsed_json(text: str, expected: type) -> Any:
 
 
 class KafkaConfig(KafkaAttributes, Settings):
-    """The way to Kafka, the group, dead letters, and everything nested below."""
+    """The connection to Kafka, the group, dead letters, and the nested settings."""
 
     environment_prefixes = ("KAFKA_",)
     masked_fields: ClassVar[frozenset[str]] = frozenset({"librdkafka"})
 
     bootstrap_servers: list[str] = Field(default_factory=lambda: ["localhost:9092"], min_length=1)
-    """Brokers to ask first, ``host:port`` each; a list, or text separated by commas. Two or three, so that one may be
-    down; the rest of the cluster is found from them."""
+    """Brokers to connect to first, ``host:port`` each; a list, or text separated by commas. Name two or three, so that
+    one may be down; the client learns the rest of the cluster from them."""
 
     consumer_group: str = Field("pyrallel-consumer-group", min_length=1, max_length=249)
-    """The group whose members share the partitions and whose offsets are committed. Two services that both want all
-    messages need two."""
+    """The group whose members share the partitions and whose offsets are committed. Two services that both need all
+    messages need two groups."""
 
     auto_offset_reset: OffsetReset = "earliest"
-    """Where to begin without a committed offset, or where the log no longer holds it (retention, a cut log):
+    """Where to begin if there is no committed offset, or if the log no longer holds it (retention, a cut log):
     ``earliest`` (default: nothing is missed), ``latest``, or ``none``, which stops the consumer with an error."""
 
     group_protocol: GroupProtocol = "auto"
-    """The protocol of the group. ``consumer`` is KIP-848: a member that dies holds up no commit of the others.
-    ``auto`` (default) tries it, and takes ``classic`` where a broker does not have it, where the group refuses it, or
-    where a setting is set that only ``classic`` has, such as ``session_timeout_ms``; one log line says why. With
-    ``consumer`` by name the consumer does not start where the broker does not have it."""
+    """The protocol of the group. ``consumer`` is KIP-848: a member that dies does not delay the commits of the others.
+    ``auto`` (default) tries it, and takes ``classic`` if a broker does not support it, if the group refuses it, or
+    if a setting is set that exists only in ``classic``, for example ``session_timeout_ms``; one log line says why. With
+    ``consumer`` the consumer does not start if the broker does not support it."""
 
     session_timeout_ms: int = Field(45_000, ge=1000, le=1_800_000)
-    """Milliseconds without a heartbeat after which the group gives a member's partitions away, 1000-1,800,000. Low
-    puts members out on a short network trouble, high leaves a killed member's partitions unread for as long. The
-    broker has bounds of its own. Only with the ``classic`` protocol, which ``group_protocol`` = ``auto`` takes when
-    this is set; with ``consumer`` the broker decides (``group.consumer.session.timeout.ms``)."""
+    """Milliseconds without a heartbeat after which the group reassigns a member's partitions, 1000-1,800,000. A low
+    value removes members after a short network problem; a high value leaves a killed member's partitions unread for
+    that long. The broker has its own limits. Only for the ``classic`` protocol: ``group_protocol`` = ``auto`` takes it
+    when this is set. With ``consumer`` the broker decides (``group.consumer.session.timeout.ms``)."""
 
     dlq_enabled: bool = True
     """Whether a message whose last attempt failed is produced to ``<topic><dlq_topic_suffix>``. Create that topic,
-    unless your brokers create topics by themselves: until it is there such messages wait, and their keys with them."""
+    unless your brokers create topics automatically: until it exists, failed messages and their keys wait."""
 
     dlq_topic_suffix: str = Field(".dlq", max_length=200, pattern=r"^[A-Za-z0-9._-]+$")
     """Appended to a topic's name for its dead letters: 1-200 letters, digits, ``.``, ``_``, ``-``."""
 
     dlq_payload_mode: PayloadMode = chosen(DlqPayloadMode.FULL)
-    """``full``: key, value and headers as they were (default); ``metadata_only``: neither key nor value, for data
-    that may not be copied."""
+    """``full``: key, value and headers unchanged (default); ``metadata_only``: neither key nor value, for data
+    that must not be copied."""
 
     security_protocol: SecurityProtocol | None = None
-    """How to talk to brokers; unset: librdkafka's default, PLAINTEXT."""
+    """How to connect to brokers; unset: librdkafka's default, PLAINTEXT."""
 
     sasl_mechanisms: SaslMechanism | None = None
     """How to log in; needs a ``security_protocol`` that begins with SASL."""
 
     sasl_username: str | None = None
-    """Who logs in, with PLAIN and SCRAM."""
+    """The user name, for PLAIN and SCRAM."""
 
     sasl_password: SecretStr | None = None
     """The password of ``sasl_username``; never printed."""
 
     ssl_ca_location: str | None = None
-    """File or folder with the certificates of those who sign brokers; unset: the system's own."""
+    """File or folder with the certificates of the authorities that signed the brokers' certificates; unset: the
+    system's own."""
 
     ssl_certificate_location: str | None = None
-    """PEM file with this client's certificate, where brokers ask for one."""
+    """PEM file with this client's certificate, if brokers ask for one."""
 
     ssl_key_location: str | None = None
     """PEM file with its private key."""
 
     ssl_key_password: SecretStr | None = None
-    """What the private key is encrypted with; never printed. Unset: it is not encrypted."""
+    """The password of the private key; never printed. Unset: the key is not encrypted."""
 
     librdkafka: dict[str, Any] = Field(default_factory=dict)
-    """Any further client setting by librdkafka's own name; beats what this library chooses, auto commit excepted.
-    Numbers and harmless names print in clear, other values never. Settings of producers go to the producer of dead
+    """Any other client setting by librdkafka's own name. It overrides this library's choice, except for auto commit.
+    Numbers and harmless names are printed, other values are masked. Settings of producers go to the producer of dead
     letters."""
 
     metrics: MetricsConfig = Field(default_factory=MetricsConfig)

@@ -1,8 +1,8 @@
-"""What a user probably did not mean: variables with a typo in their name, and the group's name that nobody chose.
+"""Probable mistakes of the user: variables with a typo in their name, and a group that has the default name.
 
-Warnings, not refusals: the settings are valid. Each sentence is logged once in a process, however many consumers start.
-Variables of other programs are left alone: a name counts as a typo when it begins as our settings do and is nearly one
-of them, or when it is what another Kafka client calls a setting that is not set here.
+They are warnings, because the settings are valid. Each sentence is logged once per process, however many consumers
+start. Variables of other programs are ignored: a name counts as a typo if it begins like our settings and is nearly one
+of them, or if it is another Kafka client's name of a setting that is not set here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pyrallel_consumer.log import Log
 logger = Log("pyrallel_consumer")
 
 ALIKE: Final = 0.9
-"""How alike a variable and a setting must be, 0-1, for the one to count as a typo of the other."""
+"""How similar a variable and a setting must be, 0-1, for the variable to count as a typo."""
 CLASSES: Final = (KafkaConfig, ExecutionConfig, ParallelConsumerConfig, MetricsConfig)
 DEFAULT_GROUP: Final[str] = KafkaConfig.model_fields["consumer_group"].default
 
@@ -27,7 +27,7 @@ _told: set[str] = set()
 
 
 def likely_typos(classes: Iterable[type[Settings]]) -> list[str]:
-    """A sentence for every variable that looks like a setting of these classes and is none, sorted by its name."""
+    """A sentence for every variable that looks like a setting of these classes but is none, sorted by its name."""
     classes = tuple(classes)
     names = {name for cls in classes for field in cls.model_fields for rank in cls.variables_of(field) for name in rank}
     prefixes = tuple(prefix for cls in classes for prefix in cls.environment_prefixes)
@@ -45,7 +45,7 @@ def likely_typos(classes: Iterable[type[Settings]]) -> list[str]:
 
 
 def default_group_warning(config: KafkaConfig) -> str | None:
-    """The sentence about the group where it has the default name, else None."""
+    """The sentence about the group if it has the default name, else None."""
     if config.consumer_group != DEFAULT_GROUP:
         return None
     return (
@@ -55,7 +55,7 @@ def default_group_warning(config: KafkaConfig) -> str | None:
 
 
 def warn_of_settings(config: KafkaConfig) -> None:
-    """Log what is probably not meant, when a consumer starts. Reads the environment and ``.env``."""
+    """Log probable mistakes when a consumer starts. Reads the environment and ``.env``."""
     warn_of_typos(CLASSES)
     if (sentence := default_group_warning(config)) is not None:
         _tell_once(sentence)
@@ -76,7 +76,7 @@ def _tell_once(sentence: str) -> None:
 def _names_of_other_clients(
     classes: Iterable[type[Settings]], variables: dict[str, Variable]
 ) -> Iterator[tuple[str, list[str]]]:
-    """What other clients call our settings, with our names, for settings that are not set."""
+    """The names in other clients of our settings, with our names, for settings that are not set."""
     for cls in classes:
         for foreign, field in NAMES_ELSEWHERE.items():
             if field in cls.model_fields and named_variable(variables, cls.variables_of(field)) is None:

@@ -1,8 +1,8 @@
-"""How settings behave, whichever they are: ``Settings``, the root of the classes in ``config``.
+"""The common behaviour of all settings: ``Settings``, the root of the classes in ``config``.
 
-It owns the spelling of names (any case), the refusal of unknown ones, the turning of pydantic's errors into
-``ConfigurationError``, and that no secret is printed. Which settings there are, and their ranges, stands in ``config``.
-Invariant: what is assigned is as valid as what was constructed, and a refused assignment changes nothing.
+It accepts names in any case, refuses unknown ones, turns pydantic's errors into ``ConfigurationError``, and prints no
+secret. The other files of ``config`` have the settings and their ranges. Invariant: an assigned value is as valid as a
+constructed one, and a refused assignment changes nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ NAMES_ELSEWHERE = {
     "sasl_plain_username": "sasl_username",
     "shutdown_grace_timeout_ms": "shutdown_drain_timeout_ms",
 }
-"""What other clients, and other releases of this name, call our settings."""
+"""The names of our settings in other clients, and in other releases of this name."""
 _SECRET_NAME = re.compile(r"password|passphrase|secret|\.pem$|_key$|oauthbearer\.config$", re.IGNORECASE)
 _SHOWN_NAMES = frozenset(
     {
@@ -47,11 +47,11 @@ _SHOWN_NAMES = frozenset(
         "partition.assignment.strategy",
     }
 )
-"""Settings of librdkafka whose text is no secret. Any other text of the mapping may be one."""
+"""Settings of librdkafka whose text is not a secret. Any other text of the mapping may be one."""
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether the librdkafka setting of this name holds a password, a key or the like."""
+    """Whether the librdkafka setting of this name holds a secret: a password, a key, a token."""
     return _SECRET_NAME.search(name) is not None
 
 
@@ -133,9 +133,8 @@ class Settings(BaseSettings):
     def validate_all(self) -> Self:
         """An independent copy in which every setting, nested ones included, was checked once more.
 
-        Finds what assignment could not see: a list or mapping changed in place, values set past pydantic. Raises
-        ``ConfigurationError``. Neither environment nor ``.env`` is read for it. What counts as set
-        (``model_fields_set``) stays the same.
+        Finds mistakes that assignment could not see: a list or mapping changed in place, values set past pydantic.
+        Raises ``ConfigurationError``. It reads neither environment nor ``.env``, and keeps ``model_fields_set``.
         """
         stored = {name: self.__dict__.get(name) for name in type(self).model_fields}
         copy = type(self)(
@@ -162,7 +161,7 @@ class Settings(BaseSettings):
 
     @classmethod
     def variables_of(cls, field: str) -> list[list[str]]:
-        """The names of the variables that set ``field``: earlier lists beat later ones, and in a list all are equal."""
+        """The names of the variables that set ``field``: earlier lists win, and names of one list are equal."""
         names = [field, *(name for name, meant in cls.other_names.items() if meant == field)]
         return [[f"{prefix}{name}".upper() for name in names] for prefix in cls.environment_prefixes]
 
@@ -195,7 +194,7 @@ class Settings(BaseSettings):
 
 
 def _unknown_setting(cls: type[Settings], name: str) -> str:
-    """The sentence that refuses a name, with the best guess at what was meant."""
+    """The sentence that refuses a name, with a guess at the intended one."""
     field = name.lower()
     message = f"{cls.__name__} has no setting {name!r}"
     if "." in name and "librdkafka" in cls.model_fields:
@@ -237,10 +236,10 @@ def _shown_value(cls: type[Settings], field: str, value: object) -> str:
 
 
 def as_secret(value: Any) -> Any:
-    """The value as one that does not print itself; what is already one stays."""
+    """The value as a secret that does not print itself; a secret stays as it is."""
     return SecretStr(value) if isinstance(value, str) else value
 
 
 def revealed(value: Any) -> Any:
-    """What ``as_secret`` hid, in clear; anything else as it is."""
+    """The value inside a secret; any other value as it is."""
     return value.get_secret_value() if isinstance(value, SecretStr) else value
