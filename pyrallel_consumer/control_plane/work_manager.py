@@ -177,9 +177,12 @@ class WorkManager:
         if work is not None:
             work.tracker.advance(fact.position)
 
-    def allow_runs(self, most: int) -> None:
-        """If keys are sent ahead: from now on up to ``most`` items of one virtual partition may be in flight."""
-        self._works.allow_runs(most)
+    def allow_runs(self, most: int, *, are_whole: bool = False) -> None:
+        """If keys are sent ahead: from now on up to ``most`` items of one virtual partition may be in flight.
+
+        ``are_whole``: all that may start of one is started before the next one has its turn.
+        """
+        self._works.allow_runs(most, are_whole=are_whole)
 
     def take_limited(self, most: int, slots: int, now: float, retries: int) -> list[WorkItem]:
         """``take`` what the rate limit allows at ``now``; ``retries`` is how many there have been in all."""

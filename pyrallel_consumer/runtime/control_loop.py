@@ -437,7 +437,7 @@ class ControlLoop:
             return False  # A failure changes which messages may start.
         if not self.lease.may_start() or (self._output is not None and self._output.is_full):
             return False
-        self.manager.allow_runs(self.engine.run_length())
+        self.manager.allow_runs(self.engine.run_length(), are_whole=self.engine.is_joining)
         items = self._take(min(capacity, self._start_chunk), capacity)
         self._exhausted.take_condemned()
         if not items:

@@ -94,9 +94,10 @@ class AssignedPartitions:
             work.writing = Writing(assigned)
         self._loads.assign(work)
 
-    def allow_runs(self, most: int) -> None:
+    def allow_runs(self, most: int, *, are_whole: bool = False) -> None:
         """If keys are sent ahead: from now on up to ``most`` items of one virtual partition may be in flight."""
         self._run_length.most = most
+        self._run_length.is_whole = are_whole
 
     def end(self, work: PartitionWork, *, is_lost: bool) -> CommitSnapshot | None:
         """Snapshot and fence in one step; returns the last commit, None if nothing needs to be committed."""

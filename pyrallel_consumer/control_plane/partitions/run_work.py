@@ -26,12 +26,16 @@ if TYPE_CHECKING:
 
 
 class RunLength:
-    """How many items of one virtual partition may be in flight; the engine sets it."""
+    """How many items of one virtual partition may be in flight; the engine sets it.
 
-    __slots__ = ("most",)
+    ``is_whole``: a run starts as a whole, as for batches. Else virtual partitions start one item each in turn.
+    """
+
+    __slots__ = ("is_whole", "most")
 
     def __init__(self) -> None:
         self.most = 1
+        self.is_whole = False
 
 
 class RunLane(VirtualPartition):
@@ -73,7 +77,7 @@ class RunLane(VirtualPartition):
 
     def append(self, item: WorkItem) -> None:
         self.waiting.append(item)
-        if not self._is_offered:
+        if not (self._is_offered or self._is_stopped):
             self.offer()
 
     def begin(self, item: WorkItem) -> None:
@@ -101,12 +105,32 @@ class RunLane(VirtualPartition):
         self.offer()
         return item
 
+    def next_run(self, most: int) -> list[WorkItem]:
+        """A ticket was drawn: start up to ``most`` more items, as many as may still start."""
+        self._is_offered = False
+        if not self._may_start():
+            return []
+        waiting, flying = self.waiting, self.flying
+        count = min(most, min(self._reach, self.length.most) - len(flying))
+        if count >= len(waiting):
+            run = list(waiting)
+            waiting.clear()
+        else:
+            run = [waiting.popleft() for _ in range(count)]
+        flying += run
+        self.running = flying[0]
+        self.offer()
+        return run
+
     def succeeded(self, item: WorkItem) -> bool:
         """``item`` is done. Returns whether the virtual partition got a ticket."""
         flying = self.flying
         if len(flying) > 1 and flying[0] is item:
             del flying[0]
             self.running = flying[0]
+            if self._is_stopped:
+                self._reach += 1
+                return False
         else:
             self._land(item)
         self._reach += 1
@@ -209,7 +233,9 @@ class RunWork(PartitionWork):
                 lane.begin(item)
 
     def take(self, most: int, slots: int, now: float | None = None) -> list[WorkItem]:
-        """Start up to ``most`` items, one of each virtual partition in turn."""
+        """Start up to ``most`` items: one of each virtual partition in turn, or all that one may start."""
+        if self.length.is_whole:
+            return self._take_runs(most, slots, now)
         started: list[WorkItem] = []
         while self.ready and len(started) < most:
             for ticket in self.ready.take(most - len(started), slots - len(started)):
@@ -218,6 +244,23 @@ class RunWork(PartitionWork):
                 if item is not None:
                     item._submitted = now
                     started.append(item)
+        self.in_flight += len(started)
+        return started
+
+    def _take_runs(self, most: int, slots: int, now: float | None) -> list[WorkItem]:
+        started: list[WorkItem] = []
+        ready = self.ready
+        while ready and len(started) < most:
+            tickets = ready.take(most - len(started), slots - len(started))
+            for nth, ticket in enumerate(tickets):
+                if len(started) >= most:
+                    ready.arrived.extend(tickets[nth:])
+                    break
+                lane = ticket._origin
+                started += lane.next_run(most - len(started)) if lane.is_ordered else (ticket,)
+        if now is not None:
+            for item in started:
+                item._submitted = now
         self.in_flight += len(started)
         return started
 

@@ -66,6 +66,48 @@ def test_what_the_engine_has_sealed_gets_no_company_until_all_of_it_has_ended() 
     assert offsets_of(manager.take(10)) == [3, 4, 6]
 
 
+def whole_runs(keys: str, most: int) -> WorkManager:
+    manager = manager_of(policy=AHEAD)
+    manager.allow_runs(most, are_whole=True)
+    manager.add(TP, 1, run_of(keyed(0, keys)))
+    return manager
+
+
+def test_whole_runs_start_one_key_after_the_other_and_unordered_messages_between_them() -> None:
+    manager = whole_runs("aab-aab", most=3)
+
+    assert offsets_of(manager.take(10)) == [0, 1, 4, 2, 6, 3]
+    assert manager.take(10) == []
+
+
+def test_a_whole_run_that_is_cut_short_by_the_slots_goes_on_with_the_next_ones() -> None:
+    manager = whole_runs("aaabbb", most=5)
+
+    assert offsets_of(manager.take(2)) == [0, 1]
+    assert offsets_of(manager.take(3)) == [2, 3, 4]
+    assert offsets_of(manager.take(3)) == [5]
+
+
+def test_of_a_whole_run_that_is_sealed_the_rest_starts_when_all_of_it_has_ended() -> None:
+    manager = whole_runs("aaaaa", most=3)
+    run = manager.take(10)
+    run[0].origin.seal()
+    manager.succeed(run[:1])
+    manager.add(TP, 1, run_of(keyed(5, "a")))
+    assert manager.take(10) == []
+    manager.succeed(run[1:])
+    assert offsets_of(manager.take(10)) == [3, 4, 5]
+
+
+def test_a_ticket_that_came_to_be_wrong_starts_no_run() -> None:
+    manager = whole_runs("aaaa", most=3)
+    first, second = manager.take(2)
+    first.origin.seal()
+    assert manager.take(10) == []
+    manager.succeed([first, second])
+    assert offsets_of(manager.take(10)) == [2, 3]
+
+
 def test_one_of_a_key_that_goes_alone_is_sealed_by_that() -> None:
     manager = manager_of()
     manager.add(TP, 1, run_of(keyed(0, "aa")))
