@@ -99,6 +99,17 @@ def test_of_a_whole_run_that_is_sealed_the_rest_starts_when_all_of_it_has_ended(
     assert offsets_of(manager.take(10)) == [3, 4, 5]
 
 
+def test_whole_runs_are_timed_from_their_start_on() -> None:
+    manager = manager_of(policy=WorkPolicy(is_sending_ahead=True, is_timed=True))
+    manager.allow_runs(3, are_whole=True)
+    manager.add(TP, 1, run_of(keyed(0, "aa")))
+    manager.succeed(manager.take(10, now=1.0), now=3.0)
+
+    latency = picture_of(manager).latency
+    assert latency is not None
+    assert latency.total_seconds == 4.0
+
+
 def test_a_ticket_that_came_to_be_wrong_starts_no_run() -> None:
     manager = whole_runs("aaaa", most=3)
     first, second = manager.take(2)
