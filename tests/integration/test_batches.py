@@ -19,10 +19,6 @@ MESSAGES = 2000
 POISON, NAMED = 777, 1234
 
 
-def worker_for(mode: ExecutionMode, log: Path) -> BatchWorker:
-    return AsyncBatchWorker(log) if mode is ExecutionMode.ASYNC else BatchWorker(log)
-
-
 def done_of(calls: list[Call]) -> list[tuple[int, int]]:
     """Partition and offset of each message of a call that did not fail, but of those that it named and behind them."""
     done = []
@@ -38,9 +34,23 @@ def done_of(calls: list[Call]) -> list[tuple[int, int]]:
     return done
 
 
-@pytest.mark.parametrize("mode", list(ExecutionMode))
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [
+        (ExecutionMode.ASYNC, AsyncBatchWorker),
+        (ExecutionMode.THREAD, BatchWorker),
+        (ExecutionMode.PROCESS, BatchWorker),
+        (ExecutionMode.PROCESS, AsyncBatchWorker),
+    ],
+)
 async def test_batches_run_in_order_a_poison_message_alone_is_charged_and_all_is_committed(
-    embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce, tmp_path: Path, mode: ExecutionMode
+    embedded_broker: EmbeddedBroker,
+    new_topic: NewTopic,
+    produce: Produce,
+    tmp_path: Path,
+    *,
+    mode: ExecutionMode,
+    kind: type[BatchWorker],
 ) -> None:
     topic, group, log = new_topic(1), new_group(), tmp_path / "log"
     embedded_broker.create_topic(topic + ".dlq", 1)
@@ -48,7 +58,7 @@ async def test_batches_run_in_order_a_poison_message_alone_is_charged_and_all_is
     produce(topic, MESSAGES, key_of=lambda i: f"key-{i % 100}".encode(), value_of=lambda i: payloads.get(i, b""))
     settings = execution(mode=mode, batch_size=500, max_attempts=3, worker_pool_size=2)
     config = kafka(embedded_broker.bootstrap_servers, group)
-    async with PyrallelConsumer(config, worker_for(mode, log), topic, execution_config=settings) as consumer:
+    async with PyrallelConsumer(config, kind(log), topic, execution_config=settings) as consumer:
         await until(lambda: consumer.get_runtime_snapshot().processed >= MESSAGES, consumer.get_runtime_snapshot)
         snapshot = consumer.get_runtime_snapshot()
     calls = calls_of(log)
@@ -73,3 +83,20 @@ def test_settings_of_batches_are_refused_by_name() -> None:
         [name] = bad
         with pytest.raises(ValueError, match=name):
             execution(**bad)
+
+
+@pytest.mark.parametrize("kind", [BatchWorker, AsyncBatchWorker])
+async def test_a_message_that_kills_its_process_is_found_and_takes_no_other_with_it(
+    embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce, tmp_path: Path, kind: type[BatchWorker]
+) -> None:
+    topic, group, log = new_topic(1), new_group(), tmp_path / "log"
+    embedded_broker.create_topic(topic + ".dlq", 1)
+    produce(topic, 100, key_of=lambda i: f"key-{i}".encode(), value_of=lambda i: b"die" if i == 42 else b"")
+    settings = execution(mode=ExecutionMode.PROCESS, batch_size=20, max_attempts=2, worker_pool_size=2)
+    config = kafka(embedded_broker.bootstrap_servers, group)
+    async with PyrallelConsumer(config, kind(log), topic, execution_config=settings) as consumer:
+        await until(lambda: consumer.get_runtime_snapshot().processed >= 100, consumer.get_runtime_snapshot)
+    assert {offset for _, offset in done_of(calls_of(log))} == set(range(100)) - {42}
+    [letter] = read_letters(embedded_broker.bootstrap_servers, topic + ".dlq")
+    assert letter.source == (topic, 0, 42)
+    assert committed(embedded_broker.bootstrap_servers, group, topic) == [100]
