@@ -6,14 +6,17 @@ client's message.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypedDict, TypeVar, Unpack, overload
 
 from pyrallel_consumer.dto import WorkItem
+from pyrallel_consumer.execution_plane.decoding import DecodedItem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pyrallel_consumer.dto import Headers
+
+V = TypeVar("V")
 
 _NOT_AVAILABLE, _CREATE_TIME = 0, 1
 
@@ -133,10 +136,33 @@ class _PlainOrigin:
         self.epoch = epoch
 
 
+class _Place(TypedDict, total=False):
+    """What else can be said of an item."""
+
+    key: bytes | None
+    decoded_key: Any
+    topic: str
+    partition: int
+    offset: int
+    headers: Iterable[tuple[str | bytes, bytes | None]] | None
+    timestamp: int | None
+    epoch: int
+    attempt: int
+
+
+_NOT_DECODED: Final = object()
+
+
+@overload
+def work_item(value: bytes | None = None, **more: Unpack[_Place]) -> WorkItem: ...
+@overload
+def work_item(value: bytes | None = None, *, decoded: V, **more: Unpack[_Place]) -> WorkItem[V]: ...
 def work_item(
     value: bytes | None = None,
     *,
+    decoded: Any = _NOT_DECODED,
     key: bytes | None = None,
+    decoded_key: Any = _NOT_DECODED,
     topic: str = "test",
     partition: int = 0,
     offset: int = 0,
@@ -144,10 +170,15 @@ def work_item(
     timestamp: int | None = None,
     epoch: int = 1,
     attempt: int = 1,
-) -> WorkItem:
+) -> WorkItem[Any]:
     """The item that a worker would get for such a message.
 
-    For example ``await worker(work_item(b'{"id": 7}', key=b"customer-1", attempt=2))``.
+    For example ``await worker(work_item(b'{"id": 7}', key=b"customer-1", attempt=2))``; for a worker of typed payloads
+    ``await worker(work_item(decoded=Order(id=7)))``.
     """
     message = PlainMessage(topic, partition, offset, key, value, headers=headers, timestamp=timestamp)
-    return WorkItem(message, offset, _PlainOrigin(epoch), attempt)
+    item: WorkItem[Any] = WorkItem(message, offset, _PlainOrigin(epoch), attempt)
+    if decoded is _NOT_DECODED and decoded_key is _NOT_DECODED:
+        return item
+    decoded_value = value if decoded is _NOT_DECODED else decoded
+    return DecodedItem(item, key if decoded_key is _NOT_DECODED else decoded_key, decoded_value)

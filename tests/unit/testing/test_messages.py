@@ -71,3 +71,9 @@ def test_a_work_item_for_a_test_needs_nothing_to_be_said() -> None:
     item = work_item()
 
     assert (item.key, item.payload, item.headers, item.timestamp, item.attempt) == (None, None, [], None, 1)
+
+
+def test_an_item_may_hold_what_a_deserializer_would_have_made() -> None:
+    item = work_item(b"7", decoded=7, key=b"k", decoded_key="k", offset=3)
+    assert (item.value, item.payload, item.decoded_key, item.key, item.offset) == (7, b"7", "k", b"k", 3)
+    assert work_item(decoded=None, key=b"k").decoded_key == b"k"
