@@ -9,11 +9,12 @@ from __future__ import annotations
 import inspect
 import pickle
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from pyrallel_consumer.dto import ExecutionMode
 from pyrallel_consumer.errors import ConfigurationError
-from pyrallel_consumer.execution_plane.worker_kind import is_async, name_of
+from pyrallel_consumer.execution_plane.worker_kind import is_async
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +72,7 @@ class OfCallable(Deserializer):
     """Calls ``given``, or what it makes: a function without parameters is called once and returns the deserializer."""
 
     def __init__(self, setting: str, given: Callable[..., Any], field: str, context_of: ContextOf) -> None:
-        super().__init__(setting, name_of(given))
+        super().__init__(setting, _name_of(given))
         self._given = given
         self._field = field
         self._context_of = context_of
@@ -152,6 +153,13 @@ def _given(field: str, kind: Any, deserializer: Any, context_of: ContextOf) -> D
     if kind is not None:
         return OfType(f"{field}_type", kind)
     return None if deserializer is None else OfCallable(f"{field}_deserializer", deserializer, field, context_of)
+
+
+def _name_of(given: Any) -> str:
+    """What errors call it: a function by its name, an object by its class, for it may be large and odd to look at."""
+    while isinstance(given, partial):
+        given = given.func
+    return getattr(given, "__qualname__", None) or (type(given).__name__ if callable(given) else repr(given))
 
 
 def _takes(function: Callable[..., Any], count: int) -> bool:
