@@ -67,15 +67,19 @@ def misused(words: list[str]) -> list[str]:
     """Words that are neither a command nor an option of the command before them."""
     command: Any = get_command(cli.main)
     wrong: list[str] = []
+    is_value = False
     for word in words:
         if word == "|":
             break
         subcommands = getattr(command, "commands", {})
-        if word in subcommands:
+        if is_value:
+            is_value = False
+        elif word in subcommands:
             command = subcommands[word]
         elif word.startswith("--"):
-            options = {option for each in command.params for option in (*each.opts, *each.secondary_opts)}
+            options = {option: each for each in command.params for option in (*each.opts, *each.secondary_opts)}
             wrong += [] if word in {*options, "--help"} else [word]
+            is_value = word in options and not options[word].is_flag
         elif subcommands:
             wrong.append(word)
     return wrong
