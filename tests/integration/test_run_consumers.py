@@ -164,6 +164,17 @@ def test_members_drain_when_their_supervisor_is_killed(runs: Runs, new_topic: Ne
     assert runs.committed(topic) == [1]
 
 
+def test_the_check_tells_of_members_without_a_partition(runs: Runs, new_topic: NewTopic) -> None:
+    topic = new_topic(2)
+    done = runs.done("app:note", "--topic", topic, "--consumers", "3", "--check")
+    assert done.returncode == 0
+    assert re.search(
+        r"warning +consumers +3 consumers for 2 partitions: 1 of them will have nothing to do", done.stdout
+    )
+    done = runs.done("app:note", "--topic", topic, "--consumers", "2", "--check")
+    assert re.search(r"ok +consumers +2 consumers for 2 partitions", done.stdout)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -192,9 +192,21 @@ def _looked_up(
     topics = {name: known[name] for name in subscription.matching(known) if name in known}
     findings += _topics(subscription, topics)
     if topics:
+        findings += _consumers(settings.run.consumers or 1, sum(topics.values()))
         findings.append(_group(reader, settings, topics))
         findings += letters_checked(settings, topics, known)
     return findings
+
+
+def _consumers(count: int, partitions: int) -> list[Finding]:
+    """What is to be said of ``--consumers``: nothing where there is one."""
+    if count == 1:
+        return []
+    share = f"{count} consumers for {_counted(partitions, 'partition')}"
+    if count <= partitions:
+        return [Finding("consumers", Verdict.OK, share)]
+    idle = count - partitions
+    return [Finding("consumers", Verdict.WARNING, f"{share}: {idle} of them will have nothing to do")]
 
 
 def _topics(subscription: Subscription, topics: Mapping[str, int]) -> list[Finding]:
