@@ -100,3 +100,54 @@ async def test_a_message_that_kills_its_process_is_found_and_takes_no_other_with
     [letter] = read_letters(embedded_broker.bootstrap_servers, topic + ".dlq")
     assert letter.source == (topic, 0, 42)
     assert committed(embedded_broker.bootstrap_servers, group, topic) == [100]
+
+
+async def test_a_process_that_dies_in_a_batch_costs_the_message_at_fault_its_attempts_and_the_others_nothing(
+    embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce, tmp_path: Path
+) -> None:
+    topic, group, log = new_topic(1), new_group(), tmp_path / "log"
+    embedded_broker.create_topic(topic + ".dlq", 1)
+    produce(topic, 200, key_of=lambda i: str(i).encode(), value_of=lambda i: b"die" if i == 77 else b"")
+    settings = execution(mode=ExecutionMode.PROCESS, batch_size=100, max_attempts=2, worker_pool_size=2)
+    config = kafka(embedded_broker.bootstrap_servers, group)
+    async with PyrallelConsumer(config, BatchWorker(log), topic, execution_config=settings) as consumer:
+        await until(lambda: consumer.get_runtime_snapshot().processed >= 200, consumer.get_runtime_snapshot)
+    calls = calls_of(log)
+    assert Counter(done_of(calls)) == Counter((0, offset) for offset in range(200) if offset != 77)
+    assert {(offset, attempt) for call in calls for _, offset, attempt, _ in call.messages if attempt > 1} == {(77, 2)}
+    assert len([call for call in calls if call.outcome == "died"]) <= 1 + 7 + 1
+    [letter] = read_letters(embedded_broker.bootstrap_servers, topic + ".dlq")
+    assert letter.source == (topic, 0, 77)
+    assert "ProcessDiedError" in letter.ours["x-error-reason"]
+
+
+@pytest.mark.parametrize("mode", list(ExecutionMode))
+async def test_what_waits_for_company_at_the_stop_is_given_back_untried(
+    embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce, tmp_path: Path, mode: ExecutionMode
+) -> None:
+    topic, group, log = new_topic(1), new_group(), tmp_path / "log"
+    produce(topic, 30, key_of=lambda i: str(i).encode())
+    settings = execution(mode=mode, batch_size=500, batch_linger_ms=60_000, worker_pool_size=1)
+    config = kafka(embedded_broker.bootstrap_servers, group)
+    worker = AsyncBatchWorker(log) if mode is ExecutionMode.ASYNC else BatchWorker(log)
+    async with PyrallelConsumer(config, worker, topic, execution_config=settings) as consumer:
+
+        def waiting() -> int:
+            snapshot = consumer.get_runtime_snapshot()
+            return snapshot.load_messages - snapshot.queued
+
+        await until(lambda: waiting() == 30, consumer.get_runtime_snapshot)
+        assert consumer.get_runtime_snapshot().in_flight == 0
+    assert calls_of(log) == []
+    assert committed(embedded_broker.bootstrap_servers, group, topic) == [0]
+
+
+async def test_a_small_buffer_fills_no_batch_and_holds_up_nothing(
+    embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce, tmp_path: Path
+) -> None:
+    topic, group, log = new_topic(1), new_group(), tmp_path / "log"
+    produce(topic, 300, key_of=lambda i: str(i).encode())
+    settings = execution(batch_size=500, batch_linger_ms=60_000)
+    config = kafka(embedded_broker.bootstrap_servers, group, parallel={"queue_max_messages": 100})
+    async with PyrallelConsumer(config, AsyncBatchWorker(log), topic, execution_config=settings) as consumer:
+        await until(lambda: consumer.get_runtime_snapshot().processed >= 200, consumer.get_runtime_snapshot)
