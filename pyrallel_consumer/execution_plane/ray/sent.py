@@ -1,0 +1,96 @@
+"""What was sent to one actor and has not ended, and how much more it should be sent. Pure.
+
+Numbers count up from 1 for the life of an actor, in the order of sending. An actor begins in that order, ``concurrency``
+at once: so what may run there are the oldest ``concurrency`` of what has not ended.
+"""
+
+from __future__ import annotations
+
+from itertools import count, islice
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pyrallel_consumer.execution_plane.attempts import Attempt
+
+AHEAD_SECONDS: Final = 0.05
+"""An actor has so much work in hand beyond what it runs: the word of it takes some milliseconds, and the way back."""
+MAX_AHEAD: Final = 4096
+FIRST_GUESS_SECONDS: Final = 0.001
+_WEIGHT_OF_NEWS: Final = 0.3
+
+
+class SentToActor:
+    """``begun`` holds those that the actor told to have begun, oldest beginning first."""
+
+    def __init__(self, concurrency: int) -> None:
+        self.concurrency = concurrency
+        self.seconds_each = FIRST_GUESS_SECONDS
+        """How long until the next one ends, while it is busy; so it shrinks with the concurrency."""
+        self.begun: dict[int, Attempt] = {}
+        self.sent_total = 0
+        self._open: dict[int, Attempt] = {}
+        self._progress_at = 0.0
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    @property
+    def room(self) -> int:
+        """How many more it should be sent now."""
+        ahead = min(MAX_AHEAD, int(AHEAD_SECONDS / self.seconds_each))
+        return max(0, self.concurrency + ahead - len(self._open))
+
+    @property
+    def load(self) -> float:
+        """How busy it is, to compare actors by."""
+        return len(self._open) / self.concurrency
+
+    def add(self, attempts: Sequence[Attempt], now: float) -> int:
+        """Note what is sent; returns the first one's number."""
+        if not self._open:
+            self._progress_at = now
+        first = self.sent_total + 1
+        self._open.update(zip(count(first), attempts))
+        self.sent_total += len(attempts)
+        return first
+
+    def begin(self, number: int, started_at: float) -> Attempt | None:
+        """It told that this one began; returns its attempt, None where it has ended."""
+        attempt = self._open.get(number)
+        if attempt is not None:
+            attempt.started_at = started_at
+            self.begun[number] = attempt
+        return attempt
+
+    def end_all(self, numbers: Iterable[int], now: float) -> list[Attempt]:
+        """These ended, or were handed back unbegun; unknown ones are passed over."""
+        ended = []
+        for number in numbers:
+            attempt = self._open.pop(number, None)
+            if attempt is not None:
+                self.begun.pop(number, None)
+                ended.append(attempt)
+        if ended:
+            sample = max(1e-6, (now - self._progress_at) / len(ended))
+            self.seconds_each += _WEIGHT_OF_NEWS * (sample - self.seconds_each)
+            self._progress_at = now
+        return ended
+
+    def unbegun(self) -> list[tuple[int, Attempt]]:
+        """All that it has not told to have begun, in order."""
+        return [(number, attempt) for number, attempt in self._open.items() if number not in self.begun]
+
+    def number_of(self, attempt: Attempt) -> int | None:
+        return next((number for number, each in self._open.items() if each is attempt), None)
+
+    def taken_back(self) -> tuple[list[Attempt], list[Attempt]]:
+        """The actor is gone: what may have run there, and what certainly did not; each in order. Nothing is left."""
+        ran = dict(self.begun)
+        ran.update(islice(self._open.items(), self.concurrency))
+        ran_in_order = [attempt for number, attempt in self._open.items() if number in ran]
+        others = [attempt for number, attempt in self._open.items() if number not in ran]
+        self._open.clear()
+        self.begun.clear()
+        return ran_in_order, others
