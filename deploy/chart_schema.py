@@ -18,12 +18,27 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from pyrallel_consumer.cli.run.config import RunConfig
-from pyrallel_consumer.config import ExecutionConfig, KafkaConfig, MetricsConfig, ParallelConsumerConfig
+from pyrallel_consumer.config import (
+    ExecutionConfig,
+    KafkaConfig,
+    MetricsConfig,
+    OutputConfig,
+    ParallelConsumerConfig,
+    RayConfig,
+)
 from pyrallel_consumer.config.settings import Settings
 
 CHART = Path(__file__).with_name("helm") / "pyrallel-consumer"
 SCHEMA = CHART / "values.schema.json"
-SETTINGS: tuple[type[Settings], ...] = (KafkaConfig, ParallelConsumerConfig, ExecutionConfig, MetricsConfig, RunConfig)
+SETTINGS: tuple[type[Settings], ...] = (
+    KafkaConfig,
+    ParallelConsumerConfig,
+    ExecutionConfig,
+    OutputConfig,
+    RayConfig,
+    MetricsConfig,
+    RunConfig,
+)
 SET_BY_THE_CHART = frozenset({"METRICS_ENABLED", "METRICS_HOST"})
 NOT_FOR_A_CLUSTER = frozenset({"PYRALLEL_RELOAD", "PYRALLEL_RELOAD_DIR"})
 
@@ -66,7 +81,7 @@ def schema() -> dict[str, Any]:
     secret = {
         name: schema_of(field)
         for name, (_, _, field) in found.items()
-        if is_secret(field) or is_mapping(field) or field.annotation in {str, str | None}
+        if is_secret(field) or is_mapping(field) or _parts(field.annotation) == [str]
     }
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",

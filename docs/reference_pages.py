@@ -20,7 +20,14 @@ from typer.main import get_command
 import pyrallel_consumer
 from pyrallel_consumer import cli
 from pyrallel_consumer.cli.run.config import RunConfig
-from pyrallel_consumer.config import ExecutionConfig, KafkaConfig, MetricsConfig, OutputConfig, ParallelConsumerConfig
+from pyrallel_consumer.config import (
+    ExecutionConfig,
+    KafkaConfig,
+    MetricsConfig,
+    OutputConfig,
+    ParallelConsumerConfig,
+    RayConfig,
+)
 from pyrallel_consumer.config.settings import Settings
 from pyrallel_consumer.observability.metrics.families import FAMILIES, Merge
 
@@ -29,6 +36,7 @@ SETTINGS: tuple[type[Settings], ...] = (
     ParallelConsumerConfig,
     ExecutionConfig,
     OutputConfig,
+    RayConfig,
     MetricsConfig,
     RunConfig,
 )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         MetricsConfig,
         OutputConfig,
         ParallelConsumerConfig,
+        RayConfig,
     )
     from pyrallel_consumer.consumer import PyrallelConsumer
     from pyrallel_consumer.dto import (
@@ -73,7 +74,14 @@ if TYPE_CHECKING:
     from pyrallel_consumer.testing.broker.embedded_broker import EmbeddedBroker
 
 _MODULES = {
-    "config": ("ExecutionConfig", "KafkaConfig", "MetricsConfig", "OutputConfig", "ParallelConsumerConfig"),
+    "config": (
+        "ExecutionConfig",
+        "KafkaConfig",
+        "MetricsConfig",
+        "OutputConfig",
+        "ParallelConsumerConfig",
+        "RayConfig",
+    ),
     "consumer": ("PyrallelConsumer",),
     "dto": (
         "BatchBy",
@@ -163,6 +171,7 @@ __all__ = [
     "ProcessDiedError",
     "PyrallelConsumer",
     "PyrallelConsumerError",
+    "RayConfig",
     "RebalanceStateStrategy",
     "Record",
     "RecordError",

@@ -16,7 +16,7 @@ from types import TracebackType, UnionType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack, cast, overload
 from weakref import WeakSet
 
-from pyrallel_consumer.config import ExecutionConfig, KafkaConfig, OutputConfig
+from pyrallel_consumer.config import ExecutionConfig, KafkaConfig, OutputConfig, RayConfig
 from pyrallel_consumer.config.likely_mistakes import warn_of_settings
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import CompletionEvent, ExecutionMode, OnExhausted, RuntimeSnapshot, TopicPartition
@@ -95,6 +95,7 @@ class PyrallelConsumer:
     ``output`` says how the records are written that workers return; without one, a worker whose signature names
     ``Record``, or that yields, writes as ``OutputConfig()`` says. ``registry`` is a Prometheus registry of yours that
     shows the consumer's metrics, with or without an endpoint (``MetricsConfig``).
+    ``ray`` is the cluster of ``ExecutionMode.RAY``; it defaults to what the environment says.
 
     ``stopped_by`` and ``aborted_by`` are the signals that ``run`` got, None if there was none. ``cut_off`` counts
     the messages that were still running after the drain: they run again. The constructor raises ConfigurationError,
@@ -171,6 +172,7 @@ class PyrallelConsumer:
         key_type: Any = None,
         key_deserializer: Any = None,
         output: OutputConfig | None = None,
+        ray: RayConfig | None = None,
         on_completion: Callable[[CompletionEvent], object] | None = None,
         lifespan: Callable[[], AbstractContextManager[Any] | AbstractAsyncContextManager[Any]] | None = None,
         registry: CollectorRegistry | None = None,
@@ -179,6 +181,9 @@ class PyrallelConsumer:
         if execution_config is None:
             execution_config = ExecutionConfig()
         self.execution_config = _checked(execution_config, ExecutionConfig, "execution_config").validate_all()
+        if ray is None and self.execution_config.mode is ExecutionMode.RAY:
+            ray = RayConfig()
+        self.ray_config = None if ray is None else _checked(ray, RayConfig, "ray").validate_all()
         self._worker = worker
         self._given_engine = engine
         self._deserializers = deserializers_of(
@@ -450,11 +455,12 @@ class PyrallelConsumer:
             trace=self._spans,
             is_recording=output is not None,
             lifespan=self._lifespan,
+            ray=self.ray_config,
         )
 
     def _build(self, base: contextvars.Context) -> None:
         engine = self._given_engine
-        if self._lifespan is not None and self.execution_config.mode is not ExecutionMode.PROCESS:
+        if self._lifespan is not None and not self.execution_config.mode.is_elsewhere:
             self._lifespan_task = LifespanTask(self._lifespan, base)
         self._wiring = Wiring(
             self.config,

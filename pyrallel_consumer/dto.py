@@ -29,11 +29,17 @@ SPAN_CARRIER: Final = "__pyrallel_span__"
 
 
 class ExecutionMode(StrEnum):
-    """How workers run: as asyncio tasks, in threads, or in processes."""
+    """How workers run: as asyncio tasks, in threads, in processes, or on the actors of a Ray cluster."""
 
     ASYNC = "async"
     THREAD = "thread"
     PROCESS = "process"
+    RAY = "ray"
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether workers run in other processes than the consumer, so that they are sent there."""
+        return self is ExecutionMode.PROCESS or self is ExecutionMode.RAY
 
 
 class OrderingMode(StrEnum):

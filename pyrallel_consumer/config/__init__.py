@@ -11,5 +11,6 @@ from pyrallel_consumer.config.kafka import KafkaConfig
 from pyrallel_consumer.config.metrics import MetricsConfig
 from pyrallel_consumer.config.output import OutputConfig
 from pyrallel_consumer.config.parallel import ParallelConsumerConfig
+from pyrallel_consumer.config.ray import RayConfig
 
-__all__ = ["ExecutionConfig", "KafkaConfig", "MetricsConfig", "OutputConfig", "ParallelConsumerConfig"]
+__all__ = ["ExecutionConfig", "KafkaConfig", "MetricsConfig", "OutputConfig", "ParallelConsumerConfig", "RayConfig"]

@@ -36,7 +36,8 @@ class ExecutionConfig(ExecutionAttributes, Settings):
     other_names = MappingProxyType({"max_retries": "max_attempts"})
 
     mode: Mode = chosen(ExecutionMode.ASYNC)
-    """``async`` for workers that await (default), ``thread`` for blocking calls, ``process`` for CPU work."""
+    """``async`` for workers that await (default), ``thread`` for blocking calls, ``process`` for CPU work,
+    ``ray`` for the actors of a Ray cluster (``RayConfig``; needs the extra ``ray``)."""
 
     batch_size: int = Field(1, ge=1, le=100_000)
     """Messages that the worker is given at once, at most, 1-100,000. 1 (default): it takes one ``WorkItem``. More: it

@@ -10,13 +10,15 @@ from pyrallel_consumer.execution_plane.batches.batch import packed_batch
 from pyrallel_consumer.execution_plane.batches.engine import BatchEngine, call_policy
 from pyrallel_consumer.execution_plane.processes.async_process_engine import AsyncProcessEngine
 from pyrallel_consumer.execution_plane.processes.process_engine import ProcessEngine, fitting_processes
+from pyrallel_consumer.execution_plane.ray.cluster import ActorPlan
+from pyrallel_consumer.execution_plane.ray.ray_engine import RayEngine
 from pyrallel_consumer.execution_plane.thread_engine import SLOTS_PER_THREAD, ThreadEngine, fitting_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextvars import Context
 
-    from pyrallel_consumer.config import ExecutionConfig
+    from pyrallel_consumer.config import ExecutionConfig, RayConfig
     from pyrallel_consumer.execution_plane.attempt_trace import AttemptTrace
     from pyrallel_consumer.execution_plane.engine import ExecutionEngine
     from pyrallel_consumer.execution_plane.lifespan import Lifespan
@@ -40,11 +42,13 @@ def made_engine(
     trace: AttemptTrace | None = None,
     is_recording: bool = False,
     lifespan: Lifespan | None = None,
+    ray: RayConfig | None = None,
 ) -> ExecutionEngine:
     """An engine for ``worker``, which ``check_worker`` has let through for this mode; not started yet.
 
     ``is_recording``: the worker's calls return ``Records``, never those of batches. ``is_async``: what they return is
     to be awaited. ``lifespan`` is held by worker processes; where there are none, whoever starts the engine holds it.
+    ``ray`` is there in that mode.
     """
     slots, batches = execution.max_in_flight, execution.batch_policy()
     policy = execution.retry_policy() if batches is None else call_policy(execution.retry_policy())
@@ -70,6 +74,24 @@ def made_engine(
                 initializer=execution.initializer,
                 lifespan=lifespan,
                 max_tasks_per_child=execution.max_tasks_per_child,
+                trace=trace,
+                pack=packed_batch if batches else packed_item,
+                is_recording=is_recording,
+            )
+        case ExecutionMode.RAY:
+            assert ray is not None
+            engine = RayEngine(
+                worker,
+                policy,
+                slots,
+                ActorPlan(ray.min_actors, ray.max_actors, ray.num_cpus, ray.num_gpus, ray.resources, ray.runtime_env),
+                is_async=is_async,
+                address=ray.address,
+                concurrency=ray.actor_concurrency,
+                frame_items=ray.frame_items,
+                start_seconds=ray.start_timeout_ms / 1000,
+                initializer=execution.initializer,
+                lifespan=lifespan,
                 trace=trace,
                 pack=packed_batch if batches else packed_item,
                 is_recording=is_recording,

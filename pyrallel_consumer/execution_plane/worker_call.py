@@ -22,7 +22,7 @@ def worker_call(worker: Worker, mode: ExecutionMode, deserializers: Deserializer
     """``worker``, with its items decoded before. Raises ConfigurationError where a deserializer cannot be made."""
     if deserializers is None:
         return worker
-    if mode is ExecutionMode.PROCESS:
+    if mode.is_elsewhere:
         return RemoteCall(worker, deserializers)
     return _decoding_call(worker, deserializers)
 

@@ -23,6 +23,10 @@ GIVEN: dict[str, Any] = {
     "KAFKA_SASL_PASSWORD": "'quoted' $ecret \"#1\"",
     "KAFKA_DLQ_TOPIC_SUFFIX": ".failed",
     "EXECUTION_INITIALIZER": "shop:prepare",
+    "OUTPUT_LIBRDKAFKA": {"linger.ms": 5},
+    "OUTPUT_VALUE_SERIALIZER": "shop.formats:as_json",
+    "RAY_RESOURCES": {"disk": 1.5},
+    "RAY_RUNTIME_ENV": {"pip": ["numpy"], "env_vars": {"A": "<&>"}},
     "PYRALLEL_TOPIC": ["orders", "payments"],
     "PYRALLEL_WORKER": "shop:handle",
 }

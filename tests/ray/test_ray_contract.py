@@ -23,7 +23,9 @@ START_SECONDS = 120
 @pytest.mark.usefixtures("cluster")
 class TestAsyncWorkers(EngineContract):
     def make_engine(self, policy: RetryPolicy, slots: int) -> ExecutionEngine:
-        return RayEngine(async_worker, policy, slots, PLAN, initializer=PREPARED, start_seconds=START_SECONDS)
+        return RayEngine(
+            async_worker, policy, slots, PLAN, is_async=True, initializer=PREPARED, start_seconds=START_SECONDS
+        )
 
 
 @pytest.mark.usefixtures("cluster")
@@ -31,4 +33,6 @@ class TestPlainWorkers(EngineContract):
     overdue_work_is_killed = True
 
     def make_engine(self, policy: RetryPolicy, slots: int) -> ExecutionEngine:
-        return RayEngine(plain_worker, policy, slots, PLAN, initializer=PREPARED, start_seconds=START_SECONDS)
+        return RayEngine(
+            plain_worker, policy, slots, PLAN, is_async=False, initializer=PREPARED, start_seconds=START_SECONDS
+        )

@@ -49,6 +49,7 @@ PUBLIC_NAMES = [
     "ProcessDiedError",
     "PyrallelConsumer",
     "PyrallelConsumerError",
+    "RayConfig",
     "RebalanceStateStrategy",
     "Record",
     "RecordError",

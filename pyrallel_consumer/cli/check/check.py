@@ -131,6 +131,7 @@ def _worker(settings: RunSettings) -> tuple[Finding, list[PyrallelConsumer]]:
     where = {
         ExecutionMode.ASYNC: f"as tasks, {slots} at once",
         ExecutionMode.THREAD: f"in threads: {pool}",
+        ExecutionMode.RAY: f"on the actors of a Ray cluster, {slots} at once",
         ExecutionMode.PROCESS: f"as tasks {processes}, {slots} at once" if is_async(found.worker) else processes,
     }
     runs = f"{settings.worker()} ({name_of(found.worker)}) runs {where[settings.execution.mode]}"

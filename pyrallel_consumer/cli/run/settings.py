@@ -127,10 +127,10 @@ class _Given:
 def _apply_concurrency(
     execution: ExecutionConfig, concurrency: int, origins: dict[tuple[type[Settings], str], Origin]
 ) -> None:
-    """Slots for workers that await; threads or processes, and slots enough for each of them, for the others."""
+    """Slots for workers that await and for actors; for the others threads or processes, and slots enough."""
     origin = origins[RunConfig, "concurrency"]
     changed = {"max_in_flight": concurrency}
-    if execution.mode is not ExecutionMode.ASYNC:
+    if execution.mode not in {ExecutionMode.ASYNC, ExecutionMode.RAY}:
         changed = {"worker_pool_size": concurrency}
         if execution.max_in_flight < concurrency:
             changed["max_in_flight"] = concurrency

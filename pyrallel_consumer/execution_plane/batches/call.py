@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def batch_call(worker: Worker, mode: ExecutionMode, deserializers: Deserializers | None = None) -> Worker:
     """What an engine runs in place of ``worker``. Raises ConfigurationError where a deserializer cannot be made."""
-    if mode is ExecutionMode.PROCESS:
+    if mode.is_elsewhere:
         return RemoteBatchCall(worker, deserializers)
     return _made_call(worker, deserializers)
 

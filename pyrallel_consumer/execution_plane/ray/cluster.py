@@ -54,8 +54,9 @@ def missing(nodes: Sequence[Mapping[str, float]], plan: ActorPlan) -> str | None
     ]
     what = f"missing: {', '.join(lacking)}" if lacking else "no single node has room for so many of them"
     return (
-        f"{plan.fewest} actors (RayConfig.min_actors) that need {wanted} each do not fit the Ray cluster, which has {has} on "
-        f"{len(nodes)} nodes and room for {fitting}; {what}. Add nodes, or lower min_actors, num_cpus, num_gpus or resources"
+        f"{plan.fewest} actors (RayConfig.min_actors) that need {wanted} each do not fit the Ray cluster, which has "
+        f"{has} on {len(nodes)} nodes and room for {fitting}; {what}. Add nodes, or lower min_actors, num_cpus, "
+        "num_gpus or resources"
     )
 
 

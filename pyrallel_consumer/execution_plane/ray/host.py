@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import logging
 import os
 import pickle
+import pkgutil
 import socket
 from collections import deque
 from math import inf
@@ -23,38 +25,52 @@ from pyrallel_consumer.dto import unpacked_item
 from pyrallel_consumer.execution_plane.async_engine import AsyncEngine
 from pyrallel_consumer.execution_plane.boot_clock import boot_seconds
 from pyrallel_consumer.execution_plane.engine import CompletionChannel, ExecutionEngine
+from pyrallel_consumer.execution_plane.lifespan_task import LifespanTask
 from pyrallel_consumer.execution_plane.processes.remote_error import packed_error
 from pyrallel_consumer.execution_plane.thread_engine import SLOTS_PER_THREAD, ThreadEngine
-from pyrallel_consumer.execution_plane.worker_kind import is_async
+from pyrallel_consumer.record import holds_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyrallel_consumer.dto import WorkItem
+    from pyrallel_consumer.execution_plane.lifespan import Lifespan
+    from pyrallel_consumer.record import Records
 
 ONCE: Final = RetryPolicy(max_attempts=1, timeout_ms=0)
 HEARTBEAT_SECONDS: Final = 1.0
 """An actor with nothing to tell answers so often all the same."""
 FEED_SECONDS: Final = 0.004
 """How long first steps of items may take before the actor hears and tells again."""
+LEAVE_SECONDS: Final = 10.0
 MOST_LOGS: Final = 1000
 
 
 class Setup(NamedTuple):
-    """What makes an actor. ``flush_seconds`` is how long it collects what it tells, while it has more to do."""
+    """What makes an actor. ``flush_seconds`` is how long it collects what it tells, while it has more to do.
+
+    ``is_async``: what the worker returns is to be awaited. ``is_recording``: it is records.
+    """
 
     worker: Callable[..., Any]
-    initializer: Callable[[], object] | None
+    is_async: bool
+    is_recording: bool
+    initializer: Callable[[], object] | str | None
+    lifespan: Lifespan | None
     concurrency: int
     flush_seconds: float
     log_levels: dict[str, int]
 
 
 class Reply(NamedTuple):
-    """What an actor tells. ``frames`` is how many it has got; ``begun`` has how many seconds ago each one began."""
+    """What an actor tells. ``frames`` is how many it has got; ``begun`` has how many seconds ago each one began.
+
+    ``returned`` has the records of some of those that are ``done``.
+    """
 
     frames: int
     begun: list[tuple[int, float]]
+    returned: list[tuple[int, Records]]
     done: list[int]
     failed: list[tuple[int, tuple[Any, ...]]]
     skipped: list[int]
@@ -82,6 +98,7 @@ class ActorHost:
         self._fresh: deque[tuple[int, float]] = deque()
         """Those that began and are not told, with when: filled by the threads of workers, too."""
         self._frames = 0
+        self._returned: list[tuple[int, Records]] = []
         self._done: list[int] = []
         self._failed: list[tuple[int, tuple[Any, ...]]] = []
         self._skipped: list[int] = []
@@ -90,6 +107,7 @@ class ActorHost:
         self._told_at = 0.0
         self._is_feeding = False
         self._is_poked = False
+        self._lifespan: LifespanTask | None = None
 
     async def open(self) -> tuple[str, tuple[Any, ...] | None]:
         """Become a worker; returns where it is, and what prevented it (``PackedError``)."""
@@ -101,21 +119,26 @@ class ActorHost:
             for name, level in setup.log_levels.items():
                 logging.getLogger(name).setLevel(level)
             if setup.initializer is not None:
-                setup.initializer()
+                named = setup.initializer
+                (pkgutil.resolve_name(named) if isinstance(named, str) else named)()
+            base = contextvars.copy_context()
+            if setup.lifespan is not None:
+                self._lifespan = LifespanTask(setup.lifespan, base)
+                await self._lifespan.enter()
         except BaseException as error:  # noqa: BLE001 -- the user's modules and initializer may raise anything
             return place, tuple(packed_error(error))
         self._loop = asyncio.get_running_loop()
         self._channel = CompletionChannel(self._wake)
-        self._engine = self._made_engine(setup, contextvars.copy_context())
+        self._engine = self._made_engine(setup, base)
         await self._engine.start(self._channel, self._loop.time)
         return place, None
 
     def _made_engine(self, setup: Setup, base: contextvars.Context) -> ExecutionEngine:
         slots = setup.concurrency
-        if is_async(setup.worker):
-            return AsyncEngine(self._async_call(setup.worker), ONCE, slots, base)
-        call = self._plain_call(setup.worker)
-        return ThreadEngine(call, ONCE, slots * SLOTS_PER_THREAD, base, threads=slots)
+        if setup.is_async:
+            return AsyncEngine(self._async_call(setup), ONCE, slots, base, is_recording=True)
+        call = self._plain_call(setup)
+        return ThreadEngine(call, ONCE, slots * SLOTS_PER_THREAD, base, threads=slots, is_recording=True)
 
     # What the engine calls
 
@@ -161,8 +184,10 @@ class ActorHost:
             self._engine.cancel(items.__contains__)
 
     async def close(self) -> None:
-        """Nothing more will come."""
+        """Nothing more will come: end what runs, and leave the lifespan."""
         await self._engine.stop(HEARTBEAT_SECONDS)
+        if self._lifespan is not None:
+            await self._lifespan.leave(LEAVE_SECONDS)
 
     # Inside
 
@@ -218,6 +243,11 @@ class ActorHost:
 
     def _drain(self) -> None:
         finished = self._channel.drain(1_000_000)
+        returned = self._channel.returned
+        while returned:
+            item, (_, records) = returned.popitem()
+            if item in self._numbers:
+                self._returned.append((self._numbers[item], records))
         self._done += [self._left(item) for item in finished.successes]
         for failed in finished.failures:
             error = failed.error.error if isinstance(failed.error, Raised) else failed.error
@@ -250,23 +280,24 @@ class ActorHost:
         logs = []
         while self._logs:
             logs.append(self._logs.popleft())
-        done, failed, skipped = self._done, self._failed, self._skipped
-        self._done, self._failed, self._skipped = [], [], []
-        return Reply(self._frames, begun, done, failed, skipped, logs)
+        returned, done, failed, skipped = self._returned, self._done, self._failed, self._skipped
+        self._returned, self._done, self._failed, self._skipped = [], [], [], []
+        return Reply(self._frames, begun, returned, done, failed, skipped, logs)
 
     def _note_begin(self, item: WorkItem) -> None:
         number = self._numbers[item]
         self._started.add(number)
         self._fresh.append((number, monotonic()))
 
-    def _async_call(self, worker: Callable[..., Any]) -> Callable[..., Any]:
-        note_begin, news = self._note_begin, self._news
+    def _async_call(self, setup: Setup) -> Callable[..., Any]:
+        note_begin, news, worker, keeps = self._note_begin, self._news, setup.worker, setup.is_recording
 
         async def call(item: WorkItem) -> object:
             note_begin(item)
             news.set()
             try:
-                return await worker(item)
+                result = await worker(item)
+                return result if result is not None and (keeps or holds_record(result)) else None
             except asyncio.CancelledError:
                 raise
             except BaseException as error:  # noqa: BLE001 -- around the worker: whatever it raises is a failed attempt
@@ -274,8 +305,8 @@ class ActorHost:
 
         return call
 
-    def _plain_call(self, worker: Callable[..., Any]) -> Callable[..., Any]:
-        note_begin = self._note_begin
+    def _plain_call(self, setup: Setup) -> Callable[..., Any]:
+        note_begin, worker, keeps = self._note_begin, setup.worker, setup.is_recording
 
         def call(item: WorkItem) -> object:
             note_begin(item)
@@ -283,7 +314,10 @@ class ActorHost:
                 self._is_poked = True
                 self._loop.call_soon_threadsafe(self._news.set)
             try:
-                return worker(item)
+                result = worker(item)
+                if result is not None and inspect.iscoroutine(result):
+                    return result  # The local engine says what is wrong about that.
+                return result if result is not None and (keeps or holds_record(result)) else None
             except BaseException as error:  # noqa: BLE001 -- around the worker: whatever it raises is a failed attempt
                 raise Raised(error) from None
 

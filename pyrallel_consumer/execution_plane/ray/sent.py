@@ -1,7 +1,7 @@
 """What was sent to one actor and has not ended, and how much more it should be sent. Pure.
 
-Numbers count up from 1 for the life of an actor, in the order of sending. An actor begins in that order, ``concurrency``
-at once: so what may run there are the oldest ``concurrency`` of what has not ended.
+Numbers count up from 1 for the life of an actor, in the order of sending. An actor begins in that order,
+``concurrency`` at once: so what may run there are the oldest ``concurrency`` of what has not ended.
 """
 
 from __future__ import annotations
@@ -63,6 +63,10 @@ class SentToActor:
             attempt.started_at = started_at
             self.begun[number] = attempt
         return attempt
+
+    def at(self, number: int) -> Attempt | None:
+        """What has this number and has not ended."""
+        return self._open.get(number)
 
     def end_all(self, numbers: Iterable[int], now: float) -> list[Attempt]:
         """These ended, or were handed back unbegun; unknown ones are passed over."""

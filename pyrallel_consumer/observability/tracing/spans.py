@@ -55,7 +55,7 @@ class Spans:
         self, worker: Callable[[WorkItem], Any], mode: ExecutionMode, *, is_async: bool
     ) -> Callable[[WorkItem], Any]:
         """The worker that engines are to run in place of ``worker``; ``is_async``: what it returns is awaited."""
-        if mode is ExecutionMode.PROCESS:
+        if mode.is_elsewhere:
             return AsyncRemoteCall(worker, self._maker) if is_async else RemoteCall(worker, self._maker)
         return self._async_call(worker) if mode is ExecutionMode.ASYNC else self._call(worker)
 

@@ -15,7 +15,14 @@ from typing import Any
 
 import pytest
 
-from pyrallel_consumer.config import ExecutionConfig, KafkaConfig, MetricsConfig, OutputConfig, ParallelConsumerConfig
+from pyrallel_consumer.config import (
+    ExecutionConfig,
+    KafkaConfig,
+    MetricsConfig,
+    OutputConfig,
+    ParallelConsumerConfig,
+    RayConfig,
+)
 from pyrallel_consumer.config.execution import DAY_MS
 from pyrallel_consumer.config.settings import NAMES_ELSEWHERE, Settings, SettingsError
 from pyrallel_consumer.control_plane.policies import FlowLimits, OrderingPolicy, RetryPolicy
@@ -110,6 +117,16 @@ SETTINGS: list[tuple[type[Settings], str, object, str, object]] = [
     (OutputConfig, "transactional_id_prefix", None, "shop", "shop"),
     (OutputConfig, "transaction_timeout_ms", 10_000, "20000", 20_000),
     (OutputConfig, "librdkafka", {}, '{"linger.ms": 1}', {"linger.ms": 1}),
+    (RayConfig, "address", "auto", "ray://head:10001", "ray://head:10001"),
+    (RayConfig, "min_actors", 1, "2", 2),
+    (RayConfig, "max_actors", 0, "8", 8),
+    (RayConfig, "num_cpus", 1.0, "0.5", 0.5),
+    (RayConfig, "num_gpus", 0.0, "0.25", 0.25),
+    (RayConfig, "resources", {}, '{"disk": 1}', {"disk": 1.0}),
+    (RayConfig, "runtime_env", {}, '{"pip": ["numpy"]}', {"pip": ["numpy"]}),
+    (RayConfig, "actor_concurrency", 0, "64", 64),
+    (RayConfig, "frame_items", 256, "32", 32),
+    (RayConfig, "start_timeout_ms", 30_000, "90000", 90_000),
 ]
 EXECUTION_SETTINGS = [row[1:] for row in SETTINGS if row[0] is ExecutionConfig]
 SECRETS = ["sasl_password", "ssl_key_password"]
@@ -149,6 +166,13 @@ RANGES: list[tuple[type[Settings], str, float, float]] = [
     (OutputConfig, "buffer_max_records", 1, 10_000_000),
     (OutputConfig, "buffer_max_bytes", 1, 1 << 40),
     (OutputConfig, "transaction_timeout_ms", 1000, 900_000),
+    (RayConfig, "min_actors", 1, 4096),
+    (RayConfig, "max_actors", 0, 4096),
+    (RayConfig, "num_cpus", 0, 4096),
+    (RayConfig, "num_gpus", 0, 256),
+    (RayConfig, "actor_concurrency", 0, 100_000),
+    (RayConfig, "frame_items", 1, 10_000),
+    (RayConfig, "start_timeout_ms", 100, 3_600_000),
 ]
 
 
@@ -491,7 +515,7 @@ def test_every_number_has_a_range() -> None:
         (KafkaConfig, "librdkafka", {"a": None}, "'a' is of type NoneType.*leave it out"),
         (KafkaConfig, "librdkafka", {3: 4}, "valid string"),
         (MetricsConfig, "host", "", "at least 1 character"),
-        (ExecutionConfig, "mode", "fibres", "'async', 'thread' or 'process'"),
+        (ExecutionConfig, "mode", "fibres", "'async', 'thread', 'process' or 'ray'"),
         (ExecutionConfig, "on_exhausted", "explode", "'dlq', 'skip', 'stop' or 'pause_partition'"),
         (ParallelConsumerConfig, "ordering_mode", 7, "'key_hash', 'partition' or 'unordered'"),
     ],

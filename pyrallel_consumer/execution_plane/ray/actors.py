@@ -1,0 +1,280 @@
+"""The actors of one engine: made, opened, asked for news, replaced when they die, more of them while work waits.
+
+It knows when an actor is there and when it is gone, and nothing of items but how many one was sent: those are the
+engine's, which hears of everything through ``Crew``. Every method runs on the engine's event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from pyrallel_consumer.errors import ConfigurationError, ExecutionError
+from pyrallel_consumer.execution_plane.processes.remote_error import PackedError, restored_error
+from pyrallel_consumer.execution_plane.ray.cluster import missing
+from pyrallel_consumer.execution_plane.ray.host import LEAVE_SECONDS, Reply
+from pyrallel_consumer.execution_plane.ray.sent import SentToActor
+from pyrallel_consumer.log import Log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+    from contextvars import Context
+
+    from pyrallel_consumer.execution_plane.ray.cluster import ActorPlan, Cluster
+
+logger = Log("pyrallel_consumer.execution_plane")
+
+FRAMES_UNDER_WAY: Final = 3
+"""Frames that an actor need not have acknowledged: each costs this process a fraction of a millisecond."""
+TICK_SECONDS: Final = 0.5
+IDLE_SECONDS: Final = 60.0
+"""An actor beyond the fewest that had nothing to do for so long is let go."""
+LONGEST_BACKOFF_SECONDS: Final = 30.0
+CLOSE_SECONDS: Final = 1.0
+
+
+class Member:
+    """One actor. ``is_open`` is False until it can work, ``is_leaving`` True when it gets nothing more."""
+
+    def __init__(self, handle: Any, concurrency: int, now: float) -> None:
+        self.handle = handle
+        self.sent = SentToActor(concurrency)
+        self.frames_sent = 0
+        self.frames_seen = 0
+        self.heard_at = self.busy_at = now
+        self.place = "not placed yet"
+        self.is_open = False
+        self.is_leaving = False
+        self.is_killed = False
+        self.cancels: list[int] = []
+
+    @property
+    def can_hear(self) -> bool:
+        return self.is_open and not self.is_killed
+
+    @property
+    def may_be_sent(self) -> bool:
+        is_listening = self.frames_sent - self.frames_seen < FRAMES_UNDER_WAY
+        return self.can_hear and not self.is_leaving and is_listening and self.sent.room > 0
+
+
+class Crew(Protocol):
+    """The engine, as its actors know it."""
+
+    def opened(self) -> None:
+        """One more can be sent work."""
+
+    def told(self, member: Member, reply: Reply) -> None:
+        """It has news, or nothing to tell and lives."""
+
+    def died(self, member: Member) -> None:
+        """It is gone, and with it all that it was sent and has not told of."""
+
+    def looked_at(self, member: Member) -> None:
+        """The moment to see whether it is silent for too long; it was sent work."""
+
+    def is_waiting(self) -> bool:
+        """Whether work waits that no actor has room for."""
+
+    def lease_seconds(self) -> float | None:
+        """See ``host``."""
+
+
+class Actors:
+    """``setup`` is what each actor is made from, ``most`` how many there may be. ``concurrency`` is that of each."""
+
+    def __init__(self, cluster: Cluster, plan: ActorPlan, crew: Crew, loop_context: Context) -> None:
+        self.members: list[Member] = []
+        self._cluster = cluster
+        self._plan = plan
+        self._crew = crew
+        self._context = loop_context
+        self._loop = asyncio.get_running_loop()
+        self._setup = b""
+        self._concurrency = 1
+        self._most = plan.fewest
+        self._opened = asyncio.Event()
+        self._refusal: BaseException | None = None
+        self._deaths_in_a_row = 0
+        self._ticker: asyncio.TimerHandle | None = None
+        self._is_closed = False
+        self.on_bug: Callable[[BaseException], None] = partial(logger.error, "%s")
+
+    async def open(self, setup: bytes, concurrency: int, most: int, seconds: float) -> None:
+        """Return when the fewest can work; an error that says what is missing where they cannot in so many seconds."""
+        self._setup, self._concurrency, self._most = setup, concurrency, max(most, self._plan.fewest)
+        for _ in range(self._plan.fewest):
+            self._grow()
+        deadline = self._loop.time() + seconds
+        while (count := sum(member.is_open for member in self.members)) < self._plan.fewest:
+            if self._refusal is not None:
+                failure = ExecutionError(f"the worker cannot be started on an actor of Ray: {self._refusal}")
+                failure.__cause__ = self._refusal
+                raise failure
+            self._opened.clear()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._opened.wait()
+            except TimeoutError:
+                nodes = await asyncio.to_thread(self._cluster.nodes)
+                late = (
+                    f"after {seconds:g} s, {count} of {self._plan.fewest} actors (RayConfig.min_actors) have started: "
+                    "others hold the cluster's resources, or its nodes are slow; start_timeout_ms waits longer"
+                )
+                raise ConfigurationError(missing(nodes, self._plan) or late) from None
+        self._tick_later()
+
+    def note_progress(self) -> None:
+        """Something ended on an actor: they do not merely die."""
+        self._deaths_in_a_row = 0
+
+    def kill(self, member: Member) -> None:
+        """End it at once, whatever runs there. ``Crew.died`` follows when it is certainly dead."""
+        if not member.is_killed:
+            member.is_killed = True
+            self._cluster.kill(member.handle)
+
+    def stop_scaling(self) -> None:
+        self._is_closed = True
+        if self._ticker is not None:
+            self._ticker.cancel()
+
+    async def close(self, seconds: float) -> None:
+        """Have all leave their lifespans, for so many seconds at most, and end them."""
+        leaving = [
+            asyncio.wrap_future(self._cluster.call(member.handle.close)) for member in self.members if member.can_hear
+        ]
+        if leaving:
+            await asyncio.wait(leaving, timeout=max(CLOSE_SECONDS, seconds))
+        for each in leaving:
+            if not each.done():
+                each.cancel()
+            elif (error := each.exception()) is not None:
+                logger.warning("an actor did not leave in order: %s", error)
+        for member in self.members:
+            self.kill(member)
+        self.members = []
+
+    # Coming
+
+    def _grow(self) -> None:
+        member = Member(self._cluster.made_actor(self._setup), self._concurrency, self._loop.time())
+        self.members.append(member)
+        self._when(member, self._cluster.call(member.handle.open), self._note_opened)
+
+    def _when(self, member: Member, future: Future[Any], then: Callable[[Member, Future[Any]], None]) -> None:
+        """Go on with ``then`` on the loop when the actor has answered, or cannot any more."""
+
+        def answered(answer: Future[Any]) -> None:
+            with suppress(RuntimeError):  # The loop is closed.
+                self._loop.call_soon_threadsafe(self._guarded, partial(then, member, answer), context=self._context)
+
+        future.add_done_callback(answered)
+
+    def _guarded(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception as bug:  # noqa: BLE001 -- ours: it must reach the consumer, not the event loop
+            self.on_bug(bug)
+
+    def _note_opened(self, member: Member, answer: Future[Any]) -> None:
+        if member not in self.members:
+            return
+        if (error := answer.exception()) is not None:
+            self._note_lost(member, error)
+            return
+        member.place, refusal = answer.result()
+        if refusal is not None:
+            self.members.remove(member)
+            self._cluster.kill(member.handle)
+            self._note_refusal(restored_error(PackedError(*refusal)))
+            return
+        member.is_open = True
+        member.heard_at = member.busy_at = self._loop.time()
+        self._opened.set()
+        self._ask(member)
+        self._crew.opened()
+
+    def _note_refusal(self, cause: BaseException) -> None:
+        """The worker could not be made there: fatal at the start; later another actor is tried after a while."""
+        self._refusal = cause
+        self._opened.set()
+        logger.warning("an actor could not be started: %s: %s", type(cause).__name__, cause)
+        self._deaths_in_a_row += 1
+        self._replace_later()
+
+    # While they live
+
+    def _ask(self, member: Member) -> None:
+        call = self._cluster.call(member.handle.take, self._crew.lease_seconds())
+        self._when(member, call, self._note_answer)
+
+    def _note_answer(self, member: Member, answer: Future[Any]) -> None:
+        if member not in self.members:
+            return
+        if (error := answer.exception()) is not None:
+            self._note_lost(member, error)
+            return
+        reply = Reply(*answer.result())
+        member.heard_at = self._loop.time()
+        member.frames_seen = reply.frames
+        self._crew.told(member, reply)
+        if member in self.members:
+            self._ask(member)
+
+    def _tick_later(self) -> None:
+        self._ticker = self._loop.call_later(TICK_SECONDS, self._guarded, self._tick)
+
+    def _tick(self) -> None:
+        """Scale by what waits, and look for actors that tell nothing any more."""
+        now = self._loop.time()
+        is_opening = any(not member.is_open for member in self.members)
+        if self._crew.is_waiting() and not is_opening and len(self.members) < self._most:
+            self._grow()
+        for member in list(self.members):
+            if len(member.sent):
+                member.busy_at = now
+                self._crew.looked_at(member)
+            elif member.is_open and now - member.busy_at > IDLE_SECONDS and len(self.members) > self._plan.fewest:
+                self._let_go(member)
+        self._tick_later()
+
+    def _let_go(self, member: Member) -> None:
+        member.is_leaving = True
+        self._cluster.tell(member.handle.close)
+        self._loop.call_later(LEAVE_SECONDS, self._guarded, partial(self.kill, member))
+
+    # Going
+
+    def _note_lost(self, member: Member, error: BaseException) -> None:
+        """No answer comes any more. Only an actor that is certainly dead runs nothing any more."""
+        if not self._cluster.has_died(error):
+            self.kill(member)
+            self._when(member, self._cluster.call(member.handle.open), self._note_end_of_lost)
+            return
+        self.members.remove(member)
+        how = "was killed" if member.is_killed else "died"
+        log = logger.info if member.is_killed or member.is_leaving or self._is_closed else logger.warning
+        log("the actor at %s %s, with %d items in hand", member.place, how, len(member.sent))
+        self._crew.died(member)
+        if not member.is_leaving:
+            self._deaths_in_a_row += not member.is_killed
+            self._replace_later()
+
+    def _note_end_of_lost(self, member: Member, answer: Future[Any]) -> None:
+        if member in self.members and (error := answer.exception()) is not None:
+            self._note_lost(member, error)
+
+    def _replace_later(self) -> None:
+        """At once after the first death, and ever later while none of its successors gets anything done."""
+        seconds = 0.0
+        if self._deaths_in_a_row > 1:
+            seconds = min(LONGEST_BACKOFF_SECONDS, 0.1 * 2 ** min(self._deaths_in_a_row, 10))
+        self._loop.call_later(seconds, self._guarded, self._replace)
+
+    def _replace(self) -> None:
+        if not self._is_closed and len(self.members) < self._plan.fewest:
+            self._grow()
