@@ -11,6 +11,8 @@ JOBS ?= auto
 WAITING_JOBS ?= 2
 KAFKA_JOBS ?= 2
 HELM := helm.sh/helm/v3/cmd/helm@v3.22.0
+# All but ray, which is as large as all others and has an environment of its own.
+EXTRAS := avro bench jsonschema otel protobuf reload uvloop
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --custom-compile-command "make lock"
 
@@ -19,7 +21,7 @@ export UV_NO_CONFIG := 1
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help chaos demo docs test test-core test-documents test-deploy helm chart-schema test-3.11 test-nogil wheel-test coverage lint format kafka bench hot-spots simulate lock clean
+.PHONY: help chaos demo docs test test-core test-documents test-deploy test-ray helm chart-schema test-3.11 test-nogil wheel-test coverage lint format kafka bench hot-spots simulate lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -50,6 +52,9 @@ test-documents: .venv/.synced ## Run every example, and every snippet of the doc
 
 test-deploy: .venv/.synced $(if $(shell command -v go),helm) ## Check the Helm chart, and build and run the image in a root folder
 	$(PYTHON) -m pytest -n $(JOBS) --dist loadgroup tests/deploy
+
+test-ray: .venv-ray/.synced ## Run the tests on a Ray cluster of this machine, in an environment of their own
+	.venv-ray/bin/python -m pytest tests/ray
 
 helm: .tools/helm/helm ## Build Helm, which is a Go module, into .tools
 
@@ -112,15 +117,17 @@ chaos: .venv/.synced ## Break a real Kafka and its consumers at random (SEED=7 M
 
 lock: $(FETCHED_UV) ## Pin anew what pyproject.toml asks for, with hashes (ARGS="--upgrade")
 	$(COMPILE) $(ARGS) --output-file requirements.txt pyproject.toml
-	$(COMPILE) $(ARGS) --all-extras --group dev --constraint requirements.txt --no-annotate \
+	$(COMPILE) $(ARGS) $(EXTRAS:%=--extra %) --group dev --constraint requirements.txt --no-annotate \
 		--output-file dev-requirements.txt pyproject.toml
+	$(COMPILE) $(ARGS) --extra ray --group core-tests --constraint dev-requirements.txt --no-annotate \
+		--output-file ray-requirements.txt pyproject.toml
 	$(COMPILE) --no-annotate --output-file benchmarks/peers/aiokafka-requirements.txt \
 		benchmarks/peers/aiokafka-requirements.in
 	$(subst version 3.11,version 3.12,$(COMPILE)) --no-annotate --output-file benchmarks/peers/pypi-requirements.txt \
 		benchmarks/peers/pypi-requirements.in
 
 clean: ## Remove everything that was fetched or built here
-	rm -rf .venv .venv-3.11 .venv-nogil .tools .cache .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \
+	rm -rf .venv .venv-3.11 .venv-nogil .venv-ray .tools .cache .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \
 		.pytest_cache .ruff_cache build dist htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -142,6 +149,14 @@ clean: ## Remove everything that was fetched or built here
 
 .venv-3.11/.synced: dev-requirements.txt pyproject.toml | $(FETCHED_UV)
 	@$(call synchronise,.venv-3.11,3.11)
+
+# Ray has no wheel for the newest Python.
+.venv-ray/.synced: ray-requirements.txt pyproject.toml | $(FETCHED_UV)
+	@python=$$(for v in 3.13 3.12 3.11; do scripts/find-python $$v 2>/dev/null && break; done) && \
+	echo "Preparing .venv-ray with $$python ..." && $(UV) venv --quiet --clear --python "$$python" .venv-ray && \
+	$(UV) pip sync --quiet --python .venv-ray/bin/python --require-hashes ray-requirements.txt && \
+	$(UV) pip install --quiet --python .venv-ray/bin/python --no-deps --no-build-isolation --no-index --editable . && \
+	touch $@
 
 # Not from the lock: some of its versions have no wheel for free-threaded builds, and any that has one will do.
 .venv-nogil/.synced: pyproject.toml | $(FETCHED_UV)
