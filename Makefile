@@ -154,7 +154,7 @@ clean: ## Remove everything that was fetched or built here
 .venv-ray/.synced: ray-requirements.txt pyproject.toml | $(FETCHED_UV)
 	@python=$$(for v in 3.13 3.12 3.11; do scripts/find-python $$v 2>/dev/null && break; done) && \
 	echo "Preparing .venv-ray with $$python ..." && $(UV) venv --quiet --clear --python "$$python" .venv-ray && \
-	$(UV) pip sync --quiet --python .venv-ray/bin/python --require-hashes ray-requirements.txt && \
+	$(UV) pip sync --quiet --compile-bytecode --python .venv-ray/bin/python --require-hashes ray-requirements.txt && \
 	$(UV) pip install --quiet --python .venv-ray/bin/python --no-deps --no-build-isolation --no-index --editable . && \
 	touch $@
 

@@ -1,0 +1,149 @@
+"""Actors and nodes that die: what ran there is charged an attempt, the rest is not, and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytest_asyncio
+
+from pyrallel_consumer.control_plane.policies import RetryPolicy
+from pyrallel_consumer.errors import ConfigurationError, ExecutionError, ProcessDiedError
+from pyrallel_consumer.execution_plane.ray.cluster import ActorPlan
+from pyrallel_consumer.execution_plane.ray.ray_engine import RayEngine
+from pyrallel_consumer.testing.engine_contract.rig import Rig
+from pyrallel_consumer.testing.messages import work_item
+from tests.ray.conftest import node_settings
+from tests.ray.ray_workers import computing, deadly, nothing, waiting
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from pyrallel_consumer.dto import WorkItem
+
+MANY = RetryPolicy(max_attempts=50, backoff_ms=0, jitter_ms=0, timeout_ms=0)
+TWICE = RetryPolicy(max_attempts=2, backoff_ms=0, jitter_ms=0, timeout_ms=0)
+START_SECONDS = 120.0
+
+pytestmark = pytest.mark.usefixtures("cluster")
+
+
+class Bench(Rig):
+    """A rig with items that say where their worker may leave its journal."""
+
+    def __init__(
+        self, folder: Path, worker: Callable[[WorkItem], Any], policy: RetryPolicy, *, is_async: bool, **plan: Any
+    ) -> None:
+        wanted = ActorPlan(
+            **{"fewest": 2, "most": 2, "num_cpus": 1, "num_gpus": 0, "resources": {}, "runtime_env": {}} | plan
+        )
+        super().__init__(RayEngine(worker, policy, 256, wanted, is_async=is_async, start_seconds=START_SECONDS))
+        self.folder = folder
+
+    def made(self, number: int, value: bytes = b"", key: bytes | None = None) -> WorkItem:
+        return work_item(value, key=key, offset=number, headers=[("folder", str(self.folder).encode())])
+
+    @property
+    def journal(self) -> list[list[str]]:
+        """What was noted: sign, key, offset, attempt, pid."""
+        path = self.folder / "journal"
+        return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+
+    def pids(self) -> list[int]:
+        return sorted({int(line[4]) for line in self.journal})
+
+
+@pytest_asyncio.fixture
+async def benches() -> AsyncIterator[list[Bench]]:
+    made: list[Bench] = []
+    yield made
+    for bench in made:
+        await bench.engine.stop(2)
+
+
+async def test_an_actor_that_its_item_kills_costs_that_item_an_attempt_and_the_others_none(
+    benches: list[Bench], tmp_path: Path
+) -> None:
+    bench = Bench(tmp_path, deadly, TWICE, is_async=False)
+    benches.append(bench)
+    await bench.start()
+    (tmp_path / "armed").touch()
+    items = [bench.made(number, b"deadly" if number == 20 else b"") for number in range(60)]
+    await bench.submit_all(items)
+    await bench.until_finished(60)
+    [failed] = bench.failures
+    assert failed.item is items[20]
+    assert isinstance(failed.error, ProcessDiedError)
+    assert "while it ran test-0-20" in str(failed.error)
+    attempts = {line[2]: line[3] for line in bench.journal if line[0] == "-"}
+    assert set(attempts.values()) == {"1"}
+    assert len(bench.pids()) >= 3
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_actors_killed_at_random_lose_nothing(benches: list[Bench], tmp_path: Path, is_async: bool) -> None:
+    bench = Bench(tmp_path, waiting if is_async else computing, MANY, is_async=is_async)
+    benches.append(bench)
+    await bench.start()
+    chance, killed = random.Random(3), 0
+    items = [bench.made(number) for number in range(1500)]
+    left = list(reversed(items))
+    while bench.finished < 1500:
+        bench.engine.submit_all([left.pop() for _ in range(min(bench.engine.capacity(), len(left)))])
+        before = bench.finished
+        await bench.until(lambda: bench.finished >= min(1500, before + 100) or bench.engine.capacity() > 0 < len(left))
+        if killed < 4 and bench.finished > 250 * (killed + 1):
+            os.kill(chance.choice(bench.pids()[-2:]), signal.SIGKILL)
+            killed += 1
+    assert bench.failures == []
+    assert Counter(map(id, bench.successes)) == Counter(map(id, items))
+    assert killed == 4
+
+
+async def test_a_node_that_is_removed_under_load_loses_nothing(
+    benches: list[Bench], tmp_path: Path, cluster: Any
+) -> None:
+    node = cluster.add_node(**node_settings(1), resources={"here": 2})
+    bench = Bench(tmp_path, waiting, MANY, is_async=True, num_cpus=0.25, fewest=1, most=2, resources={"here": 1})
+    benches.append(bench)
+    await bench.start()
+    items = [bench.made(number) for number in range(2000)]
+    left = list(reversed(items))
+    is_removed = False
+    while bench.finished < 2000:
+        bench.engine.submit_all([left.pop() for _ in range(min(bench.engine.capacity(), len(left)))])
+        before = bench.finished
+        await bench.until(lambda: bench.finished > before)
+        if not is_removed and bench.finished > 500:
+            cluster.add_node(**node_settings(1), resources={"here": 2})
+            cluster.remove_node(node, allow_graceful=False)
+            is_removed = True
+    assert is_removed
+    assert bench.failures == []
+    assert Counter(map(id, bench.successes)) == Counter(map(id, items))
+
+
+async def test_a_cluster_without_the_resources_is_told_at_the_start(benches: list[Bench], tmp_path: Path) -> None:
+    wanted = ActorPlan(1, 1, 1, 1, {}, {})
+    engine = RayEngine(nothing, TWICE, 8, wanted, is_async=True, start_seconds=1)
+    rig = Rig(engine)
+    with pytest.raises(ConfigurationError, match=r"need CPU 1, GPU 1 each .* missing: GPU 1"):
+        await rig.start()
+    await engine.stop(1)
+
+
+async def test_a_worker_that_cannot_be_made_on_an_actor_is_told_at_the_start() -> None:
+    def fails() -> None:
+        raise ValueError("no such model")
+
+    engine = RayEngine(
+        nothing, TWICE, 8, ActorPlan(1, 1, 1, 0, {}, {}), is_async=True, start_seconds=START_SECONDS, initializer=fails
+    )
+    with pytest.raises(ExecutionError, match="no such model"):
+        await Rig(engine).start()
+    await engine.stop(1)

@@ -1,0 +1,1 @@
+"""Of the Ray engine, what needs no Ray."""
