@@ -172,6 +172,32 @@ class OutputArguments(TypedDict, total=False):
     LIBRDKAFKA: Mapping[str, Any]
 
 
+class RayArguments(TypedDict, total=False):
+    """Of ``RayConfig``."""
+
+    address: str
+    min_actors: int
+    max_actors: int
+    num_cpus: float
+    num_gpus: float
+    resources: Mapping[str, float]
+    runtime_env: Mapping[str, Any]
+    actor_concurrency: int
+    frame_items: int
+    start_timeout_ms: int
+
+    ADDRESS: str
+    MIN_ACTORS: int
+    MAX_ACTORS: int
+    NUM_CPUS: float
+    NUM_GPUS: float
+    RESOURCES: Mapping[str, float]
+    RUNTIME_ENV: Mapping[str, Any]
+    ACTOR_CONCURRENCY: int
+    FRAME_ITEMS: int
+    START_TIMEOUT_MS: int
+
+
 class KafkaArguments(TypedDict, total=False):
     """Of ``KafkaConfig``."""
 

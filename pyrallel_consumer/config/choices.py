@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Got = TypeVar("Got")
 Taken = TypeVar("Taken")
 
-ModeText: TypeAlias = Literal["async", "thread", "process"]
+ModeText: TypeAlias = Literal["async", "thread", "process", "ray"]
 BatchByText: TypeAlias = Literal["any", "topic", "partition", "key"]
 OnExhaustedText: TypeAlias = Literal["dlq", "skip", "stop", "pause_partition"]
 OrderingText: TypeAlias = Literal["key_hash", "partition", "unordered"]

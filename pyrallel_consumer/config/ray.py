@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Unpack
 
 from pydantic import Field, field_validator
 
+from pyrallel_consumer.config.arguments import RayArguments
 from pyrallel_consumer.config.settings import Settings
 
 
@@ -55,7 +56,7 @@ class RayConfig(Settings):
     """Milliseconds that the start waits for ``min_actors``, 100-1 hour. Longer than the cluster needs to add nodes,
     where it does, and than a model takes to load."""
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, **values: Unpack[RayArguments]) -> None:
         super().__init__(**values)
 
     @field_validator("resources", "runtime_env", mode="before")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
-from pyrallel_consumer.config import ExecutionConfig, OutputConfig
+from pyrallel_consumer.config import ExecutionConfig, OutputConfig, RayConfig
 from pyrallel_consumer.dto import CompletionEvent
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 from pyrallel_consumer.ingress.serialization import DeserializerOf
@@ -25,6 +25,7 @@ class ConsumerOptions(TypedDict, total=False):
     key_type: Any
     key_deserializer: DeserializerOf[Any] | Callable[[], DeserializerOf[Any]] | None
     output: OutputConfig | None
+    ray: RayConfig | None
     on_completion: Callable[[CompletionEvent], object] | None
     lifespan: LifespanFunction | None
     registry: CollectorRegistry | None

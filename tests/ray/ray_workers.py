@@ -36,7 +36,8 @@ async def model() -> AsyncIterator[None]:
 
 async def with_model(item: WorkItem) -> Record:
     logger.warning("order %d", item.offset)
-    return Record("invoices", MODEL.get() == f"loaded in {os.getpid()}" and b"yes" or b"no", key=item.key)
+    is_loaded = MODEL.get() == f"loaded in {os.getpid()}"
+    return Record("invoices", b"yes" if is_loaded else b"no", key=item.key)
 
 
 async def in_batches(items: Sequence[WorkItem]) -> None:

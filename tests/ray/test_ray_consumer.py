@@ -15,6 +15,8 @@ from pyrallel_consumer import (
     ExecutionMode,
     PyrallelConsumer,
     RayConfig,
+    Record,
+    WorkItem,
 )
 from pyrallel_consumer.testing import TrialKafka
 from tests.ray.ray_workers import computing, in_batches, model, waiting, with_model
@@ -37,7 +39,7 @@ def journal(folder: Path) -> list[list[str]]:
 
 def filled(kafka: TrialKafka, folder: Path, count: int, keys: int) -> str:
     topic = kafka.topic("orders", partitions=2)
-    headers = [("folder", str(folder).encode())]
+    headers: list[tuple[str, bytes | None]] = [("folder", str(folder).encode())]
     kafka.append(topic, ((b"k%d" % (number % keys), b"%d" % number, headers) for number in range(count)))
     return topic
 
@@ -73,7 +75,7 @@ async def test_lifespan_records_and_logs_are_those_of_the_actors(caplog: pytest.
         invoices = kafka.topic("invoices", partitions=1)
         with caplog.at_level(logging.WARNING, "shop"):
             await run(kafka, _to(invoices), topic, lifespan=model)
-        written = [record.value for record in kafka.read(invoices)]
+        written = [record.value for record in kafka.records(invoices)]
     assert written == [b"yes"] * 20
     assert {record.getMessage() for record in caplog.records if record.name == "shop"} == {
         f"order {number}" for number in range(20)
@@ -81,8 +83,6 @@ async def test_lifespan_records_and_logs_are_those_of_the_actors(caplog: pytest.
 
 
 def _to(topic: str) -> Callable[..., Any]:
-    from pyrallel_consumer import Record, WorkItem
-
     async def worker(item: WorkItem) -> Record:
         return (await with_model(item))._replace(topic=topic)
 

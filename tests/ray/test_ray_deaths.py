@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 MANY = RetryPolicy(max_attempts=50, backoff_ms=0, jitter_ms=0, timeout_ms=0)
 TWICE = RetryPolicy(max_attempts=2, backoff_ms=0, jitter_ms=0, timeout_ms=0)
 START_SECONDS = 120.0
+TWO_ACTORS = ActorPlan(2, 2, 1, 0, {}, {})
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -37,13 +38,31 @@ class Bench(Rig):
     """A rig with items that say where their worker may leave its journal."""
 
     def __init__(
-        self, folder: Path, worker: Callable[[WorkItem], Any], policy: RetryPolicy, *, is_async: bool, **plan: Any
+        self,
+        folder: Path,
+        worker: Callable[[WorkItem], Any],
+        policy: RetryPolicy,
+        *,
+        is_async: bool,
+        plan: ActorPlan = TWO_ACTORS,
     ) -> None:
-        wanted = ActorPlan(
-            **{"fewest": 2, "most": 2, "num_cpus": 1, "num_gpus": 0, "resources": {}, "runtime_env": {}} | plan
-        )
-        super().__init__(RayEngine(worker, policy, 256, wanted, is_async=is_async, start_seconds=START_SECONDS))
+        super().__init__(RayEngine(worker, policy, 256, plan, is_async=is_async, start_seconds=START_SECONDS))
         self.folder = folder
+
+    async def finish(self, count: int, at: Callable[[int], None]) -> list[WorkItem]:
+        """Have so many items run; ``at`` is called with how many have finished, again and again. Returns the items."""
+        items = [self.made(number) for number in range(count)]
+        left = list(reversed(items))
+
+        def turn() -> bool:
+            some = [left.pop() for _ in range(min(self.engine.capacity(), len(left)))]
+            if some:
+                self.engine.submit_all(some)
+            at(self.finished)
+            return self.finished == count
+
+        await self.until(turn)
+        return items
 
     def made(self, number: int, value: bytes = b"", key: bytes | None = None) -> WorkItem:
         return work_item(value, key=key, offset=number, headers=[("folder", str(self.folder).encode())])
@@ -91,15 +110,14 @@ async def test_actors_killed_at_random_lose_nothing(benches: list[Bench], tmp_pa
     benches.append(bench)
     await bench.start()
     chance, killed = random.Random(3), 0
-    items = [bench.made(number) for number in range(1500)]
-    left = list(reversed(items))
-    while bench.finished < 1500:
-        bench.engine.submit_all([left.pop() for _ in range(min(bench.engine.capacity(), len(left)))])
-        before = bench.finished
-        await bench.until(lambda: bench.finished >= min(1500, before + 100) or bench.engine.capacity() > 0 < len(left))
-        if killed < 4 and bench.finished > 250 * (killed + 1):
+
+    def kill_some(finished: int) -> None:
+        nonlocal killed
+        if killed < 4 and finished > 250 * (killed + 1):
             os.kill(chance.choice(bench.pids()[-2:]), signal.SIGKILL)
             killed += 1
+
+    items = await bench.finish(1500, kill_some)
     assert bench.failures == []
     assert Counter(map(id, bench.successes)) == Counter(map(id, items))
     assert killed == 4
@@ -109,21 +127,19 @@ async def test_a_node_that_is_removed_under_load_loses_nothing(
     benches: list[Bench], tmp_path: Path, cluster: Any
 ) -> None:
     node = cluster.add_node(**node_settings(1), resources={"here": 2})
-    bench = Bench(tmp_path, waiting, MANY, is_async=True, num_cpus=0.25, fewest=1, most=2, resources={"here": 1})
+    plan = ActorPlan(1, 2, 0.25, 0, {"here": 1}, {})
+    bench = Bench(tmp_path, waiting, MANY, is_async=True, plan=plan)
     benches.append(bench)
     await bench.start()
-    items = [bench.made(number) for number in range(2000)]
-    left = list(reversed(items))
-    is_removed = False
-    while bench.finished < 2000:
-        bench.engine.submit_all([left.pop() for _ in range(min(bench.engine.capacity(), len(left)))])
-        before = bench.finished
-        await bench.until(lambda: bench.finished > before)
-        if not is_removed and bench.finished > 500:
+    nodes = [node]
+
+    def remove(finished: int) -> None:
+        if nodes and finished > 500:
             cluster.add_node(**node_settings(1), resources={"here": 2})
-            cluster.remove_node(node, allow_graceful=False)
-            is_removed = True
-    assert is_removed
+            cluster.remove_node(nodes.pop(), allow_graceful=False)
+
+    items = await bench.finish(2000, remove)
+    assert nodes == []
     assert bench.failures == []
     assert Counter(map(id, bench.successes)) == Counter(map(id, items))
 

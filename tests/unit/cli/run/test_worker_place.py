@@ -101,10 +101,10 @@ async def awaiting(item: object) -> None: ...
 
 
 def test_a_worker_of_another_mode_is_refused_with_the_flags_that_fit() -> None:
-    with pytest.raises(WorkerMismatchError, match=r"\(here: --mode thread or --mode process\)$"):
+    with pytest.raises(WorkerMismatchError, match=r"\(here: --mode thread or --mode process or --mode ray\)$"):
         check_for_command_line(plain, ExecutionMode.ASYNC)
-    with pytest.raises(WorkerMismatchError, match=r"\(here: --mode async or --mode process\)$"):
+    with pytest.raises(WorkerMismatchError, match=r"\(here: --mode async or --mode process or --mode ray\)$"):
         check_for_command_line(awaiting, ExecutionMode.THREAD)
-    with pytest.raises(WorkerMismatchError, match=r"\(here: --mode thread\)$"):
+    with pytest.raises(WorkerMismatchError, match=r"\(here: --mode thread or --mode ray\)$"):
         check_for_command_line(lambda item: None, ExecutionMode.PROCESS)
     check_for_command_line(plain, ExecutionMode.PROCESS)
