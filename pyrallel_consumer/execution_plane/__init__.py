@@ -1,4 +1,4 @@
-"""Runs the user's worker: as tasks, in threads, in processes. Knows attempts and slots, nothing of offsets.
+"""Runs the user's worker: as tasks, in threads, in processes. Knows attempts and slots, and nothing about offsets.
 
 ``engine`` is the contract that every engine keeps, ``attempts`` the books that they share (pure), ``engine_choice`` the
 only place that knows one mode from another. Begin with ``engine``.

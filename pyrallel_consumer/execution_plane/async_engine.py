@@ -1,8 +1,8 @@
-"""The async engine: each attempt is one plain asyncio task with a context of its own.
+"""The async engine: each attempt is one plain asyncio task with its own context.
 
-From Python 3.12 on a task takes its first step while it is made (*eager*), so a message that never waits is done when
-``submit`` returns and is never entered in the books. On 3.11 a task begins in a later turn of the loop; there few are
-made at a time, so that many slow first steps do not keep the loop. Both forms keep the same contract.
+From Python 3.12 on a task takes its first step while it is made (*eager*). So a message that never waits is done when
+``submit`` returns, and is never recorded as running. On 3.11 a task begins in a later turn of the loop; there only few
+are made at a time, so that many slow first steps do not block the loop. Both forms keep the same contract.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     AsyncWorker: TypeAlias = Callable[[WorkItem], Awaitable[object]]
 
 _START_SECONDS = 0.002
-"""How long first steps may take, together, before the loop's other callbacks have a turn."""
+"""How long first steps may take together, before the loop's other callbacks have a turn."""
 
 _MOST_BEGINNING = 256
-"""Tasks that may wait for their first step, at most, where tasks are not eager."""
+"""How many tasks may wait for their first step, if tasks are not eager."""
 
 
 _Task: Any = Task
@@ -49,7 +49,7 @@ def _never() -> bool:
 class PlainEngine(BookedEngine):
     """Runs an ``async def`` worker as isolated attempts on the running event loop.
 
-    ``base_context`` is what every attempt's context is copied from (default: the caller's of ``start``).
+    Every attempt's context is a copy of ``base_context`` (default: the context of ``start``'s caller).
     ``is_shutting_down`` tells whether a cancellation that this engine did not ask for is the program's end, as when
     ``asyncio.run`` cancels all tasks: then it is no failure of the worker. It is asked when such an attempt ended, so
     it must be true from the very moment of cancelling on (``task.cancelling() > 0`` of the supervising task is). The
@@ -99,7 +99,7 @@ class PlainEngine(BookedEngine):
 
     @abstractmethod
     def _begin_more(self) -> None:
-        """Make tasks of what has none, in its order, as far as may begin now."""
+        """Make tasks for attempts without one, in their order, as far as they may begin now."""
 
     def _stop_attempt(self, attempt: Attempt) -> None:
         if attempt.handle is not None:
@@ -118,7 +118,7 @@ class PlainEngine(BookedEngine):
         super()._abandon()
 
     async def _attempt(self, root: WorkItem, item: WorkItem) -> None:
-        """What each task runs: the worker, and the report of how it ended. The task ends with the report."""
+        """The code of each task: it runs the worker and reports how it ended. The task ends with the report."""
         try:
             result = await self._worker(item)
         except BaseException as raised:  # noqa: BLE001 -- around the worker: whatever it raises is a failed attempt
@@ -153,7 +153,7 @@ class PlainEngine(BookedEngine):
 
 
 class EagerEngine(PlainEngine):
-    """All first steps are taken when ``submit`` returns, but of what may not begin yet."""
+    """All first steps are taken when ``submit`` returns, except of attempts that may not begin yet."""
 
     def submit_all(self, items: Sequence[WorkItem]) -> None:
         channel, attempts, now = self._channel, self._attempts, self._now

@@ -1,6 +1,6 @@
-"""Tells the user of failed attempts that are followed by another one: the first of each kind of error, at WARNING.
+"""Logs failed attempts that are followed by another one: the first of each kind of error, at WARNING.
 
-What fails thousands of times a second must not fill a disk, and what fails must not stay unseen until its last attempt.
+Thousands of failures a second must not fill a disk, and a failure must not stay unseen until the last attempt.
 Belongs to the engine's loop.
 """
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 logger = Log("pyrallel_consumer.execution_plane")
 
 FIRST_TOLD: Final = 3
-"""So many failures of one kind are told within an interval."""
+"""How many failures of one kind are logged within an interval."""
 INTERVAL_SECONDS: Final = 60.0
 MOST_KINDS: Final = 1000
-"""Kinds that are remembered; beyond, all begin anew."""
+"""How many kinds are remembered; beyond that number all counters start again."""
 LONGEST_ERROR_SHOWN: Final = 300
 
 
@@ -93,7 +93,7 @@ class AttemptLog:
             )
 
     def _left_out(self, kind: type, now: float) -> int | None:
-        """How many of the kind went untold since the last that was told; None where this one is not told either."""
+        """How many of the kind were left out since the last logged one; None if this one is left out too."""
         seen = self._kinds.get(kind)
         if seen is None or now >= seen.began_at + INTERVAL_SECONDS:
             if len(self._kinds) >= MOST_KINDS:

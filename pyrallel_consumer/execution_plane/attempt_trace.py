@@ -1,4 +1,4 @@
-"""What the process engine asks and tells whoever traces attempts; without tracing there is none."""
+"""The process engine's interface to tracing; without tracing it is not used."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class AttemptTrace(Protocol):
     """A ``Carrier`` is the context of a span, as plain text that can travel."""
 
     def earlier(self, item: WorkItem) -> Carrier | None:
-        """What travels with a retry into its process: the context of the attempt before."""
+        """The context of the attempt before, which travels with a retry into its process."""
 
     def failed(self, item: WorkItem, carrier: Carrier | None) -> None:
-        """This came back with the error of an attempt."""
+        """This context came back with the error of an attempt."""
 
     def died(self, item: WorkItem, seconds: float, how: str, *, is_timed_out: bool) -> None:
         """The process of an attempt that began ``seconds`` ago died, and no word of the attempt will come."""

@@ -4,9 +4,9 @@ No clock and no randomness: ``now`` (seconds, never going back) and ``jitter`` a
 
     start -> running -> ended_* -> gone, or waiting for its next attempt -> due (holds a free slot) -> running ...
 
-and is known by its *root*, the very object that was submitted first. Invariant: running + due <= slots. A
-slot that falls free goes to a retry whose time has come before it goes to new work, but retries never take the last
-quarter of the slots: messages that fail for ever, however slowly and however many, cannot keep the others from running.
+and is identified by its *root*, the object that was submitted first. Invariant: running + due <= slots. A free
+slot goes to a retry whose time has come before it goes to new work. But retries never take the last quarter of the
+slots: messages that always fail, however slowly and however many, cannot stop the others from running.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class RetryAt:
-    """The attempt failed with ``error``; the item waits until ``due_at`` and is then given out by ``due``.
+    """The attempt failed with ``error``; the item waits until ``due_at``, and then ``due`` returns it.
 
     ``attempt`` is its number, which the next one has again where it was not charged.
     """
@@ -51,7 +51,7 @@ class Exhausted:
 
 @dataclass(slots=True)
 class Uncharged:
-    """The attempt was cancelled by us, or cut short by Ctrl-C: it counts for nothing, and its number is free again."""
+    """The attempt was cancelled by us, or interrupted by Ctrl-C: it does not count, and its number is used again."""
 
     attempt: int
 
@@ -106,7 +106,7 @@ class _Waiting:
 
 
 class Attempts:
-    """The books of one engine. ``slots`` is the number of attempts that may run at once, at least 1.
+    """The attempts of one engine. ``slots`` is the number of attempts that may run at once, at least 1.
 
     ``is_timing`` is False for engines where attempts begin later than they start: those know when to ``time_out``.
     """
@@ -133,16 +133,16 @@ class Attempts:
 
     @property
     def capacity(self) -> int:
-        """Free slots, after those that retries whose time had come at the last look take first."""
+        """Free slots, without those reserved for retries whose time had come at the last look."""
         return self._slots - len(self.running) - len(self._due)
 
     @property
     def waiting_count(self) -> int:
-        """All that wait for another attempt, due ones included."""
+        """How many items wait for another attempt, including due ones."""
         return len(self._waiting) + len(self._due) + len(self._held)
 
     def waiting(self) -> list[WorkItem]:
-        """The roots of all that wait for another attempt, due ones included; in no order."""
+        """The roots of all items that wait for another attempt, including due ones; in no order."""
         return [waiting.root for waiting in (*self._waiting, *self._due, *self._held.values())]
 
     @property
@@ -178,13 +178,13 @@ class Attempts:
         return started
 
     def ended_ok(self, root: WorkItem, now: float) -> None:
-        """The worker returned: a success, also after its timeout or a cancel that did not reach it."""
+        """The worker returned: a success, even after its timeout or a cancel that did not reach it."""
         self._end(root)
         if self._waiting:
             self._reserve(now)
 
     def all_ended_ok(self, attempts: Sequence[Attempt], now: float) -> None:
-        """These returned: each a success."""
+        """The workers of these attempts returned: each is a success."""
         running, retries = self.running, self._running_retries
         for attempt in attempts:
             root = attempt.root
@@ -195,7 +195,7 @@ class Attempts:
             self._reserve(now)
 
     def ended_failed(self, root: WorkItem, error: BaseException, now: float) -> Verdict:
-        """The worker raised ``error``, or its process died. KeyboardInterrupt is Ctrl-C, and no failure of it."""
+        """The worker raised ``error``, or its process died. KeyboardInterrupt is Ctrl-C, and not its failure."""
         attempt = self._end(root)
         verdict = self._judge(attempt, error, now)
         self._reserve(now)
@@ -219,7 +219,7 @@ class Attempts:
             heapq.heappush(self._waiting, held)
 
     def ended_cancelled(self, root: WorkItem, now: float) -> Uncharged:
-        """The attempt was cut short by a shutdown, its failure or success unknown."""
+        """A shutdown interrupted the attempt; whether it failed or succeeded is unknown."""
         attempt = self._end(root)
         self._reserve(now)
         return Uncharged(attempt.number)
@@ -227,7 +227,7 @@ class Attempts:
     # Time
 
     def due(self, now: float, limit: int | None = None) -> list[Attempt]:
-        """Start retries whose time has come, in the order of their times, at most ``limit`` and what slots allow."""
+        """Start retries whose time has come, in the order of their times, up to ``limit`` and the free slots."""
         self._reserve(now)
         started: list[Attempt] = []
         while self._due and (limit is None or len(started) < limit):
@@ -240,7 +240,7 @@ class Attempts:
         return started
 
     def expired(self, now: float) -> list[Attempt]:
-        """Mark the attempts whose timeout passed since the last look, and tell which: the engine cancels them."""
+        """Mark and return the attempts whose timeout passed since the last look: the engine cancels them."""
         found: list[Attempt] = []
         if self._timeout_seconds is None:
             return found
@@ -255,14 +255,14 @@ class Attempts:
         return found
 
     def time_out(self, attempt: Attempt, now: float) -> None:
-        """Mark a running attempt as timed out, where the engine keeps the time."""
+        """Mark a running attempt as timed out, for engines that keep the time themselves."""
         attempt.is_timed_out = True
         if attempt.marked_at is None:
             attempt.marked_at = now
         self.timeouts_total += 1
 
     def next_due_at(self, *, with_retries: bool = True) -> float | None:
-        """When ``due`` or ``expired`` have something to do, in the past for a retry that a slot is held for.
+        """When ``due`` or ``expired`` must be called; in the past if a retry has a reserved slot.
 
         Without ``with_retries`` only ``expired`` is asked about.
 
@@ -283,7 +283,7 @@ class Attempts:
     # Giving up
 
     def withdraw(self, which: Callable[[WorkItem], bool]) -> list[tuple[WorkItem, Uncharged]]:
-        """Forget the waiting and due retries whose root is in ``which``; tells them in order of their times."""
+        """Forget the waiting and due retries whose root is in ``which``; returns them in the order of their times."""
         kept, gone = _split(self._waiting, which)
         kept_due, gone_due = _split(self._due, which)
         _, gone_held = _split(self._held.values(), which)
@@ -292,14 +292,14 @@ class Attempts:
         self._waiting = kept
         heapq.heapify(self._waiting)
         self._due = deque(kept_due)
-        # Slots that were held for what is gone pass on to retries that found none.
+        # Slots that were reserved for withdrawn retries go to retries that found none.
         self._reserve(self._now)
         return [(waiting.root, Uncharged(waiting.item.attempt)) for waiting in sorted(gone_due + gone + gone_held)]
 
     def cancel(self, which: Callable[[WorkItem], bool], now: float) -> list[Attempt]:
-        """Mark the running attempts of ``which`` as cancelled, and tell which were not before.
+        """Mark the running attempts of ``which`` as cancelled; returns those that were not marked before.
 
-        Those that raise now are uncharged; those that return have done their work all the same.
+        If a marked attempt raises, it does not count; if it returns, it is a success all the same.
         """
         found = [attempt for attempt in self.running.values() if not attempt.is_cancelled and which(attempt.root)]
         for attempt in found:
@@ -357,7 +357,7 @@ class Attempts:
         )
 
     def _reserve(self, now: float) -> None:
-        """Hand free slots to the retries whose time has come."""
+        """Reserve free slots for the retries whose time has come."""
         self._now = max(self._now, now)
         while self._waiting and self._waiting[0].due_at <= self._now and self._may_retry():
             self._due.append(heapq.heappop(self._waiting))

@@ -1,7 +1,7 @@
-"""What all engines of this library share: the books (``Attempts``), and what becomes of an attempt that ended.
+"""The common part of all engines of this library: the state (``Attempts``), and the handling of ended attempts.
 
-An engine adds how an attempt is started, stopped and seen to end, and knows nothing else: capacity, retries, timeouts,
-cancelling and reports are here. Bound to one event loop, on whose thread every method runs.
+An engine only adds how an attempt is started, stopped and noticed to end: capacity, retries, timeouts,
+cancelling and reports are here. Bound to one event loop; every method runs on its thread.
 """
 
 from __future__ import annotations
@@ -131,16 +131,16 @@ class BookedEngine(ExecutionEngine):
 
     @abstractmethod
     def _stop_attempt(self, attempt: Attempt) -> None:
-        """Have a running attempt end, which was just marked, as far as it can be made to."""
+        """Make a running attempt end, if that is possible; it was just marked."""
 
     @abstractmethod
     async def _wait_ended(self, timeout_seconds: float) -> None:
-        """Return when nothing runs, or after ``timeout_seconds``."""
+        """Return when no attempt runs, or after ``timeout_seconds``."""
 
     # On the loop, called by nobody who would catch anything
 
     def _guarded(self, call: Callable[[], None]) -> None:
-        """What ``call`` raises is a bug of ours, and reaches the consumer instead of the event loop."""
+        """Call ``call``. Its exception is a bug of ours, and goes to the consumer instead of the event loop."""
         try:
             call()
         except Exception as bug:  # noqa: BLE001 -- see above; what a worker raises never comes here
@@ -172,7 +172,7 @@ class BookedEngine(ExecutionEngine):
             self._channel.interrupted()
 
     def _give_back(self, root: WorkItem) -> None:
-        """The running attempt of ``root`` is over without a failure or a success that is known of."""
+        """The running attempt of ``root`` is over without a known success or failure."""
         self._report(root, self._attempts.ended_cancelled(root, self._now()))
 
     def _report(self, root: WorkItem, verdict: Verdict | None) -> None:
@@ -187,7 +187,7 @@ class BookedEngine(ExecutionEngine):
                 self._channel.notify()  # Nothing to report, but a slot is free and the next sweep may be nearer.
 
     def _abandon(self) -> None:
-        """Report what would not end as cancelled, and be deaf to it from now on."""
+        """Report attempts that did not end as cancelled, and ignore them from now on."""
         running = self._attempts.running
         while running:
             self._give_back(next(iter(running)))

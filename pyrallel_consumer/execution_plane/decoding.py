@@ -1,8 +1,8 @@
-"""From raw bytes to what the worker asked for: the value and the key of one item, decoded where the worker runs.
+"""Decodes the value and the key of one item for the worker, in the place where the worker runs.
 
-``Decoding`` is made once in each process. ``decoded`` takes one item and returns an item that holds the decoded values,
-or raises: ``DecodeError`` where the bytes are at fault, the deserializer's own error where another attempt may succeed,
-as when a schema registry does not answer. ``None`` is never decoded. Pickled, it is made anew where it arrives.
+``Decoding`` is made once in each process. ``decoded`` takes one item and returns an item with the decoded values. It
+raises ``DecodeError`` if the bytes are at fault. It raises the deserializer's own error if another attempt may succeed,
+for example if a schema registry does not answer. ``None`` is never decoded. A pickled one is made anew on arrival.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ KEY: Final = "key"
 VALUE: Final = "value"
 
 _MOST_PROBLEMS: Final = 5
-"""Of a model's problems so many are named in the error; the error's cause has them all."""
+"""How many of a model's problems the error names; the error's cause has them all."""
 _LONGEST_TEXT: Final = 500
 
 
@@ -59,7 +59,7 @@ def _unpacked(row: Row, decoded_key: Any, value: Any) -> DecodedItem:
 
 
 class Decoding:
-    """Decodes items, one by one; for any thread. ConfigurationError where a deserializer cannot be made."""
+    """Decodes items, one by one; for any thread. Raises ConfigurationError if a deserializer cannot be made."""
 
     def __init__(self, deserializers: Deserializers) -> None:
         self._deserializers = deserializers
@@ -71,7 +71,7 @@ class Decoding:
         return Decoding, (self._deserializers,)
 
     def decoded(self, item: WorkItem) -> WorkItem[Any]:
-        """``item`` with what its deserializers made of it. Raises as the module says; never awaits."""
+        """``item`` with its decoded values. Raises as the module's docstring says; never awaits."""
         key, value = self._both(item)
         if type(key) is CoroutineType or type(value) is CoroutineType:
             _close(key, value)
@@ -82,7 +82,7 @@ class Decoding:
         return DecodedItem(item, key, value)
 
     def call(self, worker: Callable[[WorkItem[Any]], Any], item: WorkItem) -> Any:
-        """Decode ``item`` and call ``worker``, an ``async def``; returns what is to be awaited.
+        """Decode ``item`` and call ``worker``, an ``async def``; returns the awaitable.
 
         Deserializers may be asynchronous here: those of a schema registry have such forms.
         """
@@ -92,7 +92,7 @@ class Decoding:
         return worker(DecodedItem(item, key, value))
 
     async def decoded_soon(self, item: WorkItem) -> WorkItem[Any]:
-        """As ``decoded``, and awaits deserializers that are asynchronous."""
+        """Like ``decoded``, but awaits asynchronous deserializers."""
         key, value = self._both(item)
         if type(key) is CoroutineType or type(value) is CoroutineType:
             return await self._awaited(item, key, value)
@@ -150,19 +150,19 @@ class Decoding:
 
 
 def _is_passed_on(error: Exception) -> bool:
-    """Whether the message is not at fault, or the deserializer itself says what is to become of it."""
+    """Whether the message is not at fault, or the deserializer itself decides about the message."""
     return not is_a(error, DecodeError) and (is_a(error, RetryLater, DoNotRetry) or is_transient(error))
 
 
 def _close(*made: Any) -> None:
-    """Coroutines that nobody will await."""
+    """Close coroutines that nobody will await."""
     for each in made:
         if type(each) is CoroutineType:
             each.close()
 
 
 def _reason(error: Exception) -> str:
-    """Type and text of what a deserializer raised; of a model's problems their places, and not what was found."""
+    """Type and text of a deserializer's error; for a model's problems their places, without the values."""
     problems = attempted(lambda: _problems(error), "")
     if problems:
         return problems

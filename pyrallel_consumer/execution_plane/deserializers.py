@@ -1,7 +1,7 @@
-"""What the user gave to decode values and keys by, checked before anything is connected; picklable for processes.
+"""The user's deserializers of values and keys, checked before any connection; picklable for processes.
 
-A ``Deserializer`` is one of them and is not called itself: ``decoder`` makes what is called for each message, once in
-each process. ``Deserializers`` are those of one consumer.
+A ``Deserializer`` is one of them and is not called itself: once in each process, ``decoder`` makes the function that is
+called for each message. ``Deserializers`` are those of one consumer.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Deserializer(ABC):
-    """``setting`` is the argument that the user gave it by, ``name`` what errors call it."""
+    """``setting`` is the name of the user's argument, ``name`` the deserializer's name in errors."""
 
     def __init__(self, setting: str, name: str) -> None:
         self.setting = setting
@@ -36,15 +36,15 @@ class Deserializer(ABC):
 
     @abstractmethod
     def decoder(self) -> Decode:
-        """What decodes messages. Raises ConfigurationError where it cannot be made."""
+        """The function that decodes messages. Raises ConfigurationError if it cannot be made."""
 
     @abstractmethod
     def check(self, mode: ExecutionMode) -> None:
-        """Raise ConfigurationError where it cannot decode in this mode."""
+        """Raise ConfigurationError if it cannot decode in this mode."""
 
 
 class OfType(Deserializer):
-    """Reads JSON into ``kind``, whatever pydantic checks: a model, a dataclass, a TypedDict, a union of them."""
+    """Reads JSON into ``kind``, any type that pydantic checks: a model, a dataclass, a TypedDict, a union of them."""
 
     def __init__(self, setting: str, kind: Any) -> None:
         super().__init__(setting, getattr(kind, "__qualname__", None) or repr(kind))
@@ -69,7 +69,7 @@ class OfType(Deserializer):
 
 
 class OfCallable(Deserializer):
-    """Calls ``given``, or what it makes: a function without parameters is called once and returns the deserializer."""
+    """Calls ``given``. If it has no parameters, it is called once, and returns the deserializer to call."""
 
     def __init__(self, setting: str, given: Callable[..., Any], field: str, context_of: ContextOf) -> None:
         super().__init__(setting, _name_of(given))
@@ -132,7 +132,7 @@ class Deserializers(NamedTuple):
     value: Deserializer | None
 
     def check(self, mode: ExecutionMode) -> None:
-        """Raise ConfigurationError where one of them does not fit, before anything is connected."""
+        """Raise ConfigurationError if one of them does not fit, before any connection."""
         for each in self:
             if each is not None:
                 each.check(mode)
@@ -141,7 +141,7 @@ class Deserializers(NamedTuple):
 def deserializers_of(
     *, key_type: Any, key_deserializer: Any, value_type: Any, value_deserializer: Any, context_of: ContextOf
 ) -> Deserializers | None:
-    """What these arguments of the consumer say, None where nothing is decoded. ConfigurationError: two of one field."""
+    """The deserializers of these arguments, None without any. ConfigurationError if a field has two."""
     key = _given("key", key_type, key_deserializer, context_of)
     value = _given("value", value_type, value_deserializer, context_of)
     return None if key is None and value is None else Deserializers(key, value)
@@ -163,7 +163,7 @@ def _name_of(given: Any) -> str:
 
 
 def _takes(function: Callable[..., Any], count: int) -> bool:
-    """Whether it can be called with so many arguments, as far as can be seen."""
+    """Whether it can be called with ``count`` arguments, as far as its signature shows."""
     try:
         inspect.signature(function).bind(*[None] * count)
     except TypeError:

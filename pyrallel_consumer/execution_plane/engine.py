@@ -1,24 +1,25 @@
-"""The contract between the control loop and whatever runs the user's worker; third parties may write engines to it.
+"""The contract between the control loop and an engine, which runs the user's worker. You may write your own engine.
 
-An engine knows items, attempts and slots, and nothing of offsets and commits. Finished work travels back through one
-``CompletionChannel``. The laws every engine keeps, and that ``testing.engine_contract`` checks on each:
+An engine knows items, attempts and slots, and nothing about offsets and commits. Finished work travels back through one
+``CompletionChannel``. Every engine keeps these laws, and ``testing.engine_contract`` checks them:
 
 - Every submitted item yields exactly one final completion: succeeded, failed (out of attempts), or cancelled.
-- An attempt ends when its task, call or process ended, not when its timeout fired; until then it holds its slot.
-- No slot is held by a waiting retry; due retries go before new work, and some slots are always left to new work.
-- A call that returned is done: it succeeded, also after its timeout or a cancel that did not reach it.
-- Whatever a worker raises, ``BaseException`` included, is a failed attempt and reaches nobody but the channel; but
-  KeyboardInterrupt: that is Ctrl-C, so the item is given back as cancelled, and the channel is ``interrupted``.
-- No attempt begins after ``channel.starts_until``, retries included: the engine holds it until that time has moved on.
+- An attempt ends when its task, call or process ended, not when its timeout fired; until then it occupies its slot.
+- A waiting retry occupies no slot; due retries go before new work, and some slots are always left for new work.
+- A call that returned is done: it succeeded, even after its timeout or a cancel that did not reach it.
+- Any exception of a worker, including ``BaseException``, is a failed attempt and is reported to the channel only. The
+  exception is KeyboardInterrupt, which is Ctrl-C: the item is given back as cancelled, and the channel ``interrupted``.
+- No attempt begins after ``channel.starts_until``, not even a retry: the engine holds it until that time has moved on.
 
-What must be kept in order shares an ``item.origin`` whose ``is_ordered`` is True. Unless an engine says otherwise it is
-given such items one after another. One that is ``is_keeping_order`` is sent several ahead, as many as its
-``run_length`` allows, and keeps these laws besides:
+Items that must be kept in order share an ``item.origin`` whose ``is_ordered`` is True. By default an engine
+gets these items one after another. An engine with ``is_keeping_order`` is sent several ahead, as many as its
+``run_length`` allows, and keeps these laws too:
 
-- Of one origin, items begin in the order of their submission, and none before the one before it has succeeded.
-- When an attempt ends in any other way, all items behind it are given back as cancelled, unbegun and uncharged; so are
-  those that are submitted behind it before all of these, and its own item, have had their final completion.
-- What did not succeed is reported on the loop's thread: nothing is submitted before the loop has taken all of it in.
+- Items of one origin begin in the order of their submission, each only after its predecessor has succeeded.
+- When an attempt ends in any other way, all items behind it are given back as cancelled and unbegun, and their attempts
+  do not count. The same holds for items that are submitted behind it before all of these items, and the item of the
+  attempt itself, have had their final completion.
+- An end without success is reported on the loop's thread: nothing is submitted before the loop has handled all reports.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Failed:
 
 @dataclass(slots=True)
 class Cancelled:
-    """``item`` was given back unfinished: ``attempt`` is the number of the attempt that was not charged."""
+    """``item`` was given back unfinished: ``attempt`` is the number of the attempt, which does not count."""
 
     item: WorkItem
     attempt: int
@@ -56,7 +57,7 @@ class Cancelled:
 
 @dataclass(slots=True)
 class Finished:
-    """What one drain took out of the channel; each list in the order of reporting."""
+    """The completions that one drain took out of the channel; each list in the order of reporting."""
 
     successes: list[WorkItem]
     failures: list[Failed]
@@ -76,7 +77,7 @@ class StuckAttempt:
 
 @dataclass(frozen=True, slots=True)
 class RunningAttempt:
-    """Attempt number ``attempt`` of ``item`` runs since ``started_at`` (loop time, seconds; None: nobody knows)."""
+    """Attempt number ``attempt`` of ``item``, running since ``started_at`` (loop time, seconds; None: unknown)."""
 
     item: WorkItem
     attempt: int
@@ -101,9 +102,9 @@ class EngineStatus:
 class CompletionChannel:
     """Finished work on its way to the loop; reporters may be on any thread, ``drain`` is the loop's.
 
-    Reporters append before they test ``is_notified``, and ``drain`` clears it before it pops: so nothing is left
-    behind unannounced, without a lock. ``wake`` is called once until the next drain, on the reporter's thread. Every
-    report names the very object that was given to ``submit``, whatever attempt ended.
+    Reporters append before they test ``is_notified``, and ``drain`` clears it before it pops. So no report stays
+    unnoticed, without a lock. ``wake`` is called once until the next drain, on the reporter's thread. Every
+    report names the object that was given to ``submit``, whichever attempt ended.
     """
 
     __slots__ = (
@@ -124,12 +125,12 @@ class CompletionChannel:
         """Engines may append here themselves, and must then call ``notify`` unless ``is_notified`` is set."""
         self.is_notified = False
         self.is_interrupted = False
-        """Whether Ctrl-C cut a worker short, until the loop has taken note of it."""
+        """Whether Ctrl-C interrupted a worker; the loop resets it."""
         self.starts_until = inf
         """Seconds of the engine's ``now``. The loop moves it on while it turns, and sets it to ``-inf`` while the group
-        may have given our partitions to others. Only to be read, by any thread."""
+        may have given our partitions to others. Engines only read it, on any thread."""
         self.starts_until_boot = inf
-        """The same in ``boot_seconds``, which go on while the machine is suspended and are other processes' too."""
+        """The same in ``boot_seconds``, which count suspended time and are the same in all processes."""
         self.returned: dict[WorkItem, tuple[int, Records]] = {}
         """Of successes whose worker returned records: the number of the attempt, and the records. An engine puts them
         here before it reports the success."""
@@ -151,24 +152,24 @@ class CompletionChannel:
         self.notify()
 
     def interrupted(self) -> None:
-        """KeyboardInterrupt came out of a worker, whose item is given back: the consumer is to stop."""
+        """KeyboardInterrupt came out of a worker, whose item is given back: the consumer must stop."""
         self.is_interrupted = True
         self.notify()
 
     def crashed(self, error: BaseException) -> None:
-        """The engine itself is broken (never: the worker raised); the next ``drain`` raises ``error``."""
+        """The engine itself is broken (not for a worker's exception); the next ``drain`` raises ``error``."""
         self._crash = error
         self.notify()
 
     def notify(self) -> None:
-        """Have the loop look at the channel and the engine: something was reported, a slot or a retry time changed."""
+        """Make the loop look at channel and engine: there is a report, a free slot, or a new retry time."""
         if not self.is_notified:
             self.is_notified = True
             self._wake()
 
     @property
     def has_setbacks(self) -> bool:
-        """Whether anything is left that did not succeed."""
+        """Whether failures or cancellations are left."""
         return bool(self._failures or self._cancellations)
 
     @property
@@ -178,9 +179,9 @@ class CompletionChannel:
         )
 
     def drain(self, limit: int) -> Finished:
-        """Take out at most ``limit`` completions, failures and cancellations first, for successes never end.
+        """Take out at most ``limit`` completions, failures and cancellations first, because successes never end.
 
-        Whoever leaves items behind (``has_items``) must come again by itself: only later reports wake.
+        A caller that leaves items behind (``has_items``) must call again by itself: only later reports wake.
         """
         self.is_notified = False
         if self._crash is not None:
@@ -205,7 +206,7 @@ class ExecutionEngine(ABC):
     """
 
     is_keeping_order: ClassVar[bool] = False
-    """Whether it may be sent items of one ordered origin before those before them have ended; see the laws above."""
+    """Whether it may be sent items of one ordered origin before their predecessors have ended; see the laws above."""
 
     is_joining: ClassVar[bool] = False
     """Whether it holds items back so that others join them; it is told when none can come (``nothing_follows``)."""
@@ -214,22 +215,22 @@ class ExecutionEngine(ABC):
         """No item comes before some of those that were submitted end: begin what waits for others, if nothing runs."""
 
     def run_length(self) -> int:
-        """How many items of one ordered origin may be in flight now, at least 1; asked where order is kept here."""
+        """How many items of one ordered origin may be in flight, at least 1; only used with ``is_keeping_order``."""
         return 1
 
     @abstractmethod
     async def start(self, channel: CompletionChannel, now: Callable[[], float]) -> None:
-        """Get ready to take work. Raises a ``PyrallelConsumerError`` when the worker cannot be run."""
+        """Get ready to take work. Raises a ``PyrallelConsumerError`` if the worker cannot be run."""
 
     @abstractmethod
     def capacity(self) -> int:
-        """Items that ``submit`` may take now, asked once for all of them: slots less running less due, at least 0."""
+        """How many items may be submitted now, in all: slots minus running minus due, at least 0."""
 
     @abstractmethod
     def submit(self, item: WorkItem) -> None:
-        """Start the first attempt of ``item``, numbered ``item.attempt``. Only where there is capacity.
+        """Start the first attempt of ``item``, numbered ``item.attempt``. Requires capacity.
 
-        Never blocks and never raises for what the worker does. The worker may have run to its end on return.
+        Never blocks, and never raises a worker's error. The worker may have run to its end on return.
         """
 
     def submit_all(self, items: Sequence[WorkItem]) -> None:
@@ -243,10 +244,10 @@ class ExecutionEngine(ABC):
 
     @abstractmethod
     def next_sweep_at(self) -> float | None:
-        """When ``sweep`` is needed at the latest (may be in the past: at once); None = not until something changes."""
+        """When ``sweep`` must be called at the latest (at once if in the past); None = not until something changes."""
 
     def heed_lease(self) -> None:  # noqa: B027 -- most engines of third parties hold nothing back
-        """``channel.starts_until`` has moved: begin what was held back, if that may begin now.
+        """``channel.starts_until`` has moved: begin attempts that were held back, if they may begin now.
 
         Called several times a second. An engine that begins nothing outside of ``submit`` and ``sweep``, and no retry
         in ``sweep`` after ``starts_until``, need not override it.
@@ -254,28 +255,28 @@ class ExecutionEngine(ABC):
 
     @abstractmethod
     def running(self, which: Callable[[WorkItem], bool] | None = None) -> int:
-        """Attempts started and not ended, of all items or those of ``which``; waiting retries do not count."""
+        """How many attempts are started and not ended, of all items or of ``which``; waiting retries do not count."""
 
     @abstractmethod
     def waiting(self) -> Sequence[WorkItem]:
-        """Items that wait for another attempt, due ones included; in no order."""
+        """Items that wait for another attempt, including due ones; in no order."""
 
     @abstractmethod
     def withdraw(self, which: Callable[[WorkItem], bool]) -> None:
-        """End waiting and due retries of ``which`` as cancelled, at once, and what has surely not begun."""
+        """End waiting and due retries of ``which`` as cancelled, at once, and attempts that surely have not begun."""
 
     @abstractmethod
     def cancel(self, which: Callable[[WorkItem], bool]) -> None:
-        """Cancel running attempts of ``which``, once each; each reports when it ended, cancelled unless it returned."""
+        """Cancel running attempts of ``which``, once each. Each reports its end: cancelled, unless it returned."""
 
     @abstractmethod
     def stuck(self, now: float) -> Sequence[StuckAttempt]:
         """Attempts that timed out or were cancelled before ``now`` and still run, oldest start first."""
 
     def longest_running(self, most: int) -> Sequence[RunningAttempt]:
-        """Up to ``most`` of the attempts that run, the longest first as far as the engine knows; for operators.
+        """Up to ``most`` running attempts, the longest first as far as the engine knows; for operators.
 
-        An engine that keeps no times need not override it: what runs is asked for by ``running`` then.
+        An engine that keeps no times need not override it: ``running`` is used then.
         """
         found: list[WorkItem] = []
 
@@ -291,8 +292,8 @@ class ExecutionEngine(ABC):
 
     @abstractmethod
     async def stop(self, timeout_seconds: float) -> None:
-        """Withdraw and cancel all there is, wait for it to end, and abandon what has not at the deadline.
+        """Withdraw and cancel everything, wait for its end, and abandon attempts that have not ended at the deadline.
 
-        Abandoned attempts are reported as cancelled; what they do later is ignored. No task, thread or process is
+        Abandoned attempts are reported as cancelled; their later end is ignored. No task, thread or process is
         left, except attempts that cannot be ended. Afterwards ``capacity()`` is 0. A second call does nothing.
         """

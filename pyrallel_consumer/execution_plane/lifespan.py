@@ -1,9 +1,9 @@
-"""What is entered before the first message and left after the last attempt: the user's ``lifespan``, and the worker.
+"""Context managers entered before the first message and left after the last attempt: the ``lifespan``, and the worker.
 
-Knows which context managers there are, and enters and leaves them in order: the lifespan first, and the worker inside
-of it, where the worker is a context manager itself. Where that happens is decided elsewhere: on the event loop of the
-consumer (``lifespan_task``), or in each worker process. The lifespan is entered in the context that all attempts copy,
-so that each of them finds the context variables that it set. Whatever fails is a ``LifespanError``.
+Enters and leaves them in order: the lifespan first, and inside of it the worker, if the worker is a context manager
+itself. The place is decided elsewhere: the event loop of the consumer (``lifespan_task``), or each worker process. The
+lifespan is entered in the context that all attempts copy, so every attempt sees the context variables that it sets. A
+failure is a ``LifespanError``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LONGEST_TEXT: Final = 500
 
 
 class Lifespan:
-    """``function`` is the user's ``lifespan``, ``worker`` the worker where it is a context manager; None where not.
+    """``function`` is the user's ``lifespan``, ``worker`` the worker if it is a context manager; else None.
 
     Entered once, on an event loop or without one, and left the same way. Picklable until then.
     """
@@ -41,7 +41,7 @@ class Lifespan:
         self._worker = worker
         self._stack = AsyncExitStack()
         self._plain: list[tuple[Any, bool]] = []
-        """What was entered without a loop, and whether it was entered by ``async with``."""
+        """Context managers entered without a loop, and whether each was entered by ``async with``."""
         self._runner: asyncio.Runner | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -50,7 +50,7 @@ class Lifespan:
     # On an event loop
 
     async def enter(self) -> None:
-        """Enter all, or nothing: LifespanError."""
+        """Enter all, or none. Raises LifespanError."""
         try:
             for manager in self._managers():
                 if _is_async(manager):
@@ -63,7 +63,7 @@ class Lifespan:
             self._raise_failed("before the first message", error)
 
     async def leave(self) -> None:
-        """Leave all, also where leaving some of it fails: LifespanError."""
+        """Leave all, even if leaving one of them fails. Raises LifespanError."""
         try:
             await self._stack.aclose()
         except BaseException as error:  # noqa: BLE001 -- raised again
@@ -72,7 +72,7 @@ class Lifespan:
     # In a process whose worker is a plain function
 
     def enter_in(self, context: Context) -> None:
-        """``enter`` in ``context``. What can only be awaited is, on an event loop that runs for that alone."""
+        """``enter`` in ``context``. Asynchronous context managers are entered on an event loop made only for that."""
         try:
             for manager in self._managers(context.run):
                 if is_plain := _is_plain(manager):
@@ -86,7 +86,7 @@ class Lifespan:
             self._raise_failed("before the first message", error)
 
     def leave_in(self, context: Context) -> None:
-        """``leave`` what ``enter_in`` entered in ``context``."""
+        """Leave in ``context`` what ``enter_in`` entered."""
         try:
             self._leave_all(context, None)
         except BaseException as error:  # noqa: BLE001 -- raised again
@@ -122,7 +122,7 @@ class Lifespan:
     # Inside
 
     def _managers(self, run: Callable[[Callable[[], Any]], Any] = lambda function: function()) -> Iterator[Any]:
-        """What is to be entered, in order. The next is asked for when the last was entered."""
+        """The context managers to enter, in order. The next one is made after the previous one was entered."""
         if self._function is not None:
             yield _checked(run(self._function))
         if self._worker is not None:
@@ -142,7 +142,7 @@ class Lifespan:
 
 
 def lifespan_of(function: Any, worker: object, mode: ExecutionMode) -> Lifespan | None:
-    """What is to be entered for these, None where that is nothing. ConfigurationError: that is no lifespan."""
+    """The lifespan of these, None if there is nothing to enter. ConfigurationError if it is not a lifespan."""
     if function is not None:
         _check(function, mode)
     own = worker if not isinstance(worker, type) and _is_manager(worker) else None

@@ -1,7 +1,8 @@
-"""The task that holds the lifespan on the consumer's event loop: one task enters and leaves, as task groups ask for.
+"""The task that holds the lifespan on the consumer's event loop: the same task enters and leaves it, as task groups
+require.
 
-It runs in the very context that all attempts copy. Cancelled from outside, as ``asyncio.run`` does with all tasks at
-its end, it holds on until the consumer, which is cancelled as well, says that the attempts have ended.
+It runs in the context that all attempts copy. ``asyncio.run`` cancels all tasks at its end. This task then still waits
+until the consumer, which is cancelled as well, says that the attempts have ended.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ class LifespanTask:
         self._is_leaving = False
 
     async def enter(self) -> None:
-        """Return when all is entered. Raises LifespanError where that fails; cancelled, it leaves what was entered."""
+        """Return when all is entered. Raises LifespanError if that fails. If cancelled, it leaves what was entered."""
         loop = asyncio.get_running_loop()
-        # Not by create_task: a task factory is the user's, and made for the user's tasks.
+        # Not with create_task: a task factory belongs to the user, and is for the user's tasks.
         task = self._task = asyncio.Task(self._hold(), loop=loop, name="pyrallel-lifespan", context=self._base)
         entered = asyncio.ensure_future(self._entered.wait())
         try:
@@ -46,7 +47,7 @@ class LifespanTask:
             task.result()
 
     async def leave(self, seconds: float) -> None:
-        """Leave all; does nothing where nothing was entered. Raises LifespanError where that fails or takes longer."""
+        """Leave all; does nothing if nothing was entered. Raises LifespanError if that fails or takes longer."""
         task = self._task
         if task is None or (task.done() and not self._entered.is_set()):
             return
@@ -65,7 +66,7 @@ class LifespanTask:
         task.result()
 
     def hurry(self) -> None:
-        """Cancel what is being left: the program is aborted."""
+        """Cancel a lifespan that is being left: the program is aborted."""
         if self._task is not None and self._is_leaving:
             self._task.cancel()
 
