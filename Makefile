@@ -40,7 +40,7 @@ test: .venv/.synced ## Run every test; unit, contract and simulation tests again
 	@$(MAKE) --no-print-directory coverage
 	@$(MAKE) --no-print-directory test-documents
 	@$(MAKE) --no-print-directory test-deploy
-	$(PYTHON) -m pytest -n $(KAFKA_JOBS) --dist loadgroup tests/kafka tests/chaos tests/registry
+	$(PYTHON) -m pytest -n $(KAFKA_JOBS) --dist loadgroup tests/kafka tests/chaos tests/registry tests/postgres
 	@$(MAKE) --no-print-directory wheel-test
 
 test-core: .venv/.synced ## Run unit, contract and simulation tests, in parallel (JOBS=2)

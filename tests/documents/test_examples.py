@@ -12,6 +12,8 @@ import pytest
 from tests.documents.snippets import ROOT, environment_without_settings
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+WITH_SERVERS = {"postgres_batches"}
+"""Run by the tests that start what they need: ``tests/postgres``."""
 MOST_SECONDS = 240  # a bound for hangs: each takes a few seconds on an idle machine
 
 
@@ -19,7 +21,9 @@ def test_there_are_examples() -> None:
     assert len(EXAMPLES) >= 8
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "example", [path for path in EXAMPLES if path.stem not in WITH_SERVERS], ids=lambda path: path.stem
+)
 def test_the_example_runs_as_it_is_and_its_verdict_holds(example: Path, tmp_path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-W", "error", example],

@@ -1,0 +1,1 @@
+"""Workers that write to a real PostgreSQL: every row once in effect."""

@@ -1,0 +1,88 @@
+"""A PostgreSQL of the tests' own, from Debian's packages: a data folder that is made and removed, on 127.0.0.1."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.kafka_node import free_port
+
+INSTALLED = Path("/usr/lib/postgresql")
+USER = "postgres"
+"""Who runs the server where the tests run as root: PostgreSQL refuses root."""
+QUICK = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "listen_addresses=127.0.0.1")
+START_TIMEOUT_SECONDS = 60
+
+
+class PostgresUnavailableError(Exception):
+    """No PostgreSQL can be started here; the message says what to install."""
+
+
+class PostgresNode:
+    """Starts in a second or two; use it as a context manager."""
+
+    def __init__(self) -> None:
+        self._port = free_port()
+        self._folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+        self._data = self._folder / "data"
+
+    @property
+    def url(self) -> str:
+        """The address of its database, as drivers take it."""
+        return f"postgresql://{USER}@127.0.0.1:{self._port}/postgres"
+
+    def __enter__(self) -> Self:
+        self._programs = _programs()
+        if _user() is not None:
+            shutil.chown(self._folder, USER)
+        self._run("initdb", "--auth=trust", f"--username={USER}", "--encoding=UTF8", "--no-sync", "-D", self._data)
+        options = " ".join(["-p", str(self._port), "-k", str(self._folder), *(f"-c {option}" for option in QUICK)])
+        log = self._folder / "log"
+        self._run("pg_ctl", "start", "-w", "-t", START_TIMEOUT_SECONDS, "-D", self._data, "-l", log, "-o", options)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._run("pg_ctl", "stop", "-m", "immediate", "-D", self._data)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _run(self, program: str, *arguments: object) -> None:
+        command = [str(self._programs / program), *map(str, arguments)]
+        ran = subprocess.run(
+            command,
+            user=_user(),
+            cwd=self._folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,  # not a pipe: the server would inherit it
+            stderr=subprocess.DEVNULL,
+            timeout=2 * START_TIMEOUT_SECONDS,
+            check=False,
+        )
+        if ran.returncode != 0:
+            raise PostgresUnavailableError(f"{' '.join(command)} ended with {ran.returncode}")
+
+
+def _programs() -> Path:
+    """The folder of the newest installed PostgreSQL's programs."""
+    found = sorted(INSTALLED.glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]))
+    if not found:
+        raise PostgresUnavailableError("no PostgreSQL is installed: Debian's package is `postgresql`")
+    return found[-1].parent
+
+
+def _user() -> str | None:
+    """Whom to run the server as, None for whoever runs the tests."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        pwd.getpwnam(USER)
+    except KeyError:
+        raise PostgresUnavailableError(f"PostgreSQL does not run as root, and there is no user {USER}") from None
+    return USER
