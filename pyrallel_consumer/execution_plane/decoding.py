@@ -66,6 +66,11 @@ class Decoding:
         key, value = deserializers
         self._decode_key = None if key is None else key.decoder()
         self._decode_value = None if value is None else value.decoder()
+        read = None if value is None else value.reader()
+        self.is_plain = key is None and read is not None
+        """Whether values alone are decoded, and never by a coroutine."""
+        if self.is_plain and read is not None:
+            self.decoded = self._reading(read)  # type: ignore[assignment]  # the same, at half the cost
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Decoding, (self._deserializers,)
@@ -80,6 +85,24 @@ class Decoding:
                 "deserializer that is a plain function"
             )
         return DecodedItem(item, key, value)
+
+    def _reading(self, read: Callable[[bytes], Any]) -> Callable[[WorkItem], WorkItem[Any]]:
+        """``decoded`` for values that ``read`` reads, without what only other deserializers need."""
+        refused, made = self._refused, DecodedItem
+
+        def decoded(item: WorkItem) -> WorkItem[Any]:
+            message = item._message  # noqa: SLF001 -- as above
+            value = message.value()
+            if value is not None:
+                try:
+                    value = read(value)
+                except Exception as error:
+                    if _is_passed_on(error):
+                        raise
+                    raise refused(item, VALUE, error) from error
+            return made(item, message.key(), value)
+
+        return decoded
 
     def call(self, worker: Callable[[WorkItem[Any]], Any], item: WorkItem) -> Any:
         """Decode ``item`` and call ``worker``, an ``async def``; returns the awaitable.

@@ -51,6 +51,6 @@ def _decoding_call(worker: Worker, deserializers: Deserializers) -> Worker:
     def call_async(item: WorkItem) -> object:
         return awaitable(worker, item)
 
-    made: Any = call_async if is_async(worker) else call
+    made: Any = call_async if is_async(worker) and not decoding.is_plain else call
     made.__wrapped__ = worker
     return made  # type: ignore[no-any-return]  # one of the two
