@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from pyrallel_consumer.control_plane.events import TransactionAnswered
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import CompletionEvent, CompletionStatus, WorkItem
 from pyrallel_consumer.errors import ConfigurationError
@@ -65,6 +66,21 @@ class Completions:
     def watch_exhausted(self, exhausted: ExhaustedMessages) -> None:
         """Hear of messages that failed their last attempt."""
         exhausted.given_up = self._failed
+
+    def watched_outcomes(self, take: Callable[[TransactionAnswered], None]) -> Callable[[TransactionAnswered], None]:
+        """``take``, and hear of what a committed transaction held: under exactly once every offset goes through one."""
+
+        def take_and_tell(answered: TransactionAnswered) -> None:
+            take(answered)
+            committed = {tp for tp, error in answered.errors.items() if error is None}
+            for snapshot in answered.snapshots:
+                if snapshot.tp in committed:
+                    for entry in snapshot.entries:
+                        if entry.letter is None:
+                            attempt = self._attempts.pop(entry.item, entry.attempt)
+                            self._say(entry.item, CompletionStatus.SUCCESS, None, attempt)
+
+        return take_and_tell
 
     def _failed(self, failed: Failed) -> None:
         self._attempts.pop(failed.item, None)

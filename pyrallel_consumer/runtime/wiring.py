@@ -106,6 +106,7 @@ class Wiring:
                 is_writing=is_exactly_once,
             )
         )
+        self._completions = completions
         if completions is not None:
             completions.watch_manager(self.manager)
         self.commits = CommitSequence(self.manager, parallel.commit_interval_ms / 1000)
@@ -282,7 +283,8 @@ class Wiring:
         if (transactions := self.transactions) is not None:
             written.open_since = lambda: transactions.open_since
         control.output = written
-        control.on_outcome = written.take_outcome
+        take = written.take_outcome
+        control.on_outcome = take if self._completions is None else self._completions.watched_outcomes(take)
         return written
 
     @property
