@@ -1,4 +1,4 @@
-"""What operators look at: pictures, metrics, health, the status page, warnings, spans. Reads, and changes nothing.
+"""Everything for operators: snapshots, metrics, health, the status page, warnings, spans. Reads, and changes nothing.
 
-Anything here may fail without ending delivery. Begin with ``snapshot``, the frozen picture that all others show.
+An error here never ends delivery. Begin with ``snapshot``, the frozen picture that all other parts show.
 """

@@ -1,7 +1,7 @@
-"""Whether a consumer is alive and ready, decided from its frozen picture and the ages of its signs of life. Pure.
+"""Whether a consumer is alive and ready, decided from its snapshot and the ages of its signs of life. Pure.
 
-*Alive* is what a supervisor should restart it for when it is not: its threads stand still. *Ready* is what an operator
-should look at: some part of its work does not get on. What is not alive is not ready either.
+A consumer that is not *alive* should be restarted by its supervisor: its threads hang. One that is not *ready* needs an
+operator: some part of its work makes no progress. A consumer that is not alive is not ready either.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from pyrallel_consumer.dto import PartitionSnapshot, RuntimeSnapshot
 
 STARTS_HELD_SECONDS: Final = 10.0
-"""A coordinator that is there confirms a commit much sooner."""
+"""An available coordinator confirms a commit much sooner."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignsOfLife:
-    """How long ago the event loop last turned, and the poll thread last came out of the client; in seconds.
+    """How long ago the event loop last turned, and the poll thread last returned from the client; in seconds.
 
-    ``picture_age_seconds`` is the age of the picture beside which they stand.
+    ``picture_age_seconds`` is the age of the snapshot.
     """
 
     loop_age_seconds: float
@@ -34,7 +34,7 @@ class SignsOfLife:
 
 @dataclass(frozen=True, slots=True)
 class Ailment:
-    """One reason: a name that does not change between versions, and a sentence; the place where there is one."""
+    """One reason: a name that does not change between versions, a sentence, and the partition if there is one."""
 
     reason: str
     detail: str
@@ -44,12 +44,12 @@ class Ailment:
 
 
 def ailments_of_life(picture: RuntimeSnapshot, signs: SignsOfLife, limits: HealthLimits) -> tuple[Ailment, ...]:
-    """Why the consumer is not alive; empty where it is."""
+    """Why the consumer is not alive; empty if it is."""
     return tuple(_lifeless(picture, signs, limits))
 
 
 def ailments(picture: RuntimeSnapshot, signs: SignsOfLife, limits: HealthLimits) -> tuple[Ailment, ...]:
-    """Why the consumer is not ready, the most fundamental reason first; empty where it is."""
+    """Why the consumer is not ready, the most fundamental reason first; empty if it is."""
     return (*_lifeless(picture, signs, limits), *_unready(picture, signs, limits))
 
 
@@ -57,7 +57,7 @@ def _lifeless(picture: RuntimeSnapshot, signs: SignsOfLife, limits: HealthLimits
     if picture.state != "closed" and signs.loop_age_seconds > limits.loop_blocked_seconds:
         yield Ailment("loop_blocked", f"the event loop has not turned for {signs.loop_age_seconds:.1f} s")
     if picture.state != "running":
-        return  # Before and after, it is no fault of the poll thread that it does not poll.
+        return  # Before and after, the poll thread need not poll.
     if not signs.is_poll_thread_alive:
         yield Ailment("poll_thread_dead", "the thread that talks to Kafka has ended")
     elif signs.poll_age_seconds > limits.poll_silent_seconds:

@@ -1,8 +1,8 @@
-"""Whatever operators look at is drawn through this class: an error there is counted and told once, and ends nothing.
+"""All views for operators are made through this class: an error in one is counted and logged once, and ends nothing.
 
-Snapshot, status feed, watches and the endpoint's answers are *pictures*. They touch code that is not ours (a user's
-engine, a user's logging set-up), and a bug in one of them must not cost a message. Duties, such as commands and
-commits, stay out of here: an error there ends the consumer.
+Snapshot, status feed, watches and the endpoint's answers are *pictures*. They call foreign code (a user's
+engine, a user's logging setup), and a bug in one of them must not cost a message. Necessary work, for example commands
+and commits, does not belong here: an error in it ends the consumer.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Pictures:
         self._drawers.append(draw)
 
     def draw(self, now: float) -> None:
-        """A tick has come: draw every picture, whatever became of the others."""
+        """A tick: draw every picture, even if others fail."""
         for draw in self._drawers:
             try:
                 draw(now)
@@ -38,7 +38,7 @@ class Pictures:
                 self.note(draw.__qualname__, error)
 
     def note(self, name: str, error: Exception) -> None:
-        """The picture ``name`` failed. Each kind of error is told once for each picture."""
+        """The picture ``name`` failed. Each kind of error is logged once for each picture."""
         kind = name, type(error)
         with self._lock:
             self.failures += 1

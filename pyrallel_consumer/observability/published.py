@@ -1,7 +1,6 @@
 """The latest snapshot of one consumer: taken on its loop, read by any thread.
 
-A snapshot that cannot be taken ends nothing: the last one stays, and tells the state and the number of failures that
-are true now.
+If a snapshot cannot be taken, the last one stays, with the present state and number of failures.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from pyrallel_consumer.observability.pictures import Pictures
 from pyrallel_consumer.observability.watch.blocking_watch import BlockingWatch
 
 PUBLISH_SECONDS: Final = 0.25
-"""How old the picture that other threads read may become, unless it takes long to make."""
+"""How old the snapshot for other threads may become, unless it takes long to make."""
 LONGEST_SECONDS: Final = 1.0
-"""How old it may become with thousands of partitions."""
+"""How old the snapshot may become with thousands of partitions."""
 SHARE: Final = 0.02
 """Part of the time that snapshots may take."""
 
@@ -50,7 +49,7 @@ class Published:
         self._publish()
 
     def tick(self, now: float) -> None:
-        """It is ``now``: take a new snapshot where the last one is old, and look at what blocks in it."""
+        """It is ``now``: take a new snapshot if the last one is old, and check it for blocking offsets."""
         if now < self._is_due_at:
             return
         began_at = self._clock()

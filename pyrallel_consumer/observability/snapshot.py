@@ -1,4 +1,4 @@
-"""The operator's picture of a running consumer, made on its loop from the live parts and frozen for everybody else."""
+"""The snapshot of a running consumer, made on its loop from the live parts and frozen for all other threads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pyrallel_consumer.record import OutputFigures
 
 @dataclass(frozen=True, slots=True)
 class EngineFigures:
-    """What the picture shows of the engine."""
+    """The engine's part of a snapshot."""
 
     running: int = 0
     waiting_retries: int = 0
@@ -30,7 +30,7 @@ class EngineFigures:
 
 @dataclass(frozen=True, slots=True)
 class FixedFacts:
-    """What a picture shows of the settings: the same in every picture of one consumer."""
+    """The settings' part of a snapshot: the same in every snapshot of one consumer."""
 
     settings: Mapping[str, object]
     retry: RetrySnapshot
@@ -90,9 +90,9 @@ def take_snapshot(
     starts_held_seconds: float = 0.0,
     output: OutputFigures | None = None,
 ) -> RuntimeSnapshot:
-    """The picture at ``now``; ``poller`` is what ``BrokerPoller.get_metrics()`` returns.
+    """The snapshot at ``now``; ``poller`` is the result of ``BrokerPoller.get_metrics()``.
 
-    Its cost grows with assigned partitions and unfinished messages, not with what was done.
+    Its cost grows with assigned partitions and unfinished messages, not with finished ones.
     """
     partitions = tuple(partition_picture(work, now, manager.pause_reasons(work.tp)) for work in manager)
     load = manager.load

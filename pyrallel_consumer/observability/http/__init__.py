@@ -1,1 +1,1 @@
-"""The endpoint: one server for all consumers of a process, and which path is answered by what (``routes``)."""
+"""The endpoint: one server for all consumers of a process, and its paths (``routes``)."""

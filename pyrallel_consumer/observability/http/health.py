@@ -16,12 +16,12 @@ Diagnosis = Callable[[RuntimeSnapshot, SignsOfLife, HealthLimits], tuple[Ailment
 
 
 def liveness(watched: AllWatched) -> tuple[HTTPStatus, dict[str, Any]]:
-    """Whether all consumers are alive. One that cannot be examined is: a supervisor kills what is not."""
+    """Whether all consumers are alive. One that cannot be examined counts as alive, so that nobody kills it."""
     return _examined(watched, ailments_of_life, is_well_unexamined=True)
 
 
 def readiness(watched: AllWatched) -> tuple[HTTPStatus, dict[str, Any]]:
-    """Whether all consumers are ready. One that cannot be examined is not."""
+    """Whether all consumers are ready. One that cannot be examined counts as not ready."""
     return _examined(watched, ailments, is_well_unexamined=False)
 
 

@@ -1,7 +1,7 @@
-"""One listening socket of the process, served by threads of its own: it answers while every event loop is blocked.
+"""One listening socket of the process, served by its own threads: it answers even while every event loop is blocked.
 
-Knows paths and the applications behind them, and nothing of consumers. Waitress serves; this module is imported only
-where an endpoint is wanted.
+Knows paths and their applications, and nothing about consumers. Waitress serves; this module is imported only
+if an endpoint is wanted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 THREADS: Final = 4
-"""Requests answered at once: a scrape that takes its time keeps no health check waiting."""
+"""How many requests are answered at once: a slow scrape does not delay a health check."""
 MOST_CONNECTIONS: Final = 100
 IDLE_CONNECTION_SECONDS: Final = 60
 MOST_BODY_BYTES: Final = 1024
@@ -34,7 +34,7 @@ _ALWAYS: Final = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nos
 class HttpEndpoint:
     """Serves ``routes`` (path -> WSGI application) at ``address`` from ``start`` to ``close``.
 
-    The socket is bound here. Raises ConfigurationError, naming the setting, where it cannot be had.
+    The constructor binds the socket. Raises ConfigurationError, naming the setting, if that fails.
     """
 
     def __init__(self, host: str, port: int, routes: Mapping[str, WSGIApplication]) -> None:
@@ -64,7 +64,7 @@ class HttpEndpoint:
         is_pulled = threading.Event()
 
         def close_sockets() -> None:
-            # Whatever else has just woken the server may bring it here before the trigger, one of them, is pulled.
+            # Another event may have woken the server before the trigger was pulled.
             is_pulled.wait()
             close_all(self._sockets)
 
@@ -83,7 +83,7 @@ class HttpEndpoint:
 
 
 def dispatching(routes: Mapping[str, WSGIApplication]) -> WSGIApplication:
-    """One application out of many: by path, for reading only. What it does not know it answers with what it knows."""
+    """One application out of many: by path, for reading only. An unknown path gets the list of known ones."""
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
@@ -102,7 +102,7 @@ def dispatching(routes: Mapping[str, WSGIApplication]) -> WSGIApplication:
 
 
 def json_route(answer: Callable[[], tuple[HTTPStatus, object]]) -> WSGIApplication:
-    """An application that answers with what ``answer`` returns, as JSON."""
+    """An application that answers with the result of ``answer``, as JSON."""
 
     def application(_: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         status, document = answer()
@@ -126,7 +126,7 @@ def _bound_socket(host: str, port: int) -> socket.socket:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise ConfigurationError(f"metrics.host {host!r} (METRICS_HOST) is no address: {error}") from error
-    # "localhost" is two addresses, and most clients try the older kind first or at all.
+    # "localhost" is two addresses, and most clients try the IPv4 one first, or only that one.
     family, kind, protocol, _, address = min(found, key=lambda each: each[0] is not socket.AF_INET)
     listening = socket.socket(family, kind, protocol)
     try:

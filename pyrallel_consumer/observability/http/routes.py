@@ -1,4 +1,4 @@
-"""What is served under which path: the one table of the endpoint."""
+"""The table of the endpoint: its paths and their applications."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def made_routes(watched: AllWatched) -> dict[str, WSGIApplication]:
-    """Path -> WSGI application, each of which asks ``watched`` anew for every request."""
+    """Path -> WSGI application; each calls ``watched`` for every request."""
     return {
         "/metrics": metrics_application(watched),
         "/livez": json_route(partial(liveness, watched)),

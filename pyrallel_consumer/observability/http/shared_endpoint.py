@@ -1,7 +1,7 @@
 """The endpoints of this process, by host and port: consumers that ask for the same one share it.
 
-The first one opens it, the last one closes it. Consumers may live on different event loops, so a lock guards the table;
-nothing is awaited under it but the end of a server that is being closed, which takes a moment.
+The first one opens it, the last one closes it. Consumers may live on different event loops, so a lock guards the table.
+The only wait under the lock is for the end of a server that is being closed, which takes a moment.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _closing: dict[tuple[str, int], Future[None]] = {}
 
 
 class _Shared:
-    """One endpoint and the consumers that it shows; the tuple is replaced, so that requests see one or the other."""
+    """One endpoint and its consumers. The tuple is never changed, only replaced: a request sees the old or the new one."""
 
     def __init__(self) -> None:
         self.members: tuple[Watched, ...] = ()
@@ -32,9 +32,9 @@ class _Shared:
 
 
 class Seat:
-    """One consumer's part of an endpoint, from its making to ``leave``.
+    """One consumer's part of an endpoint, until ``leave``.
 
-    With port 0 the consumer has an endpoint of its own. Raises ConfigurationError where the address cannot be had.
+    With port 0 the consumer has its own endpoint. Raises ConfigurationError if the address is not available.
     """
 
     def __init__(self, host: str, port: int, watched: Watched) -> None:
@@ -48,13 +48,13 @@ class Seat:
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port that are listened on."""
+        """Host and port of the socket."""
         endpoint = self._shared.endpoint
         assert endpoint is not None
         return endpoint.address
 
     def leave(self) -> Future[None]:
-        """Show this consumer no more. The future is done when a port that nobody needs any more is free."""
+        """Remove this consumer. If no consumer is left, the future is done when the port is free."""
         shared = self._shared
         with _lock:
             shared.members = tuple(each for each in shared.members if each is not self._watched)
@@ -69,7 +69,7 @@ class Seat:
 
 
 def _opened(host: str, port: int) -> _Shared:
-    # Only those who want an endpoint pay for its import.
+    # Imported only if an endpoint is wanted, because the import is expensive.
     from pyrallel_consumer.observability.http.http_endpoint import HttpEndpoint  # noqa: PLC0415
     from pyrallel_consumer.observability.http.routes import made_routes  # noqa: PLC0415
 

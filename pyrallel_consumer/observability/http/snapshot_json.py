@@ -1,7 +1,7 @@
 """Snapshots as plain JSON values, for ``/snapshot.json``, the status page and ``pyrallel-consumer inspect``.
 
-Pure, and follows the dataclasses field by field, so that what is added to a snapshot is in the JSON too. Bytes are
-refused: keys and payloads of messages have no place in an operator's picture, and none may slip in unnoticed.
+Pure. It follows the dataclasses field by field, so that a new field of a snapshot is in the JSON too. Bytes are
+refused: keys and payloads of messages must not appear in a snapshot, and none may slip in unnoticed.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from pyrallel_consumer.dto import RuntimeSnapshot, TopicPartition
 
 
 def snapshot_document(snapshots: Iterable[RuntimeSnapshot], now: float) -> dict[str, Any]:
-    """What ``/snapshot.json`` answers: ``{"consumers": [...]}``, one entry for each consumer of the process.
+    """The answer of ``/snapshot.json``: ``{"consumers": [...]}``, one entry for each consumer of the process.
 
-    An entry has the snapshot's fields by name, but for ``taken_at``: a reader elsewhere has another clock, so it gets
-    ``age_seconds`` at ``now`` (``time.monotonic()``). In a partition ``tp`` is ``topic`` and ``partition``.
+    An entry has the snapshot's fields by name, except ``taken_at``: a reader elsewhere has another clock, so it gets
+    ``age_seconds`` at ``now`` (``time.monotonic()``). In a partition, ``topic`` and ``partition`` replace ``tp``.
     """
     return {"consumers": [_snapshot(snapshot, now) for snapshot in snapshots]}
 

@@ -1,4 +1,4 @@
-"""What the endpoint reads of a consumer. Every call may be made by any thread, and none waits for the event loop."""
+"""The endpoint's view of a consumer. Any thread may make every call, and none waits for the event loop."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from pyrallel_consumer.observability.status.status_feed import Look
 class Watched:
     """One consumer. ``metrics`` are the numbers of ``get_metrics()``, ``picture`` is its latest snapshot.
 
-    ``moments`` are its last minutes. Asking for a ``look`` has the loop look closely for a while; the first is None.
-    ``note_failure`` is told what could not be shown of it: the name of the picture and the error.
+    ``moments`` are its last minutes. A call of ``look`` makes the loop look closely for a while; the first one returns
+    None. ``note_failure`` takes an error of a picture: the picture's name and the error.
     """
 
     group: str

@@ -1,4 +1,4 @@
-"""The metrics by name: type, labels, and what is shown where several consumers of a process share an endpoint.
+"""The metrics by name: type, labels, and the shown value if several consumers of a process share an endpoint.
 
 The names and labels of the first nine are fixed: people scrape by them. What is here is shown, and ``figures`` has a
 number for each.
@@ -19,7 +19,7 @@ class Kind(Enum):
 
 
 class Merge(Enum):
-    """One number out of those of several consumers that would be the same series."""
+    """How the numbers of several consumers become one, if they are the same series."""
 
     SUM = "sum"
     MAX = "max"
@@ -27,7 +27,7 @@ class Merge(Enum):
 
 
 class Family(NamedTuple):
-    """One metric. ``merge`` says what is shown where several consumers share an endpoint."""
+    """One metric. ``merge`` decides the shown value if several consumers share an endpoint."""
 
     name: str
     kind: Kind

@@ -1,4 +1,4 @@
-"""The picture and the poll thread's numbers under the names that Prometheus shows (``families``)."""
+"""The numbers of the snapshot and the poll thread under their Prometheus names (``families``)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Place = tuple[str, int]
 
 
 def figures(snapshot: RuntimeSnapshot, poller: Mapping[str, Any]) -> dict[str, Any]:
-    """Numbers by metric; those with labels are mappings from the labels' values, in the order of their names.
+    """Numbers by metric. A metric with labels is a mapping from the labels' values, in the order of their names.
 
     So ``figures(...)["consumer_parallel_lag"]["orders", 3]`` is the lag of partition 3 of ``orders``. Histograms are
     ``Durations`` or ``Sizes``; those of batches and records are missing where workers have none. While no broker

@@ -43,7 +43,7 @@ class ConsumerCollector(Collector):
         self._measured = measured
 
     def describe(self) -> Iterable[Metric]:
-        """What registration needs to know: names, and no numbers yet."""
+        """The names, without numbers, for the registration."""
         return [_made(family, family.labels) for family in FAMILIES]
 
     def collect(self) -> Iterator[Metric]:

@@ -1,4 +1,4 @@
-"""The status page: what the loop gives it (``status_feed``), its data, its words (``verdict``), its files.
+"""The status page: the loop's part (``status_feed``), its data, its sentences (``verdict``), its files.
 
 Begin with ``status``.
 """

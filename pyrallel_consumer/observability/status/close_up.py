@@ -1,7 +1,7 @@
-"""Partitions looked at closely: the pictures of their gap windows, and the keys that have been in them for longest.
+"""A close look at partitions: their gap windows, and the keys that have been in them for longest.
 
-Made for operators while somebody looks, with a bounded look at what is unfinished. It reads the work and changes
-nothing. No payload leaves it, and of a key only its fingerprint.
+Made for operators while somebody looks, from a bounded number of unfinished offsets. It reads the work and changes
+nothing. It contains no payload, and only fingerprints of keys.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from pyrallel_consumer.observability.status.read_times import ReadTimes
 
 MOST_KEYS: Final = 5
-"""Keys told of for one partition: those of its lowest unfinished offsets, which were read first."""
+"""How many keys of one partition are shown: those of its lowest unfinished offsets, which were read first."""
 MOST_KEYS_IN_ALL: Final = 12
 MOST_PARTITIONS: Final = 48
 """Partitions in one close-up."""
 MOST_OFFSETS: Final = 6_000
-"""Unfinished offsets that one close-up looks at, over all partitions: some two milliseconds of the loop's time."""
+"""How many unfinished offsets of all partitions one close-up reads: about two milliseconds of the loop's time."""
 FINGERPRINT_BYTES: Final = 4
 
 
 class Order(StrEnum):
-    """What keeps a message in order: its key, its whole partition, or nothing."""
+    """The order that a message keeps: within its key, within its partition, or none."""
 
     KEY = "key"
     PARTITION = "partition"
@@ -42,8 +42,8 @@ class Order(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class UnderWay:
-    """What the engine knows of items: attempt and beginning (None: unknown) of those that run, those that wait for
-    another attempt, and those that should have ended and have not.
+    """The engine's items: running ones with attempt and start time (None: unknown), those that wait for another
+    attempt, and those that should have ended and have not.
     """
 
     running: Mapping[WorkItem, tuple[int, float | None]]
@@ -56,7 +56,7 @@ class KeyCloseUp:
     """A virtual partition, by its lowest unfinished offset. ``fingerprint`` is of the key, None without one.
 
     ``read_seconds`` is about how long ago that offset was read, ``running_seconds`` how long its attempt has run, None
-    where nobody knows or nothing runs. ``behind`` messages wait for it.
+    if unknown or if nothing runs. ``behind`` messages wait for it.
     """
 
     tp: TopicPartition
@@ -82,7 +82,7 @@ class PartitionCloseUp:
 
 @dataclass(frozen=True, slots=True)
 class CloseUp:
-    """Partitions looked at closely at ``taken_at``, by name; ``left_out`` more were not. The slowest keys of all."""
+    """The partitions at ``taken_at``, by name, and the slowest keys of all; ``left_out`` partitions are missing."""
 
     taken_at: float
     partitions: tuple[PartitionCloseUp, ...]
@@ -93,7 +93,7 @@ class CloseUp:
 def fingerprint(key: bytes, secret: bytes) -> str:
     """Eight digits that stand for ``key``: the same for one ``secret``, of at most 64 bytes.
 
-    Without it a key that can be guessed could be found by trying: the key is the user's data.
+    Without the secret, somebody could find a key by trying candidates, and the key is the user's data.
     """
     return blake2b(key, digest_size=FINGERPRINT_BYTES, key=secret).hexdigest()
 
@@ -137,8 +137,8 @@ def close_up_of_all(
 
     ``secret`` is for fingerprints of keys.
 
-    Each partition may have an equal part of the ``most_offsets`` that are looked at; what it does not need the fuller
-    ones may have.
+    Each partition may use an equal part of the ``most_offsets``; fuller partitions get the part that others do not
+    need.
     """
     pictures = []
     budget = most_offsets
@@ -157,7 +157,7 @@ def close_up_of_all(
 
 
 def _states(offsets: list[int], items: list[WorkItem], work: PartitionWork, under_way: UnderWay) -> list[OffsetState]:
-    """The state of each item. One loop, for it is what a look costs, and most of a long backlog is queued."""
+    """The state of each item, in one loop: this is the main cost of a look, and most of a long backlog is queued."""
     held, is_queued, is_held = work.held, OffsetState.QUEUED, OffsetState.HELD
     states = []
     for offset, item in zip(offsets, items, strict=True):
@@ -170,7 +170,7 @@ def _states(offsets: list[int], items: list[WorkItem], work: PartitionWork, unde
 
 
 def _state_of_started(item: WorkItem, under_way: UnderWay) -> OffsetState:
-    """Of the head of its key, or of an item without order, which nobody knows to be started but the engine."""
+    """The state of the head of a key, or of an item without order: only the engine knows whether it is started."""
     if item in under_way.stuck:
         return OffsetState.STUCK
     if item in under_way.failing:

@@ -1,6 +1,6 @@
-"""The gap window of a partition as a picture of bounded size: from the committed offset to what was read, in buckets.
+"""The gap window of a partition in bounded size: from the committed offset to the last read one, in buckets.
 
-Pure, and made for operators only when somebody looks: nothing here is on the way of a message.
+Pure, and made only when an operator looks: nothing here is on a message's path.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ MOST_BUCKETS: Final = 200
 
 
 class OffsetState(StrEnum):
-    """What an unfinished offset does now. What is not unfinished is finished, or was never in the log.
+    """What an unfinished offset does now. All other offsets are finished, or were never in the log.
 
     ``failing`` waits for another attempt; ``held`` failed its last one and keeps its offset (dead letter not yet
     acknowledged, or its partition is paused for it); ``stuck`` timed out or was cancelled and has not ended.
@@ -45,7 +45,7 @@ class GapWindow:
 
     @property
     def buckets(self) -> int:
-        """How many buckets there are; none where nothing lies above the committed offset."""
+        """How many buckets there are; none if there are no offsets above the committed one."""
         return -(-(self.top - self.base) // self.width)
 
 

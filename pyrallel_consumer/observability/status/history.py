@@ -1,7 +1,7 @@
-"""The last minutes of a consumer in one small row per second, for the status page's curves.
+"""The last minutes of a consumer, one small row per second, for the status page's curves.
 
-Owned by the event loop, which notes one row from each second's picture; ``moments`` is a frozen tuple that any thread
-may read. Its size does not depend on what the consumer does.
+Owned by the event loop, which adds one row from each second's snapshot; ``moments`` is a frozen tuple that any thread
+may read. Its size does not depend on the consumer's load.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ MOST_MOMENTS: Final = 300
 
 
 class Totals(NamedTuple):
-    """What a consumer had done and had before it at one time.
+    """The finished and the remaining messages of a consumer at one time.
 
-    ``lag`` is what is not committed, None while no broker answers, ``backlog`` what is not finished, of all that is in
-    the log as far as is known.
-    ``backlogs`` has the backlog of each partition the end of whose log is known, by partition and epoch.
-    ``latency`` counts finished messages by how long they took, bucket by bucket; empty where nobody measures.
+    ``lag`` counts messages in the log that are not committed, None while no broker answers. ``backlog`` counts those
+    that are not finished, as far as the log's end is known.
+    ``backlogs`` has the backlog of each partition with a known log end, by partition and epoch.
+    ``latency`` counts finished messages by duration, bucket by bucket; empty if durations are not measured.
     """
 
     at: float
@@ -35,10 +35,10 @@ class Totals(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """One second: rates since the moment before, the rest as it was at ``at``. Latencies are None where none ended.
+    """One second: rates since the moment before, all else at the time ``at``. Latencies are None if no message ended.
 
-    ``grown`` is by how much the backlog grew since the moment before, negative where it shrank, of partitions that were
-    known at both: what is discovered or revoked is neither growth nor work.
+    ``grown`` is the growth of the backlog since the moment before, negative if it shrank. It counts only partitions
+    that were known at both: a discovered or revoked partition is neither growth nor work.
     """
 
     at: float
@@ -62,7 +62,7 @@ class History:
         self._last: Totals | None = None
 
     def is_due(self, now: float) -> bool:
-        """Whether a moment is to be noted."""
+        """Whether the next row is due."""
         return self._last is None or now >= self._last.at + SECONDS_BETWEEN
 
     def note(self, totals: Totals) -> None:
@@ -88,9 +88,9 @@ class History:
 
 
 def quantile(counts: Sequence[int], bounds: Sequence[float], part: float) -> float | None:
-    """About the value below which ``part`` of what was counted lies, evenly spread within its bucket; None for none.
+    """The approximate quantile ``part`` of the counted values, evenly spread within a bucket; None without values.
 
-    What lies above the last bound counts as that bound.
+    A value above the last bound counts as that bound.
     """
     wanted = sum(counts) * part
     if not wanted:

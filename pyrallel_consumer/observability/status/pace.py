@@ -1,6 +1,6 @@
-"""Whether a consumer keeps up: decided from its backlog, what is not finished, now and a while ago. Pure.
+"""Whether a consumer keeps up: decided from its backlog of unfinished messages, now and a while ago. Pure.
 
-Not from Kafka's lag: while one message blocks a commit the lag grows, however quickly all others are finished.
+Kafka's lag does not help: while one message blocks a commit the lag grows, however quickly all others are finished.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from enum import StrEnum
 from typing import Final
 
 AT_EASE_SECONDS: Final = 2.0
-"""A backlog that is worked off in so long is none."""
+"""A backlog that takes at most this long counts as none."""
 AT_EASE_MESSAGES: Final = 100
 STILL_SECONDS: Final = 5.0
-"""From a shorter look nobody can say that nothing finishes."""
+"""A shorter time is not enough to say that no message finishes."""
 NOTABLE_PART: Final = 0.05
-"""A backlog that moved by less than this part of itself has not moved."""
+"""A backlog that changed by less than this part of itself counts as unchanged."""
 
 
 class Trend(StrEnum):
-    """``idle``: nothing came and nothing is left. ``stands_still``: something is left, and nothing finishes.
+    """``idle``: no messages came and none are left. ``stands_still``: messages are left, and none finishes.
 
-    ``steady``: there is a backlog, and it does not move.
+    ``steady``: there is a backlog, and it does not change.
     """
 
     IDLE = "idle"
@@ -34,7 +34,7 @@ class Trend(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """``per_second`` messages are gained on the backlog, lost where negative; ``seconds_left`` until there is none."""
+    """The backlog shrinks by ``per_second`` messages, grows if negative; it is gone in ``seconds_left``."""
 
     trend: Trend
     per_second: float = 0.0
@@ -42,7 +42,7 @@ class Pace:
 
 
 def pace(backlog: int, backlog_before: int, seconds: float, finished_per_second: float) -> Pace:
-    """Judge a backlog that was ``backlog_before`` so many ``seconds`` ago, and the rate at which messages finish."""
+    """Judge a backlog that was ``backlog_before`` ``seconds`` ago, and the rate at which messages finish."""
     if backlog and not finished_per_second and seconds >= STILL_SECONDS:
         return Pace(Trend.STANDS_STILL)
     if backlog <= max(AT_EASE_MESSAGES, finished_per_second * AT_EASE_SECONDS):

@@ -1,7 +1,7 @@
-"""About when an offset was read, from a look at each partition once in a while: messages carry no such time.
+"""The approximate time at which an offset was read, from occasional looks at each partition: messages do not carry it.
 
-A time per message would cost every message; here a partition costs one comparison per look. The looks kept per
-partition are bounded: the older they are the fewer of them stay, so that the error is a small part of the age.
+A time per message would cost every message; here a partition costs one comparison per look. The number of looks per
+partition is bounded: the older they are, the fewer are kept, so the error is a small part of the age.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from pyrallel_consumer.dto import TopicPartition
 
 MOST_LOOKS: Final = 128
-"""Enough for a look a second in a month: about eight stay for each time that the age grows by the factor e."""
+"""Enough for a look per second during a month: about eight are kept for each growth of the age by the factor e."""
 PRECISION: Final = 8
-"""A look may go where the next one came within this part of its age."""
+"""A look may be dropped if the next one came within its age divided by this number."""
 
 Assignment = tuple["TopicPartition", int]
 
@@ -29,7 +29,7 @@ class ReadTimes:
         self._looks: dict[Assignment, tuple[list[int], list[float]]] = {}
 
     def look(self, now: float, read_up_to: Iterable[tuple[Assignment, int]]) -> None:
-        """Each assignment that there is now, with the next offset that it will read; all others are forgotten."""
+        """All present assignments, each with the next offset that it will read; all others are forgotten."""
         kept: dict[Assignment, tuple[list[int], list[float]]] = {}
         for assignment, next_offset in read_up_to:
             offsets, times = kept[assignment] = self._looks.get(assignment, ([], []))
@@ -42,14 +42,14 @@ class ReadTimes:
         self._looks = kept
 
     def read_at(self, assignment: Assignment, offset: int) -> float | None:
-        """The time of about the first look after ``offset`` was read, None where it was read after the last one."""
+        """About the time of the first look after ``offset`` was read, None if it was read after the last look."""
         offsets, times = self._looks.get(assignment, ([], []))
         at = bisect_right(offsets, offset)
         return times[at] if at < len(offsets) else None
 
 
 def _thin(offsets: list[int], times: list[float], now: float) -> None:
-    """Drop at least one look: those that the next one kept can stand for, and of the rest the oldest."""
+    """Drop at least one look: each that a close later look can replace, else the oldest."""
     kept = [len(times) - 1]
     for at in range(len(times) - 2, -1, -1):
         if times[kept[-1]] - times[at] > (now - times[at]) / PRECISION:

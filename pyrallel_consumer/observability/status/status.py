@@ -1,4 +1,4 @@
-"""``/status.json``: what the status page draws, as plain JSON values. No payloads, and keys only as fingerprints."""
+"""``/status.json``: the data of the status page, as plain JSON values. No payloads, and keys only as fingerprints."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ _OF_PARTITION: Final = (
 
 
 def names(watched: Sequence[Watched]) -> dict[str, Watched]:
-    """Each consumer under its group, with a number where several have the same one."""
+    """Each consumer under its group's name, with a number if several have the same group."""
     named: dict[str, Watched] = {}
     for each in watched:
         name, number = each.group, 1
@@ -74,7 +74,7 @@ def names(watched: Sequence[Watched]) -> dict[str, Watched]:
 
 
 def status_document(watched: Sequence[Watched], wanted: str, since: float) -> dict[str, Any]:
-    """One consumer, the ``wanted`` one if it is there, and the names of all; curves from the time ``since`` on."""
+    """One consumer, the ``wanted`` one if it exists, and the names of all; curves from the time ``since`` on."""
     named = names(watched)
     document: dict[str, Any] = {"now": time.monotonic(), "consumers": list(named)}
     chosen = wanted if wanted in named else next(iter(named), None)
@@ -196,7 +196,7 @@ def _key(each: KeyCloseUp) -> dict[str, Any]:
 
 
 def _moment(each: Moment) -> list[float | None]:
-    """What is drawn, in the order of ``Moment``; the time exact, the rest as exact as a curve is."""
+    """The drawn values, in the order of ``Moment``; the time is exact, the others are rounded for a curve."""
     return [each.at, *(_short(value) for value in each[1:-1])]
 
 

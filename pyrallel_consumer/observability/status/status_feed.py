@@ -1,8 +1,8 @@
-"""What the status page shows beyond the snapshot: curves of the last minutes, and close-ups while somebody looks.
+"""The status page's data beside the snapshot: curves of the last minutes, and close-ups while somebody looks.
 
-Owned by the event loop, which ticks it. Any thread may read ``moments`` and ask for a close-up: the loop sees at its
-next tick that somebody did, and makes one a second until nobody has asked for a while. Nobody looking costs a row of
-numbers a second, and never anything on the way of a message.
+Owned by the event loop, which ticks it. Any thread may read ``moments`` and ask for a close-up. The loop notices that
+at its next tick, and makes one a second until nobody has asked for a while. While nobody looks, it costs a row of
+numbers a second, and it never costs anything on a message's path.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from pyrallel_consumer.observability.status.read_times import ReadTimes
 from pyrallel_consumer.observability.status.verdict import BLOCKED_SECONDS
 
 FINGERPRINT_SECRET: Final = secrets.token_bytes(16)
-"""Of this process: its pages show a key alike, and nobody can tell a key from what they show by trying keys."""
+"""One per process: all its pages show the same fingerprint of a key, and nobody can find a key by trying candidates."""
 WATCHED_SECONDS: Final = 5.0
-"""How long after somebody asked close-ups are made."""
+"""How long close-ups are made after somebody asked for one."""
 CLOSE_UP_SECONDS: Final = 0.9
-"""How old a close-up becomes while somebody looks: a page asks once a second and is to find a new one each time."""
+"""How old a close-up becomes while somebody looks: a page asks once a second and should find a new one each time."""
 
 LogEnds = Mapping[tuple[str, int], int]
 
@@ -36,7 +36,7 @@ class Look(NamedTuple):
 
 
 class StatusFeed:
-    """``under_way`` tells what the engine does now, ``log_ends`` where the logs end as far as the poll thread knows."""
+    """``under_way`` returns the engine's items, ``log_ends`` the ends of the logs as far as the poll thread knows."""
 
     def __init__(
         self,
@@ -67,14 +67,14 @@ class StatusFeed:
         return self._history.moments
 
     def look(self) -> Look | None:
-        """The latest close-up with the snapshot of that moment, None where there is none yet: ask again soon."""
+        """The latest close-up with the snapshot of the same moment, None if there is none yet: ask again soon."""
         self._asked_at = self._clock()
         return self._look
 
     # For the loop
 
     def tick(self, now: float) -> None:
-        """It is ``now``. A close-up is made where a snapshot was just published, so that the two agree."""
+        """It is ``now``. A close-up is made only right after a snapshot was published, so that the two agree."""
         snapshot = self._picture()
         if self._history.is_due(now):
             log_ends = self._log_ends() if snapshot.is_broker_connected else None
@@ -90,9 +90,9 @@ class StatusFeed:
         self._last_snapshot = snapshot
 
     def _look_closely(self, snapshot: RuntimeSnapshot, now: float) -> CloseUp:
-        """Where there are too many partitions for one picture, those that are blocked for longest have their place.
+        """Make a close-up. If there are too many partitions, it shows those that have been blocked for longest first.
 
-        The others come by name, for pictures that come and go with every second would help nobody.
+        The others follow by name, so that they do not change every second.
         """
         blocked = {each.tp: each.blocking_seconds for each in snapshot.partitions}
         waits = {tp: seconds for tp, seconds in blocked.items() if seconds >= BLOCKED_SECONDS}
@@ -101,9 +101,9 @@ class StatusFeed:
 
 
 def totals(snapshot: RuntimeSnapshot, log_ends: LogEnds | None, now: float) -> Totals:
-    """The row of numbers that a snapshot amounts to. Where the log's end is not known, what was read counts as all.
+    """The numbers of a snapshot as one row. If a log's end is unknown, the last read offset counts as its end.
 
-    Without ``log_ends`` no broker answers, and nobody knows the lag.
+    Without ``log_ends`` no broker answers, and the lag is unknown.
     """
     is_lag_known, log_ends = log_ends is not None, log_ends or {}
     latency = [0] * (len(DURATION_BOUNDS_SECONDS) + 1)

@@ -1,7 +1,7 @@
 """The status page's files and its data, as WSGI applications by path.
 
-The files are package data, read once. The policy sent with the page lets it load from its own origin and nowhere else:
-it works without internet, and a page that somebody slipped something into could send nothing away.
+The files are package data, read once. The policy sent with the page lets it load only from its own origin. So it works
+without internet, and injected content could not send data away.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _data(watched: AllWatched) -> WSGIApplication:
 
 
 def _number(text: str) -> float:
-    """A time, or the beginning of all times where it is none."""
+    """A time; the beginning of all times if the text is not a number."""
     try:
         return float(text)
     except ValueError:

@@ -14,14 +14,14 @@ from pyrallel_consumer.observability.status.history import Moment
 from pyrallel_consumer.observability.status.pace import Pace, Trend, pace
 
 BLOCKED_SECONDS: Final = 5.0
-"""From here on a blocking offset is worth a word; how long it takes to be ill is a matter of the health limits."""
+"""From this time on a blocking offset is mentioned; the health limits decide when it is an error."""
 STALE_SECONDS: Final = 2.0
 TREND_SECONDS: Final = 60.0
 RATE_SECONDS: Final = 10.0
 BUSY_MOMENTS: Final = 5
 MOST_PARTITIONS_NAMED: Final = 3
 JUST_STARTED_SECONDS: Final = 3.0
-"""From a shorter look nobody can say where a backlog goes."""
+"""A shorter time is not enough to say whether a backlog grows."""
 _WHY: Final = {
     BlockedBy.RUNNING: "its worker runs",
     BlockedBy.RETRY: "it waits for its next attempt",
@@ -32,7 +32,7 @@ _WHY: Final = {
 
 
 class Level(StrEnum):
-    """``bad``: somebody must look. ``look``: worth a look. ``ok``: well."""
+    """``bad``: somebody must act. ``look``: worth a look. ``ok``: all is well."""
 
     OK = "ok"
     LOOK = "look"
@@ -51,7 +51,7 @@ class Verdict:
 def verdict(
     picture: RuntimeSnapshot, signs: SignsOfLife, limits: HealthLimits, moments: Sequence[Moment], now: float
 ) -> Verdict:
-    """What an operator is to read first."""
+    """The sentences that an operator should read first."""
     ill = [(Level.BAD, _sentence(each.detail, each.topic, each.partition)) for each in ailments(picture, signs, limits)]
     named = {(each.topic, each.partition) for each in ailments(picture, signs, limits)}
     age_seconds = now - picture.taken_at
@@ -79,7 +79,7 @@ def _pace_of(moments: Sequence[Moment]) -> tuple[Level, str]:
     recent = [each.finished_per_second for each in moments if each.at >= last.at - RATE_SECONDS]
     rate = sum(recent) / len(recent)
     seconds = last.at - before.at
-    # Not from what the backlog was: messages in partitions that are new to us were found meanwhile, and did not come.
+    # Not from the old backlog: messages of newly assigned partitions were found meanwhile, and are not new.
     grown = sum(each.grown for each in moments if each.at > before.at)
     if last.backlog and seconds < JUST_STARTED_SECONDS:
         return Level.OK, f"Just started: {_count(last.backlog, 'message')} to do."

@@ -1,12 +1,12 @@
 """One OpenTelemetry span per attempt, by the conventions for messaging; the only module that imports OpenTelemetry.
 
-The worker is wrapped once, when the consumer is built: untraced consumers have nothing to ask for each message. A span
-is the child of the producer's, whose context the global propagator finds in the message's headers, and is current while
-the worker runs. What is attached is detached after a success only: a failed attempt has its context to itself.
+The worker is wrapped once, when the consumer is built, so untraced consumers pay nothing per message. A span is the
+child of the producer's span, whose context the global propagator finds in the message's headers. It is current while
+the worker runs. The context is detached only after a success: a failed attempt has a context of its own.
 
-In worker processes the span is made where the worker runs, so that what the worker records hangs below it. To be
-recorded there, the SDK must be set up there (``ExecutionConfig.initializer``). Processes that are killed or die tell
-nothing any more: then the span of the attempt is made here.
+In process mode the span is made in the worker process, so that the worker's own spans are its children. For that the
+SDK must be set up there (``ExecutionConfig.initializer``). A process that is killed or dies reports nothing: then the
+span of the attempt is made here.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Carrier = dict[str, str]
 """A span's context as the propagator writes it: header to value."""
 
 MOST_REMEMBERED: Final = 10_000
-"""Failed attempts whose spans are known for links and dead letters; of more, the oldest are forgotten."""
+"""How many failed attempts' spans are remembered for links and dead letters; the oldest ones are forgotten."""
 
 
 logger = Log("pyrallel_consumer.observability")
@@ -44,7 +44,7 @@ _TOLD: Final[set[type]] = set()
 
 
 class Spans:
-    """Spans of the attempts of one consumer, and the memory of those that failed. For any thread."""
+    """Spans of the attempts of one consumer, with a memory of failed ones. For any thread."""
 
     def __init__(self, group: str, errors: ErrorText | None = None) -> None:
         self._maker = SpanMaker(group, errors or ErrorText())
@@ -60,7 +60,7 @@ class Spans:
         return self._async_call(worker) if mode is ExecutionMode.ASYNC else self._call(worker)
 
     def letter_headers(self, item: WorkItem) -> Headers:
-        """What a dead letter carries on: the context of the last attempt, none where it was not traced."""
+        """The context of the last attempt, for its dead letter; empty if it was not traced."""
         carrier = self._take(item) or {}
         return [(name, str(value).encode(errors="replace")) for name, value in carrier.items()]
 
@@ -82,7 +82,7 @@ class Spans:
                 del self._failed[next(iter(self._failed))]
 
     def died(self, item: WorkItem, seconds: float, how: str, *, is_timed_out: bool) -> None:
-        """The process that ran this attempt since ``seconds`` ago is gone, and what it knew of the span with it."""
+        """The process of this attempt, which began ``seconds`` ago, is gone, and the span with it."""
         began_at = time.time_ns() - int(seconds * 1e9)
         span, parent = self._maker.begin(item, self.earlier(item), began_at)
         error = TaskTimeoutError if is_timed_out else ProcessDiedError
@@ -166,7 +166,7 @@ class AsyncRemoteCall:
 
 
 class SpanMaker:
-    """Makes spans; can be pickled. The tracer is asked for once per process, whenever its SDK is set up."""
+    """Makes spans; can be pickled. Each process gets its tracer once, even if its SDK is set up later."""
 
     def __init__(self, group: str, errors: ErrorText) -> None:
         self._group = group
@@ -177,9 +177,9 @@ class SpanMaker:
         return SpanMaker, (self._group, self._errors)
 
     def begin(self, item: WorkItem, earlier: Carrier | None, began_at_ns: int | None = None) -> tuple[Span, Context]:
-        """The span of an attempt, and the context that it is the child of; ``earlier`` is the attempt to link to.
+        """The span of an attempt, and its parent's context; ``earlier`` is the attempt to link to.
 
-        A span that records nothing where the user's tracing raises: the message is processed all the same.
+        If the user's tracing raises, the span records nothing, and the message is processed all the same.
         """
         try:
             return self._begun(item, earlier, began_at_ns)
@@ -223,7 +223,7 @@ class SpanMaker:
         return attributes
 
     def end_failed(self, span: Span, parent: Context, error: BaseException) -> Carrier | None:
-        """End the span with its error, and tell its context; None where nothing traces, so that there is no span."""
+        """End the span with its error; returns its context, None if there is no span because nothing traces."""
         try:
             return self._ended_failed(span, parent, error)
         except Exception as tracing_error:  # noqa: BLE001 -- see ``begin``
@@ -245,7 +245,7 @@ class SpanMaker:
 
 
 def end(span: Span) -> None:
-    """End the span of a success, which stays one whatever the user's tracing raises."""
+    """End the span of a success. The success stays one, even if the user's tracing raises."""
     try:
         span.end()
     except Exception as error:  # noqa: BLE001 -- see ``SpanMaker.begin``
@@ -253,7 +253,7 @@ def end(span: Span) -> None:
 
 
 def tell_once(error: Exception) -> None:
-    """The user's tracing raised: each kind of error is told once in a process."""
+    """The user's tracing raised: each kind of error is logged once per process."""
     if type(error) in _TOLD:
         return
     _TOLD.add(type(error))

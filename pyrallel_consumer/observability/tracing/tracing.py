@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def spans_for(execution: ExecutionConfig, group: str) -> Spans | None:
-    """What traces the attempts of a consumer of ``group``; None where tracing is off.
+    """The spans of a consumer of ``group``; None if tracing is off.
 
-    Raises ConfigurationError where it is on and OpenTelemetry is not installed.
+    Raises ConfigurationError if it is on and OpenTelemetry is not installed.
     """
     if not execution.tracing:
         return None

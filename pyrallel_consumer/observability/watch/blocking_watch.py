@@ -1,7 +1,7 @@
-"""Names offsets that keep a partition's commit back for long: once each, with what is known of why.
+"""Logs offsets that block a partition's commit for long: once each, with the reason.
 
-An offset that merely waits for a slot is not to blame, and its worker has not begun: those are told in one line for
-all partitions.
+An offset that only waits for a slot is not to blame, and its worker has not begun: these share one line for all
+partitions.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ logger = Log("pyrallel_consumer.observability")
 
 MOST_NAMED: Final = 10
 NAMED_WITHIN_SECONDS: Final = 10.0
-"""So many offsets are named within so long: when a database is down, every partition has one."""
+"""The time in which only a limited number of offsets is named: when a database is down, every partition has one."""
 
 
 WHY: Final = {

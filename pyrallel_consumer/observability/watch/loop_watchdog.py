@@ -1,9 +1,9 @@
-"""Looks at the event loop from outside: notices when it stands still, and says in whose code, and when it is gone.
+"""Watches the event loop from outside: notices when it hangs, and in whose code, and when it is gone.
 
 A worker that blocks (``time.sleep``, a synchronous client, a long computation) stops every other worker and timer of
-its loop. No callback on that loop can report it, so a thread of its own looks at the loop's last sign of life. A worker
-that blocks for a moment with every message is as bad and never stands still for long: it is seen by how often the loop
-is late. The same thread sees a loop that was closed without a stop, which no callback can tell either.
+its loop. No callback on that loop can report it, so a separate thread checks the loop's last sign of life. A worker
+that blocks for a moment with every message is as bad, and never blocks for long. It shows in how often the loop
+is late. The same thread notices a loop that was closed without a stop, which no callback can report either.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ logger = Log("pyrallel_consumer.observability")
 
 LOOKS_PER_LIMIT: Final = 4
 LATE_SECONDS: Final = 0.2
-"""A sign of life is given every 50 ms, or 125 while nothing moves; one that is so old was held up by something."""
+"""The loop gives a sign of life every 50 ms, or 125 ms while idle; after this time it is late."""
 LOOKS_TOGETHER: Final = 16
 MOST_LATE_SHARE: Final = 0.5
 LONGEST_LOOK_SECONDS: Final = 0.5
-"""A loop that is gone is noticed so late at most."""
+"""A loop that is gone is noticed within this time."""
 MOST_OTHER_THREADS: Final = 20
 OTHERS_FRAMES: Final = 3
 OUR_THREADS: Final = ("pyrallel-poller", "pyrallel-dead-letters", "pyrallel-http", "pyrallel-watchdog", "waitress-")
-"""Threads that run none of the user's code, and that no loop waits for."""
+"""Threads that run no user code, and for which no loop waits."""
 
 
 class LoopWatchdog:
     """Warns once for each time that ``last_sign_of_life()`` is older than ``warn_seconds``, with the loop's stack.
 
-    And once for each time that half of the last 16 looks (8 s unless ``warn_seconds`` is short) found the loop late.
-    Made on the loop's thread. ``now`` is the clock that the signs of life are read from. ``on_loop_closed`` is called
-    on the watchdog's thread, which then ends. ``note_failure`` is told of an error in the looking itself.
+    It also warns when half of the last 16 looks (8 s, unless ``warn_seconds`` is short) found the loop late.
+    Made on the loop's thread. ``now`` is the clock of the signs of life. ``on_loop_closed`` is called
+    on the watchdog's thread, which then ends. ``note_failure`` gets an error of the watchdog itself.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class LoopWatchdog:
         looks = self._late_looks
         looks.append(is_late)
         is_sluggish = len(looks) == LOOKS_TOGETHER and sum(looks) >= MOST_LATE_SHARE * LOOKS_TOGETHER
-        # Told while it is late: then the stack shows what holds it up.
+        # Logged while it is late: then the stack shows the cause.
         if is_sluggish and is_late and not self._is_sluggish and self._loop.is_running():
             self._is_sluggish = True
             logger.warning(
@@ -132,7 +132,7 @@ class LoopWatchdog:
         return "".join(traceback.format_list([*stack()])) if stack is not None else "(the loop's thread was not seen)"
 
     def _other_stacks(self) -> str:
-        """The ends of what other threads do: the loop may wait for one of them."""
+        """The innermost frames of other threads: the loop may wait for one of them."""
         stacks = thread_stacks()
         parts: list[str] = []
         for thread in threading.enumerate():

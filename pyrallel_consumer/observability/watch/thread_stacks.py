@@ -1,8 +1,8 @@
-"""What the threads of this process do at this moment, for warnings that tell it.
+"""The present stacks of this process's threads, for warnings.
 
-With the interpreter's lock their frames may be looked at from any thread. Without it (free-threaded builds) one that
-runs must not be touched, for that may end the process: there ``faulthandler`` stops all threads and notes what it sees,
-of a hundred threads and of a hundred frames each at most.
+With the interpreter's lock any thread may read their frames. Without it (free-threaded builds) reading the frames of a
+running thread may end the process. There ``faulthandler`` stops all threads and writes their stacks, of at most a
+hundred threads and a hundred frames each.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from traceback import FrameSummary
 from typing import Final, TypeAlias
 
 Stack: TypeAlias = Callable[[], Iterable[FrameSummary]]
-"""Gives the frames of one thread, outermost first."""
+"""Returns the frames of one thread, outermost first."""
 
 _THREAD: Final = re.compile(r"(?:Current thread|Thread) 0x(?P<ident>[0-9a-f]+)\b")
 _FRAME: Final = re.compile(r'  File "(?P<file>.*)", line (?P<line>\d+) in (?P<name>.*)')
 
 
 def thread_stacks() -> Mapping[int, Stack]:
-    """The stacks of all threads, or of those that could be seen, by the thread's ident."""
+    """The stacks of all threads, or of the readable ones, by the thread's ident."""
     if _has_lock():
         frames = sys._current_frames()  # noqa: SLF001 -- the documented way to other threads' stacks
         return {ident: partial(traceback.extract_stack, frame) for ident, frame in frames.items()}
