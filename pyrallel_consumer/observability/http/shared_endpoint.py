@@ -24,7 +24,7 @@ _closing: dict[tuple[str, int], Future[None]] = {}
 
 
 class _Shared:
-    """One endpoint and its consumers. The tuple is never changed, only replaced: a request sees the old or the new one."""
+    """One endpoint and its consumers. The tuple is only replaced, so a request sees the old or the new one."""
 
     def __init__(self) -> None:
         self.members: tuple[Watched, ...] = ()
