@@ -12,7 +12,15 @@ from typing import Any
 
 import pytest
 
-from pyrallel_consumer import ExecutionConfig, KafkaConfig, OutputConfig, PyrallelConsumer, Record, WorkItem
+from pyrallel_consumer import (
+    BrokerError,
+    ExecutionConfig,
+    KafkaConfig,
+    OutputConfig,
+    PyrallelConsumer,
+    Record,
+    WorkItem,
+)
 from tests.kafka.deadline import until_asked, wait_until
 from tests.kafka.protocols import each_group_protocol
 from tests.kafka.recording_process import RecordingProcess, record_of
@@ -220,6 +228,41 @@ def test_a_static_member_fences_its_predecessor_at_once(kafka: KafkaCluster, sta
 
     assert member.stop() == 0
     topics.assert_written_once_in_order()
+
+
+async def test_two_consumers_with_one_transactional_id_end_by_its_name(kafka: KafkaCluster, settings: Settings) -> None:
+    every = [Topics(kafka, 400), Topics(kafka, 400)]
+    output = OutputConfig(delivery="exactly_once", transactional_id_prefix=kafka.new_group())
+
+    def consumer(topics: Topics) -> PyrallelConsumer:
+        async def worker(item: WorkItem) -> Record:
+            await asyncio.sleep(0.05)
+            return record_of(item, topics.target)
+
+        config = settings(
+            topics.group,
+            parallel_consumer=QUICK,
+            librdkafka={"group.instance.id": "the-one"},
+        )
+        execution = ExecutionConfig(max_in_flight=2)
+        return PyrallelConsumer(config, worker, topics.source, execution_config=execution, output=output)
+
+    first, second = map(consumer, every)
+    await first.start()
+    await second.start()
+    ended, _ = await asyncio.wait(
+        [asyncio.create_task(each.wait_closed()) for each in (first, second)],
+        return_when=asyncio.FIRST_COMPLETED,
+        timeout=60,
+    )
+    error = next(iter(ended)).exception()
+    await asyncio.gather(first.abort(), second.abort(), return_exceptions=True)
+
+    assert isinstance(error, BrokerError)
+    assert f"{output.transactional_id_prefix}-the-one" in str(error)
+    for topics in every:
+        counts = Counter(place for places in topics.written().values() for place in places)
+        assert set(counts.values()) <= {1}
 
 
 def test_a_broker_that_is_killed_has_nothing_written_twice(

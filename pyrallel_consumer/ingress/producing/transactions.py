@@ -374,7 +374,7 @@ class Transactions:
     def _renew(self, error: KafkaError) -> None:
         """A producer that had a fatal error never writes again. A new one of the same id resolves what it left open."""
         while not self._is_abandoned:
-            if error.name() in FENCED and self._fencing.fenced(self._clock()):
+            if _is_fenced(error) and self._fencing.fenced(self._clock()):
                 raise BrokerError(
                     f"the transactional id {self.transactional_id!r} was taken over twice within a minute: another "
                     "producer uses it; give each consumer a group.instance.id or an "
@@ -440,6 +440,11 @@ class Transactions:
             with contextlib.suppress(KafkaException):
                 client.purge()
                 client.flush(PURGE_SECONDS)
+
+
+def _is_fenced(error: KafkaError) -> bool:
+    """Whether another producer took the id over; once the client knows of it, only its words tell."""
+    return error.name() in FENCED or "fenced" in error.str().lower()
 
 
 def _translated(error: Exception) -> Exception:
