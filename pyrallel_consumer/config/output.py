@@ -40,7 +40,8 @@ class OutputConfig(OutputAttributes, Settings):
 
     buffer_max_records: int = Field(10_000, ge=1, le=10_000_000)
     """Records that may wait for the broker before nothing more is started, 1-10,000,000. What runs then may add its
-    own. Low keeps workers idle while the broker is slow; under ``exactly_once`` it bounds what a transaction holds."""
+    own. Low keeps workers idle while the broker is slow. Under ``exactly_once`` it bounds the messages of a transaction
+    too, and so the rate: so many each ``commit_interval_ms``."""
 
     buffer_max_bytes: int = Field(64 * 1024 * 1024, ge=1, le=1 << 40)
     """Their bytes (keys, values, headers, 512 for each), 1 byte-1 TiB, default 64 MiB. One record always fits."""

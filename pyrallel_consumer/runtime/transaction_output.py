@@ -19,13 +19,15 @@ from pyrallel_consumer.control_plane.policies import OutputLimits
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import WorkItem
 from pyrallel_consumer.log import Log
-from pyrallel_consumer.record import Delivery, OutputFigures, Records, size_bytes
+from pyrallel_consumer.record import RECORD_OVERHEAD_BYTES, Delivery, OutputFigures, Records, size_bytes
 from pyrallel_consumer.runtime.refused_records import RefusedRecords
 
 logger = Log("pyrallel_consumer.output")
 
 NOT_SENT: Final = "_PURGE_QUEUE"
 """What letters are told that were in a transaction with a refused record: they were not the reason."""
+
+NOTHING: Final[tuple[int, Records]] = (1, ())
 
 
 class TransactionOutput:
@@ -84,7 +86,8 @@ class TransactionOutput:
     @property
     def is_full(self) -> bool:
         """Whether nothing more is to start before some of what waits has been committed."""
-        return self._records >= self._limits.max_records or self._bytes >= self._limits.max_bytes
+        most = max(self._records, len(self._unwritten))
+        return most >= self._limits.max_records or self._bytes >= self._limits.max_bytes
 
     @property
     def next_at(self) -> float | None:
@@ -96,17 +99,13 @@ class TransactionOutput:
         pop = self._returned.pop
         unwritten = []
         for item in items:
-            found = pop(item, None)
-            if found is None:
-                unwritten.append(Unwritten(item, (), 1))
-            else:
-                attempt, records = found
-                unwritten.append(Unwritten(item, records, attempt, size_bytes=size_bytes(records)))
+            attempt, records = pop(item, NOTHING)
+            held_bytes = RECORD_OVERHEAD_BYTES + len(item.message) + (size_bytes(records) if records else 0)
+            unwritten.append(Unwritten(item, records, attempt, size_bytes=held_bytes))
         for each in self._manager.await_writing(unwritten, now):
-            if each.records:
-                self._unwritten[each.item] = each
-                self._records += len(each.records)
-                self._bytes += each.size_bytes
+            self._unwritten[each.item] = each
+            self._records += len(each.records)
+            self._bytes += each.size_bytes
 
     def produce(self, letters: Sequence[Letter]) -> None:
         """These letters go with the next transaction; as a producer of letters does, it answers each."""

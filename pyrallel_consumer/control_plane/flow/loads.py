@@ -129,7 +129,8 @@ class Loads:
             before = work.counted
             if before is None:
                 continue
-            messages, size_bytes, blocked = len(work.tracker.unfinished), work.loaded_bytes, work.blocked
+            messages = len(work.tracker.unfinished) - len(work.unwritten)
+            size_bytes, blocked = work.loaded_bytes, work.blocked
             in_flight, ready = work.in_flight, len(work.ready) if work.is_dispatching else 0
             self._messages += messages - before[0]
             self._size_bytes += size_bytes - before[1]

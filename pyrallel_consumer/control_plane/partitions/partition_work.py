@@ -148,8 +148,11 @@ class PartitionWork:
 
     @property
     def load(self) -> Load:
-        """Delivered and unfinished messages. The bytes are about right after ``measure``, and not too low before."""
-        return Load(len(self.tracker.unfinished), self.loaded_bytes, self.blocked)
+        """Delivered and unfinished messages. The bytes are about right after ``measure``, and not too low before.
+
+        What workers returned and is not written yet has a bound of its own, which holds starts back: reading goes on.
+        """
+        return Load(len(self.tracker.unfinished) - len(self.unwritten), self.loaded_bytes, self.blocked)
 
     def measure(self) -> None:
         """Count the bytes of the unfinished messages, if that is worth the time: see ``loaded_bytes``."""

@@ -19,6 +19,7 @@ from pyrallel_consumer.control_plane.offsets.commit_encoder import (
     MetadataRefused,
     decode,
     encode,
+    encode_whole,
 )
 from pyrallel_consumer.control_plane.offsets.offset_map import OffsetMap
 from pyrallel_consumer.dto import TopicPartition
@@ -389,3 +390,12 @@ def test_a_newer_version_is_refused_by_its_name() -> None:
 def test_a_malformed_map_is_refused_with_its_reason(text: str, reason: str) -> None:
     with pytest.raises(MetadataRefused, match=reason):
         decode(text, TP, BASE)
+
+
+def test_a_whole_map_is_told_or_nothing() -> None:
+    offset_map = OffsetMap(0, 9, (0, 1, 5))
+    assert encode_whole(offset_map, TP) == encode(offset_map, TP)
+    assert encode_whole(OffsetMap(4, 4), TP) == ""
+    assert encode_whole(offset_map, TP, 20) is None
+    too_many = tuple(range(0, 2 * UNFINISHED_LIMIT + 4, 2))
+    assert encode_whole(OffsetMap(0, too_many[-1] + 2, too_many), TP) is None

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from pyrallel_consumer.control_plane.events import OffsetWentBack
-from pyrallel_consumer.control_plane.output.unwritten import Unwritten
+from pyrallel_consumer.control_plane.failures.poison_keys import PoisonPolicy
+from pyrallel_consumer.control_plane.output.unwritten import Outgoing, Unwritten
+from pyrallel_consumer.control_plane.policies import OrderingPolicy
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
-from pyrallel_consumer.dto import BlockedBy, OnExhausted, WorkItem
+from pyrallel_consumer.dto import BlockedBy, OnExhausted, OrderingMode, WorkItem
 from pyrallel_consumer.record import Record
 from tests.unit.control_plane.builders import TP, assigned, keyed, manager_of, offsets_of, only, picture_of, run_of
 
@@ -47,13 +49,13 @@ def test_the_offset_completes_when_the_records_are_written(manager: WorkManager)
     assert manager.processed == 1
 
 
-def test_what_is_not_written_counts_as_load_and_holds_no_slot(manager: WorkManager) -> None:
+def test_what_is_not_written_keeps_nobody_from_reading_and_holds_no_slot(manager: WorkManager) -> None:
     items = started(manager, "abc")
 
     returned(manager, *items)
 
     picture = picture_of(manager)
-    assert (picture.queued, picture.in_flight, picture.held, manager.load.messages) == (0, 0, 0, 3)
+    assert (picture.queued, picture.in_flight, picture.held, manager.load.messages) == (0, 0, 0, 0)
     assert picture.blocked_by is BlockedBy.UNWRITTEN
 
 
@@ -93,8 +95,10 @@ def test_a_refused_record_of_the_last_attempt_is_held_beside_its_key(manager: Wo
     assert (picture.failed, picture.settled, picture.finished, picture.queued) == (1, 1, 2, 0)
 
 
-def test_a_partition_that_is_resumed_runs_what_was_refused_behind_its_key() -> None:
-    manager = manager_of(policy=WorkPolicy(on_exhausted=OnExhausted.PAUSE_PARTITION, is_timed=True))
+@pytest.mark.parametrize("is_sending_ahead", [False, True])
+def test_a_partition_that_is_resumed_runs_what_was_refused_behind_its_key(is_sending_ahead: bool) -> None:
+    policy = WorkPolicy(on_exhausted=OnExhausted.PAUSE_PARTITION, is_timed=True, is_sending_ahead=is_sending_ahead)
+    manager = manager_of(policy=policy)
     [first] = started(manager, "aa")
     returned(manager, first)
     [second] = manager.take(100, now=2.0)
@@ -146,7 +150,7 @@ def test_going_back_forgets_what_is_not_written_from_there_on(manager: WorkManag
     manager.go_back(OffsetWentBack(TP, 1, 2, 2))
 
     picture = picture_of(manager)
-    assert (picture.in_flight, picture.queued, manager.load.messages) == (1, 0, 2)
+    assert (picture.in_flight, picture.queued, manager.load.messages) == (1, 0, 1)
     manager.written(items[1])
     manager.succeed([items[0]], 3.0)
     assert only(manager.snapshots()).offset == 2
@@ -181,3 +185,51 @@ def test_an_earlier_attempt_of_the_key_holds_back_what_runs_again() -> None:
     manager.cancel(again)
 
     assert offsets_of(manager.take(10)) == [1]
+
+
+def test_a_partition_that_is_kept_in_order_runs_it_again_behind_all_that_waits() -> None:
+    manager = manager_of(policy=WorkPolicy(ordering=OrderingPolicy(OrderingMode.PARTITION), is_timed=True))
+    [first] = started(manager, "abc")
+    returned(manager, first)
+    [second] = manager.take(10, now=2.0)
+    again = manager.take_back(first, 2)
+    assert again is not None
+
+    manager.cancel(again)
+
+    manager.succeed([second], 2.5)
+    assert offsets_of(manager.take(10, now=3.0)) == [2]
+
+
+def test_where_nothing_is_ordered_it_runs_again_at_once() -> None:
+    manager = manager_of(policy=WorkPolicy(ordering=OrderingPolicy(OrderingMode.UNORDERED)))
+    [first, *_] = started(manager, "aa")
+    manager.await_writing([Unwritten(first, RECORDS, 1)])
+    again = manager.take_back(first, 2)
+    assert again is not None
+
+    manager.cancel(again)
+
+    assert offsets_of(manager.take(10)) == [0]
+
+
+def test_a_poisoned_key_hears_of_what_returned() -> None:
+    policy = WorkPolicy(poison=PoisonPolicy(1, 60.0))
+    manager = manager_of(policy=policy)
+    [first] = started(manager, "aa")
+    manager.exhaust(first)
+    manager.settle(first)
+    manager.observe(61.0)
+    [second] = manager.take(10)
+
+    manager.await_writing([Unwritten(second, RECORDS, 1)])
+
+    assert not manager.poison_keys
+
+
+def test_what_waits_is_named_by_its_message(manager: WorkManager) -> None:
+    [item] = started(manager, "a")
+    unwritten = Unwritten(item, RECORDS, 1)
+
+    assert "orders-0-0" in repr(unwritten)
+    assert "orders-0-0 to out" in repr(Outgoing(unwritten, RECORDS[0], 1))

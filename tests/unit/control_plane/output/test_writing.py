@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from pyrallel_consumer.control_plane.events import CommitSnapshot
+from pyrallel_consumer.control_plane.events import CommitSnapshot, OffsetWentBack
 from pyrallel_consumer.control_plane.offsets.commit_encoder import decode, encode
 from pyrallel_consumer.control_plane.offsets.offset_map import OffsetMap
 from pyrallel_consumer.control_plane.output.fencing_watch import FencingWatch
 from pyrallel_consumer.control_plane.output.outcome import NOT_WRITTEN, resolved
 from pyrallel_consumer.control_plane.output.refusal_search import ENOUGH, RefusalSearch
+from pyrallel_consumer.control_plane.output.transaction_plan import Floor
 from pyrallel_consumer.control_plane.output.unwritten import Unwritten
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
-from pyrallel_consumer.dto import OnExhausted, WorkItem
+from pyrallel_consumer.dto import OnExhausted, RebalanceStateStrategy, WorkItem
 from pyrallel_consumer.record import Record
 from tests.unit.control_plane.builders import OTHER, TP, assigned, keyed, manager_of, offsets_of, only, run_of
 
@@ -233,3 +236,53 @@ def test_a_partition_that_wrote_nothing_shares_the_fate_of_the_others() -> None:
     assert resolved([snapshot, idle], told) == {TP: NOT_WRITTEN, OTHER: NOT_WRITTEN}
     assert resolved([idle], {OTHER: (7, "")}) == {OTHER: None}
     assert resolved([idle], {OTHER: (3, "")}) == {OTHER: NOT_WRITTEN}
+
+
+def test_all_of_a_partition_waits_where_what_was_written_has_no_room() -> None:
+    manager = writing()
+    manager.add(TP, 1, run_of(dict.fromkeys(range(0, 60_000, 2))))
+    [work] = manager
+    assert work.writing is not None
+    work.writing.floor = Floor(60_000, None)
+    returned(manager, manager.take(1)[0])
+
+    assert manager.snapshots() == ()
+    assert work.writing.is_cramped
+
+
+def test_a_snapshot_of_an_ordinary_commit_confirms_as_well() -> None:
+    manager = writing()
+    items = started(manager, "ab")
+    returned(manager, items[0])
+    snapshot = replace(only(manager.snapshots()), floor=None)
+    [work] = manager
+    work.unwritten.clear()
+
+    manager.confirm(snapshot)
+
+    assert manager.processed == 0
+
+
+def test_going_back_forgets_letters_and_the_floor_from_there_on() -> None:
+    manager = writing()
+    items = started(manager, "abcd")
+    for item in items[1:3]:
+        manager.exhaust(item)
+        manager.write_letter(Unwritten(item, (), 3, letter=object()))  # type: ignore[arg-type]
+    [work] = manager
+    assert work.writing is not None
+    work.writing.floor = Floor(4, None)
+
+    manager.go_back(OffsetWentBack(TP, 1, 2, 2))
+
+    assert list(work.writing.letters) == [1]
+    assert work.writing.floor == Floor(2, None)
+
+
+def test_what_waits_for_room_alone_is_no_transaction() -> None:
+    manager = writing(state_strategy=RebalanceStateStrategy.CONTIGUOUS_ONLY)
+    items = started(manager, "abc")
+    returned(manager, items[2])
+
+    assert manager.snapshots() == ()
+    assert manager.has_uncommitted
