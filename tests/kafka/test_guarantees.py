@@ -33,6 +33,7 @@ ENGINES: dict[str, dict[str, Any]] = {
     "async": {"mode": "async"},
     "thread": {"mode": "thread", "worker_pool_size": 8},
     "process": {"mode": "process", "worker_pool_size": 2},
+    "process-async": {"mode": "process", "worker_pool_size": 2},
 }
 CLASSIC = {"session.timeout.ms": 6000, "heartbeat.interval.ms": 200}
 PROTOCOLS: dict[str, dict[str, Any]] = {
@@ -69,6 +70,7 @@ class Fleet:
         self.folder.mkdir()
         self._kafka = kafka
         self._ordering = ordering
+        self._is_async = engine.endswith("async")
         self._librdkafka = librdkafka
         self._is_static = is_static
         self._execution = ExecutionConfig(max_retries=2, retry_backoff_ms=20, retry_jitter_ms=0, **ENGINES[engine])
@@ -82,7 +84,7 @@ class Fleet:
             librdkafka=self._librdkafka | static,
             parallel_consumer={"ordering_mode": self._ordering},  # type: ignore[arg-type]
         )
-        worker = told_worker(self._execution.mode, self.folder, name, WORK_MS)
+        worker = told_worker(self._execution.mode, self.folder, name, WORK_MS, is_async=self._is_async)
         member = PyrallelConsumer(config, worker, self.topic, execution_config=self._execution)
         await member.start()
         return member

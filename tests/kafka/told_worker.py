@@ -46,13 +46,15 @@ def deed_of(item: WorkItem, work_ms: float) -> Deed:
     return Deed(float(argument)) if verb == "hang" else Deed(seconds, fails=True, dies=True)
 
 
-def told_worker(mode: ExecutionMode, folder: Path, name: str, work_ms: float) -> Callable[[WorkItem], Any]:
+def told_worker(
+    mode: ExecutionMode, folder: Path, name: str, work_ms: float, *, is_async: bool = False
+) -> Callable[[WorkItem], Any]:
     """The worker of a member called ``name``, whose journals lie in ``folder``.
 
-    In the process mode each process has a journal, ``name``, a hyphen and its process id.
+    In the process mode each process has a journal, ``name``, a hyphen and its process id; ``is_async`` counts there.
     """
     if mode is ExecutionMode.PROCESS:
-        return partial(_in_process, folder, name, work_ms)
+        return partial(_async_in_process if is_async else _in_process, folder, name, work_ms)
     return (_async_worker if mode is ExecutionMode.ASYNC else _thread_worker)(Journal(folder, name), work_ms)
 
 
@@ -82,12 +84,27 @@ _journals: dict[str, Journal] = {}
 
 
 def _in_process(folder: Path, name: str, work_ms: float, item: WorkItem) -> None:
+    deed = deed_of(item, work_ms)
+    with _journal(folder, name).run(item):
+        time.sleep(deed.seconds)
+        _end(deed)
+
+
+async def _async_in_process(folder: Path, name: str, work_ms: float, item: WorkItem) -> None:
+    deed = deed_of(item, work_ms)
+    with _journal(folder, name).run(item):
+        await asyncio.sleep(deed.seconds)
+        _end(deed)
+
+
+def _journal(folder: Path, name: str) -> Journal:
     if name not in _journals:
         _journals[name] = Journal(folder, f"{name}-{os.getpid()}")
-    deed = deed_of(item, work_ms)
-    with _journals[name].run(item):
-        time.sleep(deed.seconds)
-        if deed.dies:
-            os.kill(os.getpid(), signal.SIGKILL)
-        if deed.fails:
-            raise ValueError("told to fail")
+    return _journals[name]
+
+
+def _end(deed: Deed) -> None:
+    if deed.dies:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if deed.fails:
+        raise ValueError("told to fail")
