@@ -15,6 +15,7 @@ from pyrallel_consumer.control_plane.failures.letter import Letter
 from pyrallel_consumer.control_plane.failures.letter_queue import LetterQueue
 from pyrallel_consumer.control_plane.flow.backpressure import Backpressure
 from pyrallel_consumer.control_plane.flow.fair_shares import FairShares
+from pyrallel_consumer.control_plane.flow.rate_limit import RateLimit
 from pyrallel_consumer.control_plane.partitions.partition_work import PartitionWork
 from pyrallel_consumer.control_plane.partitions.run_work import RunLane
 from pyrallel_consumer.control_plane.work_manager import WorkManager
@@ -322,3 +323,16 @@ def an_open_circuit_with_nothing_to_probe_reads_nothing(patch: pytest.MonkeyPatc
     patch.setattr(
         WorkManager, "room", property(lambda manager: 0 if manager.circuit.is_open else room.__get__(manager))
     )
+
+
+# The rate
+
+
+@planted
+def the_rate_is_no_limit(patch: pytest.MonkeyPatch) -> None:
+    around(patch, RateLimit, "allowed", lambda original, limit, most, now, retries: most)
+
+
+@planted
+def what_waits_for_the_rate_waits_for_ever(patch: pytest.MonkeyPatch) -> None:
+    around(patch, RateLimit, "_fill", lambda original, limit, now: None)

@@ -38,6 +38,7 @@ FAULTS = (
     "blocked loop",
 )
 FREEZING_SHARE = 0.3
+LIMITED_SHARE = 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,13 @@ def with_freezes(scenario: Scenario, random: Random) -> Scenario:
     """
     if random.random() < FREEZING_SHARE:
         return replace(scenario, faults=(*scenario.faults, "freeze"), gap_seconds=random.choice((0.2, 0.5, 1.0)))
+    return scenario
+
+
+def with_rate(scenario: Scenario, random: Random) -> Scenario:
+    """In some scenarios no more than so many messages may start in a second; drawn by a chance apart, as freezes."""
+    if random.random() < LIMITED_SHARE:
+        return replace(scenario, work=replace(scenario.work, max_per_second=random.choice((3.0, 10.0, 50.0))))
     return scenario
 
 

@@ -113,7 +113,9 @@ class VirtualEngine(ExecutionEngine):
         return ()
 
     def status(self) -> EngineStatus:
-        return EngineStatus(self.running(), self._attempts.waiting_count, self._attempts.due_count, 0, 0)
+        return EngineStatus(
+            self.running(), self._attempts.waiting_count, self._attempts.due_count, self._attempts.retries_total, 0
+        )
 
     # What the world calls
 

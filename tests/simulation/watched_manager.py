@@ -5,6 +5,7 @@ Overrides the public methods only; each calls the real one and then holds the bo
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -17,6 +18,9 @@ from tests.simulation.oracles.verdict import RuleBroken
 from tests.simulation.scene import Scene
 from tests.simulation.shadow import Shadow
 from tests.simulation.topic_log import Record
+
+STARTS_KEPT = 100
+"""So many starts in a row are held against the rate."""
 
 
 class WatchedManager(WorkManager):
@@ -34,6 +38,7 @@ class WatchedManager(WorkManager):
         self.acknowledged: list[WorkItem] = []
         self.taken = 0
         self._waiting_for_slots = 0
+        self._starts: deque[tuple[float, int]] = deque(maxlen=STARTS_KEPT)
         self._allowed = 1
         self._scene = scene
         self._consumer = consumer
@@ -116,6 +121,12 @@ class WatchedManager(WorkManager):
     def allow_runs(self, most: int) -> None:
         super().allow_runs(most)
         self._allowed = most
+
+    def take_limited(self, most: int, slots: int, now: float, retries: int) -> list[WorkItem]:
+        items = super().take_limited(most, slots, now, retries)
+        self._starts.append((now, len(items)))
+        flow.no_more_start_than_the_rate_allows(self._starts, now, self.policy.max_per_second)
+        return items
 
     def take(self, most: int, slots: int | None = None, now: float | None = None) -> list[WorkItem]:
         was_open = self.circuit.is_open

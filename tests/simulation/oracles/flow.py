@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from pyrallel_consumer.control_plane.flow.rate_limit import BURST_SECONDS
 from pyrallel_consumer.dto import TopicPartition
 from tests.simulation.oracles.verdict import RuleBroken
 
@@ -30,3 +33,13 @@ def rule_20_resumes_below_the_limit(starved_ticks: int) -> None:
 def rule_20_one_partition_leaves_room(tp: TopicPartition, hogging_ticks: int) -> None:
     if hogging_ticks > 4:
         raise RuleBroken("20", f"{tp} leaves others no room, and is not paused for {hogging_ticks} ticks")
+
+
+def no_more_start_than_the_rate_allows(starts: Iterable[tuple[float, int]], now: float, rate: float) -> None:
+    """``starts`` are times and numbers of messages, the oldest first; whatever span up to ``now`` is looked at."""
+    begun = 0
+    for since, messages in reversed([*starts]):
+        begun += messages
+        allowed = (now - since) * rate + 1 + rate * BURST_SECONDS
+        if begun > allowed + 1e-6:
+            raise RuleBroken("rate", f"{begun} messages started within {now - since:.3f} s, {allowed:.1f} were allowed")
