@@ -45,7 +45,7 @@ class ConsumerKit:
 
     def __init__(
         self,
-        worker: Worker,
+        worker: Worker | None,
         topic: str | Iterable[str] = "orders",
         *,
         config: KafkaConfig | None = None,
@@ -68,7 +68,7 @@ class ConsumerKit:
         )
         self._kafka = MemoryKafka(self._subscription.names, partitions)
         self._clock = KitClock()
-        self._ledger = Ledger()
+        self._ledger = Ledger(self._clock.now)
         self._dead_letters: list[WrittenRecord] = []
         self._records_out: list[WrittenRecord] = []
         self._mover: Mover | None = None
@@ -355,9 +355,11 @@ class ConsumerKit:
         return ""
 
 
-def _fitting(worker: Worker) -> ExecutionConfig:
+def _fitting(worker: Worker | None) -> ExecutionConfig:
     """The environment's settings, and the mode that runs this worker in this process."""
     execution = ExecutionConfig()
+    if worker is None:
+        return execution
     try:
         check_worker(worker, ExecutionMode.ASYNC)
     except WorkerMismatchError:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from pyrallel_consumer.control_plane.failures.letter import error_reason
-from pyrallel_consumer.dto import Message, TopicPartition, WorkItem
+from pyrallel_consumer.dto import Message, WorkItem
 
 LONGEST_SHOWN: Final = 40
 """Characters of a key or a value in the table."""
@@ -23,7 +23,8 @@ class Outcome:
 
     ``attempts`` counts those that were charged; 0 where the message was given up untried, as that of a poisoned key.
     ``errors`` are those of all failed attempts, uncharged ones included. ``times_ended`` is more than 1 where the
-    message ran again after a crash or a rebalance.
+    message ran again after a crash or a rebalance. ``seconds`` is how long it took from its first attempt on, waits
+    included, by the kit's clock.
     """
 
     item: WorkItem
@@ -31,6 +32,7 @@ class Outcome:
     error: BaseException | None = None
     errors: tuple[BaseException, ...] = ()
     times_ended: int = 1
+    seconds: float = 0.0
 
     @property
     def is_processed(self) -> bool:
@@ -42,15 +44,17 @@ class _Entry:
     """One message that has begun. The errors are those since it was started last."""
 
     item: WorkItem
+    started_at: float
     charged: int = 0
     errors: list[BaseException] = field(default_factory=list)
     times_ended: int = 0
 
 
 class Ledger:
-    """Keeps, by place, what began and what ended; the latest end counts."""
+    """Keeps, by place, what began and what ended; the latest end counts. ``now`` tells the kit's time."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
         self._entries: dict[Place, _Entry] = {}
         self._outcomes: dict[Place, Outcome] = {}
 
@@ -68,11 +72,12 @@ class Ledger:
 
     def started(self, items: Iterable[WorkItem]) -> None:
         """These are about to have their first attempt, or the first one since a crash or a rebalance."""
+        now = self._now()
         for item in items:
             place = _place_of(item.message)
             known = self._entries.get(place)
             if known is None or known.item is not item:
-                self._entries[place] = _Entry(item, times_ended=0 if known is None else known.times_ended)
+                self._entries[place] = _Entry(item, now, times_ended=0 if known is None else known.times_ended)
 
     def failed(self, item: WorkItem, error: BaseException, *, is_charged: bool) -> None:
         """An attempt failed."""
@@ -88,7 +93,8 @@ class Ledger:
         attempts = entry.charged + is_processed
         place = _place_of(item.message)
         self._outcomes.pop(place, None)
-        self._outcomes[place] = Outcome(item, attempts, error, tuple(entry.errors), entry.times_ended)
+        seconds = self._now() - entry.started_at
+        self._outcomes[place] = Outcome(item, attempts, error, tuple(entry.errors), entry.times_ended, seconds)
         entry.charged = 0
         entry.errors = []
 
@@ -126,12 +132,7 @@ class Ledger:
         return name, _shown(message.key()), _shown(message.value()), str(attempts), told
 
     def _entry(self, item: WorkItem) -> _Entry:
-        return self._entries.setdefault(_place_of(item.message), _Entry(item))
-
-
-def committed_lines(committed: dict[TopicPartition, int]) -> str:
-    """The group's offsets in a line."""
-    return "  committed: " + ", ".join(f"{tp} {offset}" for tp, offset in committed.items())
+        return self._entries.setdefault(_place_of(item.message), _Entry(item, self._now()))
 
 
 def _place_of(message: Message) -> Place:

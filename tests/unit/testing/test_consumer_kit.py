@@ -27,6 +27,7 @@ from pyrallel_consumer import (
     WorkItem,
 )
 from pyrallel_consumer.testing import ConsumerKit, Outcome
+from tests.third_party_engine import ThirdPartyEngine
 
 DAY_MS = 24 * 3600 * 1000
 
@@ -108,6 +109,7 @@ async def test_days_of_retries_are_over_in_no_time() -> None:
         await kit.settled()
 
         assert told(kit.outcomes) == [(b"1", 3, "None"), (b"2", 3, "None")]
+        assert [round(each.seconds / 3600) for each in kit.outcomes] == [48, 48]
     assert time.monotonic() - began_at < 60
 
 
@@ -611,3 +613,22 @@ async def test_exactly_once_records_and_letters_are_written_with_the_offsets() -
         assert [record.value for record in kit.records_out] == [b"1", b"slow"]
         assert len(kit.dead_letters) == 1
         assert kit.committed == {0: 3}
+
+
+async def test_an_engine_of_the_users_runs_in_a_kit() -> None:
+    engine = ThirdPartyEngine()
+    async with ConsumerKit(None, engine=engine) as kit:
+        await kit.send(b"1")
+        await kit.settled()
+
+        kit.assert_processed(b"1")
+        assert len(engine.submitted) == 1
+
+
+async def test_what_failed_in_an_engine_of_the_users_has_its_error() -> None:
+    engine = ThirdPartyEngine(lambda channel, item: channel.failed(item, ValueError("bad"), 1))
+    async with ConsumerKit(None, engine=engine) as kit:
+        await kit.send(b"1")
+        await kit.settled()
+
+        assert told(kit.outcomes) == [(b"1", 1, "ValueError('bad')")]
