@@ -118,8 +118,8 @@ class WatchedManager(WorkManager):
             shadow.next_offset = max(shadow.next_offset, fact.position)
         self._compare(fact.tp)
 
-    def allow_runs(self, most: int) -> None:
-        super().allow_runs(most)
+    def allow_runs(self, most: int, *, are_whole: bool = False) -> None:
+        super().allow_runs(most, are_whole=are_whole)
         self._allowed = most
 
     def take_limited(self, most: int, slots: int, now: float, retries: int) -> list[WorkItem]:
