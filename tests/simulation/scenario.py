@@ -12,9 +12,16 @@ from typing import Literal
 
 from pyrallel_consumer.control_plane.failures.failure_circuit import CircuitPolicy
 from pyrallel_consumer.control_plane.failures.poison_keys import PoisonPolicy
-from pyrallel_consumer.control_plane.policies import FlowLimits, OrderingPolicy, RetryPolicy
+from pyrallel_consumer.control_plane.policies import BatchPolicy, FlowLimits, OrderingPolicy, RetryPolicy
 from pyrallel_consumer.control_plane.work_manager import WorkPolicy
-from pyrallel_consumer.dto import NullKeyOrdering, OnExhausted, OrderingMode, RebalanceStateStrategy, TopicPartition
+from pyrallel_consumer.dto import (
+    BatchBy,
+    NullKeyOrdering,
+    OnExhausted,
+    OrderingMode,
+    RebalanceStateStrategy,
+    TopicPartition,
+)
 
 FAULTS = (
     "failures",
@@ -39,6 +46,8 @@ FAULTS = (
 )
 FREEZING_SHARE = 0.3
 LIMITED_SHARE = 0.15
+FIRST_BATCH_SEED = 100_000
+"""From here on seeds have workers that take batches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +75,7 @@ class Scenario:
     failure_share: float
     faults: tuple[str, ...]
     steps: int
+    batches: BatchPolicy | None = None
 
     def lane_of(self, key: bytes | None) -> object:
         """What a message of ``key`` is kept in order with, within its partition; None = with nothing."""
@@ -147,6 +157,20 @@ def with_rate(scenario: Scenario, random: Random) -> Scenario:
     if random.random() < LIMITED_SHARE:
         return replace(scenario, work=replace(scenario.work, max_per_second=random.choice((3.0, 10.0, 50.0))))
     return scenario
+
+
+def with_batches(scenario: Scenario, random: Random) -> Scenario:
+    """Workers take batches: in the seeds from ``FIRST_BATCH_SEED`` on, so that all others play as they did without."""
+    size = random.choice((1, 2, 3, 8, 30))
+    batches = BatchPolicy(
+        size=size,
+        max_bytes=random.choice((500, 1 << 20, 1 << 20)),
+        linger_seconds=random.choice((0.0, 0.02, 0.2)),
+        by=random.choice((*[BatchBy.ANY] * 3, *BatchBy)),
+    )
+    run_length = min(size, scenario.slots)
+    work = replace(scenario.work, is_sending_ahead=True)
+    return replace(scenario, batches=batches, run_length=run_length, work=work)
 
 
 def _draw_circuit(random: Random) -> CircuitPolicy:

@@ -20,6 +20,7 @@ from tests.simulation.letter_producer import POLICY, VirtualLetterProducer
 from tests.simulation.oracles import circuits, figures, flow, rebalances
 from tests.simulation.poll_side import PollSide
 from tests.simulation.scene import Scene, Standstill
+from tests.simulation.virtual_batches import VirtualBatchEngine
 from tests.simulation.virtual_engine import VirtualEngine
 from tests.simulation.virtual_loop import VirtualLoop
 from tests.simulation.watched_manager import WatchedManager
@@ -52,7 +53,12 @@ class VirtualConsumer:
         self._commits = CommitSequence(
             self.manager, scene.scenario.commit_interval_seconds, scene.scenario.give_up_seconds
         )
-        self.engine = VirtualEngine(scene, name, self.manager)
+        batches = scene.scenario.batches
+        self.engine = (
+            VirtualEngine(scene, name, self.manager)
+            if batches is None
+            else VirtualBatchEngine(scene, name, self.manager, batches)
+        )
         self._letters = VirtualLetterProducer(scene, self.manager)
         self._loop = VirtualLoop(scene.clock)
         self._control = ControlLoop(
