@@ -1,1 +1,1 @@
-"""Batches: how messages are put together for one call of the worker, and what becomes of each when that call ends."""
+"""Batches: how messages are put together for one call of the worker, and how each ends when that call ends."""

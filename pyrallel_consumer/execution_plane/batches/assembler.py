@@ -1,6 +1,6 @@
-"""Puts messages together until there are enough of them for a batch, or the first of them has waited long enough. Pure.
+"""Collects messages until there are enough for a batch, or the first of them has waited long enough. Pure.
 
-Messages that may stand in one batch (see ``BatchBy``) are collected together, in the order of their coming. Those of
+Messages that may be in one batch (see ``BatchBy``) are collected together, in the order of their arrival. Messages of
 one ordered origin are never collected in two places at once.
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Collected:
-    """What is collected for one batch, since ``opened_at``; ``total_bytes`` is about right."""
+    """Messages collected for one batch, since ``opened_at``; ``total_bytes`` is approximate."""
 
     key: Hashable
     opened_at: float
@@ -30,7 +30,7 @@ class Collected:
 
 
 class Assembler:
-    """``full`` are those that nothing can be added to: ``add`` stops at each, for the caller to take it out."""
+    """``full`` collections take no more messages: ``add`` stops at each, and the caller must take it out."""
 
     def __init__(self, policy: BatchPolicy) -> None:
         self._size = policy.size
@@ -40,7 +40,7 @@ class Assembler:
         self._key_of: Callable[[WorkItem], Hashable] | None = _KEYS[policy.by]
         self._is_by_key = policy.by is BatchBy.KEY
         self._place_of: dict[Any, Hashable] = {}
-        """By ordered origin, where one may have messages of several keys: the key under which they are collected."""
+        """For ordered origins with messages of several keys: the key under which they are collected."""
         self._beside = SizeEstimate(beside_value)
         self.full: list[Collected] = []
 
@@ -71,7 +71,7 @@ class Assembler:
         return at
 
     def next_due_at(self) -> float | None:
-        """When the oldest has waited long enough; None where nothing is collected."""
+        """When the oldest collection has waited long enough; None if there is none."""
         for collected in self._open.values():
             return collected.opened_at + self._linger_seconds
         return None
@@ -82,7 +82,7 @@ class Assembler:
         return found
 
     def take_due(self, now: float, *, is_enough: bool = False) -> Collected | None:
-        """The oldest where it has waited long enough, or ``is_enough`` in any case."""
+        """The oldest collection if it has waited long enough; with ``is_enough`` in any case."""
         oldest = next(iter(self._open.values()), None)
         if oldest is None or not (is_enough or oldest.opened_at + self._linger_seconds <= now):
             return None
@@ -90,7 +90,7 @@ class Assembler:
         return self.full.pop()
 
     def take_out(self, which: Callable[[WorkItem], bool]) -> list[WorkItem]:
-        """Remove what matches, and behind each all of its ordered origin; in the order of their coming."""
+        """Remove the matching items, and all behind each of its ordered origin; in the order of their arrival."""
         gone: list[WorkItem] = []
         for collected in list(self._open.values()):
             taken = with_followers(collected.items, which)
@@ -146,7 +146,7 @@ class Assembler:
 
 
 def with_followers(items: Sequence[WorkItem], which: Callable[[WorkItem], bool]) -> list[WorkItem]:
-    """Of ``items`` those that match, and all behind one that shares its ordered origin."""
+    """The matching ``items``, and all items behind one of them that share its ordered origin."""
     found: list[WorkItem] = []
     origins: set[Any] = set()
     for item in items:

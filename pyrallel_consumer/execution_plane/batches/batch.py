@@ -1,4 +1,4 @@
-"""One batch: what engines run as one call, in place of a single item."""
+"""One batch: engines run it as one call, like a single item."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from pyrallel_consumer.message import Row
 
 _ROWS, _ORDERS = 11, 12
-"""Where the row of a batch has the rows of its items and their orders: behind the values of its first one."""
+"""The positions, in the row of a batch, of its items' rows and their orders: behind the values of its first item."""
 
 
 class _InNoOrder:
-    """The origin of all batches: their order is kept before they come to an engine."""
+    """The origin of all batches: they have no order, because it is kept before they come to an engine."""
 
     epoch = 0
     is_ordered = False
@@ -28,7 +28,7 @@ _NO_ORDER = _InNoOrder()
 
 
 class Batch(WorkItem):
-    """Looks like the first of its items, but for its name and size. It has at least one.
+    """Looks like its first item, except for name and size. It has at least one item.
 
     ``items`` is what the worker gets, ``roots`` the very objects that were submitted, in the same order; ``ordered``
     has the origins of those that are kept in order. ``search`` is the search that it is a part of. ``postponed`` is how
@@ -75,14 +75,14 @@ class Batch(WorkItem):
 
 
 def packed_batch(batch: WorkItem, carrier: dict[str, str] | None = None) -> Row:
-    """As ``packed_item``: the values of the first item, and behind them the rows of all."""
+    """Like ``packed_item``: the values of the first item, and behind them the rows of all items."""
     assert isinstance(batch, Batch)
     rows = [packed_item(item) for item in batch.items]
     return (*rows[0][:9], batch.attempt, carrier, rows, orders_of(batch))
 
 
 def items_of(batch: WorkItem) -> Sequence[WorkItem]:
-    """The items of a batch, also where it came to this process as a row."""
+    """The items of a batch, even if it came to this process as a row."""
     if isinstance(batch, Batch):
         return batch.items
     message = batch.message
@@ -91,7 +91,7 @@ def items_of(batch: WorkItem) -> Sequence[WorkItem]:
 
 
 def orders_of(batch: WorkItem) -> list[int]:
-    """By place: a number that items share which are kept in order, -1 for those that are not."""
+    """For each place a number: items that must keep an order share it; -1 for items without order."""
     if isinstance(batch, Batch):
         numbers: dict[Any, int] = {}
         return [

@@ -5,9 +5,10 @@ No clock and no randomness: ``now`` (seconds, never going back) and ``jitter`` a
 
     collected -> in a call -> done, given up, given back, or waiting for another attempt -> in a call ...
 
-An ordered origin is *busy* from when a batch with its messages is complete until none of them is left here: what is
-submitted of it meanwhile stands *behind*. It is *broken* while one of them waits for another attempt of its own: then
-what is behind is given back. Invariant: all that is here and does not wait for another attempt fits the slots.
+An ordered origin is *busy* from the moment when a batch with its messages is complete until none of them is left here.
+Its messages that are submitted meanwhile wait *behind*. It is *broken* while one of its messages waits for another
+attempt of its own: then the messages behind it are given back. Invariant: all messages here that do not wait for
+another attempt fit the slots.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 
 class BatchBook:
-    """``slots`` is how many messages may be here without waiting for another attempt. Reports go to ``channel``."""
+    """``slots`` limits the messages here that do not wait for another attempt. Reports go to ``channel``."""
 
     def __init__(
         self,
@@ -55,7 +56,7 @@ class BatchBook:
         """Calls that were given out and have not ended, oldest first. Only to be read."""
         self.sleepers = Sleepers(slots)
         self.charged: list[tuple[WorkItem, RetryAt]] = []
-        """For the log: messages that are tried again. Whoever reads it clears it, and ``searched`` too."""
+        """For the log: messages that are tried again. The reader clears it, and ``searched`` too."""
         self.searched: list[tuple[Batch, BaseException]] = []
         """For the log: batches that failed as a whole, and are searched for the message at fault."""
         self._slots = slots
@@ -80,7 +81,7 @@ class BatchBook:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is here, and nothing is remembered of what was."""
+        """Whether there are no messages here, and none is remembered."""
         return not (self._inside or self._again or self._busy or self._broken or self._behind)
 
     # In
@@ -100,7 +101,7 @@ class BatchBook:
                 self._complete_full(now)
 
     def _put_behind(self, items: Sequence[WorkItem]) -> Sequence[WorkItem]:
-        """Those of busy origins are put behind, or given back where what is before them failed. Returns the others."""
+        """Put messages of busy origins behind, or give them back if one before them failed. Returns the others."""
         busy = self._busy
         behind = [item for item in items if item._origin in busy]
         if not behind:
@@ -117,7 +118,7 @@ class BatchBook:
             self._complete(full.items, now - full.opened_at)
 
     def _complete(self, roots: Sequence[WorkItem], waited_seconds: float) -> None:
-        """Nothing more is added to these: they are one batch."""
+        """Make a batch of these: no more messages are added."""
         ordered = _ordered(roots)
         for origin in ordered:
             origin.seal()
@@ -139,7 +140,7 @@ class BatchBook:
     # Out
 
     def take_call(self, now: float, *, is_enough: bool = False) -> Batch | None:
-        """The next call to be made now; ``is_enough``: nothing more can come, so that nothing waits for company."""
+        """The next call to make now; ``is_enough``: no more messages can come, so none waits for others."""
         if not self._ready:
             collected = self._assembler.take_due(now, is_enough=is_enough)
             if collected is None:
@@ -158,11 +159,11 @@ class BatchBook:
 
     @property
     def _free(self) -> int:
-        """Slots for what is due: not held by anything that is awake."""
+        """Slots for due messages: those that no awake message occupies."""
         return self._slots - self._inside + len(self.sleepers)
 
     def wake(self, now: float) -> None:
-        """Have what is due tried again, as far as slots allow."""
+        """Try due messages again, as far as slots allow."""
         sleepers = self.sleepers
         while sleepers and (sleeper := sleepers.wake(now, self._free)) is not None:
             self.retries_total += len(sleeper.roots)
@@ -223,12 +224,14 @@ class BatchBook:
             self._go_on(search, found, now)
 
     def given_back(self, batch: Batch, now: float) -> None:
-        """It never began, or was cancelled. What is not *leaving* runs again; all is given back where nothing is."""
+        """The call never began, or was cancelled. Messages that are not *leaving* run again; if none is leaving, all
+        are given back.
+        """
         del self.running[batch]
         self._withdraw_call(batch, batch.leaving.__contains__ if batch.leaving else _any, now)
 
     def _take_named(self, batch: Batch, errors: dict[int, BaseException], found: Found, now: float) -> None:
-        """Those that are named failed, what stands behind them is given back, and the others are done."""
+        """Named messages failed, messages behind them are given back, and the others are done."""
         stopped: set[Any] = set()
         for place, root in enumerate(batch.roots):
             origin = root._origin
@@ -243,7 +246,7 @@ class BatchBook:
                 self._leave(root, now)
 
     def _is_put_off(self, batch: Batch, error: BaseException, now: float) -> bool:
-        """Whether ``RetryLater`` was raised in company: then all of it waits, uncharged."""
+        """Whether ``RetryLater`` was raised for several messages: then all of them wait, and no attempt counts."""
         asked = asked_for(error)
         if asked is None or batch.postponed >= MOST_UNCHARGED or batch.leaving:
             return False
@@ -254,7 +257,7 @@ class BatchBook:
     def _sleep(
         self, roots: list[WorkItem], due_at: float, search: Search[WorkItem] | None = None, postponed: int = 0
     ) -> None:
-        """These wait together; what stands behind them is given back."""
+        """These messages wait together; messages behind them are given back."""
         for origin in _ordered(roots):
             self._broken.add(origin)
             self._give_back_behind(origin)
@@ -270,7 +273,10 @@ class BatchBook:
         *,
         may_join: bool = False,
     ) -> None:
-        """``root`` failed alone or by name; what stands behind it is given back. ``found`` gets what that shows."""
+        """``root`` failed alone or by name: count an attempt and give back the messages behind it.
+
+        ``found`` gets the messages that a search then knows to fail alone.
+        """
         item, put_off = self._again.get(root, (root, 0))
         origin = root._origin
         if origin.is_ordered and search is not None:
@@ -291,7 +297,7 @@ class BatchBook:
     # The search
 
     def _begin_search(self, batch: Batch, error: BaseException, now: float) -> None:
-        """Whose fault it is is not known: nobody is charged."""
+        """Nobody knows which message is at fault, so no attempt counts."""
         roots = self._without(batch.roots, batch.leaving.__contains__, now)
         if len(roots) > 1:
             self.searched.append((batch, error))
@@ -301,7 +307,7 @@ class BatchBook:
             self._ready.appendleft(self._batch(roots, _ordered(roots)))
 
     def _go_on(self, search: Search[WorkItem], found: Found, now: float) -> None:
-        """Charge what was found to fail alone, and try the next part, at once or after the backoff."""
+        """Count attempts for messages found to fail alone, and try the next part, at once or after the backoff."""
         while found:
             root, error = found.pop(0)
             self._charge(root, error, search, found, now)
@@ -315,7 +321,7 @@ class BatchBook:
             self._ready.appendleft(self._batch(search.part, (), search))
 
     def _drop(self, search: Search[WorkItem], gone: Sequence[WorkItem], found: Found, now: float) -> None:
-        """Give ``gone`` back; to ``found`` is added what the search finds by that."""
+        """Give ``gone`` back; ``found`` gets the messages that the search finds by that."""
         if gone:
             found += search.drop(set(gone))
             for root in gone:
@@ -324,7 +330,7 @@ class BatchBook:
     # Giving back
 
     def withdraw(self, which: Callable[[WorkItem], bool], now: float) -> None:
-        """Give back what matches and what stands behind it, unless it is in a running call: there it is *leaving*."""
+        """Give back matching messages and those behind them; in a running call they are *leaving* instead."""
         for root in self._assembler.take_out(which):
             self._give_back(root, now)
         for origin in list(self._behind):
@@ -349,7 +355,7 @@ class BatchBook:
                 self._drop(batch.search, with_followers(idle, which), [], now)
 
     def _withdraw_call(self, batch: Batch, which: Callable[[WorkItem], bool], now: float) -> None:
-        """Give back what matches of a call that does not run, and make it again without."""
+        """Give back the matching messages of a call that does not run, and make the call without them."""
         search = batch.search
         if search is not None:
             found: Found = []
@@ -378,7 +384,7 @@ class BatchBook:
         self.sleepers.drop_empty()
 
     def _without(self, roots: Sequence[WorkItem], which: Callable[[WorkItem], bool], now: float) -> list[WorkItem]:
-        """Give back what matches, and what stands behind it; returns the others."""
+        """Give back matching messages and those behind them; returns the others."""
         gone = set(with_followers(roots, which))
         for root in roots:
             if root in gone:
@@ -386,7 +392,7 @@ class BatchBook:
         return [root for root in roots if root not in gone]
 
     def _give_back(self, root: WorkItem, now: float) -> None:
-        """``root`` is uncharged, and so is what stands behind it."""
+        """Give back ``root`` and the messages behind it; none of their attempts counts."""
         self._give_back_behind(root._origin)
         again = self._again.get(root)
         self.channel.cancelled(root, root.attempt if again is None else again[0].attempt)
@@ -397,7 +403,7 @@ class BatchBook:
             self._report_back(root)
 
     def _report_back(self, root: WorkItem) -> None:
-        """One that stood behind, or came too late to."""
+        """Give back one that waited behind, or came too late for that."""
         self._inside -= 1
         self.channel.cancelled(root, root.attempt)
 
@@ -409,7 +415,7 @@ class BatchBook:
             self._busy.update(Counter([root._origin for root in batch.roots if root._origin.is_ordered]))
 
     def _leave(self, root: WorkItem, now: float) -> None:
-        """``root`` was reported. With the last one of its origin, what is behind may be collected."""
+        """``root`` was reported. After the last one of its origin, the messages behind may be collected."""
         self._inside -= 1
         self._again.pop(root, None)
         self.sleepers.awake.discard(root)
@@ -435,7 +441,7 @@ def _key_of(root: WorkItem) -> Any:
 
 
 def _is_of_its_own(error: BaseException) -> bool:
-    """Whether a single message says by this what is to become of it, whatever happens to others."""
+    """Whether this error of a single message decides about that message alone."""
     return is_a(error, DoNotRetry) or asked_for(error) is not None
 
 

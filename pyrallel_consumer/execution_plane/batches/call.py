@@ -1,8 +1,8 @@
 """How a worker that takes batches is called, where it runs; and how it names the messages that failed.
 
-The named messages are found here, beside the items that the worker had, and told by their places in the batch: so they
-need not travel, and copies of them are matched as well. What cannot be decoded leaves the batch before the call, and
-what stands behind it with it.
+The named messages are matched here, where the worker's items are, and reported by their places in the batch. So they
+need not travel, and copies of them match too. A message that cannot be decoded leaves the batch before the call, and so
+do the messages behind it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def batch_call(worker: Worker, mode: ExecutionMode, deserializers: Deserializers | None = None) -> Worker:
-    """What an engine runs in place of ``worker``. Raises ConfigurationError where a deserializer cannot be made."""
+    """The function that an engine runs instead of ``worker``. ConfigurationError if a deserializer cannot be made."""
     if mode.is_elsewhere:
         return RemoteBatchCall(worker, deserializers)
     return _made_call(worker, deserializers)
@@ -125,7 +125,7 @@ class Readable:
         self._stopped: set[int] = set()
 
     def to_decode(self) -> Any:
-        """Place and item of each that stands behind none that was left out."""
+        """Place and item of each message that is not behind a left-out one."""
         for place, item in enumerate(self._all):
             if self._orders[place] not in self._stopped:
                 yield place, item
@@ -136,13 +136,13 @@ class Readable:
         self._places.append(place)
 
     def leave_out(self, place: int, error: BaseException) -> None:
-        """It could not be, so that what is kept in order behind it waits for its end."""
+        """It could not be decoded, so messages behind it in its order wait for its end."""
         self.failures[place] = error
         if (order := self._orders[place]) >= 0:
             self._stopped.add(order)
 
     def outcome(self, failed: BatchFailed) -> NamedFailures | ExecutionError:
-        """What the worker said of those that it had, and what the others failed with."""
+        """The failures that the worker named, and the errors of the left-out messages."""
         found = outcome(failed, self.items)
         if isinstance(found, NamedFailures):
             named = {self._places[nth]: error for nth, error in found.errors.items()}
@@ -151,7 +151,7 @@ class Readable:
 
 
 def outcome(failed: BatchFailed, items: Sequence[WorkItem]) -> NamedFailures | ExecutionError:
-    """What the worker said of ``items``. ExecutionError where it names others, or none: nothing is known then."""
+    """The failures that the worker named among ``items``; an ExecutionError if it named others, or none."""
     named = attribute(failed, "errors")
     unreadable: NamedFailures | ExecutionError = ExecutionError(
         "BatchFailed cannot be read: it takes {item: error, ...} with items of the batch"

@@ -1,7 +1,7 @@
-"""The engine of batches: stands before an engine that runs one call of the worker at a time for each of its items.
+"""The engine of batches: it wraps an engine that makes one call of the worker for each of its items.
 
-The inner engine gets a ``Batch`` as its item, tries it once, and knows nothing of messages; timeouts of calls, slots of
-calls and dead processes are its business. What a call's end means for each message is decided in ``BatchBook``.
+The inner engine gets a ``Batch`` as its item, tries it once, and knows nothing about messages. It handles timeouts of
+calls, slots of calls and dead processes. ``BatchBook`` decides what the end of a call means for each message.
 Everything here is on the event loop's thread. Messages of one key are sent ahead: see the laws in ``engine``.
 """
 
@@ -41,7 +41,7 @@ _START_SECONDS = 0.002
 
 
 def call_policy(retry: RetryPolicy) -> RetryPolicy:
-    """What the inner engine obeys: the timeout, and no attempt beyond the first."""
+    """The retry policy of the inner engine: the timeout, and only one attempt."""
     return replace(retry, max_attempts=0)
 
 
@@ -179,7 +179,7 @@ class BatchEngine(ExecutionEngine):
     # Calls
 
     def _make_calls(self, *, is_enough: bool = False) -> None:
-        """Make the calls that may be made; those that end at once may make room for others."""
+        """Make all calls that may be made; calls that end at once make room for more."""
         inner, book, now = self._inner, self._book, self._now
         is_looking, self._is_looking = self._is_looking, True
         give_way_at = now() + _START_SECONDS
@@ -195,7 +195,7 @@ class BatchEngine(ExecutionEngine):
         self._is_looking = is_looking
 
     def _on_report(self) -> None:
-        """A call ended, or the engine broke; the inner engine's own steps are let come to their end first."""
+        """A call ended, or the engine broke; the inner engine finishes its own steps first."""
         if get_ident() != self._thread:
             self._loop.call_soon_threadsafe(self._look)
         elif not self._is_looking:
@@ -243,7 +243,7 @@ class BatchEngine(ExecutionEngine):
 
 
 class _CallChannel(CompletionChannel):
-    """What the inner engine reports to. What may start is the loop's word to the outer channel."""
+    """The inner engine's channel. The loop sets on the outer channel until when attempts may start."""
 
     def __init__(self, outer: CompletionChannel, wake: Callable[[], None]) -> None:
         self._outer = outer

@@ -1,8 +1,8 @@
 """The search for the message at fault in a batch that failed as a whole: by halves, down to single messages. Pure.
 
-One part is tried at a time. A part that fails is cut in two, between keys where it holds several. Halves that share a
-key are tried one after the other: the second begins only when the first succeeded. Where both halves fail, their cause
-is common, and they are tried together again after a wait; after ``most_rounds`` such rounds the search goes on down.
+One part is tried at a time. A part that fails is cut in two, between keys if it holds several. Halves that share a
+key are tried one after the other: the second begins only after the first succeeded. If both halves fail, their cause
+is common, and they are tried together again after a wait; after ``most_rounds`` rounds the search goes on down.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Halves(Generic[T]):
-    """What a failed part was cut into. ``is_one_key``: ``right`` may begin only when ``left`` has succeeded."""
+    """The halves of a failed part. ``is_one_key``: ``right`` may begin only when ``left`` has succeeded."""
 
     left: list[T]
     right: list[T]
@@ -28,7 +28,7 @@ class Halves(Generic[T]):
 
 @dataclass(slots=True)
 class _Pair(Generic[T]):
-    """Halves under trial. ``left_error`` is what the left one failed with, until the outcome of the right one."""
+    """Halves under trial. ``left_error`` is the left half's error, until the outcome of the right half."""
 
     halves: Halves[T]
     left_error: BaseException | None = None
@@ -44,16 +44,16 @@ class _Pair(Generic[T]):
 class Search(Generic[T]):
     """Begins with the failure of ``items``, at least two, each key's in their order.
 
-    ``key_of`` gives None for an item that is not kept in order. ``part`` is what is to be tried next, empty when the
-    search is over. Its end is told by ``passed`` or ``failed``, which return the items that are found to fail alone,
-    each with its error. The caller takes the later items of their keys out with ``drop``.
+    ``key_of`` returns None for an item without order. ``part`` is the next part to try, empty when the search is over.
+    The caller reports its outcome with ``passed`` or ``failed``. Both return the items that are found to fail alone,
+    each with its error. The caller removes the later items of their keys with ``drop``.
     """
 
     def __init__(self, items: Sequence[T], key_of: Callable[[T], Hashable | None], most_rounds: int) -> None:
         self.rounds = 0
         """How often both halves failed and were taken for one common failure."""
         self.is_waiting = False
-        """Whether ``part`` is to be tried only after a wait: the cause is common. The caller clears it."""
+        """Whether ``part`` must be tried only after a wait, because the cause is common. The caller clears it."""
         self._key_of = key_of
         self._most_rounds = most_rounds
         self._together: list[T] = []
@@ -61,14 +61,14 @@ class Search(Generic[T]):
 
     @property
     def part(self) -> list[T]:
-        """What is to be tried next, at least one item; empty when nothing is left."""
+        """The next part to try, at least one item; empty when nothing is left."""
         if self._together:
             return self._together
         return self._pairs[-1].part if self._pairs else []
 
     @property
     def items(self) -> list[T]:
-        """All that has no outcome yet, ``part`` included; the items of a key in their order."""
+        """All items without an outcome, including ``part``; the items of a key in their order."""
         pairs = reversed(self._pairs)  # Of one key, what was cut last stands first.
         left = [item for pair in pairs for half in (pair.halves.left, pair.halves.right) for item in half]
         return [*self._together, *left]
@@ -110,7 +110,7 @@ class Search(Generic[T]):
         return self._cut(halves.right, error) + self._cut(halves.left, pair.left_error, pair.left_size)
 
     def drop(self, gone: Container[T]) -> list[tuple[T, BaseException]]:
-        """These have an outcome of their own, or are given back; none of ``part`` while that is being tried."""
+        """These items have their own outcome, or are given back; none of them is in a ``part`` that is being tried."""
         self._together = [item for item in self._together if item not in gone]
         for pair in self._pairs:
             halves = pair.halves
@@ -119,7 +119,7 @@ class Search(Generic[T]):
         return self._tidied()
 
     def _cut(self, items: list[T], error: BaseException, tried: int = 0) -> list[tuple[T, BaseException]]:
-        """Go on with ``items``, of which ``tried`` (default: all that there are) failed together with ``error``."""
+        """Go on with ``items``, of which ``tried`` (default: all) failed together with ``error``."""
         if len(items) == 1 and tried <= 1:
             return [(items[0], error), *self._tidied()]
         halves = cut(items, self._key_of) if len(items) > 1 else Halves(items, [], is_one_key=False)
@@ -127,7 +127,7 @@ class Search(Generic[T]):
         return []
 
     def _tidied(self) -> list[tuple[T, BaseException]]:
-        """Go on to a part with something in it; the right half's success or absence decides about the left one."""
+        """Go on to a part that is not empty; the success or absence of the right half decides about the left one."""
         while self._pairs and not self._together and not (pair := self._pairs[-1]).part:
             if not pair.is_left_tried:
                 pair.is_left_tried = True

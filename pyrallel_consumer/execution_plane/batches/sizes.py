@@ -20,14 +20,14 @@ class BatchSizes:
         self._waited_seconds = 0.0
 
     def note(self, size: int, waited_seconds: float) -> None:
-        """A batch of ``size`` messages is complete, its first one having waited so long."""
+        """A batch of ``size`` messages is complete; its first message waited ``waited_seconds``."""
         self._sizes[bisect_left(BATCH_SIZE_BOUNDS, size)] += 1
         self._messages += size
         self._waits[bisect_left(DURATION_BOUNDS_SECONDS, waited_seconds)] += 1
         self._waited_seconds += waited_seconds
 
     def figures(self) -> BatchFigures:
-        """All of it as it is now."""
+        """The figures as they are now."""
         return BatchFigures(
             size_limit=self._most,
             sizes=Sizes(tuple(self._sizes), self._messages),

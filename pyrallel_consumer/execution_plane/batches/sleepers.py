@@ -1,8 +1,8 @@
-"""What of the engine of batches waits for another attempt: alone, with others, or within a search. Pure.
+"""Messages of the batch engine that wait for another attempt: alone, with others, or within a search. Pure.
 
-What waits holds no slot. When its time has come it is *due*: it is given the next free slots, before new work, as many
-as it has messages. Messages that are tried again never hold more than three quarters of the slots, but for one group
-that alone is larger: so what fails for ever cannot keep the rest from running.
+A waiting group of messages occupies no slot. When its time has come it is *due*: it gets the next free slots, before
+new work, one per message. Messages that are tried again never occupy more than three quarters of the slots, except for
+a single group that is larger. So messages that always fail cannot stop the others from running.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Sleeper:
     """Messages that wait until ``due_at`` (seconds) to be tried together.
 
-    ``search`` is the one that they are what is left of. ``may_join``: they may be collected with others for a batch.
+    ``search`` is the search whose remaining messages they are. ``may_join``: they may be collected with others.
     ``postponed`` is how often they were put off together.
     """
 
@@ -75,13 +75,13 @@ class Sleepers:
         heapq.heappush(self._waiting, Sleeper(due_at, self._sequence, roots, search, may_join, postponed))
 
     def next_due_at(self, free: int) -> float | None:
-        """When the next ones may be woken; None where nothing waits, or what is due waits for slots (``free`` are)."""
+        """When the next ones may be woken; None if none waits, or if due ones wait for more slots than are ``free``."""
         if self._due:
             return self._due[0].due_at if len(self._due[0].roots) <= free else None
         return self._waiting[0].due_at if self._waiting and self._may_be_due(self._waiting[0], free) else None
 
     def wake(self, now: float, free: int) -> Sleeper | None:
-        """The next ones whose time has come, where they fit into ``free`` slots; they are awake from now on."""
+        """The next ones whose time has come, if they fit into ``free`` slots; they are awake from now on."""
         while self._waiting and self._waiting[0].due_at <= now and self._may_be_due(self._waiting[0], free):
             self._due.append(heapq.heappop(self._waiting))
         if not self._due or len(self._due[0].roots) > free:
@@ -102,7 +102,7 @@ class Sleepers:
         return [*self._due, *sorted(self._waiting)]
 
     def drop_empty(self) -> None:
-        """Forget the groups of which nothing is left."""
+        """Forget empty groups."""
         self._due = deque(sleeper for sleeper in self._due if sleeper.roots)
         self._waiting = [sleeper for sleeper in self._waiting if sleeper.roots]
         heapq.heapify(self._waiting)

@@ -1,7 +1,7 @@
-"""What waits in the process engine to be sent, in order; and what of it must go to which process. Pure.
+"""Attempts that wait in the process engine to be sent, in order, and the process to which each is bound. Pure.
 
-While anything of a run is with a process, the rest of the run is *bound* to it: that process works in order, and no
-other may begin it. Bound attempts are earlier in their runs than those in the queue, and later than those sent.
+While a process has a part of a run, the rest of the run is *bound* to that process: it works in order, and no other
+process may begin the rest. Bound attempts are earlier in their runs than those in the queue, and later than sent ones.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 class Taker(Protocol):
-    """A process, as far as it matters here; ``bound`` belongs to the backlog."""
+    """The backlog's view of a process; ``bound`` belongs to the backlog."""
 
     bound: deque[Attempt]
 
 
 class Backlog:
-    """One queue for all processes, and behind it what is bound to one. ``takers`` are those that are alive.
+    """One queue for all processes, and the attempts bound to one of them. ``takers`` are the living processes.
 
-    What is new is appended to ``queue``.
+    Callers append new attempts to ``queue``.
     """
 
     def __init__(self, runs: KeyOrder) -> None:
@@ -37,14 +37,14 @@ class Backlog:
         return bool(self.queue) or any(taker.bound for taker in self.takers)
 
     def add_retries(self, attempts: Iterable[Attempt]) -> None:
-        """Before all others: they are the first of their runs."""
+        """Put retries before all others: they are the first of their runs."""
         self.queue.extendleft(reversed(list(attempts)))
 
     def take_for(self, taker: Taker, most: int, most_bytes: int) -> tuple[list[Attempt], list[int], list[int]]:
         """The next attempts that ``taker`` may be sent, the number of each one's run, 0 for none, and its bytes.
 
-        At most ``most``, and none behind the one that brings their bytes to ``most_bytes``. What comes up meanwhile
-        and is bound to another is put there.
+        At most ``most``, and none behind the one that brings their bytes to ``most_bytes``. An attempt that comes up
+        meanwhile and is bound to another process goes to that one's bound attempts.
         """
         queue, bound, by_origin = self.queue, taker.bound, self._runs.by_origin
         taken: list[Attempt] = []
@@ -75,10 +75,10 @@ class Backlog:
         return taken, runs, sizes
 
     def put_back(self, taker: Taker, attempts: Iterable[Attempt]) -> None:
-        """These never began, and go first, in their order; and behind them, for order's sake, what is bound there.
+        """These attempts never began: put them first, in their order, and behind them those bound to ``taker``.
 
-        A process hands back frame by frame, so what stands before them in their runs may be back already: then they
-        go behind that.
+        A process gives back frame by frame, so earlier attempts of their runs may be back already: then these go behind
+        those.
         """
         back = [*attempts, *taker.bound]
         taker.bound.clear()
@@ -89,7 +89,7 @@ class Backlog:
         self._restore_order({id(run): run for attempt in back if (run := self._runs.of(attempt.root)) is not None})
 
     def _restore_order(self, runs: dict[int, Run]) -> None:
-        """Have what is queued of each of ``runs`` stand in the order of its submission, in the places it has."""
+        """Sort the queued attempts of each of ``runs`` by submission, within the places that they have."""
         queue, of = self.queue, self._runs.of
         places: dict[int, list[int]] = {}
         for place, attempt in enumerate(queue):
@@ -103,7 +103,7 @@ class Backlog:
                 queue[place] = attempt
 
     def take_out(self, which: Callable[[Attempt], bool]) -> list[Attempt]:
-        """Remove and return what matches."""
+        """Remove and return the matching attempts."""
         found: list[Attempt] = []
         for waiting in (self.queue, *(taker.bound for taker in self.takers)):
             matching = [attempt for attempt in waiting if which(attempt)]

@@ -1,7 +1,7 @@
-"""One worker process as the engine sees it: its start, its socket on the event loop, its end.
+"""The engine's handle on one worker process: its start, its socket on the event loop, its end.
 
-Writing never blocks and reading never stops, so neither side can wait for the other for ever. A process has ended when
-the kernel says so and all that it had sent before was read, in this order: only then does ``ended`` tell.
+Writing never blocks and reading never stops, so neither side can wait for the other forever. A process counts as ended
+when the kernel says so and then everything that it had sent was read. Only then ``ended`` is called.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 REAP_SECONDS: Final = 0.002
-"""How often a process that is about to be gone is asked whether it is."""
+"""How often a process that is about to end is checked."""
 _PROGRAM = (
     "import sys; sys.path.insert(0, {root!r}); "
     "from pyrallel_consumer.execution_plane.processes.worker_process import main; main({socket}, {lifeline}, {marker})"
@@ -32,7 +32,7 @@ _PROGRAM = (
 
 
 class Listener(Protocol):
-    """Who is told of what a process says; on the loop's thread."""
+    """Gets the frames and the end of a process; on the loop's thread."""
 
     def told(self, child: ChildProcess, kind: int, body: bytes) -> None:
         """The process sent a frame."""
@@ -41,7 +41,7 @@ class Listener(Protocol):
         """The process is gone; nothing more comes from it."""
 
     def broke(self, error: BaseException) -> None:
-        """There is a bug, and nobody else would hear of it."""
+        """There is a bug, which would stay unnoticed otherwise."""
 
 
 class SharedMemory(Protocol):
@@ -89,12 +89,12 @@ class ChildProcess:
         return self._process.pid
 
     def has_ended(self) -> bool:
-        """Whether it is gone, and all that it sent was read."""
+        """Whether it is gone, and everything that it sent was read."""
         return self._has_ended
 
     @property
     def how_it_ended(self) -> str:
-        """For people: its exit code or the signal that killed it."""
+        """For humans: its exit code or the signal that killed it."""
         code = self._process.returncode
         if code is None or code >= 0:
             return f"exit code {code}"
@@ -119,13 +119,13 @@ class ChildProcess:
             pass
 
     def look(self) -> None:
-        """Notice the end of a process whose socket somebody else holds open, a program that it started."""
+        """Notice the end of a process even if a program that it started still holds its socket open."""
         if self._process.poll() is not None and not self._is_read_to_the_end:
             self.read_all()
             self._end_reading()
 
     def close(self) -> None:
-        """Ask the process to end when it has done all that it was sent."""
+        """Ask the process to end when it has done everything that it was sent."""
         if not self.is_closing and not self._has_ended:
             self.is_closing = True
             if not self._unsent:
@@ -161,7 +161,7 @@ class ChildProcess:
         return True
 
     def _end_reading(self) -> None:
-        """The process has closed its end, or is dead; it does not live on without it."""
+        """The process has closed its end, or is dead: make sure that it ends."""
         if self._is_read_to_the_end:
             return
         self._is_read_to_the_end = True
@@ -178,7 +178,7 @@ class ChildProcess:
         self._close_files()
 
     def _sent(self, data: memoryview) -> memoryview:
-        """Send what goes at once; returns what does not."""
+        """Send as much as the socket takes at once; returns the rest."""
         try:
             return data[self._socket.send(data) :]
         except (BlockingIOError, InterruptedError):
@@ -212,7 +212,7 @@ class ChildProcess:
         self._marker.close()
 
     def abandon(self) -> None:
-        """Kill it and forget it: somebody else may wait for its end."""
+        """Kill it and forget it, without waiting for its end."""
         if not self._has_ended:
             self.kill()
             self._stop_watching()
@@ -240,7 +240,7 @@ def _command(socket_fd: int, lifeline_fd: int, marker_fd: int) -> list[str]:
 
 @contextmanager
 def _signals_held_back() -> Iterator[None]:
-    """A process that is born now has them blocked until it has said what it does about them."""
+    """Signals are blocked in a process that starts inside this block, until it has installed its handlers."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield

@@ -1,7 +1,7 @@
-"""Children that are forked, as by multiprocessing in a worker: signals end them, as they end any program.
+"""Forked children, for example of multiprocessing in a worker: signals end them, as they end any program.
 
 A child inherits the handlers, and the file descriptor by which signals wake its parent's event loop. Without this,
-``Process.terminate()`` and ``Pool`` do not end it, and a signal to the child is heard by the parent.
+``Process.terminate()`` and ``Pool`` do not end it, and a signal to the child reaches the parent.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class DefaultsInForkedChildren:
-    """From now on a forked child begins with the defaults of those stop signals whose handler is ``handler``.
+    """From now on a forked child begins with default handlers for the stop signals whose handler is ``handler``.
 
-    ``forget``, if given, is called in each such child. Signals wait while the child is being made: one that came
-    before it has its defaults would go to the parent's loop. On systems without fork nothing happens.
+    ``forget``, if given, is called in each child. Signals are blocked during the fork: otherwise a signal before the
+    child has its default handlers would go to the parent's loop. On systems without fork nothing happens.
     """
 
     def __init__(self, handler: object, forget: Callable[[], None] | None = None) -> None:

@@ -1,7 +1,7 @@
-"""A worker process's way out: frames from any of its threads, whole and one after the other.
+"""Sends frames from a worker process: from any of its threads, whole and one after the other.
 
 A finalizer, or a handler of a signal, may log at any moment, also in the middle of a frame that its own thread sends.
-Such a frame waits until that one is sent: no lock is waited for that the same thread holds.
+Its frame then waits until the other one is sent, so that a thread never waits for a lock that it holds itself.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pyrallel_consumer.execution_plane.processes import frames
 
 
 class Connection(Protocol):
-    """What is asked of a socket."""
+    """The methods of a socket that are used."""
 
     def sendall(self, data: bytes, /) -> object: ...
 
@@ -29,7 +29,7 @@ class FrameSender:
         self._is_sending = False
 
     def send(self, kind: int, body: bytes = b"") -> None:
-        """Send a frame, and wait until the kernel has taken it; called while this thread sends, it is sent behind."""
+        """Send a frame, and wait until the kernel has taken it. If this thread is already sending, it is sent next."""
         self._unsent.append(frames.frame(kind, body))
         with self._lock:
             # An interruption between the two loops sends by itself, or is seen by the outer one.

@@ -1,4 +1,4 @@
-"""What the engine and its worker processes say to each other: frames of a kind and a body, and how items travel.
+"""The messages between the engine and its worker processes: frames of a kind and a body, and how items travel.
 
 Each frame is its length, its kind, its body. Engine to process: ``SETUP`` once, then ``ITEMS``. Process to engine:
 ``READY`` or ``REFUSED`` once, then of items, in the order of their numbers: ``PROGRESS`` (all up to this one returned,
@@ -44,7 +44,7 @@ def frame(kind: int, body: bytes = b"") -> bytes:
 
 
 def progress(done: int, seconds_each: float) -> bytes:
-    """The body of ``PROGRESS``: the highest number that ended, and how long one item took of late."""
+    """The body of ``PROGRESS``: the highest number that ended, and the recent duration of one item."""
     return _PROGRESS.pack(done, seconds_each)
 
 
@@ -66,7 +66,7 @@ def parsed_skipped(body: bytes) -> tuple[int, int]:
 
 
 class FrameReader:
-    """Cuts what comes out of a socket into frames; what is cut short at the end is never told."""
+    """Splits the data of a socket into frames; an incomplete frame at the end is never returned."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -89,8 +89,8 @@ class FrameReader:
 def packed_items(first: int, generation: int, failures_seen: int, runs: list[int], rows: list[Row]) -> bytes:
     """The body of ``ITEMS``: items with numbers from ``first`` on, all of one generation.
 
-    ``runs`` has the number of each one's run, 0 for none; what is sent follows the first ``failures_seen`` failures
-    that the process told of, and those are over for it.
+    ``runs`` has the number of each item's run, 0 for none. The engine has handled the first ``failures_seen`` failures
+    that the process reported, so these are over for the process.
     """
     return pickle.dumps((first, generation, failures_seen, runs, rows), PICKLE_PROTOCOL)
 

@@ -1,8 +1,8 @@
-"""The runs of one engine that keeps order: what was submitted of each ordered origin, and what may begin of it. Pure.
+"""The runs of one engine that keeps order: the submitted items of each ordered origin, and which may begin. Pure.
 
-Items are known by their roots, as in ``Attempts``. The first of a run may begin; every other one when all before it
-succeeded. When one ends in any other way, the run is broken: all behind it are doomed to be given back unbegun, and so
-is what is still submitted of the origin, until nothing of the run is left.
+Items are identified by their roots, as in ``Attempts``. The first item of a run may begin; every other one when all
+before it have succeeded. When one ends in any other way, the run is broken. Then all items behind it are *doomed*: they
+are given back unbegun. So are later items of the origin, until no item of the run is left.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """What is in flight of one origin, in the order of its submission; ``number`` is never given to another run.
+    """The items of one origin that are in flight, in the order of submission; ``number`` is never used again.
 
-    ``doomed`` are those that are to be given back unbegun; None: the run is not broken.
-    ``place`` is for engines that must keep a run together: where those in ``placed`` are, None while there are none.
+    ``doomed`` items must be given back unbegun; None: the run is not broken.
+    ``place`` is for engines that must keep a run together: the place of the items in ``placed``, None without any.
     """
 
     __slots__ = ("doomed", "items", "number", "place", "placed")
@@ -32,7 +32,7 @@ class Run:
 
 
 class KeyOrder:
-    """Of items whose origin is not ordered nothing is kept: each of them is a run of its own."""
+    """An item whose origin is not ordered is not kept here: it is a run of its own."""
 
     def __init__(self) -> None:
         self.by_origin: dict[object, Run] = {}
@@ -40,7 +40,7 @@ class KeyOrder:
         self._numbers = itertools.count(1)
 
     def add(self, root: WorkItem) -> bool:
-        """``root`` is submitted. False: it stands behind one that broke its run, and is doomed at once."""
+        """``root`` is submitted. Returns False if it is behind an item that broke its run, and so doomed at once."""
         origin = root.origin
         if not origin.is_ordered:
             return True
@@ -55,27 +55,27 @@ class KeyOrder:
         return False
 
     def of(self, root: WorkItem) -> Run | None:
-        """The run of ``root``, None where it is not ordered."""
+        """The run of ``root``, None if it is not ordered."""
         return self.by_origin.get(root.origin)
 
     def is_first(self, root: WorkItem) -> bool:
-        """Whether nothing stands before ``root``."""
+        """Whether ``root`` is the first of its run."""
         run = self.by_origin.get(root.origin)
         return run is None or run.items[0] is root
 
     def is_doomed(self, root: WorkItem) -> bool:
-        """Whether ``root`` is to be given back as soon as it is in hand."""
+        """Whether ``root`` must be given back as soon as the engine has it."""
         run = self.by_origin.get(root.origin)
         return run is not None and run.doomed is not None and root in run.doomed
 
     def unplaced(self, root: WorkItem) -> None:
-        """``root`` is no longer where its run is."""
+        """``root`` is no longer in the place of its run."""
         run = self.by_origin.get(root.origin)
         if run is not None:
             _unplace(run, root)
 
     def succeeded(self, root: WorkItem) -> WorkItem | None:
-        """``root`` is done; returns what may begin by that."""
+        """``root`` is done; returns the item that may begin now."""
         run = self.left(root)
         if run is None:
             return None
@@ -83,7 +83,7 @@ class KeyOrder:
         return None if run.doomed is not None and following in run.doomed else following
 
     def broke(self, root: WorkItem, *, is_final: bool) -> list[WorkItem]:
-        """An attempt of ``root`` did not succeed. Returns what is doomed by that, in order.
+        """An attempt of ``root`` did not succeed. Returns the items that are doomed by that, in order.
 
         ``is_final``: ``root`` has its completion, and there is no further attempt.
         """
@@ -100,7 +100,7 @@ class KeyOrder:
         return found
 
     def left(self, root: WorkItem) -> Run | None:
-        """``root`` is done, one way or the other; returns its run, where something of that is left."""
+        """``root`` has ended in any way; returns its run, if items of it are left."""
         run = self.by_origin.get(root.origin)
         if run is None:
             return None

@@ -1,6 +1,6 @@
-"""How a worker process ends when the process that it works for is gone, in whatever code it is at that moment.
+"""Ends a worker process when its parent process is gone, whatever code it is running at that moment.
 
-The engine holds one end of a socket and never writes. Its death closes it, kill -9 included. On Linux the kernel then
+The engine holds one end of a socket and never writes. Its death, even by kill -9, closes it. On Linux the kernel then
 sends SIGIO, whose default ends the process even in the middle of C code; elsewhere a thread waits for the end.
 """
 

@@ -1,8 +1,8 @@
 """A worker process with an event loop: runs many messages at once, each as a task of its own, until the socket ends.
 
 The counterpart of ``worker_process`` for workers that are ``async def``, which hands over to it once the worker is
-loaded. Each message makes one attempt here and its end is told: retries are the engine's. What the engine must know
-even of a process that was killed stands in the marker, see there.
+loaded. Each message makes one attempt here, and its end is reported; the engine makes retries. The marker has
+everything that the engine must know even about a killed process.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ if TYPE_CHECKING:
 BEGIN_SECONDS: Final = 0.002
 """How long first steps may take, together, before the loop's other callbacks have a turn."""
 FLUSH_SECONDS: Final = 0.001
-"""Ends are told at most once in so long: each word costs the engine a turn."""
+"""Ends are reported at most once in this time: each report costs the engine a turn."""
 MANY: Final = 64
 MANY_FLUSH_SECONDS: Final = 0.003
 """The same while that many messages run: the engine has no want of another end."""
 LEASE_LOOK_SECONDS: Final = 0.005
-"""How often a process looks whether it may begin messages again."""
+"""How often a process checks whether it may begin messages again."""
 
 _Task: Any = Task
 _TASK_OPTIONS: Final = {"eager_start": True} if sys.version_info >= (3, 12) else {}
@@ -61,7 +61,7 @@ class Sent(NamedTuple):
 class LoopProcess:
     """A loop and the messages that it runs.
 
-    ``send`` sends a frame of a kind with a body. ``timeout_seconds`` is what one attempt may take, None for no limit.
+    ``send`` sends a frame of a kind with a body. ``timeout_seconds`` limits one attempt, None for no limit.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class LoopProcess:
             runner.run(self._live(lifespan))
 
     async def _live(self, lifespan: Lifespan | None) -> None:
-        """One task enters and leaves the lifespan, as task groups ask for."""
+        """One task enters and leaves the lifespan, as task groups require."""
         if lifespan is not None:
             try:
                 await lifespan.enter()
@@ -158,7 +158,7 @@ class LoopProcess:
     # Beginning
 
     def _begin_some(self) -> None:
-        """Begin what was sent, for a while; it goes on in a later turn of the loop."""
+        """Begin sent messages, for a while; the rest begins in a later turn of the loop."""
         self._is_begin_due = False
         marker, slots, sent, begin = self._marker, self._marker.slots, self._sent, self._begin
         now = monotonic()
@@ -222,7 +222,7 @@ class LoopProcess:
         self._fail(slot, error)
 
     def _note_end(self, slot: int, number: int) -> None:
-        """A task that is cancelled before its first step runs nothing of ours."""
+        """Report a task that was cancelled before its first step: it never ran our code."""
         if slot in self._running and self._marker.has(slot, number, BEGUN):
             self._fail(slot, CancelledError())
 
@@ -254,7 +254,7 @@ class LoopProcess:
     # Time
 
     def _look_for_overdue(self) -> None:
-        """Cancel, once, what runs longer than an attempt may."""
+        """Cancel, once, messages that have passed their timeout."""
         self._watch = None
         now = monotonic()
         self._marker.turned(now)
@@ -275,7 +275,7 @@ class LoopProcess:
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """That of uvloop where it is installed, None for asyncio's own."""
+    """The loop factory of uvloop if it is installed, None for asyncio's own."""
     try:
         import uvloop  # noqa: PLC0415 -- an extra
     except ImportError:

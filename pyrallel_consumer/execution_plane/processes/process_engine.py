@@ -1,9 +1,9 @@
-"""The process engine: plain functions that compute, each process running one after another on a core of its own.
+"""The process engine, for plain functions that compute: each process runs one after another on its own core.
 
-Items wait in one backlog here, and are sent to processes some milliseconds of work ahead, the run of one key to one
-process: it works in order, and hands back what stands behind a failure. What was sent and has not begun can be
-recalled: when an item turns out slow while other processes idle, and when items are cancelled. A process that must not
-go on (a timeout, a cancelled item) is killed; the item that ran is charged, what was sent behind it costs no attempt.
+Items wait in one backlog here, and are sent to processes some milliseconds of work ahead. The run of one key goes to
+one process: it works in order, and gives back the items behind a failure. Sent items that have not begun can be
+recalled: when an item turns out slow while other processes are idle, and when items are cancelled. A process that must
+not go on (a timeout, a cancelled item) is killed. Only the running item loses an attempt; items sent behind it do not.
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ if TYPE_CHECKING:
 logger = Log("pyrallel_consumer.execution_plane")
 
 LOOK_SECONDS: Final = 0.01
-"""How often the markers of busy processes are looked at: a slow item delays the word of those before it so long."""
+"""How often the markers of busy processes are read: a slow item delays the report of its predecessors by this time."""
 SLOW_SECONDS: Final = 0.01
-"""An item that takes longer lets go of what was sent behind it, when another process has nothing to do."""
+"""If an item takes longer and another process is idle, the items sent behind it are recalled."""
 LONGEST_RUN: Final = 256
 RUN_SECONDS: Final = 0.009
-"""A run holds about so much work: less, and a hot key's process waits for more of it; more, and it holds slots."""
+"""A run holds about this much work: with less, a hot key's process waits for more; with more, it occupies slots."""
 
 
 def fitting_processes() -> int:
-    """How many processes fit this machine: as many as it has cores for us."""
+    """How many processes fit this machine: one for each core that we may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -69,7 +69,7 @@ class LaneMember(Member):
         self.max_tasks = max_tasks
         self.lane = SentItems()
         self.bound: deque[Attempt] = deque()
-        """What waits for this process and may go to no other; see ``Backlog``."""
+        """Attempts that wait for this process and may go to no other; see ``Backlog``."""
         self.failures_seen = 0
         self.recalled_at: float | None = None
 
@@ -136,7 +136,7 @@ class ProcessEngine(BookedEngine):
         await pool.open()
 
     def run_length(self) -> int:
-        """As much as any process does in the time that word of it takes, and back."""
+        """As many items as a process does during one round trip to the engine."""
         quickest = min((member.lane.seconds_each for member in self._members), default=RUN_SECONDS)
         return max(1, min(LONGEST_RUN, int(RUN_SECONDS / quickest)))
 
@@ -170,7 +170,7 @@ class ProcessEngine(BookedEngine):
         return sweep_at
 
     def withdraw(self, which: Callable[[WorkItem], bool]) -> None:
-        """What waits in the queue has not begun either; what of the rest has not, the processes tell after a recall."""
+        """Queued items have not begun; of the sent ones the processes report after a recall which have not."""
         super().withdraw(which)
 
         def concerned(attempt: Attempt) -> bool:
@@ -201,7 +201,7 @@ class ProcessEngine(BookedEngine):
             self._dispatch_soon()
 
     def _stop_attempt(self, attempt: Attempt) -> None:
-        """Whether it has begun is known after a recall; if it has, its process is killed."""
+        """A recall shows whether it has begun; if it has, its process is killed."""
         member: LaneMember | None = attempt.handle
         if member is not None and member.recalled_at is None:
             self._recall(member)
@@ -226,7 +226,7 @@ class ProcessEngine(BookedEngine):
         self._dispatch()
 
     def _dispatch(self) -> None:
-        """Deal out what is queued to the processes with the least to do."""
+        """Send queued items to the processes with the least work."""
         if self._now() > self._channel.starts_until:
             return
         queue = self._backlog.queue
@@ -243,7 +243,7 @@ class ProcessEngine(BookedEngine):
         self._tick_later()
 
     def _send_bound(self) -> None:
-        """What may go to one process only; others have begun what comes before it."""
+        """Send the bound items: each may go to one process only, which has begun its predecessors."""
         for member in list(self._members):
             lane = member.lane
             while member.bound and member.may_be_sent and lane.room > 0:
@@ -318,7 +318,7 @@ class ProcessEngine(BookedEngine):
             self._dispatch()
 
     def died(self, member: LaneMember) -> WorkItem | None:
-        """All that it sent was read: what the marker says beyond that returned, one ran, the others never began."""
+        """All its frames were read. By its marker more items returned, one was running, the others never began."""
         marker, lane = member.marker, member.lane
         running, done = marker.running, marker.done
         self._end_to(member, done)
@@ -372,7 +372,7 @@ class ProcessEngine(BookedEngine):
             self._give_back_queued(self._is_over)
 
     def _requeue(self, member: LaneMember, attempts: list[Attempt]) -> None:
-        """These never began; those that were cancelled or withdrawn meanwhile, or stand behind a failure, are over."""
+        """These items never began. Cancelled or withdrawn ones, and those behind a failure, are over."""
         if attempts or member.bound:
             self._backlog.put_back(member, attempts)
             self._give_back_queued(self._is_over)
@@ -403,7 +403,7 @@ class ProcessEngine(BookedEngine):
             self._tick_later()
 
     def _look(self, member: LaneMember) -> None:
-        """Take in what has ended, and see since when the head runs and whether it has been too long."""
+        """Take in ended items, and check how long the head has been running and whether that is too long."""
         child, lane = member.child, member.lane
         done = member.marker.done
         child.read_all()  # Failures up to there come before success is believed.
@@ -429,7 +429,7 @@ class ProcessEngine(BookedEngine):
                 self._recall(member)
 
     def _recall(self, member: LaneMember) -> None:
-        """Nothing of what was sent so far begins any more, once the process has seen it."""
+        """No item that was sent so far begins any more, once the process has seen this."""
         member.recalled_at = self._now()
         member.lane.is_recalled = member.lane.is_held = True
         member.lane.generation += 1
@@ -442,7 +442,7 @@ class ProcessEngine(BookedEngine):
             self._dispatch()
 
     def _settle(self, member: LaneMember, now: float) -> None:
-        """After a recall: what has certainly not begun is ours again, and what runs and is cancelled is killed."""
+        """After a recall: take back items that certainly have not begun, and kill the process of a cancelled one."""
         if member.recalled_at is None or now < member.recalled_at + STORES_ARE_SEEN_SECONDS * 0.9:
             return
         child, lane = member.child, member.lane

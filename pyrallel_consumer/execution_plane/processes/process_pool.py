@@ -1,8 +1,8 @@
-"""Keeps a number of worker processes alive: starts them, replaces those that end, and gives up when that is no use.
+"""Keeps a number of worker processes alive: starts them, replaces ended ones, and gives up when that is useless.
 
-Knows nothing of attempts: its ``Crew`` does. A process that dies is replaced at once; when they die one after another
-and nothing gets done in between, later and later, and in the end the pool says that it is broken. One more process is
-*set aside* while the crew wishes it.
+Knows nothing about attempts: its ``Crew`` does. A process that dies is replaced at once. When processes die one after
+another without any progress, each replacement is delayed longer, and in the end the pool reports that it is broken. One
+more process is *set aside* while the crew wishes it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LOAD_SECONDS: Final = 60.0
 CLOSE_SECONDS: Final = 1.0
 """How long idle processes may take to end in order, and killed ones to be gone."""
 MAX_BARREN_DEATHS: Final = 8
-"""So many deaths without anything done in between are no accident; further attempts of one message do not count."""
+"""This many deaths without progress are no accident; further attempts of one message do not count."""
 FIRST_DELAY_SECONDS: Final = 0.05
 MAX_DELAY_SECONDS: Final = 5.0
 
@@ -42,7 +42,7 @@ _SPREAD_OF_MAX_TASKS: Final = 0.2
 
 
 class Member(ABC):
-    """A process of the pool; a crew's own members know besides what was sent to it."""
+    """A process of the pool; a crew's own members also know the items that were sent to it."""
 
     def __init__(self, child: ChildProcess) -> None:
         self.child = child
@@ -65,10 +65,10 @@ M = TypeVar("M", bound=Member)
 
 
 class Crew(Protocol[M]):
-    """Who uses the pool; on the loop's thread."""
+    """The user of the pool; on the loop's thread."""
 
     def enlisted(self, start: Callable[[SharedMemory], ChildProcess]) -> M:
-        """A new member, around the process that ``start`` starts with the memory that it is to share."""
+        """A new member, around the process that ``start`` starts with the given shared memory."""
 
     def arrived(self) -> None:
         """One more process has loaded the worker."""
@@ -80,7 +80,7 @@ class Crew(Protocol[M]):
         """A process is gone; returns the item that was running, if there was one and we did not kill it."""
 
     def broke(self, error: BaseException) -> None:
-        """It is no use, or there is a bug: the engine is at its end."""
+        """The pool gave up, or there is a bug: the engine cannot go on."""
 
 
 def max_tasks(limit: int, chance: float) -> int:
@@ -125,18 +125,18 @@ class ProcessPool(Generic[M]):
             raise
 
     def note_progress(self) -> None:
-        """Something got done: deaths before this are forgiven."""
+        """An item ended: earlier deaths no longer count."""
         self._barren.clear()
 
     def retire(self, member: M) -> None:
-        """Let ``member`` do what it has, and have another in its place."""
+        """Let ``member`` finish its items, and replace it."""
         member.is_retired = True
         self._fill()
         if not member.is_busy:
             member.child.close()
 
     def set_aside(self, *, is_wished: bool) -> None:
-        """Have one process more, which ``is_set_aside``, or have it no longer."""
+        """Start one more process, which ``is_set_aside``, or end it."""
         self._is_setting_aside = is_wished
         if is_wished:
             self._fill()
@@ -249,7 +249,7 @@ class ProcessPool(Generic[M]):
         )
 
     def _check_loading(self) -> None:
-        """While opening: what went wrong with the first ones goes wrong with all."""
+        """While opening: an error of the first processes would happen in all."""
         if self._last_refusal is not None and self._is_lifespan_refused:
             raise LifespanError(f"in a worker process: {self._last_refusal}")
         if self._last_refusal is not None:
@@ -262,7 +262,7 @@ class ProcessPool(Generic[M]):
             raise ExecutionError("worker processes die before they have loaded the worker; see the log for how")
 
     def _fill(self) -> None:
-        """Start what is missing, now or after the delay that the deaths so far ask for."""
+        """Start missing processes, now or after the delay that follows from earlier deaths."""
         if not self._is_open or self._respawn is not None:
             return
         if self._is_complete():

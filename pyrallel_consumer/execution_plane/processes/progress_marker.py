@@ -1,4 +1,4 @@
-"""What a worker process is doing, in memory that it shares with the engine and that outlives a kill -9.
+"""The state of a worker process, in memory that it shares with the engine and that outlives a kill -9.
 
 Five words, each with one writer: the process writes which item runs (its number), since when, and up to which item all
 have ended; the engine writes the lowest generation of items that may still begin, and until when any item may begin. A
@@ -18,7 +18,7 @@ _RUNNING, _DONE, _GENERATION = 0, 1, 2
 _SINCE, _STARTS_UNTIL = 0, 1
 
 STORES_ARE_SEEN_SECONDS: Final = 0.002
-"""After so long a store of one process is seen by all others; processors need microseconds."""
+"""After this time all other processes see a store of one process; processors need microseconds."""
 
 
 class ProgressMarker:
@@ -43,7 +43,7 @@ class ProgressMarker:
         self._words[_DONE] = number
 
     def begin_nothing(self) -> None:
-        """What ``begin`` said last does not begin after all."""
+        """The item of the last ``begin`` does not begin after all."""
         self._words[_RUNNING] = 0
 
     # The engine writes

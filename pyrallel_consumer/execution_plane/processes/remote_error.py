@@ -1,6 +1,6 @@
-"""Exceptions on their way out of a worker process: as they are where they can be pickled, as their words where not.
+"""Exceptions on their way out of a worker process: pickled if possible, else as text.
 
-Nothing that an exception does while it is pickled or restored stops a process or the engine.
+An error during pickling or restoring never stops a process or the engine.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pyrallel_consumer.foreign_errors import (
 _MAX_CAUSES: Final = 8
 _LONGEST_TEXT: Final = 10_000
 _MAX_PICKLED_BYTES: Final = 1 << 20
-"""A larger exception is told by its words: it holds more than an error, and every attempt would send it again."""
+"""A larger exception is sent as text: it holds more than an error, and every attempt would send it again."""
 
 _GIVE_UP: Final = "give up"
 _LATER: Final = "later"
@@ -34,7 +34,7 @@ _STOP: Final = "stop"
 
 
 class PackedError(NamedTuple):
-    """``pickled`` is None where that does not work; ``steering`` is what the retries must know all the same.
+    """``pickled`` is None if pickling fails; ``steering`` is the part that retries need in any case.
 
     ``carrier`` is the context of the attempt's span, where attempts are traced.
     """
@@ -48,7 +48,7 @@ class PackedError(NamedTuple):
 
 
 def packed_error(error: BaseException, depth: int = 0) -> PackedError:
-    """What is sent instead of ``error``, with its causes, which pickle forgets."""
+    """The packed form of ``error``, with its causes, which pickle forgets."""
     text = text_of(error, _LONGEST_TEXT)
     description = f"{type_name(error)}: {text}" if text else type_name(error)
     trace = "" if depth else traceback_of(error)
@@ -65,7 +65,7 @@ def packed_refusal(error: BaseException) -> bytes:
 
 
 def restored_error(packed: PackedError) -> BaseException:
-    """The error again, with the trace of the process as a note; where it cannot be, one that tells what it was."""
+    """The error again, with the process's traceback as a note; if it cannot be restored, an error with its text."""
     error = None if packed.pickled is None else _unpickled(packed.pickled)
     if error is None or _steering(error) != packed.steering:
         error = _substitute(packed)
@@ -99,7 +99,7 @@ def _substitute(packed: PackedError) -> BaseException:
 
 
 def _pickled(error: BaseException) -> bytes | None:
-    """Many exceptions can be pickled and not be restored: neither, then."""
+    """The pickled error, None if it cannot be pickled or not be restored: many exceptions can only be pickled."""
     pickled = attempted(lambda: pickle.dumps(error, 5), None)
     if pickled is None or len(pickled) > _MAX_PICKLED_BYTES or _unpickled(pickled) is None:
         return None

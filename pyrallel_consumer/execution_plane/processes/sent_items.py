@@ -1,7 +1,7 @@
-"""What was sent to one worker process and has not ended, in order; and how much more it should be sent. Pure.
+"""The items that were sent to one worker process and have not ended, in order, and how many more to send. Pure.
 
 Numbers count up from 1 for the life of a process. A process is sent some milliseconds of work ahead, so that it never
-waits for the engine, and not more, so that little waits behind an item that turns out slow.
+waits for the engine. It is not sent more, so that few items wait behind an item that turns out slow.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _WEIGHT_OF_NEWS: Final = 0.3
 
 
 class SentItems:
-    """The items of one process. ``head_since`` is since when, at the earliest, the first of them runs."""
+    """The items of one process. ``head_since`` is the earliest time at which the first of them may have begun."""
 
     def __init__(self) -> None:
         self.generation = 0
@@ -33,9 +33,9 @@ class SentItems:
         self.seconds_each = FIRST_GUESS_SECONDS
         self.sent_total = 0
         self.is_held = False
-        """Sent nothing more until its next item ends: it was found slow."""
+        """Whether no more items are sent until its next item ends, because it was found slow."""
         self.is_recalled = False
-        """Sent nothing more until what was sent is either recalled or has begun: those would not be told apart."""
+        """Whether no more items are sent until all sent ones are recalled or begun, to tell them from new ones."""
         self._sent: deque[tuple[int, Attempt, int]] = deque()
         self._sent_bytes = 0
 
@@ -61,11 +61,11 @@ class SentItems:
 
     @property
     def seconds_ahead(self) -> float:
-        """How long it has to do, as far as can be guessed."""
+        """An estimate of how much work it has, in seconds."""
         return len(self._sent) * self.seconds_each
 
     def add(self, attempts: Sequence[Attempt], sizes: Sequence[int], now: float) -> int:
-        """Note what is sent, and of how many bytes each is; returns the first one's number."""
+        """Note the sent attempts and their sizes in bytes; returns the first one's number."""
         if not self._sent:
             self.head_since = now
         first = self.sent_total + 1
@@ -75,7 +75,7 @@ class SentItems:
         return first
 
     def learn(self, seconds_each: float) -> None:
-        """How long one item took of late."""
+        """Note the recent duration of one item."""
         self.seconds_each += _WEIGHT_OF_NEWS * (max(seconds_each, 1e-6) - self.seconds_each)
 
     def end_to(self, number: int, now: float) -> list[Attempt]:
@@ -93,7 +93,7 @@ class SentItems:
         return ended
 
     def withdraw(self, which: Callable[[Attempt], bool], above: int) -> bool:
-        """Mark what is in ``which`` and has a higher number than ``above``; returns whether that was news of any."""
+        """Mark the items of ``which`` with numbers above ``above``; returns whether any was not marked before."""
         news = False
         for number, attempt, _ in reversed(self._sent):
             if number <= above:
@@ -103,7 +103,7 @@ class SentItems:
         return news
 
     def reclaim(self, above: int) -> list[Attempt]:
-        """Take back all with higher numbers than ``above``, in their order."""
+        """Take back all items with numbers above ``above``, in their order."""
         back: list[Attempt] = []
         while self._sent and self._sent[-1][0] > above:
             _, attempt, size_bytes = self._sent.pop()
