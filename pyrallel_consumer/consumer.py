@@ -218,6 +218,7 @@ class PyrallelConsumer:
             check_letter_topics(self._subscription, self.config.dlq_topic_suffix)
         self._state = "new"
         self._is_open = False
+        self._is_living = False
         self._error: BaseException | None = None
         self._published: Published | None = None
         self._lifespan_task: LifespanTask | None = None
@@ -244,6 +245,7 @@ class PyrallelConsumer:
         self._become("starting")
         # Not by create_task: a task factory is the user's, and made for the user's tasks.
         self._supervisor = asyncio.Task(self._live(), loop=self._loop, name="pyrallel-consumer", context=base.copy())
+        self._supervisor.add_done_callback(self._end)
         try:
             await self._opened.wait()
         except asyncio.CancelledError:
@@ -489,18 +491,24 @@ class PyrallelConsumer:
     # The supervisor
 
     async def _live(self) -> None:
+        self._is_living = True
         try:
             await self._open_and_close()
             await self._let_go()
         except Exception as error:  # noqa: BLE001 -- an engine of the user's may raise anywhere; nobody may wait for ever
             self._note(error)
+        self._end()
+
+    def _end(self, _: asyncio.Task[None] | None = None) -> None:
+        """Nobody waits any longer, also where the supervisor was cancelled before its first step."""
         self._state = "closed"
         self._opened.set()
         self._closed.set()
 
     async def _open_and_close(self) -> None:
         try:
-            await self._open()
+            if not self._stop_asked.is_set():
+                await self._open()
             await self._stop_asked.wait()
         except asyncio.CancelledError:  # By _ask_to_stop while it opened, or from outside: see the module's words.
             self._wiring.closing.abort()
@@ -579,7 +587,7 @@ class PyrallelConsumer:
         self._stop_asked.set()
         if self._is_open:
             self._wiring.control.begin_draining()
-        else:
+        elif self._is_living:  # a task that is cancelled before its first step never takes it
             self._supervisor.cancel()
 
     def _hurry(self) -> None:

@@ -368,6 +368,43 @@ async def test_stopping_while_it_starts_ends_the_start_at_once(nowhere: str) -> 
         await starting
 
 
+async def test_a_stop_that_comes_before_anything_was_opened_ends_the_start(nowhere: str) -> None:
+    """As a signal that comes while the parts are being built: whatever is to open them has not taken its first step."""
+    consumer = PyrallelConsumer(kafka(nowhere, new_group()), ignore, "orders")
+    starting = asyncio.create_task(consumer.start())
+    await asyncio.sleep(0)
+
+    async with asyncio.timeout(10):
+        await consumer.stop()
+
+        with pytest.raises(StateError, match="stopped while it started"):
+            await starting
+
+
+async def test_a_start_that_is_cancelled_before_anything_was_opened_ends(nowhere: str) -> None:
+    consumer = PyrallelConsumer(kafka(nowhere, new_group()), ignore, "orders")
+    starting = asyncio.create_task(consumer.start())
+    await asyncio.sleep(0)
+
+    async with asyncio.timeout(10):
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+
+    await consumer.wait_closed()
+
+
+def test_a_loop_that_ends_before_anything_was_opened_is_not_held_up(nowhere: str) -> None:
+    consumer = PyrallelConsumer(kafka(nowhere, new_group()), ignore, "orders")
+
+    async def program() -> asyncio.Task[None]:
+        starting = asyncio.create_task(consumer.start())
+        await asyncio.sleep(0)
+        return starting
+
+    assert asyncio.run(asyncio.wait_for(program(), 10)).cancelled()
+
+
 async def test_a_start_that_is_cancelled_leaves_nothing_behind(nowhere: str) -> None:
     consumer = PyrallelConsumer(kafka(nowhere, new_group()), ignore, "orders")
 
