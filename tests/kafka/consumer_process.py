@@ -21,7 +21,7 @@ from typing import Any, Self
 from pyrallel_consumer import ExecutionConfig, ExecutionMode, KafkaConfig, PyrallelConsumer, WorkItem
 from tests.kafka.deadline import PATIENCE_SECONDS, wait_until
 from tests.kafka.journal import SUFFIX, Journal, journaling_worker, plain_journaling_worker
-from tests.kafka.process_worker import process_worker
+from tests.kafka.process_worker import async_process_worker, process_worker
 from tests.kafka.told_worker import told_worker
 from tests.kafka_jars import ROOT
 
@@ -39,6 +39,7 @@ class ConsumerProcess:
         never_finish: (partition, offset) on which it waits for ever; in the async mode.
         fails_every: it fails on offsets that are multiples of this number; 0 = on none; in the async mode.
         is_told: the worker does as the message's value tells it; see ``told_worker``.
+        is_async: the worker is ``async def`` in the process mode too.
 
     In the process mode each worker process has a journal, ``name``, a hyphen and its process id.
     """
@@ -55,6 +56,7 @@ class ConsumerProcess:
         never_finish: Sequence[tuple[int, int]] = (),
         fails_every: int = 0,
         is_told: bool = False,
+        is_async: bool = False,
     ) -> None:
         self.name = name
         self._journal = folder / f"{name}{SUFFIX}"
@@ -71,6 +73,7 @@ class ConsumerProcess:
             "never_finish": list(never_finish),
             "fails_every": fails_every,
             "is_told": is_told,
+            "is_async": is_async,
         }
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -185,7 +188,8 @@ def main() -> None:
     elif execution.mode is ExecutionMode.THREAD:
         worker = plain_journaling_worker(Journal(folder, name), work_ms)
     else:
-        worker = partial(process_worker, folder, work_ms, name=f"{name}-")
+        function = async_process_worker if settings["is_async"] else process_worker
+        worker = partial(function, folder, work_ms, name=f"{name}-")
     consumer = PyrallelConsumer(
         KafkaConfig(**settings["kafka"]),
         worker,

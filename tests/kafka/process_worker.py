@@ -19,9 +19,9 @@ def process_worker(folder: Path, work_ms: float, item: WorkItem, *, name: str = 
         time.sleep(work_ms / 1000)
 
 
-async def async_process_worker(folder: Path, work_ms: float, item: WorkItem) -> None:
+async def async_process_worker(folder: Path, work_ms: float, item: WorkItem, *, name: str = "") -> None:
     """The same, and others run meanwhile."""
-    with _journal(folder, "").run(item):
+    with _journal(folder, name).run(item):
         await asyncio.sleep(work_ms / 1000)
 
 

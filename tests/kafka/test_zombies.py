@@ -34,6 +34,7 @@ MODES: dict[str, tuple[int, dict[str, Any]]] = {
     "async": (40_000, {"mode": "async", "max_in_flight": 32}),
     "thread": (40_000, {"mode": "thread", "worker_pool_size": 32}),
     "process": (10_000, {"mode": "process", "worker_pool_size": WORKER_PROCESSES}),
+    "process-async": (40_000, {"mode": "process", "worker_pool_size": WORKER_PROCESSES, "max_in_flight": 32}),
 }
 """How many messages: at the pace of this mode they last until the session is over and the other one has begun."""
 LEASE_SECONDS = 2.0
@@ -59,8 +60,22 @@ def done_by_others_before(history: History, owner: str, since_ns: int) -> set[tu
 @pytest.mark.parametrize("librdkafka", PROTOCOLS.values(), ids=PROTOCOLS.keys())
 @pytest.mark.parametrize(
     "frozen",
-    [("async", False), ("thread", False), ("process", False), ("process", True)],
-    ids=["async", "thread", "process of which the parent is frozen", "process with all its children"],
+    [
+        ("async", False),
+        ("thread", False),
+        ("process", False),
+        ("process", True),
+        ("process-async", False),
+        ("process-async", True),
+    ],
+    ids=[
+        "async",
+        "thread",
+        "process of which the parent is frozen",
+        "process with all its children",
+        "async process of which the parent is frozen",
+        "async process with all its children",
+    ],
 )
 def test_a_member_that_was_frozen_for_longer_than_its_session_begins_nothing_that_others_have_done(
     kafka: KafkaCluster,
@@ -76,7 +91,8 @@ def test_a_member_that_was_frozen_for_longer_than_its_session_begins_nothing_tha
 
     def join(name: str) -> ConsumerProcess:
         kafka = {"librdkafka": librdkafka}
-        member = start_member(name, topic, group, kafka=kafka, execution=execution, work_ms=WORK_MS)
+        is_async = mode.endswith("async")
+        member = start_member(name, topic, group, kafka=kafka, execution=execution, work_ms=WORK_MS, is_async=is_async)
         wait_until(lambda: len(done_by(name)) > 50, f"{name} has begun")
         return member
 
@@ -99,7 +115,7 @@ def test_a_member_that_was_frozen_for_longer_than_its_session_begins_nothing_tha
     second.stop()
 
     # A process that a freeze hits between its look at the lease and the worker's first line begins that one message.
-    frozen_between_look_and_start = {"process": WORKER_PROCESSES if with_children else 0}.get(mode, 1)
+    frozen_between_look_and_start = (WORKER_PROCESSES if with_children else 0) if mode.startswith("process") else 1
     history = read_journals(tmp_path)
     assert history.finished == set(read_log(kafka, topic))
     again = done_by_others_before(history, "first", thawed_ns)
