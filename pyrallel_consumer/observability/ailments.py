@@ -86,7 +86,7 @@ def _unready(picture: RuntimeSnapshot, signs: SignsOfLife, limits: HealthLimits)
         waiting = picture.dead_letters.waiting
         yield Ailment("dead_letters_refused", f"a dead-letter topic takes nothing; {waiting} letters wait")
     if picture.is_circuit_open:
-        yield Ailment("circuit_open", "too many messages failed for good; nothing is read until a probe succeeds")
+        yield Ailment("circuit_open", "too many messages failed permanently; nothing is read until a probe succeeds")
     for partition in picture.partitions:
         yield from _stuck(partition, limits, is_held_back=picture.is_paused)
 

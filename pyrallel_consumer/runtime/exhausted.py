@@ -95,7 +95,7 @@ class ExhaustedMessages:
             self._circuit_told_at = now
             if change.is_open:
                 logger.error(
-                    "the circuit is open: %d of the last %d messages failed for good, the latest of them with %s. "
+                    "the circuit is open: %d of the last %d messages failed permanently, the latest of them with %s. "
                     "Nothing more is read and started but a probe now and then, and nothing is dead-lettered or "
                     "skipped, until a probe succeeds",
                     change.failures,

@@ -27,7 +27,7 @@ _OUTCOMES: Final = {
     OnExhausted.DLQ: "it goes to the dead-letter topic, and its offset counts as done once it is there",
     OnExhausted.SKIP: "it is skipped and its offset counts as done (on_exhausted is skip)",
     OnExhausted.PAUSE_PARTITION: (
-        "its partition fetches no more (on_exhausted is pause_partition): mend the cause, then call "
+        "its partition fetches no more (on_exhausted is pause_partition): fix the cause, then call "
         "resume_partition(), which runs it again"
     ),
 }

@@ -219,7 +219,7 @@ def _topics(subscription: Subscription, topics: Mapping[str, int]) -> list[Findi
         findings.append(Finding("topic", Verdict.OK, f"and {len(topics) - MOST_TOPICS_NAMED} more"))
     missing = [name for name in subscription.names if name not in topics]
     findings += [
-        Finding("topic", Verdict.FAILED, f"{name} does not exist, or may not be seen: create it, or mend its name")
+        Finding("topic", Verdict.FAILED, f"{name} does not exist, or may not be seen: create it, or correct its name")
         for name in missing
     ]
     if subscription.pattern is not None and not topics:

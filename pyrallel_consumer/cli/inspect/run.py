@@ -109,7 +109,7 @@ def look_at_group(reader: GroupReader, group: str, topic: str) -> Report:
         partitions.append(gaps_of(tp, noted.offset, noted.metadata, low, high))
     if all(each.committed_offset is None for each in partitions):
         raise BrokerError(
-            f"group {group!r} has committed nothing for topic {topic!r}: mend its name, or start its consumer first",
+            f"group {group!r} has committed nothing for topic {topic!r}: correct its name, or start its consumer first",
             code="_NO_OFFSET",
         )
     return report_of_group(group, topic, partitions, BLOCKS if _speaks_utf8() else PLAIN)

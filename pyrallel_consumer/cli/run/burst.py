@@ -136,7 +136,7 @@ def _known(reader: GroupReader, subscription: Subscription, servers: str) -> Map
         if missing is None:
             return known
         if time.monotonic() >= deadline:
-            sentence = f"topic {missing!r} does not exist at {servers}: create it, or mend its name"
+            sentence = f"topic {missing!r} does not exist at {servers}: create it, or correct its name"
             raise UnknownTopicError(sentence, code="UNKNOWN_TOPIC_OR_PART")
         time.sleep(LOOK_SECONDS)
 

@@ -107,7 +107,7 @@ class TopicLookup:
                 return  # it exists, and lacks a leader at the moment; or it is being created
             if self._clock() >= unknown_until:
                 raise UnknownTopicError(
-                    f"topic {name!r} does not exist at {self._bootstrap_servers}: create it, or mend its name",
+                    f"topic {name!r} does not exist at {self._bootstrap_servers}: create it, or correct its name",
                     code="UNKNOWN_TOPIC_OR_PART",
                 )
             self._pause()

@@ -20,7 +20,7 @@ TOPICS_SECONDS: Final = 0.5
 SETTINGS_SECONDS: Final = 1.0
 MOST_LOOKS: Final = 20
 
-_WAITS: Final = "or messages that fail for good wait for it, with their keys and uncommitted"
+_WAITS: Final = "or messages that fail permanently wait for it, uncommitted, and so do their keys"
 
 
 class LetterTopics:

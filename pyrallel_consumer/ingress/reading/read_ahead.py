@@ -45,7 +45,7 @@ class _Pace(Enum):
     FULL = "the read-ahead is full"
 
 
-class _Lane:
+class _PartitionRuns:
     """The kept messages of one partition: runs as they were read, each with its bytes."""
 
     __slots__ = ("epoch", "messages", "runs", "size_bytes", "tp")
@@ -78,9 +78,9 @@ class _Lane:
 
     def cut(self, offset: int) -> None:
         """Forget all messages from ``offset`` on; a part of a run counts the same part of its bytes."""
-        runs, self.runs = self.runs, deque()
+        kept, self.runs = self.runs, deque()
         self.messages = self.size_bytes = 0
-        for run, size_bytes in runs:
+        for run, size_bytes in kept:
             kept = [message for message in run if message.offset() < offset]
             if kept:
                 self.put(kept, size_bytes * len(kept) // len(run))
@@ -95,8 +95,8 @@ class ReadAhead:
 
     def __init__(self, limits: FlowLimits) -> None:
         self._limits = limits
-        self._lanes: dict[TopicPartition, _Lane] = {}  # none of them is empty
-        self._turns: deque[_Lane] = deque()  # of partitions that are not held, the next one first
+        self._kept: dict[TopicPartition, _PartitionRuns] = {}  # none of them is empty
+        self._turns: deque[_PartitionRuns] = deque()  # of partitions that are not held, the next one first
         self._held: set[TopicPartition] = set()
         self._message_bytes = 0.0
         self._beside_values = SizeEstimate(beside_value)
@@ -109,7 +109,7 @@ class ReadAhead:
         self.size_bytes = 0
 
     def __contains__(self, tp: TopicPartition) -> bool:
-        return tp in self._lanes
+        return tp in self._kept
 
     @property
     def has_ready(self) -> bool:
@@ -166,9 +166,9 @@ class ReadAhead:
         while credit > 0 and self.has_ready:
             share = max(credit // len(turns), min(MANY_SLICE, 1 + len(turns) // 64))
             for _ in range(min(len(turns), credit)):
-                lane = turns.popleft()
-                most = min(share, max(LEAST_SLICE, fair - self._given[lane.tp])) if is_filling else share
-                credit -= self._serve(lane, most, facts)
+                kept = turns.popleft()
+                most = min(share, max(LEAST_SLICE, fair - self._given[kept.tp])) if is_filling else share
+                credit -= self._serve(kept, most, facts)
             if is_filling:
                 break
         return facts
@@ -176,25 +176,25 @@ class ReadAhead:
     def hold(self, tp: TopicPartition) -> None:
         """Deliver nothing of ``tp`` until ``resume``."""
         self._held.add(tp)
-        lane = self._lanes.get(tp)
-        if lane is not None and lane in self._turns:
-            self._turns.remove(lane)
+        kept = self._kept.get(tp)
+        if kept is not None and kept in self._turns:
+            self._turns.remove(kept)
 
     def resume(self, tp: TopicPartition) -> None:
         """Undo a ``hold``. No effect if there is none."""
         if tp in self._held:
             self._held.remove(tp)
-            lane = self._lanes.get(tp)
-            if lane is not None:
-                self._turns.append(lane)
+            kept = self._kept.get(tp)
+            if kept is not None:
+                self._turns.append(kept)
 
     def drop(self, tps: Iterable[TopicPartition]) -> None:
         """Forget the messages of partitions, and that they were held: they are no longer assigned."""
         for tp in tps:
-            lane = self._lanes.get(tp)
-            if lane is not None:
-                self._count(lane, -1)
-                self._remove(lane)
+            kept = self._kept.get(tp)
+            if kept is not None:
+                self._count(kept, -1)
+                self._remove(kept)
             self._held.discard(tp)
             self._given_in_all -= self._given.pop(tp, 0)
 
@@ -202,60 +202,60 @@ class ReadAhead:
         """Deliver nothing more, whatever is kept."""
         self._is_stopped = True
 
-    def _serve(self, lane: _Lane, most: int, facts: list[Delivered]) -> int:
-        """``lane`` has been taken out of the turns; returns how many messages it gave."""
-        self._count(lane, -1)
+    def _serve(self, kept: _PartitionRuns, most: int, facts: list[Delivered]) -> int:
+        """``kept`` has been taken out of the turns; returns how many messages it gave."""
+        self._count(kept, -1)
         left = most
-        while left and lane.runs:
-            piece = lane.take(left)
+        while left and kept.runs:
+            piece = kept.take(left)
             left -= len(piece)
-            facts.append(Delivered(lane.tp, lane.epoch, piece))
-        self._count(lane, 1)
-        self._given[lane.tp] += most - left
+            facts.append(Delivered(kept.tp, kept.epoch, piece))
+        self._count(kept, 1)
+        self._given[kept.tp] += most - left
         self._given_in_all += most - left
-        if lane.runs:
-            self._turns.append(lane)
+        if kept.runs:
+            self._turns.append(kept)
         else:
-            del self._lanes[lane.tp]
+            del self._kept[kept.tp]
         return most - left
 
     def _keep(self, fact: Delivered) -> None:
-        lane = self._lanes.get(fact.tp)
-        if lane is None:
-            lane = self._lanes[fact.tp] = _Lane(fact.tp)
+        kept = self._kept.get(fact.tp)
+        if kept is None:
+            kept = self._kept[fact.tp] = _PartitionRuns(fact.tp)
             if fact.tp not in self._held:
-                self._turns.append(lane)
+                self._turns.append(kept)
         size_bytes = sum(map(len, fact.messages)) + self._beside_values.of_new(fact.messages)
-        lane.epoch = fact.epoch
-        lane.put(fact.messages, size_bytes)
+        kept.epoch = fact.epoch
+        kept.put(fact.messages, size_bytes)
         self.messages += len(fact.messages)
         self.size_bytes += size_bytes
         mean = max(1.0, size_bytes / len(fact.messages))
         self._message_bytes = max(mean, self._message_bytes + (mean - self._message_bytes) / 16)
 
     def _go_back(self, fact: OffsetWentBack) -> OffsetWentBack:
-        lane = self._lanes.get(fact.tp)
-        if lane is None:
+        kept = self._kept.get(fact.tp)
+        if kept is None:
             return fact
-        first = lane.runs[0][0][0]
-        self._count(lane, -1)
-        lane.cut(fact.offset)
-        lane.epoch = fact.epoch
-        self._count(lane, 1)
-        if not lane.runs:
-            self._remove(lane)
+        first = kept.runs[0][0][0]
+        self._count(kept, -1)
+        kept.cut(fact.offset)
+        kept.epoch = fact.epoch
+        self._count(kept, 1)
+        if not kept.runs:
+            self._remove(kept)
         if first.offset() >= fact.offset:
             return fact
         return replace(fact, offset=first.offset(), leader_epoch=first.leader_epoch())
 
-    def _remove(self, lane: _Lane) -> None:
-        del self._lanes[lane.tp]
-        if lane.tp not in self._held:
-            self._turns.remove(lane)
+    def _remove(self, kept: _PartitionRuns) -> None:
+        del self._kept[kept.tp]
+        if kept.tp not in self._held:
+            self._turns.remove(kept)
 
-    def _count(self, lane: _Lane, sign: int) -> None:
-        self.messages += sign * lane.messages
-        self.size_bytes += sign * lane.size_bytes
+    def _count(self, kept: _PartitionRuns, sign: int) -> None:
+        self.messages += sign * kept.messages
+        self.size_bytes += sign * kept.size_bytes
 
     def _part(self, messages: int, size_bytes: int) -> float:
         """The part of the bounds that this load occupies."""
@@ -263,6 +263,6 @@ class ReadAhead:
 
     def _ready_part(self) -> float:
         """The part of the bounds that partitions occupy which are not held."""
-        held = [self._lanes[tp] for tp in self._held if tp in self._lanes]
-        held_messages, held_bytes = sum(lane.messages for lane in held), sum(lane.size_bytes for lane in held)
+        held = [self._kept[tp] for tp in self._held if tp in self._kept]
+        held_messages, held_bytes = sum(kept.messages for kept in held), sum(kept.size_bytes for kept in held)
         return self._part(self.messages - held_messages, self.size_bytes - held_bytes)

@@ -144,7 +144,7 @@ def _cannot_bind(host: str, port: int, error: OSError) -> str:
         case errno.EADDRINUSE:
             return (
                 f"metrics.port {port} (METRICS_PORT) on {host} is taken: choose another one, or 0 for any that is "
-                "free; consumers of one process share a port by themselves where they name the same metrics.host"
+                "free; consumers of one process share a port automatically if they name the same metrics.host"
             )
         case errno.EACCES:
             return f"metrics.port {port} (METRICS_PORT) on {host} needs privileges: choose one from 1024 on"

@@ -99,7 +99,7 @@ FAMILIES: Final = (
         _COUNTER,
         "Time in which messages waited for nothing but max_per_second.",
     ),
-    Family("consumer_held_count", _GAUGE, "Messages that failed for good and are not let go of yet.", _PLACE),
+    Family("consumer_held_count", _GAUGE, "Messages that failed permanently and have no outcome yet.", _PLACE),
     Family("consumer_stuck_count", _GAUGE, "Attempts that timed out or were cancelled, and have not ended."),
     Family("consumer_dlq_records_total", _COUNTER, "Dead letters that the broker has acknowledged."),
     Family("consumer_dlq_failures_total", _COUNTER, "Dead letters that could not be produced, by error.", ("reason",)),
