@@ -1,4 +1,4 @@
-"""The command line, `pyrallel-consumer`: one file per command, each of which imports what it needs when it runs."""
+"""The command line, `pyrallel-consumer`: a folder per command; each imports its modules only when it runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all commands do alike: exit codes, errors that end a command with one sentence, and the broker's address.
+"""The common part of all commands: exit codes, errors that end a command with one sentence, and the broker's address.
 
 Light: the command line loads it always.
 """
@@ -22,13 +22,13 @@ EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_CUT_OFF: Final = 3
-"""It stopped in order, but the drain did not wait for all that had begun."""
+"""It stopped in order, but some messages were still running after the drain."""
 EXIT_SIGNALLED: Final = 128
-"""And the signal's number."""
+"""Plus the signal's number."""
 
 
 def exit_with(command: Callable[[], int]) -> None:
-    """End the program with the command's exit code, or with the code and the sentence of the error that ended it."""
+    """End the program with the command's exit code, or with the code and the sentence of its error."""
     from pyrallel_consumer.errors import ConfigurationError, PyrallelConsumerError
 
     try:
@@ -53,7 +53,7 @@ def _tell(error: Exception) -> None:
 
 
 def check_servers(bootstrap_servers: str) -> None:
-    """Refuse an impossible address as the option's fault; a bad environment is said when the command begins."""
+    """Refuse an invalid address as an error of the option; a bad environment is reported when the command begins."""
     from pyrallel_consumer.config import KafkaConfig
     from pyrallel_consumer.errors import ConfigurationError
 
@@ -68,7 +68,7 @@ def check_servers(bootstrap_servers: str) -> None:
 
 
 def kafka_config(bootstrap_servers: str | None) -> KafkaConfig:
-    """The settings of the environment; ``bootstrap_servers`` beats its address."""
+    """The settings of the environment; ``bootstrap_servers`` overrides its address."""
     from pyrallel_consumer.config import KafkaConfig
 
     return KafkaConfig() if bootstrap_servers is None else KafkaConfig(bootstrap_servers=bootstrap_servers)

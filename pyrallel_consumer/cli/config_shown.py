@@ -1,4 +1,4 @@
-"""``pyrallel-consumer config``: every setting as it counts, and where it came from. No secret is shown."""
+"""``pyrallel-consumer config``: every setting, its value, and its source. No secret is shown."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pyrallel_consumer.config.settings import MASK, Settings, revealed, shown_ma
 
 
 def show_config(flags: Flags, *, as_json: bool) -> int:
-    """Raises ConfigurationError where a setting does not fit."""
+    """Raises ConfigurationError if a setting does not fit."""
     settings = settings_of(flags)
     if as_json:
         say_json({"settings": _as_json(settings), "warnings": typos()})

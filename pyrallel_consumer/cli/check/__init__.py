@@ -1,4 +1,4 @@
-"""``run --check``: looks at worker, settings, broker, group and dead-letter topics, and joins nothing.
+"""``run --check``: checks worker, settings, broker, group and dead-letter topics, without joining the group.
 
 Begin with ``check``; the findings are in ``table``.
 """

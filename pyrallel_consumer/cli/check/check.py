@@ -1,4 +1,4 @@
-"""``run --check``: looks at everything a run needs, touches nothing, and goes on after what is wrong.
+"""``run --check``: checks everything that a run needs, changes nothing, and goes on after a problem.
 
 Looking joins no group, creates no topic and calls no worker. The worker's module is imported, and with ``process`` one
 worker process is started and ended, which calls the initializer. A lifespan is found and not entered.
@@ -39,11 +39,11 @@ from pyrallel_consumer.ingress.reading.subscription import Subscription, parse_t
 
 MOST_TOPICS_NAMED: Final = 5
 MOST_PARTITIONS_ASKED: Final = 200
-"""Each is two questions to the broker; beyond so many the group's lag is left out."""
+"""Each partition is two questions to the broker; with more partitions the group's lag is left out."""
 
 
 def run_check(flags: Flags) -> int:
-    """Look, print what was found, and return the exit code."""
+    """Check, print the findings, and return the exit code."""
     logging.disable()  # what the client complains of is in the findings
     try:
         findings, as_json = _found(flags)

@@ -1,4 +1,4 @@
-"""``run --check`` of the dead letters: where they go, and whether they stay there until somebody looks."""
+"""``run --check`` of the dead letters: where they go, and whether they are kept long enough."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ SUBJECT: Final = "dead letters"
 SECONDS: Final = 5.0
 HOUR_MS: Final = 3_600_000
 SHORT_RETENTION_MS: Final = 7 * 24 * HOUR_MS
-"""Kafka's own retention; below it letters may be gone before somebody comes back from a holiday."""
+"""Kafka's default retention; with less, letters may be deleted before anybody looks at them."""
 
 
 def check_letters(settings: RunSettings, subscription: Subscription) -> None:
-    """Raise ConfigurationError where a dead-letter topic cannot have its name."""
+    """Raise ConfigurationError if the name of a dead-letter topic is not valid."""
     if _on_exhausted(settings) is OnExhausted.DLQ:
         check_letter_topics(subscription, settings.kafka.dlq_topic_suffix)
 
 
 def letters_checked(settings: RunSettings, topics: Iterable[str], known: Iterable[str]) -> list[Finding]:
-    """What there is to say of the dead-letter topics of ``topics``; ``known`` are all topics there are."""
+    """The findings about the dead-letter topics of ``topics``; ``known`` are all existing topics."""
     on_exhausted = _on_exhausted(settings)
     if on_exhausted is not OnExhausted.DLQ:
         return [Finding(SUBJECT, Verdict.OK, f"none: after the last attempt on_exhausted = {on_exhausted}")]
@@ -48,7 +48,7 @@ def letters_checked(settings: RunSettings, topics: Iterable[str], known: Iterabl
 
 
 def warnings_of(topic: str, settings: Mapping[str, str]) -> Sequence[str]:
-    """What of a dead-letter topic's settings loses letters."""
+    """The settings of a dead-letter topic that lose letters."""
     found = []
     policies = settings.get("cleanup.policy", "delete").split(",")
     if "compact" in policies:

@@ -1,4 +1,4 @@
-"""``run --check``: which protocol of groups a run would choose, and why. Joins nothing."""
+"""``run --check``: which group protocol a run would choose, and why. Does not join the group."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _KEEPS_APART: Final = "disabled"
 
 
 def protocol_finding(trial: ProtocolTrial, config: KafkaConfig) -> Finding:
-    """What is known of brokers (``trial``), of the group's members and of the broker's policy, put together."""
+    """The finding from the brokers (``trial``), the group's members and the broker's policy."""
     if not trial.check_offer():
         sentence = "group_protocol is consumer, and no broker has it: choose auto or classic"
         return Finding("protocol", Verdict.WRONG, sentence)

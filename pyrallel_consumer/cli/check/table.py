@@ -1,4 +1,4 @@
-"""What ``run --check`` found: one finding per thing that was looked at, as a table, as JSON, as an exit code."""
+"""The findings of ``run --check``, one per checked item: as a table, as JSON, as an exit code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pyrallel_consumer.cli.terminal import drawn, say
 
 
 class Verdict(Enum):
-    """How one thing was found. ``WRONG``: yours to mend in settings or code; ``FAILED``: the broker's side."""
+    """The result of one check. ``WRONG``: to be fixed in settings or code; ``FAILED``: a problem of the broker."""
 
     OK = "ok"
     WARNING = "warning"
@@ -34,7 +34,7 @@ _MARKS = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at. ``shown`` is more that goes below the table: a traceback."""
+    """One checked item. ``shown`` is further text for below the table: a traceback."""
 
     subject: str
     verdict: Verdict
@@ -43,7 +43,7 @@ class Finding:
 
 
 def exit_code_of(findings: list[Finding]) -> int:
-    """2 where a setting or the worker is wrong, else 1 where the broker's side failed, else 0; warnings are none."""
+    """2 if a setting or the worker is wrong, else 1 if the broker failed, else 0; warnings do not count."""
     verdicts = {finding.verdict for finding in findings}
     if Verdict.WRONG in verdicts:
         return EXIT_USAGE
@@ -51,7 +51,7 @@ def exit_code_of(findings: list[Finding]) -> int:
 
 
 def json_of(findings: list[Finding]) -> dict[str, Any]:
-    """The findings as a machine reads them; ``ok`` is whether a run would begin."""
+    """The findings as JSON values; ``ok`` is whether a run would start."""
     found = [
         {"subject": each.subject, "verdict": each.verdict.value, "text": each.text}
         | ({"traceback": each.shown} if each.shown else {})
@@ -61,7 +61,7 @@ def json_of(findings: list[Finding]) -> dict[str, Any]:
 
 
 def print_findings(console: Console, findings: list[Finding]) -> None:
-    """The table, then what is too long for it; the same words in a pipe, one line per finding."""
+    """Print the table, then longer texts; in a pipe the same texts, one line per finding."""
     if console.is_terminal:
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
         for finding in findings:

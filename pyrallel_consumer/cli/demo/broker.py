@@ -1,4 +1,4 @@
-"""Where the demo runs: a topic on a broker of its own, or on the one that was named, and the settings to consume it.
+"""The demo's topic, on a broker of its own or on a given one, and the settings to consume it.
 
 Topic and group have a name that nobody else uses, and are removed at the end where the broker is not the demo's own.
 """
@@ -18,18 +18,18 @@ from pyrallel_consumer.ingress.admin.scratch_topic import ScratchTopic
 from pyrallel_consumer.testing.broker.embedded_broker import PLAIN_PARTITIONS, EmbeddedBroker
 
 IN_FLIGHT_PER_MS = 60
-"""What one core can keep going; more at once only makes each order wait longer, and its customer's next with it."""
+"""One core can run this many orders at once; more only make each order, and the customer's next one, wait longer."""
 FEWEST_IN_FLIGHT = 100
 MOST_IN_FLIGHT = 2000
 GRACE_MS = 500
-"""How long after the workers' own time a revoke still waits: on a busy machine a few milliseconds become many."""
+"""How much longer than a worker takes a revoke waits: on a busy machine a few milliseconds become many."""
 ATTEMPTS = 3
 RETRY_MS = 20
-"""Soon tried again: nothing is down in the demo, and the customer's next orders wait."""
+"""Failed orders are tried again soon: no service is down in the demo, and the customer's next orders wait."""
 
 
 def kafka_config(plan: DemoPlan, bootstrap_servers: str, group: str) -> KafkaConfig:
-    """How the demo's consumers reach the broker, with what else the environment says."""
+    """The connection of the demo's consumers to the broker, and other settings of the environment."""
     config = KafkaConfig(bootstrap_servers=bootstrap_servers, consumer_group=group, auto_offset_reset="earliest")
     if plan.bootstrap_servers is None:
         # Members join and leave the embedded broker's groups in an instant this way; and it asks for no password.
@@ -42,7 +42,7 @@ def kafka_config(plan: DemoPlan, bootstrap_servers: str, group: str) -> KafkaCon
 
 
 def execution_config(plan: DemoPlan) -> ExecutionConfig:
-    """How workers run; leaving and handing over wait for those that run, however long they take."""
+    """How workers run; a stop and a rebalance wait for running workers, however long they take."""
     config = ExecutionConfig(
         mode=ExecutionMode.ASYNC,
         max_in_flight=min(MOST_IN_FLIGHT, max(FEWEST_IN_FLIGHT, round(plan.worker_ms * IN_FLIGHT_PER_MS))),
@@ -58,7 +58,7 @@ def execution_config(plan: DemoPlan) -> ExecutionConfig:
 
 @asynccontextmanager
 async def scratch_topic(plan: DemoPlan, tell: Callable[[str], None]) -> AsyncIterator[tuple[ScratchTopic, KafkaConfig]]:
-    """A topic for this run and the settings of the group that reads it. Raises a BrokerError where there is no way."""
+    """A topic for this run and the settings of the group that reads it. Raises a BrokerError if that is impossible."""
     name = f"pyrallel-demo-{uuid.uuid4().hex[:8]}"
     if plan.bootstrap_servers is None:
         async with EmbeddedBroker() as broker:

@@ -35,7 +35,7 @@ COLOURS = {"first": "cyan", "second": "magenta"}
 
 
 class Display(Protocol):
-    """What the run talks to, from beginning to verdict, inside a ``with`` block."""
+    """The run's interface to the display, from beginning to verdict, inside a ``with`` block."""
 
     def __enter__(self) -> Self: ...
     def __exit__(
@@ -47,14 +47,14 @@ class Display(Protocol):
 
 
 def display_for(console: Console, clock: Callable[[], float]) -> Display:
-    """The live view where the console is a terminal that can redraw, else plain lines."""
+    """The live view if the console is a terminal that can redraw, else plain lines."""
     if console.is_terminal and not console.is_dumb_terminal:
         return LiveDisplay(console, clock)
     return PlainDisplay(console, clock)
 
 
 class PlainDisplay:
-    """Lines of text for logs and pipes, without colour or any sign beyond ASCII."""
+    """Lines of text for logs and pipes, without colour, in ASCII only."""
 
     def __init__(self, console: Console, clock: Callable[[], float]) -> None:
         self._console = console
@@ -146,7 +146,7 @@ def plain_line(picture: Picture) -> str:
 
 
 def live_view(picture: Picture, width: int, height: int) -> RenderableType:
-    """One moment as it is drawn on a terminal of this size."""
+    """The drawing of one moment for a terminal of this size."""
     done = ProgressBar(
         total=picture.expected, completed=picture.processed, complete_style="green", finished_style="green"
     )
@@ -176,7 +176,7 @@ def live_view(picture: Picture, width: int, height: int) -> RenderableType:
 
 
 def verdict_panel(verdict: Verdict) -> RenderableType:
-    """The verdict as it is drawn on a terminal."""
+    """The drawing of the verdict for a terminal."""
     lines = Table.grid(padding=(0, 1))
     for check in verdict.checks():
         lines.add_row(Text("✓", style="bold green") if check.holds else Text("✗", style="bold red"), check.sentence)

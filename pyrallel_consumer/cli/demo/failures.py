@@ -1,4 +1,4 @@
-"""Which of the demo's orders fail, and whether each ended as it had to: processed, or in the dead-letter topic. Pure.
+"""Which of the demo's orders fail, and whether each ended as planned: processed, or in the dead-letter topic. Pure.
 
 Of the share that fails, one half fails whenever it is tried (poison), the other only in its first attempt.
 """
@@ -16,7 +16,7 @@ _CRC_RANGE: Final = 2**32
 
 
 class Fate(Enum):
-    """What becomes of an order."""
+    """How an order ends."""
 
     SUCCEEDS = "succeeds"
     FAILS_ONCE = "fails once"
@@ -49,7 +49,7 @@ def fail(number: int, fate: Fate, attempt: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """What failed, and what was found in the dead-letter topic by somebody who looked for himself.
+    """The planned failures, and the letters that an independent client found in the dead-letter topic.
 
     ``poisoned`` orders always fail, ``fickle`` ones once. ``retried`` were processed after they had failed.
     ``dead_lettered`` counts poisoned orders that have a letter. ``second_letters`` are further ones of theirs: a letter
@@ -66,7 +66,7 @@ class Failures:
 
 
 def accounted(orders: int, seed: int, fail_rate: float, *, letters: Iterable[int], retried: int) -> Failures:
-    """Match the numbers of the orders that have a letter with those that have to have one."""
+    """Compare the numbers of the orders with a letter with those that must have one."""
     fates = {number: fate_of(number, seed, fail_rate) for number in range(1, orders + 1)}
     found = Counter(letters)
     poisoned = {number for number, fate in fates.items() if fate is Fate.ALWAYS_FAILS}

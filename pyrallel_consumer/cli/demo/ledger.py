@@ -1,4 +1,4 @@
-"""The demo's witness: who worked on which order when, and what of it broke a promise.
+"""The demo's record: which worker handled which order when, and which guarantees were broken.
 
 Told only by the workers themselves, of all consumers, so it knows nothing of offsets and believes nobody else. A key's
 orders are in order when each starts after the one before it has ended. What ended without a result (cancelled, because
@@ -16,7 +16,7 @@ from types import TracebackType
 
 @dataclass(slots=True)
 class _Customer:
-    """What is known of one key. Orders up to ``through`` are done; those ``beyond`` it are, too."""
+    """The state of one key. Orders up to ``through`` are done, and so are the ones in ``beyond``."""
 
     through: int = 0
     beyond: set[int] = field(default_factory=set)
@@ -30,7 +30,7 @@ class _Customer:
         return nth <= self.through or nth in self.beyond
 
     def is_settled_before(self, nth: int) -> bool:
-        """Whether every order before ``nth`` has ended: done, or failed for good."""
+        """Whether every order before ``nth`` has ended: done, or permanently failed."""
         return all(self.is_done(earlier) or earlier in self.failed for earlier in range(self.through + 1, nth))
 
     def finish(self, nth: int) -> None:
@@ -41,7 +41,7 @@ class _Customer:
 
 
 class Ledger:
-    """Counts what happened to ``expected`` orders; ``clock`` tells seconds.
+    """Counts the events of ``expected`` orders; ``clock`` returns seconds.
 
     ``processed`` counts orders that ended well, each once, ``retried`` those of them that had failed before; ``failed``
     those whose last run failed; ``runs`` every run.
@@ -71,7 +71,7 @@ class Ledger:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every order ended, and nothing runs any more."""
+        """Whether every order has ended, and no worker runs any more."""
         return self.ended >= self.expected and self.running == 0
 
     @property
@@ -138,7 +138,7 @@ class Ledger:
 
 
 class Run:
-    """One run of a worker on one order, told to the ledger."""
+    """One run of a worker on one order, recorded in the ledger."""
 
     __slots__ = ("_consumer", "_customer", "_ledger", "_nth")
 

@@ -1,4 +1,4 @@
-"""The demo's look into its dead-letter topic, with a client that knows nothing of the consumers."""
+"""Reads the demo's dead-letter topic, with a client that knows nothing about the consumers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``pyrallel-consumer demo``: the options, and what becomes of errors; the run itself is in ``demo_run``."""
+"""``pyrallel-consumer demo``: the options, and the handling of errors; the run itself is in ``run``."""
 
 # ruff: noqa: PLC0415 -- heavy imports wait until a run needs them: --help and refused options answer at once
 
@@ -92,7 +92,7 @@ def _run(plan: DemoPlan, *, as_json: bool) -> int:
 
 
 def _check_settings(bootstrap_servers: str | None) -> None:
-    """Refuse an impossible address as the option's fault, and a bad environment as its own."""
+    """Refuse an invalid address as an error of the option, and a bad environment as an error of the environment."""
     from pyrallel_consumer.config import KafkaConfig
     from pyrallel_consumer.errors import ConfigurationError
 

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 EAGER_SHARE = 100
-"""One customer in so many is an eager one, and at least one is."""
+"""One customer in this many is eager, and at least one."""
 EAGERNESS = 5
-"""How many times as often an eager customer orders."""
+"""An eager customer orders this many times as often."""
 CATALOGUE = (
     ("TEA-ASSAM-250", 690),
     ("TEA-SENCHA-100", 1250),
@@ -49,7 +49,7 @@ class Order(NamedTuple):
 
     @classmethod
     def from_json(cls, payload: bytes | None) -> Order:
-        """Raises ValueError or TypeError for what is no order."""
+        """Raises ValueError or TypeError if it is not an order."""
         return cls(**json.loads(payload or b""))
 
 

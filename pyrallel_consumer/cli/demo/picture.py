@@ -1,4 +1,4 @@
-"""What the demo shows at one moment, from the ledger, the consumers' snapshots and the log's ends. Pure."""
+"""The demo's state at one moment, from the ledger, the consumers' snapshots and the log's ends. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HISTORY_LENGTH = 240
 
 @dataclass(frozen=True, slots=True)
 class PartitionRow:
-    """One partition of the topic; ``consumer`` is None while it is on its way from one to another."""
+    """One partition of the topic; ``consumer`` is None while it moves from one to another."""
 
     partition: int
     consumer: str | None
@@ -32,7 +32,7 @@ class PartitionRow:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """The whole run at one moment; ``rate`` is that of the last second, ``rates`` what it was, oldest first."""
+    """The whole run at one moment; ``rate`` is that of the last second, ``rates`` are earlier ones, oldest first."""
 
     expected: int
     processed: int
@@ -84,7 +84,7 @@ class RateMeter:
 def partition_rows(
     end_offsets: Mapping[int, int], snapshots: Mapping[str, RuntimeSnapshot], before: Iterable[PartitionRow]
 ) -> tuple[PartitionRow, ...]:
-    """One row per partition, ascending; what nobody holds at the moment stays as far as it was ``before``."""
+    """One row per partition, ascending; a partition without an owner keeps its row of ``before``."""
     held: dict[int, tuple[str, PartitionSnapshot]] = {}
     for consumer, snapshot in sorted(snapshots.items(), key=lambda named: named[1].taken_at):
         held |= {seen.tp.partition: (consumer, seen) for seen in snapshot.partitions}

@@ -1,4 +1,4 @@
-"""What the demo was asked to do. Light: the command line loads it always."""
+"""The options of the demo. Light, because the command line always loads it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class DemoPlan:
-    """The options; ``bootstrap_servers`` is None for a broker of the demo's own.
+    """The options; ``bootstrap_servers`` is None for the demo's own broker.
 
     ``fail_rate`` is a share of the orders.
     """

@@ -34,7 +34,7 @@ from pyrallel_consumer.ingress.admin.scratch_topic import LogBounds, ScratchTopi
 from pyrallel_consumer.runtime.stop_signals import StopSignals
 
 FIRST_LOT = 0.65
-"""Share of the orders that is there from the beginning."""
+"""Share of the orders that is in the topic from the beginning."""
 SECOND_LOT = 0.20
 """Share that comes when the second consumer holds partitions; the rest comes after it has left."""
 JOIN_AT = 0.30
@@ -42,12 +42,12 @@ JOIN_AT = 0.30
 VISIT_SHARE = 0.20
 """Share of the orders that the second consumer processes before it leaves, if it finds as many."""
 STALL_SECONDS = 60.0
-"""The run is given up when nothing was processed for so long."""
+"""The run is given up when no order was processed for this long."""
 LOOK_SECONDS = 0.05
 
 
 class _EndedError(Exception):
-    """The run cannot go on, or shall not."""
+    """The run cannot go on, or must not."""
 
     def __init__(self, because: str, exit_code: int = EXIT_FAILED) -> None:
         super().__init__(because)
@@ -71,7 +71,7 @@ class DemoRun:
         self._aborts: list[asyncio.Task[None]] = []
 
     async def run(self) -> Verdict:
-        """Raises a PyrallelConsumerError where the broker or a consumer fails."""
+        """Raises a PyrallelConsumerError if the broker or a consumer fails."""
         if self._plan.fail_rate:
             # What fails here fails on purpose, and is accounted for in the verdict.
             for name in ("pyrallel_consumer.exhausted", "pyrallel_consumer.execution_plane"):
@@ -183,7 +183,7 @@ class DemoRun:
         return verdict
 
     async def _failures(self, topic: ScratchTopic, config: KafkaConfig) -> Failures | None:
-        """What failed, and what of it lies in the dead-letter topic: looked at with a client of its own."""
+        """The failed orders, and their letters in the dead-letter topic, read with a separate client."""
         plan = self._plan
         if not plan.fail_rate:
             return None
@@ -218,7 +218,7 @@ class DemoRun:
     # Waiting and looking
 
     async def _until(self, is_met: Callable[[], bool], stall_seconds: float = STALL_SECONDS) -> None:
-        """Wait and show; raises what ended the run: a signal, a consumer's fatal error, or no progress."""
+        """Wait and show; raises the reason for the run's end: a signal, a consumer's fatal error, or no progress."""
         runs, since = self._ledger.runs, self._clock()
         while not is_met():
             self._raise_if_signalled()
@@ -239,7 +239,7 @@ class DemoRun:
         return len(self._consumers[name].get_runtime_snapshot().partitions)
 
     def _has_all_letters(self) -> bool:
-        """Whether nothing is left to be tried again or dead-lettered: all is committed, where orders fail."""
+        """Whether no order is left to retry or dead-letter: if orders fail, that is when all is committed."""
         if not self._plan.fail_rate:
             return True
         rows = partition_rows(

@@ -1,4 +1,4 @@
-"""The demo's last word: what was promised, what was found, and the exit code that follows. Pure.
+"""The demo's verdict: the guarantees, the findings, and the exit code. Pure.
 
 Everything is judged from the ledger and from offsets that an independent client read; nothing that the consumers say
 about themselves counts, but for how many partitions the second one held.
@@ -22,7 +22,7 @@ class Stopped(NamedTuple):
 
 
 class Check(NamedTuple):
-    """One promise: whether it held, and the sentence that says so."""
+    """One guarantee: whether it held, and its sentence."""
 
     holds: bool
     sentence: str
@@ -30,7 +30,7 @@ class Check(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """The second consumer's stay in the group: how many partitions it held when it left, and what it did with them."""
+    """The second consumer's time in the group: how many partitions it had when it left, and how much it did."""
 
     partitions: int
     processed: int
@@ -77,7 +77,7 @@ class Verdict:
 
     @property
     def sequential_bound_per_second(self) -> float:
-        """What one message after the other could reach at best."""
+        """The best possible rate of one message after the other."""
         return 1 / self.worker_seconds
 
     @property
@@ -85,7 +85,7 @@ class Verdict:
         return self.messages_per_second / self.sequential_bound_per_second
 
     def checks(self) -> tuple[Check, ...]:
-        """What must hold for exit code 0."""
+        """The checks that must hold for exit code 0."""
         found = [
             *(_all_processed(self) if self.failures is None else _all_accounted_for(self, self.failures)),
             _none_of(
@@ -112,7 +112,7 @@ class Verdict:
         return tuple(found)
 
     def speed(self) -> str:
-        """The measured rate and what it is compared with."""
+        """The measured rate and the rates to compare with."""
         return (
             f"{self.messages_per_second:,.0f} orders/s over {self.seconds:.1f} s: {self.speed_up:,.0f} times the "
             f"{self.sequential_bound_per_second:,g}/s of one at a time"

@@ -1,1 +1,1 @@
-"""``pyrallel-consumer dlq``: flags in ``options``; list, show and replay in ``run``, the rest is what they need."""
+"""``pyrallel-consumer dlq``: flags in ``options``; list, show and replay in ``run``; their parts beside it."""

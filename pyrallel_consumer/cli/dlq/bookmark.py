@@ -15,7 +15,7 @@ from pyrallel_consumer.control_plane.offsets.offset_map import OffsetMap
 from pyrallel_consumer.dto import TopicPartition
 
 ROOM_BYTES: Final = METADATA_LIMIT_BYTES - 500
-"""What a plan may fill; the rest is for letters that fail among the others and so cut the map into more pieces."""
+"""The part of the metadata that a plan may fill; the rest is for letters that fail and so cut the map into pieces."""
 
 
 class Bookmark:
@@ -29,11 +29,11 @@ class Bookmark:
 
     @property
     def waiting(self) -> int:
-        """Letters that are known and not replayed."""
+        """How many known letters are not replayed."""
         return len(self._waiting)
 
     def read(self, offset: int) -> bool:
-        """A letter is there; returns whether it waits to be replayed. What was expected before it is gone."""
+        """A letter was read; returns whether it must be replayed. Expected letters before it are gone."""
         while self._expected and self._expected[0] <= offset:
             expected = self._expected.popleft()
             if expected != offset:
@@ -44,11 +44,11 @@ class Bookmark:
         return offset in self._waiting
 
     def replayed(self, offset: int) -> None:
-        """The broker has acknowledged it at its source."""
+        """The broker has acknowledged it in its source topic."""
         self._waiting.pop(offset, None)
 
     def read_to_end(self, end_offset: int) -> bool:
-        """Nothing more lies before ``end_offset``; returns whether that changes what is to be committed."""
+        """There are no more letters before ``end_offset``; returns whether that changes the commit."""
         before = self.commit()[0]
         while self._expected and self._expected[0] < end_offset:
             self._waiting.pop(self._expected.popleft(), None)
@@ -56,7 +56,7 @@ class Bookmark:
         return self.commit()[0] != before
 
     def finished(self) -> OffsetMap:
-        """What was replayed, as a map from the offset to commit on."""
+        """The replayed letters, as a map that begins at the offset to commit."""
         return self._map(())
 
     def commit(self) -> tuple[int, str]:
@@ -65,7 +65,7 @@ class Bookmark:
         return offset_map.base, encode(offset_map, self.tp)
 
     def has_room_for(self, offsets: Collection[int]) -> bool:
-        """Whether the commit could tell of these letters too, once they are replayed."""
+        """Whether the commit has room for these letters too, when they are replayed."""
         offset_map = self._map(offsets)
         if offset_map.is_empty:
             return True

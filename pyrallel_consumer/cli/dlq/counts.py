@@ -13,7 +13,7 @@ _SPANS: Final = (("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 100
 
 
 class Kind(NamedTuple):
-    """What letters are counted together."""
+    """Letters with the same values are counted together."""
 
     dlq_topic: str
     group: str
@@ -91,7 +91,7 @@ def table_of(counts: Iterable[Count], now_ms: int) -> list[tuple[str, ...]]:
 
 
 def age(at_ms: int | None, now_ms: int) -> str:
-    """How long ago, in the largest unit of which there are two, or seconds."""
+    """How long ago, in the largest unit of which there are at least two, else in seconds."""
     if at_ms is None:
         return "-"
     for unit, unit_ms in _SPANS:

@@ -18,7 +18,7 @@ _FORMS: Final = "a filter is error=TEXT, key=TEXT, key=hex:BYTES, since=TIME or 
 
 @dataclass(frozen=True, slots=True)
 class LetterFilter:
-    """Several errors, or several keys, select letters of any of them; all the kinds that are given must agree.
+    """Several errors, or several keys, select letters with any of them; all given kinds must match.
 
     ``errors`` are in lower case and looked for anywhere in the letter's reason. Times are the message's own, in
     milliseconds since 1970: from ``since_ms`` on, and before ``until_ms``.
@@ -29,7 +29,7 @@ class LetterFilter:
     since_ms: int | None = None
     until_ms: int | None = None
     group: str | None = None
-    """The consumer group whose letters are meant, None for all of them."""
+    """The consumer group whose letters are selected, None for all groups."""
 
     def selects(self, letter: StoredLetter) -> bool:
         if self.group is not None and letter.group != self.group:
@@ -48,7 +48,7 @@ class LetterFilter:
 
 
 def parse_filters(texts: Sequence[str], now_ms: int, group: str | None = None) -> LetterFilter:
-    """The filter that the options ask for together. Raises ValueError with a sentence."""
+    """The filter of all options together. Raises ValueError with a sentence."""
     errors: list[str] = []
     keys: list[bytes] = []
     times: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""A dead letter as it lies in its topic, read back into what it says, and what is sent when it is replayed. Pure.
+"""A dead letter read from its topic: its parts, and the record that a replay sends. Pure.
 
 The inverse of ``control_plane.letter``: ours are the last headers of each name, whatever the message itself carried.
 """
@@ -29,20 +29,20 @@ from pyrallel_consumer.control_plane.failures.letter import (
 from pyrallel_consumer.dto import Headers, TopicPartition
 
 REPLAY_COUNT: Final = "x-replay-count"
-"""How many times the message was sent back to its topic; it travels with the message, and with its next letter."""
+"""How many times the message was sent back to its topic; the message and its next letter carry it."""
 ADDED: Final = frozenset({ERROR_REASON, RETRY_ATTEMPT, SOURCE_TOPIC, PARTITION, OFFSET, EPOCH})
 FURTHER: Final = frozenset(
     {ORIGINAL_TIMESTAMP, CONSUMER_GROUP, FAILED_AT, TRACEBACK, PAYLOAD_OMITTED, HEADERS_OMITTED, KEY_ADDED}
 )
 """Come after the six, and only then are they ours."""
 OF_REPLAYS: Final = frozenset({ORIGINAL_TIMESTAMP, REPLAY_COUNT})
-"""What a replay adds to a message: of each name the last is ours, and only where there is a count."""
+"""The headers that a replay adds: the last one of each name is ours, and only if there is a count."""
 UNKNOWN: Final = "(unknown)"
 _LARGEST: Final = 2**63 - 1
 _MOST_DIGITS: Final = 19
 
 Added = Mapping[str, bytes | None]
-"""Headers that are not the message's own, by name."""
+"""The letter's own headers, by name."""
 
 
 class Source(NamedTuple):
@@ -55,7 +55,7 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StoredLetter:
-    """One record of a dead-letter topic. ``source`` is None where its headers do not name one.
+    """One record of a dead-letter topic. ``source`` is None if its headers do not name one.
 
     ``key``, ``value`` and ``headers`` are the message's own, without what was added to the letter or by replays.
     ``timestamp_ms`` is when the message was first written, as far as that is known.
@@ -84,7 +84,7 @@ class StoredLetter:
 
     @property
     def why_not_replayable(self) -> str | None:
-        """Why it can never be sent back, as a sentence's end; None where it can."""
+        """Why it can never be sent back, as the end of a sentence; None if it can."""
         if self.source is None:
             return "its headers name no source topic, partition and offset: it is no letter of this library"
         if self.omitted is not None:
@@ -108,7 +108,7 @@ class StoredLetter:
 
 
 def letter_of(tp: TopicPartition, offset: int, record: Record) -> StoredLetter:
-    """The letter that this record is; whatever cannot be read of it is left unknown."""
+    """The letter in this record; parts that cannot be read stay unknown."""
     message_headers, added = _parted(record.headers)
     own, by_replay = _without_replays(message_headers)
     key, value = record.key, record.value

@@ -15,7 +15,7 @@ _HEAD: Final = ("dlq topic", "partition", "offset", "failed", "group", "source",
 
 
 class Listing:
-    """The first letters, ``most`` of them; ``left_out`` counts the others where any are listed."""
+    """The first ``most`` letters; ``left_out`` counts the others, if any are listed."""
 
     def __init__(self, most: int) -> None:
         self.letters: list[tuple[StoredLetter, bool]] = []

@@ -1,4 +1,4 @@
-"""``pyrallel-consumer dlq``: the options of list, show and replay; what they do is in ``dlq_run``."""
+"""``pyrallel-consumer dlq``: the options of list, show and replay; ``run`` carries them out."""
 
 # ruff: noqa: PLC0415 -- heavy imports wait until a run needs them: --help and refused options answer at once
 
@@ -136,7 +136,7 @@ def _where(
     filters: list[str] | None = None,
     needs_topic: bool = False,
 ) -> Where:
-    """What is asked for; refuses what cannot be meant, by the option's name."""
+    """The selection; refuses contradictory options by name."""
     if topic is not None and dlq_topic is not None:
         raise typer.BadParameter("give --topic or --dlq-topic, not both.", param_hint="'--dlq-topic'")
     if needs_topic and topic is None and dlq_topic is None:

@@ -1,4 +1,4 @@
-"""What a replay did: every letter it read is in exactly one of its counts, and the exit code follows. Pure."""
+"""The outcome of a replay: every letter is in exactly one of its counts; it decides the exit code. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST_NAMED: Final = 5
 
 @dataclass(slots=True)
 class Outcome:
-    """Letters by what became of them. ``replayed`` were acknowledged; with ``is_dry_run`` they would have been sent.
+    """Letters by outcome. ``replayed`` were acknowledged; with ``is_dry_run`` they would have been sent.
 
     ``not_replayable`` can never go back, ``failed`` were refused by the broker, ``uncommitted`` were acknowledged but
     could not be noted as such and would be sent again (they are ``replayed`` too). ``not_sent`` were chosen when the
@@ -50,7 +50,7 @@ class Outcome:
         return not (self.not_replayable or self.failed or self.uncommitted or self.error or self.is_signalled)
 
     def sentences(self) -> Sequence[str]:
-        """What there is to say at the end, one line each."""
+        """The summary at the end, one line each."""
         stay = self.not_replayable + self.failed
         unnamed = stay - len(self._named)
         named = [*self._named, f"and {unnamed:,} more"] if self._named and unnamed > 0 else self._named

@@ -1,4 +1,4 @@
-"""Which dead-letter topic a command is about. Light: the command line loads it always."""
+"""Which dead-letter topic a command is about. Light, because the command line always loads it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 MOST_REPLAYS: Final = 5
-"""A message that comes back so often is not helped by another replay."""
+"""Another replay does not help a message that came back this often."""
 MOST_LISTED: Final = 1000
-"""Letters that ``dlq list --letters`` lists one by one unless ``--limit`` says otherwise."""
+"""How many letters ``dlq list --letters`` lists by default; ``--limit`` changes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +26,15 @@ class Where:
     replay_group: str | None = None
 
     def topic_name(self, suffix: str) -> str | None:
-        """The dead-letter topic that is meant, None for all there are."""
+        """The selected dead-letter topic, None for all."""
         return f"{self.topic}{suffix}" if self.topic is not None else self.dlq_topic
 
     def source_topic(self, suffix: str) -> str | None:
-        """The topic whose letters are in the dead-letter topic that is meant; None where its name does not tell."""
+        """The topic whose letters are in the selected dead-letter topic; None if its name does not show it."""
         if self.topic is not None or self.dlq_topic is None:
             return self.topic
         return self.dlq_topic.removesuffix(suffix) if suffix and self.dlq_topic.endswith(suffix) else None
 
     def replay_group_of(self, dlq_topic: str) -> str:
-        """The group in which replays of the topic are noted: the same for whoever replays, whatever the environment."""
+        """The group in which replays of the topic are committed: the same for every user and environment."""
         return self.replay_group or f"{dlq_topic}.replay"

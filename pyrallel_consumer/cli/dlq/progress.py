@@ -1,4 +1,4 @@
-"""How far a command over a dead-letter topic is: a bar on a terminal, one plain line a second elsewhere."""
+"""The progress of a command over a dead-letter topic: a bar on a terminal, one plain line a second elsewhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PLAIN_LINE_SECONDS = 1.0
 
 
 class Display(Protocol):
-    """What a command tells of its progress, inside a ``with`` block."""
+    """A command's interface to the progress display, inside a ``with`` block."""
 
     def __enter__(self) -> Self: ...
     def __exit__(
@@ -25,14 +25,14 @@ class Display(Protocol):
 
 
 def display_for(console: Console, what: str, clock: Callable[[], float]) -> Display:
-    """A bar where the console is a terminal that can redraw, else plain lines; ``what`` names what is done."""
+    """A bar if the console is a terminal that can redraw, else plain lines; ``what`` names the action."""
     if console.is_terminal and not console.is_dumb_terminal:
         return BarDisplay(console, what)
     return PlainDisplay(console, what, clock)
 
 
 class PlainDisplay:
-    """Lines of text for logs and pipes; none for what takes less than a second."""
+    """Lines of text for logs and pipes; none if the command takes less than a second."""
 
     def __init__(self, console: Console, what: str, clock: Callable[[], float]) -> None:
         self._console = console

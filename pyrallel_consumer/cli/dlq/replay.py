@@ -1,4 +1,4 @@
-"""A replay of one dead-letter topic: partition by partition, each in order, in lots.
+"""A replay of one dead-letter topic: partition by partition, each in order, in batches.
 
 A lot is sent, acknowledged letter by letter, and then committed, before the next one begins: so a replay that is killed
 repeats one lot at most, and one that is stopped repeats nothing. What was not sent is never committed as done: the
@@ -23,15 +23,15 @@ from pyrallel_consumer.ingress.admin.dead_letter_reader import DeadLetterReader
 from pyrallel_consumer.ingress.admin.record_sender import RecordSender
 
 LOT: Final = 200
-"""Letters in a lot; with a rate no more than a second of them."""
+"""Letters in a batch; with a rate at most one second's worth."""
 SERVE_SECONDS: Final = 0.1
 ONE_LETTERS: Final = LETTERS_OWN
-"""Errors that speak of one letter; with any other the replay ends, since the next would fare no better."""
+"""Errors about one letter. Any other error ends the replay, because it would hit the next letter too."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayPlan:
-    """What is asked for. ``rate`` is in letters per second; ``limit`` counts letters that are sent.
+    """The options. ``rate`` is in letters per second; ``limit`` counts sent letters.
 
     ``allowed_topics`` are those to which letters may go back: anybody who writes to a dead-letter topic can name any.
     """
@@ -51,7 +51,7 @@ class _Stop(Exception):  # noqa: N818 -- no error: the way out of a replay that 
 
 
 class Replay:
-    """One replay; ``run`` may be called once, and leaves everything in ``outcome``, whatever it raises.
+    """One replay; ``run`` may be called once, and fills ``outcome`` even if it raises.
 
     ``stop_reason`` is asked between letters: once it tells one, what is in the air is waited for and committed.
     """
@@ -79,7 +79,7 @@ class Replay:
         self._chosen = 0
 
     def run(self, partitions: int) -> None:
-        """Replay what lies there now; what is dead-lettered meanwhile is for another run.
+        """Replay the present letters; letters that arrive meanwhile are for another run.
 
         Raises a BrokerError where the broker ends it, and a StateError where a commit has no room for more.
         """
@@ -133,7 +133,7 @@ class Replay:
             self._commit(bookmark, 0)
 
     def _is_to_go(self, bookmark: Bookmark, letter: StoredLetter) -> bool:
-        """Count the letter, unless it is to be sent."""
+        """Count the letter, unless it must be sent."""
         outcome = self.outcome
         outcome.read += 1
         is_waiting = bookmark.read(letter.offset)
@@ -164,7 +164,7 @@ class Replay:
     # One lot
 
     def _send_all(self, bookmark: Bookmark, letters: Sequence[StoredLetter]) -> None:
-        """Send the letters, in so many lots that the commit has room for each."""
+        """Send the letters, in batches small enough for the commit's metadata."""
         while letters:
             count = len(letters)
             while count and not bookmark.has_room_for([letter.offset for letter in letters[:count]]):
@@ -203,7 +203,7 @@ class Replay:
             raise _Stop(stop)
 
     def _take_answers(self, bookmark: Bookmark, sent: dict[int, StoredLetter]) -> BrokerError | None:
-        """Note what arrived, and return the error that ends the replay, if there was one."""
+        """Note the acknowledged letters, and return the error that ends the replay, if there is one."""
         refusal, arrived = None, 0
         for offset, code, said in self._sender.take_answers():
             letter = sent[offset]
@@ -239,7 +239,7 @@ class Replay:
     # Time
 
     def _wait_turn(self) -> str | None:
-        """Wait until the next letter may go; returns why it shall not go any more."""
+        """Wait until the next letter may be sent; returns the reason if it must not be sent any more."""
         rate = self._plan.rate
         while not (stop := self._stop_reason()):
             now = self._clock()

@@ -1,4 +1,4 @@
-"""What ``dlq list``, ``show`` and ``replay`` do, from the settings to the exit code."""
+"""Carries out ``dlq list``, ``show`` and ``replay``, from the settings to the exit code."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def run_list(where: Where, *, most_listed: int, as_json: bool) -> int:
 
 
 def run_show(where: Where, partition: int, offset: int, *, as_json: bool) -> int:
-    """As ``run_list``; exit code 1 where there is no such letter."""
+    """Like ``run_list``; exit code 1 if the letter does not exist."""
     config = kafka_config(where.bootstrap_servers)
     name = where.topic_name(config.dlq_topic_suffix) or ""
     with DeadLetterReader(config, where.replay_group_of(name)) as reader:
@@ -107,7 +107,7 @@ def run_show(where: Where, partition: int, offset: int, *, as_json: bool) -> int
 
 
 def run_replay(where: Where, options: ReplayOptions, *, as_json: bool) -> int:
-    """As ``run_list``; exit code 1 where something could not be sent back."""
+    """Like ``run_list``; exit code 1 if a letter could not be sent back."""
     config = kafka_config(where.bootstrap_servers)
     name = where.topic_name(config.dlq_topic_suffix) or ""
     own_topic = where.source_topic(config.dlq_topic_suffix)
@@ -143,7 +143,7 @@ def run_replay(where: Where, options: ReplayOptions, *, as_json: bool) -> int:
 
 @contextmanager
 def _told(replay: Replay) -> Iterator[None]:
-    """What ends the replay is part of what it found: the rest of it is told all the same."""
+    """Run the replay. The error that ends it is part of its outcome, so the rest of the outcome is printed too."""
     try:
         yield
     except PyrallelConsumerError as error:
@@ -151,7 +151,7 @@ def _told(replay: Replay) -> Iterator[None]:
 
 
 class _Signals:
-    """The first signal asks for an orderly end; another one ends the process as if nobody listened."""
+    """The first signal asks for an orderly end; another one ends the process at once."""
 
     def __init__(self) -> None:
         self.number: signal.Signals | None = None
@@ -166,7 +166,7 @@ class _Signals:
         self._give_back()
 
     def why(self) -> str | None:
-        """Why no more letters are to be sent, None while there is no reason."""
+        """Why no more letters may be sent, None while there is no reason."""
         return None if self.number is None else self.number.name
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
@@ -195,7 +195,7 @@ def _partitions(reader: DeadLetterReader, name: str) -> int:
 def _selected(
     reader: DeadLetterReader, tps: Sequence[TopicPartition], letter_filter: LetterFilter, display: Display
 ) -> Iterator[tuple[StoredLetter, bool]]:
-    """The letters that are asked for, each with whether it was replayed."""
+    """The selected letters, and whether each was replayed."""
     found = 0
     for tp in tps:
         low, end = reader.ends(tp)

@@ -1,4 +1,4 @@
-"""One letter for a reader: as lines, or as a JSON object. Bytes are text where they are UTF-8, else hexadecimal.
+"""One letter for a reader: as lines, or as a JSON object. Bytes are shown as text if they are UTF-8, else as hex.
 
 Pure. Nothing in a letter reaches a terminal that could steer it.
 """
@@ -17,7 +17,7 @@ FIELD_WIDTH: Final = 10
 
 
 def text_of(data: bytes | None) -> str:
-    """UTF-8 that can be printed as it is, else ``hex:`` and digits; a dash for what is not there."""
+    """Printable UTF-8 as it is, else ``hex:`` and digits; a dash for None."""
     if data is None:
         return "-"
     try:
@@ -28,7 +28,7 @@ def text_of(data: bytes | None) -> str:
 
 
 def value_of(data: bytes | None) -> str:
-    """As ``text_of``; JSON is indented, and what its escapes stand for stays escaped where it could steer."""
+    """Like ``text_of``; JSON is indented, and control characters in it stay escaped."""
     text = text_of(data)
     if not text.lstrip().startswith(("{", "[")):
         return text
@@ -39,7 +39,7 @@ def value_of(data: bytes | None) -> str:
 
 
 def time_of(at_ms: int | None) -> str:
-    """In UTC; a dash where there is none."""
+    """The time in UTC; a dash if there is none."""
     if at_ms is None:
         return "-"
     try:
@@ -73,12 +73,12 @@ def lines_of(letter: StoredLetter) -> Sequence[str]:
 
 
 def _indented(text: str) -> str:
-    """With its further lines behind the names of the fields: no text of a letter looks like a field of it."""
+    """The text with its further lines indented behind the field names, so that no text looks like a field."""
     return text.replace("\n", f"\n{' ' * FIELD_WIDTH}")
 
 
 def json_of(letter: StoredLetter) -> Mapping[str, object]:
-    """The letter as ``--json`` prints it."""
+    """The letter in the form of ``--json``."""
     return {
         "dlq_topic": letter.tp.topic,
         "partition": letter.tp.partition,

@@ -1,1 +1,1 @@
-"""``pyrallel-consumer inspect``: flags in ``options``; a group looked at from outside, or a running consumer."""
+"""``pyrallel-consumer inspect``: flags in ``options``; shows a group from outside, or a running consumer."""

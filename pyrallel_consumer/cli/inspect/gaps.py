@@ -1,4 +1,4 @@
-"""What a group's commit says of one partition: how far it is, what is finished above that, and what is missing.
+"""The state of one partition in a group's commit: its offset, the finished offsets above it, and the missing ones.
 
 Pure. The map is believed or refused by the very rule that a consumer goes by when the partition is assigned to it.
 """
@@ -30,7 +30,7 @@ class Signs(NamedTuple):
 
 BLOCKS: Final = Signs("█", "▒", "░", "·")
 PLAIN: Final = Signs("#", "+", "-", ".")
-"""For terminals that do not speak UTF-8."""
+"""For terminals without UTF-8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +71,11 @@ class PartitionGaps:
         return self.log_start_offset if self.committed_offset is None else self.committed_offset
 
     def unfinished_ranges(self) -> Sequence[tuple[int, int]]:
-        """What the map tells to be unfinished, as (first, last) with both ends included."""
+        """The unfinished offsets of the map, as (first, last) with both ends included."""
         return list(_ranges(self.map.unfinished))
 
     def picture(self, signs: Signs = BLOCKS, cells: int = PICTURE_CELLS) -> str:
-        """From the committed offset to the log's end in at most ``cells`` cells; empty where nothing lies between."""
+        """From the committed offset to the log's end in at most ``cells`` cells; empty if there is nothing between."""
         count = min(cells, self.lag)
         edges = [self._base + self.lag * at // count for at in range(count + 1)] if count else []
         return "".join(self._cell(start, end, signs) for start, end in pairwise(edges))
@@ -90,7 +90,7 @@ class PartitionGaps:
         return signs.unfinished if todo == end - start else signs.partly
 
     def to_json(self) -> dict[str, Any]:
-        """As ``--json`` prints it."""
+        """The form of ``--json``."""
         return {
             "partition": self.tp.partition,
             "committed_offset": self.committed_offset,
@@ -110,7 +110,7 @@ class PartitionGaps:
 def gaps_of(
     tp: TopicPartition, committed_offset: int | None, metadata: str | None, low: int, high: int
 ) -> PartitionGaps:
-    """What the commit says, held against the log from ``low`` to ``high``, which was asked for after the commit."""
+    """The commit compared with the log from ``low`` to ``high``, which was read after the commit."""
     if committed_offset is None:
         return PartitionGaps(tp, None, low, high, OffsetMap(low, low))
     restored, warning, _ = restore(tp, Committed(committed_offset, metadata), high)
