@@ -99,15 +99,15 @@ def test_the_environment_turns_it_on(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_where_nobody_records_the_producers_context_is_active_and_nothing_is_remembered_as_an_attempt() -> None:
     item = work_item(headers=HEADERS)
 
-    assert run_attempt(Spans("group").wrapped(note_parent, ExecutionMode.THREAD), item) == PARENT
+    assert run_attempt(Spans("group").wrapped(note_parent, ExecutionMode.THREAD, is_async=False), item) == PARENT
     tracing = Spans("group")
     with pytest.raises(ValueError, match="invalid data"):
-        run_attempt(tracing.wrapped(fail, ExecutionMode.THREAD), item)
+        run_attempt(tracing.wrapped(fail, ExecutionMode.THREAD, is_async=False), item)
     assert tracing.letter_headers(item) == []
 
 
 def test_a_traced_worker_travels_to_a_process_with_its_worker() -> None:
-    wrapped = Spans("group").wrapped(note_parent, ExecutionMode.PROCESS)
+    wrapped = Spans("group").wrapped(note_parent, ExecutionMode.PROCESS, is_async=False)
 
     restored = pickle.loads(pickle.dumps(wrapped))  # noqa: S301 -- our own
 
@@ -119,7 +119,7 @@ def test_a_traced_worker_travels_to_a_process_with_its_worker() -> None:
 def test_headers_that_hold_no_context_are_no_parent(value: bytes | None) -> None:
     item = work_item(headers=[("traceparent", value), ("traceparent-like", b"x")])
 
-    found = run_attempt(Spans("group").wrapped(note_parent, ExecutionMode.THREAD), item)
+    found = run_attempt(Spans("group").wrapped(note_parent, ExecutionMode.THREAD, is_async=False), item)
 
     assert not found.is_valid
 
@@ -179,12 +179,12 @@ def test_tracing_that_raises_is_told_once_and_changes_no_outcome(
 
     async def succeed_soon(_: WorkItem) -> None: ...
 
-    assert run_attempt(traced.wrapped(succeed, ExecutionMode.THREAD), item) == "done"
-    assert run_attempt(traced.wrapped(succeed, ExecutionMode.PROCESS), item) == "done"
-    asyncio.run(traced.wrapped(succeed_soon, ExecutionMode.ASYNC)(item))
+    assert run_attempt(traced.wrapped(succeed, ExecutionMode.THREAD, is_async=False), item) == "done"
+    assert run_attempt(traced.wrapped(succeed, ExecutionMode.PROCESS, is_async=False), item) == "done"
+    asyncio.run(traced.wrapped(succeed_soon, ExecutionMode.ASYNC, is_async=True)(item))
     for mode in (ExecutionMode.THREAD, ExecutionMode.PROCESS):
         with pytest.raises(ValueError, match="invalid data"):
-            run_attempt(traced.wrapped(fail, mode), item)
+            run_attempt(traced.wrapped(fail, mode, is_async=False), item)
     traced.died(item, 1.0, "killed", is_timed_out=False)
     assert traced.letter_headers(item) == []
     [record] = caplog.records
@@ -219,7 +219,7 @@ def test_spans_have_no_key_and_the_text_of_an_error_only_where_it_is_shown(
 ) -> None:
     monkeypatch.setattr(trace, "get_tracer", lambda *_: NotingTracer())
     monkeypatch.setattr(NotingSpan, "told", [])
-    traced = Spans("group", ErrorText(is_shown)).wrapped(fail, mode)
+    traced = Spans("group", ErrorText(is_shown)).wrapped(fail, mode, is_async=False)
     if mode is ExecutionMode.PROCESS:
         traced = pickle.loads(pickle.dumps(traced))  # noqa: S301 -- our own
 
