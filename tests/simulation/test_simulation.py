@@ -1,4 +1,4 @@
-"""The real control plane through 300 seeds of faults; `make simulate` runs more, or replays one."""
+"""The real control plane through 300 seeds of faults, and 100 with batches; `make simulate` runs more, or replays one."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ import sys
 import pytest
 
 from tests.simulation.runner import run_seed
+from tests.simulation.scenario import FIRST_BATCH_SEED
 
 SEEDS = 300
 SEEDS_PER_TEST = 20
 
 
-@pytest.mark.parametrize("first", range(0, SEEDS, SEEDS_PER_TEST))
+FIRST_SEEDS = [*range(0, SEEDS, SEEDS_PER_TEST), *range(FIRST_BATCH_SEED, FIRST_BATCH_SEED + 100, SEEDS_PER_TEST)]
+
+
+@pytest.mark.parametrize("first", FIRST_SEEDS)
 def test_every_rule_holds_after_every_step_and_all_drains_when_faults_end(first: int) -> None:
     worlds = [run_seed(seed) for seed in range(first, first + SEEDS_PER_TEST)]
 
