@@ -1,4 +1,4 @@
-"""The real control plane through 300 seeds of faults, and 100 with batches; `make simulate` runs more, or replays one."""
+"""The real control plane through 300 seeds of faults and 100 with batches; `make simulate` runs more, or one."""
 
 from __future__ import annotations
 
