@@ -93,7 +93,7 @@ class Conductor:
                 stack.callback(slot.kill)
             partitions = [(self._topics.work, at) for at in range(12)]
             sightings = stack.enter_context(CommitSightings(self._site.bootstrap_servers, self._group, partitions))
-            may_die = self._engine == "process"
+            may_die = self._engine.startswith("process")
             load = ChaosLoad(self._site.bootstrap_servers, self._topics, self._seed, may_die=may_die)
             with load:
                 self._load = load
@@ -111,7 +111,14 @@ class Conductor:
         kafka = member_settings(self._protocol, slot, self._site.bootstrap_of(slot), self._group)
         execution = execution_settings(self._engine)
         return ConsumerProcess(
-            self._folder, name, self._topics.all, kafka, execution=execution, work_ms=WORK_MS, is_told=True
+            self._folder,
+            name,
+            self._topics.all,
+            kafka,
+            execution=execution,
+            work_ms=WORK_MS,
+            is_told=True,
+            is_async=self._engine.endswith("async"),
         )
 
     def _note(self, trouble: Trouble) -> None:

@@ -143,8 +143,9 @@ def execution_settings(engine: str) -> dict[str, Any]:
     """Arguments of ExecutionConfig."""
     pool = {"async": {"max_in_flight": 64}, "thread": {"worker_pool_size": 16}, "process": {"worker_pool_size": 2}}
     retries = {"max_retries": 3, "retry_backoff_ms": 100, "retry_jitter_ms": 50, "task_timeout_ms": 1500}
-    return {"mode": engine, **retries, **pool[engine]}
+    mode = engine.partition("-")[0]
+    return {"mode": mode, **retries, **pool[mode]}
 
 
-WORKERS: Final = {"async": 1, "thread": 16, "process": 2}
+WORKERS: Final = {"async": 1, "thread": 16, "process": 2, "process-async": 2}
 """How many runs of a member begin at the same moment at most: what a freeze may hit between look and first line."""

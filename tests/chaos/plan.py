@@ -172,7 +172,8 @@ def make_plan(seed: int, fault_seconds: float, *, engine: str, brokers: int = 1)
 
 
 def _steps(chance: random.Random, fault_seconds: float, engine: str, brokers: int) -> Iterator[Step]:
-    kinds = [kind for kind in KINDS.values() if engine in kind.engines.split() and brokers >= kind.brokers]
+    mode = engine.partition("-")[0]
+    kinds = [kind for kind in KINDS.values() if mode in kind.engines.split() and brokers >= kind.brokers]
     held_until: dict[object, float] = {}
     at = WARM_UP_SECONDS
     while at < WARM_UP_SECONDS + fault_seconds:

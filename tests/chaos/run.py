@@ -14,7 +14,8 @@ from tests.chaos.judge import Verdict, judge
 from tests.chaos.plan import Step, as_json, make_plan
 from tests.kafka_jars import ROOT
 
-ENGINES: Final = ("async", "thread", "process")
+ENGINES: Final = ("async", "thread", "process", "process-async")
+"""The last one is worker processes that run coroutines."""
 PROTOCOLS: Final = ("auto", "consumer", "classic", "eager", "consumer-static", "classic-static")
 RUNS: Final = ROOT / "build" / "chaos"
 SHOWN: Final = 20

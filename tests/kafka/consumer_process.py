@@ -181,7 +181,7 @@ def main() -> None:
     execution = ExecutionConfig(**settings["execution"])
     worker: Callable[[WorkItem], Any]
     if settings["is_told"]:
-        worker = told_worker(execution.mode, folder, name, work_ms)
+        worker = told_worker(execution.mode, folder, name, work_ms, is_async=settings["is_async"])
     elif execution.mode is ExecutionMode.ASYNC:
         never_finish = [(partition, offset) for partition, offset in settings["never_finish"]]
         worker = journaling_worker(Journal(folder, name), work_ms, never_finish, settings["fails_every"])
