@@ -141,3 +141,19 @@ class KafkaAttributes:
         LIBRDKAFKA: dict[str, Any]
         METRICS: MetricsConfig
         PARALLEL_CONSUMER: ParallelConsumerConfig
+
+
+class RayAttributes:
+    """Of ``RayConfig``."""
+
+    if TYPE_CHECKING:
+        ADDRESS: str
+        MIN_ACTORS: int
+        MAX_ACTORS: int
+        NUM_CPUS: float
+        NUM_GPUS: float
+        RESOURCES: dict[str, float]
+        RUNTIME_ENV: dict[str, Any]
+        ACTOR_CONCURRENCY: int
+        FRAME_ITEMS: int
+        START_TIMEOUT_MS: int

@@ -8,10 +8,11 @@ from typing import Any, Unpack
 from pydantic import Field, field_validator
 
 from pyrallel_consumer.config.arguments import RayArguments
+from pyrallel_consumer.config.attributes import RayAttributes
 from pyrallel_consumer.config.settings import Settings
 
 
-class RayConfig(Settings):
+class RayConfig(RayAttributes, Settings):
     """The Ray cluster of ``ExecutionMode.RAY``: its address, how many actors, and what each of them takes.
 
     Needs the extra ``ray``. Of no use to the other modes.

@@ -18,6 +18,7 @@ CLASSES: list[type[Settings]] = [
     config.MetricsConfig,
     config.OutputConfig,
     config.ParallelConsumerConfig,
+    config.RayConfig,
 ]
 CHOICES = {
     "mode": choices.ModeText,
