@@ -119,6 +119,22 @@ class Origin(Protocol):
     def is_ordered(self) -> bool: ...
 
 
+class PartitionHome(Protocol):
+    """An assigned partition, as its items know it."""
+
+    @property
+    def tp(self) -> TopicPartition: ...
+    def is_current(self, item: WorkItem, /) -> bool:
+        """Whether its assignment goes on, and ``item`` is not done."""
+
+
+class PartitionOrigin(Origin, Protocol):
+    """Where an item of an assigned partition came from: the way from the item to its partition."""
+
+    @property
+    def work(self) -> PartitionHome: ...
+
+
 class WorkItem(Generic[V_co]):
     """One message on its way to one attempt of the worker; immutable, compared by identity.
 
@@ -215,9 +231,9 @@ class WorkItem(Generic[V_co]):
         return self._message
 
     @property
-    def origin(self) -> Any:
+    def origin(self) -> PartitionOrigin:
         """The virtual partition that holds the item; for the library's own parts."""
-        return self._origin
+        return self._origin  # type: ignore[no-any-return]  # virtual partitions are
 
     def next_attempt(self) -> WorkItem:
         """The item of the next attempt; this one stays as it is."""

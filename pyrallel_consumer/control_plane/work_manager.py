@@ -232,7 +232,7 @@ class WorkManager:
         awaited = []
         for unwritten in returned:
             item = unwritten.item
-            work: PartitionWork = item.origin.work
+            work: PartitionWork = item._origin.work
             if not work.is_current(item):
                 self.succeed((item,), now)
                 continue
@@ -247,14 +247,14 @@ class WorkManager:
 
     def written(self, item: WorkItem) -> None:
         """The records of ``item``'s worker are written: its offset completes."""
-        work: PartitionWork = item.origin.work
+        work: PartitionWork = item._origin.work
         if work.is_current(item):
             work.complete(item)
             self._loads.touch(work)
 
     def write_letter(self, unwritten: Unwritten) -> bool:
         """The letter of a held message goes with the next transaction; returns False where its assignment has ended."""
-        work: PartitionWork = unwritten.item.origin.work
+        work: PartitionWork = unwritten.item._origin.work
         if work.writing is None or not work.is_current(unwritten.item):
             return False
         work.writing.letters[unwritten.item.offset] = unwritten
@@ -262,7 +262,7 @@ class WorkManager:
 
     def keep_letter(self, unwritten: Unwritten) -> None:
         """The letter goes with no transaction: it was refused, and comes again in another form."""
-        work: PartitionWork = unwritten.item.origin.work
+        work: PartitionWork = unwritten.item._origin.work
         if work.writing is not None and work.writing.letters.get(unwritten.item.offset) is unwritten:
             del work.writing.letters[unwritten.item.offset]
 
@@ -281,7 +281,7 @@ class WorkManager:
         Pass that object to ``exhaust`` or ``cancel``. Its attempt has the number ``attempt``. Returns None if the
         assignment has ended.
         """
-        work: PartitionWork = item.origin.work
+        work: PartitionWork = item._origin.work
         if not work.is_current(item):
             return None
         self._loads.touch(work)
@@ -295,7 +295,7 @@ class WorkManager:
         After ``skip`` the offset is completed. After all other actions the item is held until ``settle``. There is no
         action if the item was fenced off. Nor is there one while the circuit is open: then the item is ready again.
         """
-        work: PartitionWork = item.origin.work
+        work: PartitionWork = item._origin.work
         is_kept = False
         if is_hopeless:
             self.circuit.gave_up(item)
@@ -325,7 +325,7 @@ class WorkManager:
 
     def settle(self, item: WorkItem) -> None:
         """A held item is done: its dead letter was acknowledged, or it is skipped."""
-        work: PartitionWork = item.origin.work
+        work: PartitionWork = item._origin.work
         if work.is_current(item):
             work.finish_held(item)
             self._loads.touch(work)
@@ -333,7 +333,7 @@ class WorkManager:
 
     def cancel(self, item: WorkItem) -> None:
         """An attempt was cancelled and does not count: the item is ready again, unless it was fenced off."""
-        work: PartitionWork = item.origin.work
+        work: PartitionWork = item._origin.work
         self.circuit.gave_up(item)
         if work.is_current(item):
             work.put_back(item)
@@ -344,7 +344,7 @@ class WorkManager:
 
     def is_current(self, item: WorkItem) -> bool:
         """Whether ``item`` belongs to an assignment that goes on."""
-        return bool(item.origin.work.is_current(item))
+        return bool(item._origin.work.is_current(item))
 
     # Commits
 
@@ -411,13 +411,13 @@ class WorkManager:
         troubled = self._troubled
         for work in troubled:
             work.failing.clear()
-            work.blocked = sum(1 + len(item.origin.waiting or ()) for item in work.held.values())
+            work.blocked = sum(1 + len(item._origin.waiting or ()) for item in work.held.values())
             self._loads.touch(work)
         self._troubled = {work: None for work in troubled if work.held}
         for item in items:
-            work = item.origin.work
+            work = item._origin.work
             if work.is_current(item):
-                work.blocked += 1 + len(item.origin.waiting or ())
+                work.blocked += 1 + len(item._origin.waiting or ())
                 work.failing.add(item.offset)
                 self._troubled[work] = None
                 self._loads.touch(work)
@@ -486,7 +486,7 @@ class WorkManager:
     def _without_condemned(self, items: list[WorkItem]) -> list[WorkItem]:
         sound, poisoned = self.poison_keys.part(items)
         for item in poisoned:
-            work: PartitionWork = item.origin.work
+            work: PartitionWork = item._origin.work
             self._loads.touch(work)
             self._troubled[work] = None
             if work.condemn(item):

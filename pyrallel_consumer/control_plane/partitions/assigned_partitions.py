@@ -6,7 +6,7 @@ ended assignment *lingers*: the key starts nothing under the new assignment unti
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from pyrallel_consumer.control_plane.output.writing import Writing
 from pyrallel_consumer.control_plane.partitions.latency import Latencies
@@ -110,7 +110,7 @@ class AssignedPartitions:
 
     def let_go(self, item: WorkItem) -> tuple[PartitionWork, ...]:
         """An attempt of an ended assignment ended, so its key may go on; returns the works in which it may."""
-        lane: VirtualPartition = item.origin
+        lane = cast("VirtualPartition", item.origin)
         if not lane.let_go(item):
             return ()
         self._loads.touch(lane.work)

@@ -239,7 +239,7 @@ class PartitionWork:
         """
         item = self.ready.take_after(self._probed_offset)
         self._probed_offset = item.offset
-        lane = item.origin
+        lane = item._origin
         if lane.is_ordered:
             lane.running = item
             lane.started_at = now
@@ -315,7 +315,7 @@ class PartitionWork:
         self.in_flight -= 1
         self.failed += 1
         self.held[item.offset] = item
-        item.origin.running = None
+        item._origin.running = None
 
     def condemn(self, item: WorkItem) -> bool:
         """An item that was taken must not be tried: hold it. Returns False if it was put back for later instead."""
@@ -335,7 +335,7 @@ class PartitionWork:
         if self._went_on_without(item):
             self._queue_again(item)
             return
-        item.origin.running = None
+        item._origin.running = None
         self.ready.arrived.append(item)
 
     def put_back_held(self) -> None:
@@ -433,7 +433,7 @@ class PartitionWork:
         if offset in self.failing:
             return BlockedBy.RETRY
         item = self.tracker.unfinished[offset]
-        lane: VirtualPartition = item.origin
+        lane: VirtualPartition = item._origin
         if lane.is_ordered and lane.running is None and (self.tp, lane.key) in self._lingering:
             return BlockedBy.EARLIER_ASSIGNMENT
         is_started = lane.running is item if lane.is_ordered else item not in self.ready
@@ -441,7 +441,7 @@ class PartitionWork:
 
     def _went_on_without(self, item: WorkItem) -> bool:
         """Whether the item's key went on without it, so that the next item of the key may run already."""
-        return item.origin is self._unordered and self._key_of(item) is not _NO_ORDER
+        return item._origin is self._unordered and self._key_of(item) is not _NO_ORDER
 
     def _key_of(self, item: WorkItem) -> object:
         """The key whose order the item keeps; ``_NO_ORDER`` if it has no order."""
@@ -471,7 +471,7 @@ class PartitionWork:
     def _forget(self, from_offset: int) -> None:
         forgotten = {id(item) for item in self.tracker.go_back(from_offset)}
         unwritten = self.unwritten
-        alive = {id(item.origin) for offset, item in self.tracker.unfinished.items() if offset not in unwritten}
+        alive = {id(item._origin) for offset, item in self.tracker.unfinished.items() if offset not in unwritten}
         idle = self._forget_ready(forgotten, alive)
         kept_unwritten = {offset: each for offset, each in unwritten.items() if offset < from_offset}
         self.returned_only += len(unwritten) - len(kept_unwritten)

@@ -267,7 +267,7 @@ class RunWork(PartitionWork):
     def take_probe(self, now: float | None = None) -> WorkItem | None:
         while self.ready:
             ticket = self.ready.take_after(self._probed_offset)
-            item: WorkItem | None = ticket.origin.next() if ticket.origin.is_ordered else ticket
+            item: WorkItem | None = ticket._origin.next() if ticket._origin.is_ordered else ticket
             if item is not None:
                 item._submitted = now
                 self._probed_offset = item.offset
@@ -301,34 +301,34 @@ class RunWork(PartitionWork):
 
     def hold(self, item: WorkItem) -> None:
         super().hold(item)
-        if item.origin.is_ordered:
-            item.origin.hold(item)
+        if item._origin.is_ordered:
+            item._origin.hold(item)
 
     def condemn(self, item: WorkItem) -> bool:
         """Only for the first item of a run: the letters of a key are sent in the key's order."""
-        lane = item.origin
+        lane = item._origin
         if lane.is_ordered and lane.held:
             self.put_back(item)
             return False
         return super().condemn(item)
 
     def finish_held(self, item: WorkItem) -> None:
-        if item.origin.is_ordered:
-            item.origin.release(item)
+        if item._origin.is_ordered:
+            item._origin.release(item)
         super().finish_held(item)
 
     def put_back(self, item: WorkItem) -> None:
-        if not item.origin.is_ordered:
+        if not item._origin.is_ordered:
             super().put_back(item)
             return
         self.in_flight -= 1
-        item.origin.put_back(item)
+        item._origin.put_back(item)
 
     def put_back_held(self) -> None:
         for item in self.held.values():
-            if item.origin.is_ordered:
-                item.origin.release(item)
-                item.origin.put_back(item)
+            if item._origin.is_ordered:
+                item._origin.release(item)
+                item._origin.put_back(item)
             elif self._went_on_without(item):
                 self._queue_again(item)
             else:
@@ -342,16 +342,16 @@ class RunWork(PartitionWork):
 
     def _forget_ready(self, forgotten: set[int], alive: set[int]) -> int:
         """Tickets are not items: remove the tickets of virtual partitions that are gone, and keep the others."""
-        self.ready.discard(lambda item: item.origin.is_ordered and id(item.origin) not in alive)
-        return self.ready.discard(lambda item: not item.origin.is_ordered and id(item) in forgotten)
+        self.ready.discard(lambda item: item._origin.is_ordered and id(item._origin) not in alive)
+        return self.ready.discard(lambda item: not item._origin.is_ordered and id(item) in forgotten)
 
     def _forget(self, from_offset: int) -> None:
         forgotten_held = [item for offset, item in self.held.items() if offset >= from_offset]
         before = dict(self.tracker.unfinished)
         super()._forget(from_offset)
         for item in forgotten_held:
-            if item.origin.is_ordered:
-                item.origin.held -= 1
+            if item._origin.is_ordered:
+                item._origin.held -= 1
         forgotten = {id(item) for item in before.values()} - {id(item) for item in self.tracker.unfinished.values()}
         for lane in self._lanes.values():
             assert isinstance(lane, RunLane)

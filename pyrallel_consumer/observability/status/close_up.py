@@ -161,7 +161,7 @@ def _states(offsets: list[int], items: list[WorkItem], work: PartitionWork, unde
     held, is_queued, is_held = work.held, OffsetState.QUEUED, OffsetState.HELD
     states = []
     for offset, item in zip(offsets, items, strict=True):
-        lane = item.origin
+        lane: Any = item.origin  # A virtual partition: more than the protocol says.
         if lane.running is not item and lane.is_ordered:
             states.append(is_held if offset in held else is_queued)
         else:
@@ -181,7 +181,7 @@ def _state_of_started(item: WorkItem, under_way: UnderWay) -> OffsetState:
 def _key(
     item: WorkItem, state: OffsetState, under_way: UnderWay, read_at: float | None, now: float, *, secret: bytes
 ) -> KeyCloseUp:
-    lane = item.origin
+    lane: Any = item.origin  # As above.
     attempt, began_at = under_way.running.get(item, (None, None))
     running_seconds = None if began_at is None else now - began_at
     read_seconds = 0.0 if read_at is None else now - read_at

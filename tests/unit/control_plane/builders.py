@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from pyrallel_consumer.control_plane.events import Assigned, CommitSnapshot
 from pyrallel_consumer.control_plane.offsets.offset_map import OffsetMap
+from pyrallel_consumer.control_plane.partitions.virtual_partition import VirtualPartition
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
 from pyrallel_consumer.dto import PartitionSnapshot, TopicPartition, WorkItem
 from pyrallel_consumer.observability.partition_picture import partition_picture
@@ -39,6 +42,11 @@ def run_of(
 def keyed(start: int, keys: str) -> dict[int, bytes | None]:
     """One letter, one message, one key; ``-`` is a message without a key: ``keyed(5, "ab-")``."""
     return {start + at: None if key == "-" else key.encode() for at, key in enumerate(keys)}
+
+
+def lane_of(item: WorkItem) -> VirtualPartition:
+    """The virtual partition of an item: more than its protocol says."""
+    return cast("VirtualPartition", item.origin)
 
 
 def offsets_of(items: list[WorkItem]) -> list[int]:

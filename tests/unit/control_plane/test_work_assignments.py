@@ -23,6 +23,7 @@ from tests.unit.control_plane.builders import (
     TP,
     assigned,
     keyed,
+    lane_of,
     manager_of,
     offsets_of,
     only,
@@ -157,7 +158,7 @@ def test_nothing_is_left_of_an_ended_assignment_once_its_attempts_ended() -> Non
     manager = manager_of()
     manager.add(TP, 1, run_of(keyed(0, "abcab")))
     items = manager.take(10)
-    gone = weakref.ref(items[0].origin.work.tracker.unfinished[4])
+    gone = weakref.ref(lane_of(items[0]).work.tracker.unfinished[4])
     manager.end([(TP, 1)], is_lost=True)
     manager.succeed(items)
     del items

@@ -9,7 +9,17 @@ from pyrallel_consumer.control_plane.failures.failure_circuit import CircuitPoli
 from pyrallel_consumer.control_plane.failures.poison_keys import PoisonPolicy
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
 from pyrallel_consumer.dto import OnExhausted
-from tests.unit.control_plane.builders import TP, assigned, keyed, manager_of, offsets_of, only, picture_of, run_of
+from tests.unit.control_plane.builders import (
+    TP,
+    assigned,
+    keyed,
+    lane_of,
+    manager_of,
+    offsets_of,
+    only,
+    picture_of,
+    run_of,
+)
 
 AHEAD = WorkPolicy(is_sending_ahead=True)
 
@@ -32,10 +42,10 @@ def test_as_many_of_a_key_go_ahead_as_the_engine_takes_the_keys_in_turns() -> No
 def test_of_a_run_the_first_counts_as_running() -> None:
     manager = with_runs("aaa")
     first, second, _ = manager.take(10)
-    assert first.origin.running is first
+    assert lane_of(first).running is first
     manager.succeed([first])
 
-    assert second.origin.running is second
+    assert lane_of(second).running is second
 
 
 def test_without_leave_one_of_a_key_goes_at_a_time() -> None:
@@ -55,7 +65,7 @@ def test_what_ends_lets_the_next_go_ahead() -> None:
 def test_what_the_engine_has_sealed_gets_no_company_until_all_of_it_has_ended() -> None:
     manager = with_runs("aaaaa", most=5)
     first, second, third = manager.take(3)
-    first.origin.seal()
+    lane_of(first).seal()
     assert manager.take(10) == []
     manager.add(TP, 1, run_of(keyed(5, "ba")))
     assert offsets_of(manager.take(10)) == [5]
@@ -91,7 +101,7 @@ def test_a_whole_run_that_is_cut_short_by_the_slots_goes_on_with_the_next_ones()
 def test_of_a_whole_run_that_is_sealed_the_rest_starts_when_all_of_it_has_ended() -> None:
     manager = whole_runs("aaaaa", most=3)
     run = manager.take(10)
-    run[0].origin.seal()
+    lane_of(run[0]).seal()
     manager.succeed(run[:1])
     manager.add(TP, 1, run_of(keyed(5, "a")))
     assert manager.take(10) == []
@@ -113,7 +123,7 @@ def test_whole_runs_are_timed_from_their_start_on() -> None:
 def test_a_ticket_that_came_to_be_wrong_starts_no_run() -> None:
     manager = whole_runs("aaaa", most=3)
     first, second = manager.take(2)
-    first.origin.seal()
+    lane_of(first).seal()
     assert manager.take(10) == []
     manager.succeed([first, second])
     assert offsets_of(manager.take(10)) == [2, 3]
@@ -123,7 +133,7 @@ def test_one_of_a_key_that_goes_alone_is_sealed_by_that() -> None:
     manager = manager_of()
     manager.add(TP, 1, run_of(keyed(0, "aa")))
     [first] = manager.take(10)
-    first.origin.seal()
+    lane_of(first).seal()
     manager.succeed([first])
 
     assert offsets_of(manager.take(10)) == [1]

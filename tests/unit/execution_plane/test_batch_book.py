@@ -53,7 +53,7 @@ class BookWorld:
         self.book = BatchBook(policy, retry, self.slots, lambda: 0.0, self.channel)
         self.keys = [Key(name, partition) for partition in range(2) for name in (b"a", b"b", b"c", None)]
         self.offset = 0
-        self.alive: dict[Key, list[WorkItem]] = defaultdict(list)
+        self.alive: dict[Any, list[WorkItem]] = defaultdict(list)
         """What was submitted and has no completion, in the order of submission."""
         self.charges: dict[WorkItem, int] = defaultdict(int)
         self.failed_alone: set[WorkItem] = set()
