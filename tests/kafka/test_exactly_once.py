@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -36,6 +37,8 @@ MESSAGES = 4_000
 KEYS = 50
 ONCE = OutputConfig(delivery="exactly_once")
 QUICK = {"commit_interval_ms": 100}
+FROZEN_SECONDS = 5.0
+"""Longer than the 3 s after which the coordinator aborts a recorder's transaction, shorter than its session."""
 
 
 class Topics:
@@ -224,6 +227,23 @@ def test_a_static_member_fences_its_predecessor_at_once(kafka: KafkaCluster, sta
     wait_until(lambda: _committed(topics) > 100, "some is committed")
     member.kill()
     member = start_recorder("restarted", topics, **static)
+    wait_until(topics.is_done, "the commits reach the end")
+
+    assert member.stop() == 0
+    topics.assert_written_once_in_order()
+
+
+def test_a_broker_that_stands_still_for_longer_than_a_transaction_lasts_has_nothing_written_twice(
+    kafka: KafkaCluster, kafka_node: KafkaNode, start_recorder: StartRecorder
+) -> None:
+    """When it goes on it aborts what was open, which looks to the producer as if another had taken its id."""
+    topics = Topics(kafka)
+    member = start_recorder("member", topics, work_ms=40)
+    wait_until(lambda: _committed(topics) > 100, "some is committed")
+    kafka_node.freeze()
+    thaw_at = time.monotonic() + FROZEN_SECONDS
+    wait_until(lambda: time.monotonic() > thaw_at, "the transaction has timed out")
+    kafka_node.thaw()
     wait_until(topics.is_done, "the commits reach the end")
 
     assert member.stop() == 0
