@@ -12,7 +12,7 @@ from typing import Final
 
 from pyrallel_consumer.control_plane.events import LetterAnswer, RecordAnswer, Refusal, TransactionAnswered
 from pyrallel_consumer.control_plane.failures.letter import Letter
-from pyrallel_consumer.control_plane.output.record_queue import RECORDS_OWN
+from pyrallel_consumer.control_plane.output.record_queue import RECORDS_OWN, TOPICS_OWN
 from pyrallel_consumer.control_plane.output.refusal_search import RefusalSearch
 from pyrallel_consumer.control_plane.output.unwritten import Unwritten
 from pyrallel_consumer.control_plane.policies import OutputLimits
@@ -180,7 +180,7 @@ class TransactionOutput:
                 self._manager.keep_letter(refusal.entry)
                 letters.append(LetterAnswer(refusal.entry.letter, refusal.code, refusal.said))
             elif refusal.code in RECORDS_OWN:
-                if refusal.is_certain:
+                if refusal.is_certain or refusal.code in TOPICS_OWN:
                     self._blame(refusal)
                 else:
                     suspects.setdefault(refusal.entry, refusal)

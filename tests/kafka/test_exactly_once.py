@@ -185,6 +185,23 @@ async def test_a_record_that_the_broker_refuses_fails_its_message_and_no_other(
     topics.assert_written_once_in_order(but=(bad,))
 
 
+async def test_records_for_a_topic_that_is_not_there_fail_their_messages_and_no_others(
+    kafka: KafkaCluster, settings: Settings
+) -> None:
+    topics = Topics(kafka, 300)
+    bad = tuple((1, offset) for offset in range(10, 15))
+
+    async def worker(item: WorkItem) -> Record:
+        made = record_of(item, topics.target)
+        return made._replace(topic="there-is-no-such-topic") if (item.partition, item.offset) in bad else made
+
+    async with consumer_of(settings, topics, worker):
+        await until_asked(topics.is_done, "the commits reach the end")
+
+    assert sorted(topics.letters) == list(bad)
+    topics.assert_written_once_in_order(but=bad)
+
+
 @each_group_protocol
 def test_members_that_are_killed_and_started_again_write_nothing_twice(
     kafka: KafkaCluster, start_recorder: StartRecorder

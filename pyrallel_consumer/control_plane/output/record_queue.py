@@ -18,18 +18,20 @@ if TYPE_CHECKING:
     from pyrallel_consumer.control_plane.output.unwritten import Outgoing
     from pyrallel_consumer.dto import WorkItem
 
-RECORDS_OWN: Final = LETTERS_OWN | {
-    "INVALID_TIMESTAMP",
-    "TOPIC_AUTHORIZATION_FAILED",
-    "TOPIC_EXCEPTION",
-    "UNKNOWN_TOPIC_OR_PART",
-    "_UNKNOWN_PARTITION",
-    "_UNKNOWN_TOPIC",
-    "_INVALID_ARG",
-    "_KEY_SERIALIZATION",
-    "_VALUE_SERIALIZATION",
-}
-"""Errors about the record itself, its topic or its partition: they make its message fail."""
+TOPICS_OWN: Final = frozenset(
+    {
+        "TOPIC_AUTHORIZATION_FAILED",
+        "TOPIC_EXCEPTION",
+        "UNKNOWN_TOPIC_OR_PART",
+        "_UNKNOWN_PARTITION",
+        "_UNKNOWN_TOPIC",
+    }
+)
+"""Errors that speak of the topic or partition that a worker chose: no other record of the batch is to blame."""
+RECORDS_OWN: Final = (
+    LETTERS_OWN | TOPICS_OWN | {"INVALID_TIMESTAMP", "_INVALID_ARG", "_KEY_SERIALIZATION", "_VALUE_SERIALIZATION"}
+)
+"""Errors that speak of what a worker returned: its message has failed by them."""
 MOST_UNDER_WAY: Final = 10_000
 
 
@@ -54,6 +56,7 @@ class RecordQueue(LetterQueue):
 
     def failed(self, letter: Any, code: str, said: str, now: float, *, is_wanted: bool = True) -> None:
         self._unsorted.add(letter.topic)
+        letter.is_alone = letter.is_alone or code in TOPICS_OWN
         super().failed(letter, code, said, now, is_wanted=is_wanted)
 
     def _rest(self, queue: Any, letter: Any, code: str, said: str, now: float) -> None:  # noqa: ARG002 -- as overridden

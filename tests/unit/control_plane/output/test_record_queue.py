@@ -77,3 +77,15 @@ def test_what_is_not_wanted_any_more_leaves() -> None:
     queue.failed(record, "_FATAL", "", 0.0, is_wanted=False)
 
     assert taken(queue, 9.0) == []
+
+
+def test_records_of_a_topic_that_is_not_there_are_refused_at_once() -> None:
+    records = [outgoing(number, "gone") for number in range(2)]
+    queue = queue_of(*records)
+    taken(queue)
+
+    for record in records:
+        queue.failed(record, "_UNKNOWN_TOPIC", "no such topic", 0.0)
+
+    assert [record.sequence for record, _, _ in queue.refused] == [0, 1]
+    assert taken(queue) == []
