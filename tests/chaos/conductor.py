@@ -6,6 +6,9 @@ takes long to start delays no thaw.
 
 from __future__ import annotations
 
+import datetime as dt
+import os
+import re
 import threading
 import time
 from collections import Counter
@@ -20,7 +23,7 @@ from confluent_kafka import KafkaException, TopicPartition
 
 from tests.chaos.chaos_load import ChaosLoad
 from tests.chaos.fleet import WORKERS, Slot, execution_settings, member_settings
-from tests.chaos.judge import Evidence, Trouble
+from tests.chaos.judge import LOST, SECOND, Evidence, Trouble
 from tests.chaos.plan import EXTRA_SLOT, SESSION_SECONDS, SLOTS, Step
 from tests.chaos.site import Site, Topics
 from tests.kafka.consumer_process import ConsumerProcess
@@ -37,6 +40,7 @@ WORK_MS: Final = 5.0
 LOOK_SECONDS: Final = 0.05
 DRAIN_SECONDS: Final = 120.0
 COMMIT_SECONDS: Final = 0.2
+LOST_LINE: Final = re.compile(r"\d{4}-.{18} INFO .* let go of .*: lost")
 CLUSTER_VERBS: Final = frozenset(
     {
         "add_partitions",
@@ -62,6 +66,7 @@ class Outcome:
     steps: Counter[str]
     odd_exits: list[tuple[int, str]]
     unsent: int
+    load_per_core: float
     stuck: str | None = None
     failed_steps: list[str] = field(default_factory=list)
 
@@ -318,7 +323,7 @@ class Conductor:
             sightings=sightings.seen,
             committed={at: committed for at, committed, _ in ends if committed is not None},
             ends={at: end for at, _, end in ends},
-            troubles=sorted(self._troubles, key=lambda trouble: trouble.from_ns),
+            troubles=[*sorted(self._troubles, key=lambda trouble: trouble.from_ns), *_losses(self._folder)],
             engine=self._engine,
             is_classic=self._protocol.partition("-")[0] in {"classic", "eager"},
             session_seconds=SESSION_SECONDS,
@@ -327,7 +332,25 @@ class Conductor:
             unstable_topics=frozenset({topics.anew, *([topics.unclean] if topics.unclean else [])}),
         )
         odd = [exit_ for slot in self._slots for exit_ in slot.odd_exits]
-        return Outcome(evidence, self._done, odd, self._load.unsent, stuck, self._failed)
+        return Outcome(evidence, self._done, odd, self._load.unsent, _load_per_core(), stuck, self._failed)
+
+
+def _load_per_core() -> float:
+    """Programs that wanted to run in the last five minutes, for each core."""
+    return os.getloadavg()[1] / (os.cpu_count() or 1)
+
+
+def _losses(folder: Path) -> list[Trouble]:
+    """When members heard that their partitions were lost; explains what no fault of the run explains."""
+    since_ns = time.time_ns() - time.monotonic_ns()
+    losses = []
+    for log in sorted(folder.glob("m*.log")):
+        for line in log.read_text(errors="replace").splitlines():
+            if LOST_LINE.fullmatch(line):
+                told = dt.datetime.strptime(line[:23], "%Y-%m-%d %H:%M:%S,%f").astimezone()
+                heard_ns = int(told.timestamp() * SECOND) - since_ns
+                losses.append(Trouble(LOST, log.stem, heard_ns - int(SESSION_SECONDS * SECOND), heard_ns))
+    return losses
 
 
 def _records(kafka: KafkaCluster, topics: Topics) -> dict[Place, Record]:

@@ -35,6 +35,10 @@ RECREATION_SECONDS: Final = 35.0
 """A topic that was made anew is noticed within half a minute; messages that were read before run again."""
 
 
+LOST: Final = "lost by itself"
+"""A member was put out of its group though nothing was done to it, as its log tells: a machine with too much to do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Trouble:
     """Something that the run did to a member, or to all (``member`` None), from one moment to another.
@@ -183,7 +187,7 @@ def _overlap_excuse(evidence: Evidence, run: Run) -> str | None:
         if trouble.kind == "freeze" and run.started_ns <= trouble.from_ns:
             return "running when its process was frozen"
         lasts_to = trouble.to_ns + evidence.session_seconds * SECOND
-        if trouble.kind in {"cut", "half-open"} and run.started_ns < lasts_to:
+        if trouble.kind in {"cut", "half-open", LOST} and run.started_ns < lasts_to:
             return f"its member could not hear that it was put out of the group: {trouble.kind}"
     return None
 
@@ -240,6 +244,7 @@ def _reaches(evidence: Evidence, trouble: Trouble, member: str) -> Iterator[tupl
             "child killed": 0.0,
             "kill": 0.0,
             "freeze": AFTERMATH_SECONDS,
+            LOST: 0.0,
             "topic made anew": RECREATION_SECONDS,
         }.get(trouble.kind)
         yield trouble.kind, trouble.to_ns + (session_ns if after_seconds is None else after_seconds * SECOND)
