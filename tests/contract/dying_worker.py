@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import ctypes
 import logging
@@ -148,9 +149,12 @@ def harmful_worker(item: WorkItem) -> None:
 
 
 async def async_harmful_worker(item: WorkItem) -> None:
-    """The same; ``idle`` waits on the event loop for so many seconds, and ``idle-until`` for a file."""
+    """The same; ``idle`` waits on the event loop for so many seconds, and ``idle-until`` for a file.
+
+    ``stubborn`` waits for a file as well, and for nothing else.
+    """
     kind, _, more = (item.payload or b"").decode().partition(" ")
-    if not kind.startswith("idle"):
+    if kind not in {"idle", "idle-until", "stubborn"}:
         harmful_worker(item)
         return
     note_begin(item)
@@ -158,3 +162,6 @@ async def async_harmful_worker(item: WorkItem) -> None:
         await asyncio.sleep(float(more))
     while kind == "idle-until" and not Path(more).exists():
         await asyncio.sleep(0.001)
+    while kind == "stubborn" and not Path(more).exists():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.001)

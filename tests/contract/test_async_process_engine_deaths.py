@@ -15,6 +15,7 @@ import pytest_asyncio
 
 from pyrallel_consumer.control_plane.policies import RetryPolicy
 from pyrallel_consumer.errors import ProcessDiedError, TaskTimeoutError
+from pyrallel_consumer.execution_plane.processes import async_process_engine
 from pyrallel_consumer.execution_plane.processes.async_process_engine import AsyncProcessEngine
 from pyrallel_consumer.testing.engine_contract.rig import Rig
 from pyrallel_consumer.testing.messages import work_item
@@ -170,6 +171,24 @@ async def test_a_timeout_ends_its_message_and_not_its_process(benches: list[Benc
     assert bench.successes == [later]
     assert len({pid for pid, _, _ in bench.runs}) == 1
     assert bench.engine.status().timeouts_total == 1
+
+
+async def test_a_message_that_will_not_end_does_not_cost_its_process(
+    benches: list[Bench], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(async_process_engine, "HUNG_SECONDS", 0.5)
+    bench = await started(benches, tmp_path, RetryPolicy(max_attempts=1, timeout_ms=300))
+    gate = tmp_path / "gate"
+    stubborn = bench.send(f"stubborn {gate}")
+    began_at = asyncio.get_running_loop().time()
+    await bench.until(lambda: bench.has_stuck and asyncio.get_running_loop().time() > began_at + 2.5)
+    quick = bench.send()
+    await bench.until_finished(1)
+    assert bench.successes == [quick]
+    gate.touch()
+    await bench.until_finished(2)
+    assert {*bench.successes} == {quick, stubborn}
+    assert len({pid for pid, _, _ in bench.runs}) == 1
 
 
 async def test_a_loop_that_hangs_costs_its_process_and_only_who_hangs_alone_is_given_up(

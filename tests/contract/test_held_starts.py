@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import sys
 from abc import abstractmethod
 from pathlib import Path
 
+import pytest
+
 from pyrallel_consumer.control_plane.policies import RetryPolicy
 from pyrallel_consumer.execution_plane.async_engine import LateEngine
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
+from pyrallel_consumer.execution_plane.processes import async_process_engine
 from pyrallel_consumer.execution_plane.processes.async_process_engine import AsyncProcessEngine
 from pyrallel_consumer.execution_plane.processes.process_engine import ProcessEngine
 from pyrallel_consumer.execution_plane.thread_engine import ThreadEngine
@@ -167,3 +171,17 @@ class TestAsyncProcessEngine(HeldStarts):
         rig.let_start(math.inf)
         await rig.until_finished(SLOTS)
         assert rig.successes == items[:1]
+
+    async def test_a_process_that_holds_back_for_longer_than_a_timeout_is_left_alive(
+        self, rigs: list[Rig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(async_process_engine, "HUNG_SECONDS", 0.2)
+        rig, log = await self.rig(rigs, RetryPolicy(max_attempts=1, timeout_ms=300)), tmp_path / "log"
+        rig.channel.starts_until_boot = 0.0
+        items = [rig.submit([], log=log) for _ in range(SLOTS)]
+        give_up_at = asyncio.get_running_loop().time() + 1.5
+        await rig.until(lambda: asyncio.get_running_loop().time() > give_up_at)
+        rig.let_start(math.inf)
+        await rig.until_finished(SLOTS)
+        assert set(rig.successes) == set(items)
+        assert rig.engine.status().timeouts_total == 0

@@ -54,7 +54,7 @@ MAX_FRAME_BYTES: Final = 256 * 1024
 MAX_FRAME_ITEMS: Final = 256
 SET_ASIDE_SECONDS: Final = 10.0
 """The process for suspects is kept so long after the last one."""
-HUNG_SECONDS: Final = 1.0
+HUNG_SECONDS: Final = 2.0
 """A loop that has not gone round for so much longer than a timeout hangs: its process is killed."""
 
 
@@ -506,9 +506,11 @@ class AsyncProcessEngine(BookedEngine):
         timeout_seconds = self._timeout_seconds or 0.0
         looks = []
         for member in self._members:
-            oldest = next((each for each in member.sent.by_slot.values() if each.marked_at is None), None)
+            oldest = member.sent.oldest_begun()
             if oldest is None or member.child.is_killed:
                 member.hung_at = None
+                if member.is_busy:
+                    looks.append(now + timeout_seconds)
                 continue
             due_at = oldest.started_at + timeout_seconds
             turned_at = member.marker.turned_at

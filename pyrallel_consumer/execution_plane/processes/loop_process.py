@@ -42,6 +42,8 @@ FLUSH_SECONDS: Final = 0.001
 MANY: Final = 64
 MANY_FLUSH_SECONDS: Final = 0.003
 """The same while that many messages run: the engine has no want of another end."""
+LOOK_SECONDS: Final = 0.25
+"""How often a process looks at its clock while all that runs is overdue."""
 LEASE_LOOK_SECONDS: Final = 0.005
 """How often a process checks whether it may begin messages again."""
 
@@ -165,8 +167,9 @@ class LoopProcess:
         give_way_at = now + BEGIN_SECONDS
         while sent:
             if boot_seconds() > marker.starts_until:
+                marker.turned(now)
                 self._drop_recalled()
-                if sent:
+                if self._sent:
                     self._is_begin_due = True
                     self._loop.call_later(LEASE_LOOK_SECONDS, self._begin_some)
                 return
@@ -270,6 +273,8 @@ class LoopProcess:
             self._overdue.add(slot)
             overdue.append(slot)
             task.cancel()
+        if self._watch is None and self._running:  # The engine is to see that the loop goes round.
+            self._watch = self._loop.call_later(min(timeout_seconds, LOOK_SECONDS), self._look_for_overdue)
         if overdue:
             self._send(frames.OVERDUE, overdue.tobytes())
 

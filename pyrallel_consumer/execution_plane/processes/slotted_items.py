@@ -82,6 +82,10 @@ class SlottedItems:
         """Whether anything of ``which`` may not have begun."""
         return any(which(self.by_slot[slot]) for slot in self.unbegun())
 
+    def oldest_begun(self) -> Attempt | None:
+        """What runs and was sent first."""
+        return next((attempt for slot, attempt in self.by_slot.items() if self.has_begun(slot)), None)
+
     @property
     def is_last_unbegun(self) -> bool:
         """Whether what was sent last has not begun: messages begin in the order in which they were sent."""
