@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from pyrallel_consumer.execution_plane.worker_kind import Worker
 
 SLOTS_PER_PROCESS = 512
-"""So many messages may wait for a process within the engine: quick ones are sent in bulk, and slow ones, which are not,
-are handed back unbegun when their partition goes."""
+"""How many messages per process may wait within the engine. Quick ones are sent in bulk. Slow ones are not: they are
+given back unbegun when their partition is revoked."""
 
 BATCHES_PER_PROCESS = 2
 """One that runs and one that waits: what is longer here can grow."""

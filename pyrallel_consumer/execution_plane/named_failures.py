@@ -1,4 +1,4 @@
-"""The outcome of a call with several messages of which some failed, from where the worker runs to the engine."""
+"""The outcome of a call in which some messages failed, on its way from the worker to the engine."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MOST_BYTES: Final = 700_000
-"""What the errors of one batch may take on their way out of a worker process, all together."""
+"""The most bytes of all errors of one batch together, on their way out of a worker process."""
 _LONGEST_WORDS: Final = 200
-"""Characters that are left of an error that takes more than its share."""
+"""How many characters are kept of an error that is larger than its share."""
 
 
 class NamedFailures(Exception):  # noqa: N818 -- never seen by users: the outcome of a call, on its way to the engine

@@ -1,7 +1,7 @@
 """After a failed attempt: how long to wait before the next one, or to give up.
 
-Pure formulas over ``RetryPolicy`` and what the worker raised; randomness comes in as a number in [0, 1).
-Nothing that a worker raises makes these functions raise.
+Pure formulas over ``RetryPolicy`` and the worker's exception; randomness comes in as a number in [0, 1).
+No exception of a worker makes these functions raise.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from pyrallel_consumer.control_plane.policies import RetryPolicy
 
 MOST_UNCHARGED: Final = 1000
-"""So often one message may be put off without a charge; after that, ``charge=False`` counts for nothing."""
+"""How often one message may be put off without counting an attempt; after that, ``charge=False`` has no effect."""
 
 _MAX_DOUBLINGS = 62
-"""Doubling further changes no wait that a person would configure, and a huge power costs memory and time."""
+"""More doublings change no realistic wait, and a huge power costs memory and time."""
 
 
 class Wait(NamedTuple):
@@ -41,9 +41,9 @@ def backoff_ms(policy: RetryPolicy, attempt: int, jitter: float) -> float:
 
 
 def asked_for(error: BaseException) -> Wait | None:
-    """The wait that a ``RetryLater`` asks for; None where it is another error, or holds no delay in range.
+    """The wait that a ``RetryLater`` asks for; None for another error, or if the delay is not in range.
 
-    A subclass of the user's may lack the delay, or raise where it is looked at.
+    A user's subclass may lack the delay, or raise when it is read.
     """
     if not is_a(error, RetryLater):
         return None

@@ -1,7 +1,7 @@
-"""What a worker returned, turned into records that can be produced. Runs where the worker runs, within its attempt.
+"""Turns a worker's return value into records that can be produced. Runs where the worker runs, within its attempt.
 
-So what cannot be turned into records is a failed attempt of that message, with a sentence that says why. Nothing of
-this is in the way of workers that return no records.
+So a value that cannot be turned into records is a failed attempt of its message, with a sentence that says why. Workers
+that return no records do not run this code.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _EXPECTED = "with an output a worker returns a Record, a list of Records, or Non
 
 
 class RecordMaker:
-    """Makes ``Records`` of what a worker returned; ``serializer`` makes bytes of each value.
+    """Makes ``Records`` of a worker's return value; ``serializer`` makes bytes of each value.
 
-    It is called with the value and what ``context_of`` makes of topic, field and headers.
+    It is called with the value and with the result of ``context_of`` for topic, field and headers.
     """
 
     def __init__(self, serializer: Serializer | str | None, context_of: ContextOf) -> None:
@@ -106,7 +106,7 @@ class PlainRecording:
             finally:
                 result.close()
         if inspect.iscoroutine(result):
-            return result  # The engine says what is wrong about that.
+            return result  # The engine reports this error.
         return self._maker.made(result)
 
 
@@ -117,7 +117,7 @@ def recording(worker: Callable[[Any], Any], maker: RecordMaker) -> Callable[[Any
 
 
 def found(place: str) -> Any:
-    """What stands at ``package.module:name``. Raises ConfigurationError where nothing does."""
+    """The object at ``package.module:name``. Raises ConfigurationError if there is none."""
     module, _, name = place.partition(":")
     try:
         return reduce(getattr, name.split("."), importlib.import_module(module))

@@ -1,11 +1,11 @@
 """The thread engine: plain functions that block (database drivers, HTTP clients, files), each call in a thread.
 
-Own daemon threads, for the standard pool's keep the interpreter from ending while one of them hangs. A few more calls
-than there are threads may wait here, so that a thread goes from one to the next without the loop; those are timed from
-their beginning, and handed back when they are not to begin. A thread cannot be killed: a call that timed out or was
-cancelled is reported as stuck, and holds its slot and its key until it returns.
+It has its own daemon threads, because a hanging thread of the standard pool keeps the interpreter from ending. A few
+more calls than threads may wait here, so that a thread goes on to the next call without the loop. Waiting calls are
+timed from their start, and given back if they must not start. A thread cannot be killed: a call that timed out or was
+cancelled is reported as stuck, and occupies its slot and its key until it returns.
 
-Threads and loop share two things, a queue of calls to make and a list of calls that ended, and no lock of ours.
+Threads and loop share a queue of calls to make and a list of ended calls, and no lock of ours.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ if TYPE_CHECKING:
 logger = Log("pyrallel_consumer.execution_plane")
 
 BUSY_CALLS = 8
-"""When so many calls have ended since the last look, the next look comes by time and not by call."""
+"""After this many ended calls since the last look, a timer triggers the next look, and not a call."""
 SHORT_PAUSE_SECONDS, LONG_PAUSE_SECONDS = 0.0004, 0.004
-"""Bounds of that time. Each look makes threads wait that would go on, so few long ones are better than many short."""
+"""Bounds of that timer. Each look makes threads wait, so few long looks are better than many short ones."""
 SLOTS_PER_THREAD = 3
 """For each call that a thread makes two more may wait: a thread goes on without the loop, and the loop looks rarely."""
 THREADS_AT_ONCE = 8
-"""So many threads are started before other callbacks of the loop have a turn: each start waits until it has begun."""
+"""How many threads are started before other callbacks of the loop have a turn: each start waits for its thread."""
 FEWEST_FITTING_THREADS = 32
 FITTING_THREADS_PER_CORE = 4
 
 _NOT_BEGUN: Final = object()
-"""The handle of a call that a thread could not begin: ``channel.starts_until`` had passed."""
+"""The handle of a call that a thread could not begin, because ``channel.starts_until`` had passed."""
 
 
 def fitting_threads() -> int:
@@ -60,15 +60,15 @@ def fitting_threads() -> int:
 
 
 def pause_seconds(seconds: float, count: int, can_wait: int) -> float:
-    """Until half of ``can_wait`` calls will have begun, at the pace of ``count`` that ended in so many ``seconds``."""
+    """Seconds until half of ``can_wait`` calls have begun, at the rate of ``count`` ended calls in ``seconds``."""
     return max(SHORT_PAUSE_SECONDS, min(seconds * can_wait / 2 / count, LONG_PAUSE_SECONDS))
 
 
 class ThreadEngine(BookedEngine):
     """Runs a plain ``worker`` in up to ``threads`` threads, which are started as they are needed and end with ``stop``.
 
-    ``threads`` is at most ``slots``, and is that unless told; the difference is how many calls may wait for a thread.
-    ``base_context`` is what every attempt's context is copied from (default: the caller's of ``start``).
+    ``threads`` is at most ``slots``, its default; the difference is how many calls may wait for a thread.
+    Every attempt's context is a copy of ``base_context`` (default: the context of ``start``'s caller).
     """
 
     def __init__(
@@ -95,7 +95,9 @@ class ThreadEngine(BookedEngine):
         self._all_ended = asyncio.Event()
         self._ended: list[Attempt] = []  # with what the call raised as handle, or _NOT_BEGUN
         self._held: list[Attempt] = []
-        self._look_calls = [True]  # One while the next thread is to call: who takes it, calls.
+        self._look_calls = [
+            True
+        ]  # Holds one entry while a thread must call the loop: the thread that removes it calls.
         self._looked_at = 0.0
         self._is_short_of_threads = False
         self._is_adding_threads = False
@@ -129,7 +131,7 @@ class ThreadEngine(BookedEngine):
             self._call(held)
 
     def _take_back(self, which: Callable[[WorkItem], bool]) -> None:
-        """Give back what no thread has begun; the rest waits on in its order."""
+        """Give back calls that no thread has begun; the others keep waiting in their order."""
         held, self._held = self._held, []
         for unbegun in held:
             if which(unbegun.root):
@@ -150,7 +152,7 @@ class ThreadEngine(BookedEngine):
         self._call(self._attempts.due(now))
 
     def _stop_attempt(self, attempt: Attempt) -> None:
-        """What has begun ends when it ends."""
+        """Nothing can be done: a call that has begun ends by itself."""
         if attempt.is_timed_out and not attempt.is_cancelled:
             self.attempt_log.overdue(attempt, self._timeout_ms, self._now())
 
@@ -172,7 +174,7 @@ class ThreadEngine(BookedEngine):
             self._add_threads()
 
     def _add_threads(self) -> None:
-        """A thread for each call, up to the bound: some now, the others in the loop's next turns."""
+        """Start a thread for each call, up to the limit: some now, the others in the loop's next turns."""
         self._is_adding_threads = False
         if self._is_stopped:
             return
@@ -205,7 +207,7 @@ class ThreadEngine(BookedEngine):
     # On the loop
 
     def _take_ended(self) -> None:
-        """Take in what ended. While much ends, come again by itself after a moment: a call for each costs too much."""
+        """Take in ended calls. While many end, look again after a moment: a wake for each call costs too much."""
         ended = self._ended
         is_busy = len(ended) >= BUSY_CALLS
         if not is_busy:
@@ -243,7 +245,7 @@ class ThreadEngine(BookedEngine):
         self.heed_lease()
 
     def _hold(self, attempt: Attempt) -> None:
-        """A thread had this call in hand and could not begin it: the lease had run out."""
+        """A thread took this call and could not begin it, because the lease had run out."""
         attempt.started_at = math.inf
         if self._is_stopped or attempt.is_cancelled:
             self._give_back(attempt.root)

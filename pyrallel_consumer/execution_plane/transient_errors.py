@@ -1,8 +1,8 @@
-"""Whether an error of a deserializer says something of the message, or of what the deserializer needs to do its work.
+"""Whether an error of a deserializer is about the message, or about a service or file that the deserializer needs.
 
-A schema registry that does not answer, a token that cannot be had, a file that cannot be read: another attempt may
-succeed, and the message is not at fault. Told apart by what every client has in common, without importing any:
-the operating system's errors, the packages that HTTP clients come from, and HTTP's status codes.
+If a schema registry does not answer, a token is not available, or a file cannot be read, another attempt may succeed,
+and the message is not at fault. These errors are recognised without importing any client: by the operating system's
+errors, the packages of HTTP clients, and HTTP status codes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _HTTP_CLIENTS: Final = frozenset(
 )
 _STATUS_NAMES: Final = ("http_status_code", "status_code", "status")
 _NO_ACCESS: Final = "OAuthTokenError"
-"""confluent-kafka's, where a registry wants a token and none can be had."""
+"""confluent-kafka's error if a registry requires a token and none is available."""
 _MOST_CAUSES: Final = 8
 
 _TRANSIENT_STATUSES: Final = frozenset(
@@ -31,7 +31,7 @@ _TRANSIENT_STATUSES: Final = frozenset(
         HTTPStatus.TOO_MANY_REQUESTS,
     }
 )
-"""The server refuses the asker, or asks for patience. With 404 and 422 it speaks of the message's schema."""
+"""The server refuses the client, or asks it to wait. 404 and 422 are about the message's schema instead."""
 
 
 def is_transient(error: BaseException) -> bool:

@@ -1,6 +1,6 @@
-"""What an engine runs in place of the user's worker, where more than the worker is to run.
+"""The function that an engine runs instead of the user's worker, if decoding comes before the worker.
 
-Engines know nothing of it: they call it with one item, as they would call the worker, where the worker runs. It is
+Engines know nothing about it: they call it with one item, like the worker, in the place where the worker runs. It is
 built once, when the consumer starts; without deserializers it is the worker itself.
 """
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def worker_call(worker: Worker, mode: ExecutionMode, deserializers: Deserializers | None = None) -> Worker:
-    """``worker``, with its items decoded before. Raises ConfigurationError where a deserializer cannot be made."""
+    """``worker``, called with decoded items. Raises ConfigurationError if a deserializer cannot be made."""
     if deserializers is None:
         return worker
     if mode.is_elsewhere:

@@ -1,4 +1,4 @@
-"""Whether a worker fits its execution mode, found out before anything is connected or started.
+"""Checks that a worker fits its execution mode, before any connection or start.
 
 Looks at what the worker is and never calls it. What cannot be told from outside (a plain wrapper may or may not return
 a coroutine) is let through here and fails the attempt when it runs.
@@ -59,7 +59,7 @@ def is_async(function: Callable[..., Any]) -> bool:
 
 
 def functions_of(worker: Callable[..., Any]) -> list[Any]:
-    """The function that a call of ``worker`` runs, and what that one decorates, outermost first."""
+    """The function that a call of ``worker`` runs, and the functions that it decorates, outermost first."""
     functions: list[Any] = []
     found: Any = worker
     while found is not None and found not in functions:
@@ -101,7 +101,7 @@ def _check_batches(worker: Callable[..., Any], name: str, batch_size: int) -> No
 
 
 def _takes_list(worker: Callable[..., Any]) -> bool | None:
-    """Whether its parameter is annotated as a list, or as one item; None where it is neither."""
+    """Whether its parameter is annotated as a list (True) or as one item (False); None if it is neither."""
     try:
         parameters = inspect.signature(worker).parameters.values()
     except (TypeError, ValueError):
@@ -136,5 +136,5 @@ def _check_picklable(worker: object, name: str) -> None:
 
 
 def name_of(worker: object) -> str:
-    """What sentences and log lines call the worker."""
+    """The worker's name in messages and log lines."""
     return getattr(worker, "__qualname__", None) or repr(worker)

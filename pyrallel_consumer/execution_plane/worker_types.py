@@ -1,7 +1,7 @@
-"""Workers as type checkers see them; nothing here runs.
+"""The types of workers, for type checkers; nothing here runs.
 
 A worker takes one item or, with ``batch_size`` above 1, a list of them. ``async def`` or not depends on the mode, which
-is a setting and no type: ``check_worker`` refuses what does not fit when the consumer is built.
+is a setting and not a type: ``check_worker`` refuses a worker that does not fit when the consumer is built.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Messages that had begun, and that a stop or a revoke waits for no longer: what ends so is named."""
+"""Names, for the log, of running messages for which a stop or a revoke no longer waits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pyrallel_consumer.log import listed
 
 
 class Noted:
-    """A predicate that notes the items of which ``which`` holds: engines tell what they have only by asking one."""
+    """A predicate that notes the items that match ``which``: engines show their items only by calling a predicate."""
 
     def __init__(self, which: Callable[[WorkItem], bool]) -> None:
         self.items: dict[WorkItem, None] = {}
@@ -23,5 +23,5 @@ class Noted:
 
 
 def names_of(items: Collection[WorkItem]) -> str:
-    """As in ``orders-0-17, orders-1-4``, in order; of many the first ones, and how many there are besides."""
+    """Names like ``orders-0-17, orders-1-4``, in order; of many the first ones, and the number of the others."""
     return listed([item.id for item in sorted(items, key=lambda item: (*item.tp, item.offset))])

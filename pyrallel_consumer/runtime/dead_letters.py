@@ -1,7 +1,7 @@
-"""The loop's side of dead letters: sends, takes the broker's answers, settles what was acknowledged, tells the user.
+"""The loop's side of dead letters: sends them, takes the broker's answers, completes offsets, and logs.
 
-The decisions are ``LetterQueue``'s, the producing is done elsewhere. A message counts as done only by its letter's
-acknowledgement; an answer for a message whose assignment has ended settles nothing.
+``LetterQueue`` decides, and the producer has its own thread. A message counts as done only after its letter's
+acknowledgement; an answer for a message whose assignment has ended changes nothing.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _SENTENCES: Final = {
 
 
 class LetterProducer(Protocol):
-    """Produces letters, and hands back ``LettersAnswered`` through the loop's inbox; returns at once."""
+    """Produces letters, and returns ``LettersAnswered`` through the loop's inbox; no method waits."""
 
     def produce(self, letters: Sequence[Letter]) -> None: ...
 
@@ -47,8 +47,8 @@ class LetterProducer(Protocol):
 class DeadLetters:
     """Dead letters of one consumer, to ``<topic><suffix>``. ``clock`` is the loop's.
 
-    ``trace_headers`` tells the headers by which a letter carries its message's trace on. Letters name ``group`` and,
-    by ``wall_clock`` in seconds since 1970, when their message failed.
+    ``trace_headers`` returns the headers with which a letter continues its message's trace. Letters name ``group`` and
+    the time of the failure, by ``wall_clock`` in seconds since 1970.
     """
 
     def __init__(
@@ -82,11 +82,11 @@ class DeadLetters:
 
     @property
     def next_at(self) -> float | None:
-        """When ``pump`` has something to do at the latest, as far as it is a matter of time."""
+        """When ``pump`` must be called at the latest, None if that depends on answers only."""
         return self.queue.next_at
 
     def send(self, item: WorkItem, error: BaseException, attempt: int) -> None:
-        """A held message failed for good, in its attempt of this number; 0 where it was not tried."""
+        """A held message failed permanently in this attempt, 0 if it was not tried: send its letter."""
         letter = Letter(
             item,
             f"{item.topic}{self._suffix}",
@@ -101,13 +101,13 @@ class DeadLetters:
         self.queue.add(letter)
 
     def pump(self) -> None:
-        """Produce what is to go out now."""
+        """Produce the letters that are due."""
         letters = self.queue.take(self._clock(), self._manager.is_current)
         if letters:
             self._producer.produce(letters)
 
     def take_answers(self, answers: Sequence[LetterAnswer]) -> None:
-        """The broker's word on letters that went out."""
+        """The broker's answers for sent letters."""
         now = self._clock()
         for letter, code, said in answers:
             if code is None:
@@ -119,7 +119,7 @@ class DeadLetters:
             _tell(notice)
 
     def drop_ended(self) -> None:
-        """Assignments have ended: the letters of theirs that did not go out are the next owner's to send."""
+        """Assignments have ended: the next owner sends their unsent letters."""
         self.queue.drop_ended(self._manager.is_current)
 
 

@@ -1,6 +1,6 @@
-"""What becomes of messages whose last attempt failed: dead letter, skip, stop, or a paused partition; never silence.
+"""Messages whose last attempt failed: dead letter, skip, stop, or a paused partition, and always a log line.
 
-The work manager decides and keeps the books; here it is carried out and told to the user.
+The work manager decides and keeps the state; this module carries the decision out and logs it.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from pyrallel_consumer.runtime.given_up import LONGEST_ERROR_SHOWN, GivenUp, fai
 logger = Log("pyrallel_consumer.exhausted")
 
 REMIND_SECONDS: Final = 60.0
-"""How often it is told that the circuit is open."""
+"""How often the log says that the circuit is open."""
 
 _POISONED: Final = "several messages of its key in a row failed their last attempt"
 
 
 class ExhaustedMessages:
-    """Carries out ``on_exhausted``. ``fail`` is called with the error that ends the consumer where it is ``stop``."""
+    """Carries out ``on_exhausted``. For ``stop``, ``fail`` is called with the error that ends the consumer."""
 
     def __init__(
         self,
@@ -39,9 +39,9 @@ class ExhaustedMessages:
     ) -> None:
         self.dead_letters: DeadLetters | None = None
         self.heard: Callable[[Failed], None] = _unheard
-        """Told of each message whose last attempt failed, before anything is done about it."""
+        """Called for each message whose last attempt failed, before any action."""
         self.given_up: Callable[[Failed], None] = _unheard
-        """Told of each message that is given up, before anything is done about it; attempt 0 where it was not tried."""
+        """Called for each message that is given up, before any action; attempt 0 if it was not tried."""
         self._manager = manager
         self._fail = fail
         self._errors = errors
@@ -75,7 +75,7 @@ class ExhaustedMessages:
         self._given_up.tell(failed.item, failed.error, failed.attempt, outcome, self._clock())
 
     def take_condemned(self) -> None:
-        """Messages of poisoned keys are dead letters untried."""
+        """Dead-letter messages of poisoned keys untried."""
         for item in self._manager.take_condemned():
             error = PoisonKeyError(_POISONED)
             self.given_up(Failed(item, error, 0))
@@ -84,11 +84,11 @@ class ExhaustedMessages:
             self._given_up.tell(item, error, 0, OnExhausted.DLQ, self._clock())
 
     def sum_up(self) -> None:
-        """Name what was given up and had no line of its own: before it is committed, and at the end."""
+        """Log given-up messages that had no line of their own: before they are committed, and at the end."""
         self._given_up.sum_up()
 
     def tell(self, now: float) -> None:
-        """A tick: tell the user when the circuit opens and closes, once in a while that it still is open, and sums."""
+        """A tick: log that the circuit opened or closed, now and then that it is still open, and summaries."""
         self._given_up.look(now)
         circuit = self._manager.circuit
         for change in circuit.take_changes():
@@ -118,20 +118,20 @@ class ExhaustedMessages:
 
     @property
     def next_at(self) -> float | None:
-        """When ``pump`` has something to do at the latest, None while nothing is a matter of time."""
+        """When ``pump`` must be called at the latest, None if that depends on answers only."""
         return None if self.dead_letters is None else self.dead_letters.next_at
 
     def pump(self) -> None:
-        """Send the dead letters that are to go out now."""
+        """Send the dead letters that are due."""
         if self.dead_letters:
             self.dead_letters.pump()
 
     def coming(self, which: Callable[[WorkItem], bool]) -> int:
-        """Dead letters of these items that will be acknowledged soon, as far as anybody knows."""
+        """How many dead letters of these items will probably be acknowledged soon."""
         return 0 if self.dead_letters is None else self.dead_letters.queue.coming(which)
 
     def take_answers(self, answers: Sequence[LetterAnswer]) -> None:
-        """The broker's word on dead letters."""
+        """The broker's answers for dead letters."""
         if self.dead_letters is not None:
             self.dead_letters.take_answers(answers)
 

@@ -1,6 +1,6 @@
-"""What the parts of a consumer take from the world: time, timers, threads that talk to Kafka, and the books.
+"""The outside world of a consumer: time, timers, and the threads that talk to Kafka.
 
-``Surroundings`` is the real world. A kit for tests gives a consumer another one, and all else of it stays the same.
+``Surroundings`` is the real world. A kit for tests gives a consumer another one; the rest of the consumer is the same.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Surroundings:
         self.clock: Callable[[], float] = time.monotonic
 
     def timers(self, loop: asyncio.AbstractEventLoop) -> asyncio.AbstractEventLoop:
-        """What the control loop takes for the event loop: it asks for ``time``, ``call_soon`` and ``call_at``."""
+        """The control loop's event loop: it uses ``time``, ``call_soon`` and ``call_at``."""
         return loop
 
     def manager(self, policy: WorkPolicy) -> WorkManager:

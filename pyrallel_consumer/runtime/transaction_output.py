@@ -1,8 +1,8 @@
-"""The loop's side of records, exactly once: what workers returned waits for the transaction that commits its offset.
+"""The loop's side of records, exactly once: records wait for the transaction that commits their message's offset.
 
-The work manager decides what goes into which transaction, ``CommitSequence`` when one is sent. Here what workers
-returned is put there, letters too, and what became of a transaction is carried out: refused records have their messages
-fail, letters are told of, all else is written again by the next transaction.
+The work manager decides what goes into which transaction, and ``CommitSequence`` when one is sent. This module passes
+records and letters to them, and carries out the outcome of a transaction: messages with refused records fail, letters
+are answered, and everything else is written again by the next transaction.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from pyrallel_consumer.runtime.refused_records import RefusedRecords
 logger = Log("pyrallel_consumer.output")
 
 NOT_SENT: Final = "_PURGE_QUEUE"
-"""What letters are told that were in a transaction with a refused record: they were not the reason."""
+"""The answer for letters that were in a transaction with a refused record: they were not the reason."""
 
 NOTHING: Final[tuple[int, Records]] = (1, ())
 
 
 class TransactionOutput:
-    """Records and letters of one consumer. ``is_transacting`` tells whether a transaction is under way.
+    """Records and letters of one consumer. ``is_transacting`` returns whether a transaction is under way.
 
     ``committed``, ``aborted``, ``written`` and ``rewritten`` (records) only grow. ``take_letter_answers`` hears of
     letters, ``open_since`` tells when the transaction under way was begun.
@@ -70,7 +70,7 @@ class TransactionOutput:
         return self._records
 
     def figures(self, now: float) -> OutputFigures:
-        """What operators see of it."""
+        """The figures for operators."""
         open_since = self.open_since()
         return OutputFigures(
             Delivery.EXACTLY_ONCE,
@@ -85,7 +85,7 @@ class TransactionOutput:
 
     @property
     def is_full(self) -> bool:
-        """Whether nothing more is to start before some of what waits has been committed."""
+        """Whether no message may start before some of the waiting records are committed."""
         most = max(self._records, len(self._unwritten))
         return most >= self._limits.max_records or self._bytes >= self._limits.max_bytes
 
@@ -118,11 +118,11 @@ class TransactionOutput:
             self.take_letter_answers(ended)
 
     def pump(self) -> None:
-        """Have run again what is due."""
+        """Run refused messages again whose wait is over."""
         self.refused.run_again(self._clock())
 
     def take_answers(self, answers: Sequence[RecordAnswer]) -> None:
-        """Nobody answers for single records here."""
+        """Never called: a transaction has no answers for single records."""
 
     def take_outcome(self, answered: TransactionAnswered) -> None:
         """A transaction ended, and the work manager has been told of what was committed."""
@@ -149,7 +149,7 @@ class TransactionOutput:
             self.take_letter_answers([LetterAnswer(letter, None, "") for letter in letters if letter is not None])
 
     def coming(self, which: Callable[[WorkItem], bool]) -> int:
-        """Messages of these that may be in the transaction under way; at least one while there is one."""
+        """How many of these messages may be in the transaction under way; at least one while there is one."""
         return max(1, sum(1 for item in self._unwritten if which(item))) if self._is_transacting() else 0
 
     def items(self) -> list[WorkItem]:
@@ -157,7 +157,7 @@ class TransactionOutput:
         return list(self._unwritten)
 
     def forget_ended(self) -> None:
-        """Assignments have ended: what is not written of theirs is the next owner's to make again."""
+        """Assignments have ended: the next owner makes their unwritten records again."""
         is_current = self._manager.is_current
         for each in [each for item, each in self._unwritten.items() if not is_current(item)]:
             self._forget(each)
@@ -172,7 +172,7 @@ class TransactionOutput:
             self._bytes -= entry.size_bytes
 
     def _take_refusals(self, answered: TransactionAnswered) -> None:
-        """Of what a broker refuses with others of its batch, one message is to blame: ``RefusalSearch`` finds it."""
+        """A broker refuses a batch because of one message: ``RefusalSearch`` finds it."""
         suspects: dict[Unwritten, Refusal] = {}
         letters = []
         for refusal in answered.refusals:

@@ -1,4 +1,4 @@
-"""Watches a consumer until its burst is over: what ``control_plane.burst`` judges is gathered and told here."""
+"""Watches a consumer until its burst is over: gathers the facts for ``burst_state``, which judges them, and logs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ logger = Log("pyrallel_consumer.run")
 
 LOOK_SECONDS: Final = 0.1
 ASK_SECONDS: Final = 1.0
-"""Between two questions to the broker about what others of the group have done."""
+"""Time between two questions to the broker about the commits of other members."""
 TELL_SECONDS: Final = 10.0
 UNKNOWN_FOR_SECONDS: Final = 1.0
 """A topic that was just created is unknown to some brokers for a moment."""
@@ -50,7 +50,7 @@ class BurstWatch:
         return self._state is BurstState.DONE
 
     def verdict(self) -> str:
-        """What became of it, in a clause."""
+        """The outcome of the burst, as a clause."""
         burst = self._burst
         if self.is_done:
             return f"the burst is done: {burst.partitions} partitions are committed up to where their logs ended"
@@ -89,7 +89,7 @@ class BurstWatch:
         return self._state is not BurstState.RUNNING
 
     async def _ask(self, tps: tuple[TopicPartition, ...]) -> None:
-        """What is left may be done by another member, or gone from the log: only the broker knows."""
+        """Ask the broker: another member may have done the remaining messages, or they may be gone from the log."""
         if not tps:
             return
         try:
@@ -128,7 +128,7 @@ def _looked_at(config: KafkaConfig, topic: str | list[str]) -> Burst:
 
 
 def _known(reader: GroupReader, subscription: Subscription, servers: str) -> Mapping[str, int]:
-    """The topics there are, once all are there that were named; raises UnknownTopicError where one stays away."""
+    """All topics, as soon as the named ones exist; raises UnknownTopicError if one does not appear."""
     deadline = time.monotonic() + UNKNOWN_FOR_SECONDS
     while True:
         known = reader.topics()

@@ -1,8 +1,8 @@
-"""When a burst is over: everything that lay in the log when it began is committed, whoever of the group did it.
+"""When a burst is over: all messages that were in the log at its start are committed, by any member of the group.
 
-Looks at the committed offsets alone, so what the burst calls done is done for the next run too. What is gone from the
-log (retention, a topic that was created anew) is not waited for. A partition that an exhausted message has paused will
-not move again by itself: when only such are left and nothing moves, the burst is stuck.
+It reads only the committed offsets, so messages that are done here are also done for the next run. It does not wait for
+messages that are gone from the log (retention, a topic that was created anew). A partition that an exhausted message
+has paused does not move again by itself: when only paused partitions are left and nothing moves, the burst is stuck.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 from pyrallel_consumer.dto import PartitionSnapshot, TopicPartition
 
 STUCK_AFTER_SECONDS: Final = 2.0
-"""Nothing moved for so long: what is ready to run begins, and is seen, far sooner."""
+"""The burst is stuck after this long without movement: a ready message starts, and is seen, far sooner."""
 
 
 class BurstState(Enum):
@@ -26,7 +26,7 @@ class BurstState(Enum):
 
 
 class Burst:
-    """What is left of the log as it was, by partition: ``left`` maps each to the offset that must be committed."""
+    """The remaining partitions of a burst: ``left`` maps each to the offset that must be committed."""
 
     def __init__(self, ends: Mapping[TopicPartition, tuple[int, int]]) -> None:
         """``ends`` are the first offset and the one after the last of each partition's log when the burst begins."""
@@ -75,7 +75,7 @@ class Burst:
         return sum(max(0, self.left.get(each.tp, 0) - each.committed_offset) for each in assigned)
 
     def elsewhere(self, assigned: Sequence[PartitionSnapshot]) -> tuple[TopicPartition, ...]:
-        """What is left and not assigned to this member, sorted: only the broker knows how far it is."""
+        """The remaining partitions of other members, sorted: only the broker knows their progress."""
         return tuple(sorted(self.left.keys() - {each.tp for each in assigned}))
 
     def _is_paused_for_good(self, assigned: Sequence[PartitionSnapshot]) -> bool:

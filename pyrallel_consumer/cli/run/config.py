@@ -1,4 +1,4 @@
-"""What only ``pyrallel-consumer run`` needs to know, from the same places as every setting: ``PYRALLEL_<NAME>``."""
+"""The settings of ``pyrallel-consumer run`` alone, from the same sources as all settings: ``PYRALLEL_<NAME>``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class RunConfig(Settings):
     function without parameters that returns any of these. Without it nothing can run."""
 
     lifespan: str | None = None
-    """``package.module:function`` of what returns a context manager: entered before the first message and left after
+    """``package.module:function`` that returns a context manager: entered before the first message and left after
     the last attempt. Unset: none. Only with a worker: a ``PyrallelConsumer`` has its own."""
 
     topic: list[str] = Field(default_factory=list)
@@ -31,10 +31,10 @@ class RunConfig(Settings):
 
     concurrency: int | None = Field(None, ge=1, le=1_000_000)
     """Messages worked on at once, 1-1,000,000: ``max_in_flight`` for ``async``, ``worker_pool_size`` for ``thread`` and
-    ``process`` (there at most 4096). Unset: what these settings say. Beats them where it is set."""
+    ``process`` (there at most 4096). Unset: these settings decide. Set, it overrides them."""
 
     app_dir: str = Field(".", min_length=1)
-    """Folder to import the worker from, before all others; default: the one the command is started in."""
+    """Folder to import the worker from, before all others; default: the current one."""
 
     log_format: Literal["text", "json"] = "text"
     """``text`` for people (default), or ``json``: one object per line, with the fields that log calls gave as extra."""
@@ -43,22 +43,22 @@ class RunConfig(Settings):
     """Of the library and of the worker's own loggers: ``debug``, ``info``, ``warning`` or ``error``."""
 
     log_config: str | None = None
-    """A file that says what is logged where, in place of ``log_format`` and ``log_level``: ``.json`` or ``.toml`` as
-    ``logging.config.dictConfig`` takes it, anything else as ``logging.config.fileConfig`` does."""
+    """A logging configuration file, instead of ``log_format`` and ``log_level``: ``.json`` or ``.toml`` for
+    ``logging.config.dictConfig``, any other file for ``logging.config.fileConfig``."""
 
     burst: bool = False
-    """Whether to end when everything is committed that lay in the topics at the start."""
+    """Whether to end when all messages that were in the topics at the start are committed."""
 
     fail_on_dead_letters: bool = False
-    """Whether the exit code is 1 where messages were dead-lettered or skipped after their last attempt. Off by default:
-    such a message is dealt with, and the log names it."""
+    """Whether the exit code is 1 if messages were dead-lettered or skipped after their last attempt. Off by default,
+    because these messages have an outcome and the log names them."""
 
     consumers: int | None = Field(None, ge=1, le=256)
     """How many processes consume, 1-256 (unset: this one), each a member of the group with all of these settings to
     itself. More than the topics have partitions are idle. Not with ``burst`` or ``reload``."""
 
     reload: bool = False
-    """Whether to start again when a file changes. For development: each reload leaves the group and joins it anew."""
+    """Whether to restart when a file changes. For development: each reload leaves the group and joins it again."""
 
     reload_dir: list[str] = Field(default_factory=list)
     """Folders to watch for ``reload``, several separated by commas; default: ``app_dir``."""

@@ -36,12 +36,12 @@ def run_consumers(settings: RunSettings, consumers: Sequence[PyrallelConsumer]) 
 
 
 def _telling(code: int) -> tuple[bool, ...]:
-    """Of several exit codes the one to be told: an abort, then a failure, then messages that were cut off."""
+    """The sort key of exit codes: an abort counts most, then a failure, then messages that were cut off."""
     return code > EXIT_SIGNALLED, code == EXIT_FAILED, code == EXIT_CUT_OFF
 
 
 async def _live(runs: Sequence[_Run]) -> None:
-    """All of them side by side. When one fails, the others are stopped in order, and its error is raised."""
+    """Run all of them side by side. When one fails, the others are stopped in order, and its error is raised."""
     if len(runs) == 1:
         await runs[0].live()
         return
@@ -68,7 +68,7 @@ async def _live(runs: Sequence[_Run]) -> None:
 
 
 class _Run:
-    """One consumer of the run; ``is_alone`` where it is the only one."""
+    """One consumer of the run; ``is_alone`` if it is the only one."""
 
     def __init__(self, consumer: PyrallelConsumer, settings: RunSettings, *, is_alone: bool = True) -> None:
         self._consumer = consumer
@@ -108,7 +108,7 @@ class _Run:
 
     @property
     def _has_forbidden_failures(self) -> bool:
-        """Whether messages were dead-lettered or skipped where the user asked for an exit code that says so."""
+        """Whether messages were dead-lettered or skipped, and the user asked for an exit code for that."""
         return self._settings.run.fail_on_dead_letters and self._settled > 0
 
     async def _burst(self) -> None:

@@ -1,4 +1,4 @@
-"""How ``run`` logs: lines for people, or one JSON object per line for machines. To standard error, both of them."""
+"""How ``run`` logs to standard error: lines for humans, or one JSON object per line for machines."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TEXT: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 TEXT_OF_MEMBER: Final = "%(asctime)s %(levelname)-7s [%(member)s] %(name)s: %(message)s"
 MEMBER: Final = "_PYRALLEL_MEMBER"
 """The variable that tells a run of ``--consumers`` its number: its records have it as ``member``."""
-# What every record has; the rest of it is what the log call gave as `extra`.
+# Attributes of every record; all other attributes came as `extra` of the log call.
 _OF_ALL: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -63,19 +63,19 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """Lines for people. An error's text may be a stranger's, and steers no terminal."""
+    """Lines for humans. Control characters are escaped, because an error's text may come from foreign code."""
 
     def format(self, record: logging.LogRecord) -> str:
         return printable_lines(super().format(record))
 
 
 def _error_in(args: object) -> BaseException | None:
-    """The error that the message was made of, where it was made of one."""
+    """The error among the message's arguments, if there is one."""
     return next((arg for arg in args if isinstance(arg, BaseException)), None) if isinstance(args, tuple) else None
 
 
 class LoggingSetup:
-    """How one run logs: by the user's file, as the worker's module has set it up, or as the settings say.
+    """How one run logs: by the user's file, by the setup of the worker's module, or by the settings.
 
     Made before the worker's module is imported, applied after it. Raises ConfigurationError for a file that cannot be
     read, and for a file beside an option that it replaces.
@@ -93,7 +93,7 @@ class LoggingSetup:
                     raise ConfigurationError(f"{origin.name} and --log-config do not go together: the file says it all")
 
     def apply(self) -> None:
-        """Set up logging; what the worker's module has set up at its import is left alone."""
+        """Set up logging, unless the worker's module has done so at its import."""
         if self._member is not None:
             _mark_records(self._member)
         if self._config is not None:
@@ -150,7 +150,7 @@ def _mark_records(member: str) -> None:
 
 
 def set_up_logging(log_format: str, level: str, *, is_member: bool = False) -> None:
-    """Have everything that is logged in this process written to standard error; worker processes send theirs here."""
+    """Write all log records of this process to standard error; worker processes send their records here."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         JsonFormatter() if log_format == "json" else TextFormatter(TEXT_OF_MEMBER if is_member else TEXT)
@@ -161,7 +161,7 @@ def set_up_logging(log_format: str, level: str, *, is_member: bool = False) -> N
 
 
 def log_error(error: BaseException) -> bool:
-    """Log the error that ends a command, where JSON lines are logged; returns whether it was."""
+    """If the log is JSON, log the error that ends a command; returns whether it did."""
     root = logging.getLogger()
     if not any(isinstance(handler.formatter, JsonFormatter) for handler in root.handlers):
         return False

@@ -1,8 +1,8 @@
 """``run --consumers N``: N runs in processes of their own, all members of the group, under one supervisor.
 
-This process never imports the worker. A member that ends by itself is started again, later and later. The first signal
-drains all members, a second one aborts them. They lead process groups of their own, so that Ctrl-C reaches them once,
-through here; and when this process is gone, they drain (see ``reload.hold_lifeline``).
+This process never imports the worker. A member that ends by itself is started again, each time after a longer wait. The
+first signal drains all members, a second one aborts them. Each member leads its own process group, so that Ctrl-C
+reaches it only once, through this process. When this process is gone, they drain (see ``reload.hold_lifeline``).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def run_members(count: int, flags: Flags, settings: RunSettings) -> int:
 
 
 class _Launcher:
-    """Starts the process of a member, with what sets it apart from the others."""
+    """Starts the process of a member, with its own number, port and settings."""
 
     def __init__(self, flags: Flags, settings: RunSettings) -> None:
         self._command = [sys.executable, "-m", "pyrallel_consumer", "run", *arguments_of(flags, is_member=True)]
@@ -69,7 +69,7 @@ class _Launcher:
         return subprocess.Popen(self._command, env=os.environ | mine, pass_fds=(lifeline,), process_group=0)
 
     def opened_endpoint(self, members: Members) -> HttpEndpoint | None:
-        """The one endpoint for all members, None where metrics are off. Raises ConfigurationError: no such address."""
+        """The endpoint for all members, None if metrics are off. ConfigurationError if the address is not available."""
         if not self._metrics.enabled:
             return None
         from pyrallel_consumer.observability.http.http_endpoint import HttpEndpoint  # noqa: PLC0415 -- as below
@@ -81,7 +81,7 @@ class _Launcher:
 
 
 class Member:
-    """One of them, numbered from 1. ``port`` is that of its endpoint on this machine, None where it has none."""
+    """One member, numbered from 1. ``port`` is that of its endpoint on this machine, None if it has none."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -131,11 +131,11 @@ class Members:
         os.close(self._held)
 
     def ports(self) -> dict[int, int]:
-        """Of each member that runs: the port of its endpoint. For any thread."""
+        """The port of each running member's endpoint. For any thread."""
         return {member.number: member.port for member in self._all if member.process is not None and member.port}
 
     def run(self) -> int:
-        """Keep them running until a signal, or until that is no use; returns the exit code of all."""
+        """Keep them running until a signal, or until that is useless; returns one exit code for all."""
         while not (self._is_stopping and all(member.process is None for member in self._all)):
             now = time.monotonic()
             self._hand_on()
@@ -192,7 +192,7 @@ class Members:
 
 
 def _free_port() -> int:
-    """A port that is free now. Where another program takes it first, the member ends, and is started with another."""
+    """A port that is free now. If another program takes it first, the member ends, and restarts with another one."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port: int = listening.getsockname()[1]
         return port

@@ -1,4 +1,4 @@
-"""``pyrallel-consumer run`` and ``config``: the options, and what becomes of errors. The work is in files beside."""
+"""``pyrallel-consumer run`` and ``config``: the options, and the handling of errors. Other files do the work."""
 
 # ruff: noqa: PLC0415 -- heavy imports wait until a run needs them: --help and refused options answer at once
 

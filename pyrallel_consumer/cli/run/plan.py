@@ -1,4 +1,4 @@
-"""What the command line of ``run`` and ``config`` said. Light: it is loaded always."""
+"""The options of ``run`` and ``config`` as given on the command line. Light, because it is always loaded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Flags:
-    """Options as they were given; None (or empty) where the environment, ``.env`` or the default counts."""
+    """Options as given; None (or empty) if the environment, ``.env`` or the default is used."""
 
     worker: str | None = None
     topics: tuple[str, ...] = ()

@@ -1,7 +1,8 @@
-"""What the place of ``run`` names, as the consumers to run: of a worker, of a consumer, of several, of what makes them.
+"""The consumers that ``run`` must run, from the object that the user named: a worker, consumers, or their maker.
 
-A function without parameters is called and returns any of these. A worker runs as flags and environment say. A consumer
-has its settings already: what only flags can say of it is refused, and the port of the endpoint is set for all.
+A function without parameters is called and returns any of these. A worker runs with the settings of flags and
+environment. A consumer has its settings already: flags that contradict them are refused, and the endpoint's port is set
+for all.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from pyrallel_consumer.execution_plane.worker_kind import Worker, name_of
 
 
 class Program(NamedTuple):
-    """A worker that fits its mode, and the lifespan to run it in."""
+    """A worker that fits its mode, and its lifespan."""
 
     worker: Worker
     lifespan: Any

@@ -1,8 +1,8 @@
-"""``run --reload``: a run in a process of its own, ended and started anew whenever a file changes.
+"""``run --reload``: a run in its own process, which is restarted whenever a file changes.
 
 This process never imports the worker. The old run drains before the new one begins: both would be members of the group.
-The child leads a process group, so that Ctrl-C reaches it once, through here; and it holds the end of a pipe on which
-nothing is ever sent: when this process is gone, however that went, the child notices and drains.
+The child leads a process group, so that Ctrl-C reaches it once, through this process. It holds the end of a pipe on
+which nothing is ever sent: when this process ends for any reason, the child notices and drains.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pyrallel_consumer.log import Log
 from pyrallel_consumer.runtime.stop_signals import signals_to_take
 
 LIFELINE: Final = "_PYRALLEL_LIFELINE"
-"""The variable that tells a run which file descriptor ends with the process that watches over it."""
+"""The variable with a run's file descriptor that is closed when its supervisor ends."""
 LOOK_MS: Final = 200
 """How soon it is noticed that a run has ended by itself."""
 
@@ -135,14 +135,14 @@ class Supervisor:
             self.start()
 
     def look(self) -> None:
-        """Say once when a run has ended by itself: the next begins with the next change."""
+        """Log once that a run has ended by itself: the next one begins with the next change."""
         if self._child is not None and not self._is_told and self._child.poll() is not None:
             self._is_told = True
             if not self.stopping.is_set():
                 logger.warning("the run ended with exit code %d; waiting for a change", code_of(self._child))
 
     def wait(self) -> int:
-        """The last run's exit code, when it has ended; 0 where it had ended before it was to stop."""
+        """The last run's exit code, after it has ended; 0 if it had ended before the stop."""
         if self._child is None or self._is_told:
             return EXIT_OK
         self._child.wait()
@@ -155,12 +155,12 @@ class Supervisor:
 
 
 def code_of(child: subprocess.Popen[bytes]) -> int:
-    """The exit code of a process that has ended, as shells tell it where a signal killed it."""
+    """The exit code of an ended process; like a shell's, 128 + the signal's number if a signal killed it."""
     return child.returncode if child.returncode >= 0 else EXIT_SIGNALLED - child.returncode
 
 
 def hold_lifeline() -> None:
-    """In a run that is watched over: have it drain when the process that watches is gone."""
+    """Called in a supervised run: make it drain when its supervisor is gone."""
     held = os.environ.pop(LIFELINE, None)
     if held is None:
         return

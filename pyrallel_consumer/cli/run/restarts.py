@@ -1,4 +1,4 @@
-"""When a member that ended by itself is started again, and what the exit code of several members is. Pure."""
+"""When a member that ended by itself is restarted, and the exit code of several members. Pure."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Final
 from pyrallel_consumer.cli.command import EXIT_CUT_OFF, EXIT_FAILED, EXIT_OK, EXIT_USAGE
 
 STEADY_SECONDS: Final = 30.0
-"""A member that ran for so long is steady: what ended it is not what keeps it from running."""
+"""A member that ran for this long is steady: the reason of its end does not prevent it from running."""
 MOST_QUICK_ENDS: Final = 5
-"""So often one member may end before it was steady, while no other is steady, until all are given up."""
+"""When one member has ended this often before it was steady, and no other is steady, all are given up."""
 FIRST_WAIT_SECONDS: Final = 1.0
 LONGEST_WAIT_SECONDS: Final = 30.0
 
@@ -22,7 +22,7 @@ class Restarts:
         self._quick_ends = 0
 
     def wait_seconds(self, code: int, lived_seconds: float, *, is_another_steady: bool) -> float | None:
-        """How long to wait before it starts again; None: it is no use, all are to end.
+        """How long to wait before it restarts; None: a restart is useless, and all members must end.
 
         ``code`` is its exit code. Settings that do not fit (``EXIT_USAGE``) fit no better the next time.
         """
@@ -37,7 +37,7 @@ class Restarts:
 
 
 def one_exit_code(codes: Sequence[int]) -> int:
-    """The code that says most, of members that were all told to end: the gravest."""
+    """The most serious exit code of all members."""
     for grave in (EXIT_USAGE, EXIT_FAILED):
         if grave in codes:
             return grave

@@ -41,7 +41,7 @@ DEFAULT: Final = Origin("default")
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """All that counts for one run. ``origins`` by class and field; what is missing there is a default."""
+    """The settings of one run. ``origins`` has their sources by class and field; a missing one is a default."""
 
     run: RunConfig
     kafka: KafkaConfig
@@ -55,21 +55,21 @@ class RunSettings:
         return self.origins.get((type(part), field), DEFAULT)
 
     def topic(self) -> str | list[str]:
-        """As PyrallelConsumer takes it; raises ConfigurationError where none was named."""
+        """The topic argument of PyrallelConsumer; raises ConfigurationError if none was named."""
         topics = self.run.topic
         if not topics:
             raise ConfigurationError("no topic: give --topic orders, or set PYRALLEL_TOPIC")
         return topics[0] if len(topics) == 1 else topics
 
     def worker(self) -> str:
-        """The worker's place; raises ConfigurationError where none was named."""
+        """The worker's place; raises ConfigurationError if none was named."""
         if self.run.worker is None:
             raise ConfigurationError("no worker: name it as package.module:function, or set PYRALLEL_WORKER")
         return self.run.worker
 
 
 def settings_of(flags: Flags) -> RunSettings:
-    """The settings that count: flags beat the environment, which beats ``.env``. Raises ConfigurationError."""
+    """The effective settings: flags override the environment, which overrides ``.env``. Raises ConfigurationError."""
     origins = dict(_variables())
     given = _Given(origins)
     run = given.make(
@@ -110,7 +110,7 @@ def settings_of(flags: Flags) -> RunSettings:
 
 
 class _Given:
-    """Builds settings from those flags that were given, and notes that they were."""
+    """Builds settings from the given flags, and notes their origin."""
 
     def __init__(self, origins: dict[tuple[type[Settings], str], Origin]) -> None:
         self._origins = origins
@@ -127,7 +127,7 @@ class _Given:
 def _apply_concurrency(
     execution: ExecutionConfig, concurrency: int, origins: dict[tuple[type[Settings], str], Origin]
 ) -> None:
-    """Slots for workers that await and for actors; for the others threads or processes, and slots enough."""
+    """Set the slots for async workers and actors; for others set threads or processes, and enough slots."""
     origin = origins[RunConfig, "concurrency"]
     changed = {"max_in_flight": concurrency}
     if execution.mode not in {ExecutionMode.ASYNC, ExecutionMode.RAY}:
@@ -153,5 +153,5 @@ def _variables() -> Iterator[tuple[tuple[type[Settings], str], Origin]]:
 
 
 def typos() -> list[str]:
-    """A sentence for every variable that looks like a setting of ours and is none."""
+    """A sentence for every variable that looks like one of our settings but is none."""
     return likely_typos(ALL)

@@ -1,7 +1,7 @@
-"""``package.module:function`` to the worker itself; and when that fails, whose fault it is, said with no noise.
+"""Finds the worker at ``package.module:function``; if that fails, a short error says whose fault it is.
 
-What is ours to say (no such module, no such name) is one sentence. What the worker's own module raises is shown as
-Python shows it, from the first line of the user's code on.
+A missing module or name is one sentence. An exception of the worker's own module is shown with its traceback, from the
+first line of the user's code on.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ class WorkerImportError(Exception):
 
 
 def find_worker(place: str, app_dir: str) -> Worker:
-    """What the place of the worker names: see ``find_object``. It may be no worker: that is looked at elsewhere."""
+    """The object at the worker's place, see ``find_object``. Other code checks that it is a worker."""
     return cast("Worker", find_object(place, app_dir, "worker"))
 
 
 def find_object(place: str, app_dir: str, what: str) -> Any:
     """The object at ``place``, its module imported from ``app_dir`` before all other folders.
 
-    Raises ConfigurationError where the place is none or nothing is there, WorkerImportError where its code raises.
-    ``what`` is what it is to be: a worker, a lifespan.
+    Raises ConfigurationError if the place is not valid or empty, WorkerImportError if its code raises.
+    ``what`` is the expected kind: a worker, a lifespan.
     """
     module_name, colon, attribute = place.partition(":")
     if not (colon and module_name and attribute) or module_name.endswith(".py"):
@@ -57,7 +57,7 @@ def find_object(place: str, app_dir: str, what: str) -> Any:
 
 
 def check_for_command_line(worker: Worker, mode: ExecutionMode) -> None:
-    """``check_worker``, whose refusal also names the flag that helps."""
+    """Like ``check_worker``, but the error also names the flag that helps."""
     try:
         check_worker(worker, mode)
     except WorkerMismatchError as error:
@@ -75,7 +75,7 @@ def _fits(worker: Worker, mode: ExecutionMode) -> bool:
 
 
 def raised_by(error: BaseException, doing: str) -> WorkerImportError:
-    """The user's code raised ``error``, as when ``doing`` so."""
+    """The error to raise after the user's code raised ``error`` during ``doing``."""
     return WorkerImportError(doing, _shown(error))
 
 

@@ -1,8 +1,8 @@
-"""What one partition puts into transactions, exactly once: its offset, its map, and the records that they tell of.
+"""One partition's part of the transactions, exactly once: its offset, its map, and the records of the messages in them.
 
-Belongs to a ``PartitionWork`` whose consumer writes exactly once. Nothing is finished there before the transaction
-with it has been committed: a message that returned, or whose letter is to be written, waits in the outbox. What is in
-no committed transaction is written again by the next one, without running a worker.
+Belongs to a ``PartitionWork`` whose consumer writes exactly once. A message there is finished only after its
+transaction has been committed. Until then a message whose worker returned, or whose letter must be written, waits in
+the outbox. Records of an aborted transaction are written again by the next one, without running a worker.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Writing:
     """``letters`` are held messages, by offset, that are done by the next transaction: dead-lettered or skipped.
 
-    ``is_cramped``: what was written has no room in the map now, so that all waits for lower offsets to finish.
+    ``is_cramped``: the written messages have no room in the map now, so all wait until lower offsets finish.
     """
 
     def __init__(self, assigned: Assigned) -> None:
@@ -31,7 +31,7 @@ class Writing:
         self.is_cramped = False
 
     def is_worth_committing(self, work: PartitionWork) -> bool:
-        """Whether there is something to write, or the position moved since the last confirmation."""
+        """Whether there are records to write, or the position moved since the last confirmation."""
         if self.letters or any(not each.is_refused for each in work.unwritten.values()):
             return True
         return (work.tracker.committable_offset, work.tracker.version) != work.confirmed
@@ -62,7 +62,7 @@ class Writing:
     def confirm(self, work: PartitionWork, snapshot: CommitSnapshot) -> list[Unwritten]:
         """The transaction with ``snapshot`` is committed: its messages are done.
 
-        Returns those whose letters were written: whoever keeps the letters settles them, in the same step.
+        Returns the ones with written letters: the caller settles these letters in the same step.
         """
         if snapshot.floor is not None:
             self.floor = snapshot.floor
@@ -80,7 +80,7 @@ class Writing:
         return letters
 
     def forget(self, from_offset: int) -> None:
-        """Offsets from this one on are another log's, or another owner's."""
+        """Offsets from this one on belong to another log, or another owner."""
         self.letters = {offset: each for offset, each in self.letters.items() if offset < from_offset}
         if self.floor.top > from_offset:
             self.floor = Floor(from_offset, None)

@@ -1,8 +1,8 @@
-"""One endpoint for several members that run in processes of their own: it asks each of theirs, and adds up.
+"""One endpoint for several members in processes of their own: it asks the endpoint of each, and merges the answers.
 
-Counters never go back: what a member had counted when it ended is kept. Gauges are merged as the table of families
-says, as for the consumers of one process. A member that does not answer is alive, for its supervisor starts it again,
-and is not ready.
+Counters never go back: the last counts of an ended member are kept. Gauges are merged as the table of families says,
+like those of several consumers in one process. A member that does not answer counts as alive, because its supervisor
+starts it again, and as not ready.
 """
 
 from __future__ import annotations

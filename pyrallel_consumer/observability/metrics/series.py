@@ -1,4 +1,4 @@
-"""The series of all consumers that share a place: numbers by metric and labels, merged where labels are the same."""
+"""The series of all consumers that share a registry or endpoint: numbers by metric and labels, merged by labels."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any, Protocol, TypeAlias
 from pyrallel_consumer.observability.metrics.families import Family, Merge
 
 GROUP = "group"
-"""The label that tells consumers of several groups apart, where it is asked for."""
+"""The label that distinguishes consumers of several groups, if it is enabled."""
 _MERGES: Mapping[Merge, Callable[[Any, Any], Any]] = {Merge.SUM: operator.add, Merge.MAX: max, Merge.MIN: min}
 
 
 class HasNumbers(Protocol):
-    """One consumer. ``note_failure`` is told what could not be shown of it."""
+    """One consumer. ``note_failure`` gets the error if its numbers cannot be read."""
 
     @property
     def group(self) -> str: ...
@@ -29,7 +29,7 @@ class HasNumbers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A consumer whose numbers are shown, and nothing else of it."""
+    """A consumer of which only the numbers are shown."""
 
     group: str
     has_group_label: bool
@@ -42,7 +42,7 @@ AllMeasured: TypeAlias = Callable[[], Sequence[HasNumbers]]
 
 
 class Series:
-    """What the consumers of one place count at one moment. With ``is_by_group`` the first label is the group."""
+    """The numbers of all these consumers at one moment. With ``is_by_group`` the first label is the group."""
 
     def __init__(self, measured: Sequence[HasNumbers]) -> None:
         self.is_by_group = any(each.has_group_label for each in measured)
@@ -64,7 +64,7 @@ class Series:
 
 
 def _numbers(measured: HasNumbers) -> Mapping[str, Any]:
-    """None where they cannot be had: the other consumers of the process are shown all the same."""
+    """The consumer's numbers, empty if they cannot be read: the other consumers are shown all the same."""
     try:
         return measured.metrics()
     except Exception as error:  # noqa: BLE001 -- pictures end nothing: see ``Pictures``
