@@ -22,6 +22,8 @@ from pyrallel_consumer import (
     Record,
     WorkItem,
 )
+from pyrallel_consumer.cli.check.table import Verdict
+from pyrallel_consumer.cli.check.transactions import transactions_checked
 from tests.kafka.deadline import until_asked, wait_until
 from tests.kafka.protocols import each_group_protocol
 from tests.kafka.recording_process import RecordingProcess, record_of
@@ -200,6 +202,20 @@ async def test_records_for_a_topic_that_is_not_there_fail_their_messages_and_no_
 
     assert sorted(topics.letters) == list(bad)
     topics.assert_written_once_in_order(but=bad)
+
+
+def test_a_check_tells_whether_the_broker_takes_the_transactional_id(kafka: KafkaCluster, settings: Settings) -> None:
+    config = settings(kafka.new_group())
+
+    [finding] = transactions_checked(config, ONCE)
+    assert (finding.verdict, config.consumer_group in finding.text) == (Verdict.OK, True)
+
+    [finding] = transactions_checked(config, OutputConfig(delivery="exactly_once", transaction_timeout_ms=900_000))
+    assert finding.verdict is Verdict.OK
+    assert transactions_checked(config, OutputConfig()) == []
+    config.bootstrap_servers = ["127.0.0.1:1"]
+    [finding] = transactions_checked(config, ONCE)
+    assert finding.verdict is Verdict.FAILED
 
 
 @each_group_protocol

@@ -20,6 +20,7 @@ from rich.console import Console
 from pyrallel_consumer.cli.check.letters import check_letters, letters_checked
 from pyrallel_consumer.cli.check.protocol import protocol_finding
 from pyrallel_consumer.cli.check.table import Finding, Verdict, exit_code_of, json_of, print_findings
+from pyrallel_consumer.cli.check.transactions import transactions_checked
 from pyrallel_consumer.cli.run.plan import Flags
 from pyrallel_consumer.cli.run.program import Program, found_program
 from pyrallel_consumer.cli.run.settings import DEFAULT, RunSettings, settings_of, typos
@@ -86,7 +87,7 @@ def _consumer(consumer: PyrallelConsumer, settings: RunSettings, *, is_alone: bo
     run = settings.run.validate_all()
     run.topic = topics
     own = RunSettings(run, consumer.config, consumer.execution_config, {})
-    findings = [*_settings(own), *_cluster(own)]
+    findings = [*_settings(own), *_cluster(own), *transactions_checked(consumer.config, consumer.output_config)]
     if is_alone:
         return findings
     name = ", ".join(topics)
