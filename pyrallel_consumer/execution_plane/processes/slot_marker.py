@@ -1,4 +1,4 @@
-"""What an async worker process is doing, in memory that it shares with the engine and that outlives a kill -9.
+"""The state of an async worker process, in memory that it shares with the engine and that outlives a kill -9.
 
 The engine gives each message that it sends a *slot* and a number that no other message of that process has. The process
 writes into the slot whether the message has begun or returned. It writes that a message begins before it looks at the
@@ -17,7 +17,7 @@ from pyrallel_consumer.execution_plane.processes.progress_marker import new_file
 BEGUN: Final = 1
 RETURNED: Final = 2
 _NUMBER: Final = 4
-"""A slot holds ``number * 4 + state``: what an earlier message left there is not taken for a later one's."""
+"""A slot holds ``number * 4 + state``, so that the value of an earlier message is not taken for a later one's."""
 
 _WORD_BYTES: Final = 8
 _TIMES: Final = 2
@@ -27,12 +27,12 @@ _FIRST_SLOT: Final = 1
 
 
 def state_word(number: int, state: int) -> int:
-    """What stands in the slot of message ``number`` in this state."""
+    """The value in the slot of message ``number`` in this state."""
     return number * _NUMBER + state
 
 
 class SlotMarker:
-    """Maps the file ``fd``, which stays open until ``close``. Without one it makes a new one for so many ``slots``."""
+    """Maps the file ``fd``, which stays open until ``close``. Without one it makes a new file for ``slots`` slots."""
 
     def __init__(self, slots: int = 0, fd: int | None = None) -> None:
         size = (_TIMES + _FIRST_SLOT + slots) * _WORD_BYTES
@@ -47,7 +47,7 @@ class SlotMarker:
     # The process writes
 
     def turned(self, now: float) -> None:
-        """Its event loop goes round (``time.monotonic``, the same clock in all processes of a machine)."""
+        """Its event loop is running at ``now`` (``time.monotonic``, the same clock in all processes of a machine)."""
         self._times[_TURNED_AT] = now
 
     # The engine writes

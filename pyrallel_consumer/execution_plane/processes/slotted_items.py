@@ -1,6 +1,6 @@
-"""An async worker process as its engine sees it: what it was sent and has not ended, by slot, and its room for more.
+"""The engine's record of an async worker process: its sent and unfinished messages by slot, and its room for more.
 
-Decides and keeps; the engine acts. A message has its slot from being sent until its end is told or it is taken back.
+It decides, and the engine acts. A message has its slot until its end is reported or it is taken back.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class SlottedItems:
         return len(self._free)
 
     def add(self, attempts: Sequence[Attempt]) -> tuple[int, list[int]]:
-        """These are sent, there is room for them: the number of the first, and the slot of each."""
+        """Note sent attempts, for which there is room; returns the number of the first, and the slot of each."""
         first = self.sent_total + 1
         count = len(attempts)
         slots = self._free[-count:]
@@ -68,27 +68,27 @@ class SlottedItems:
     # By the marker
 
     def has_begun(self, slot: int) -> bool:
-        """Whether what is in ``slot`` has begun, and has not returned."""
+        """Whether the message in ``slot`` has begun, and has not returned."""
         return self._marker.has(slot, self._numbers[slot], BEGUN)
 
     def has_returned(self, slot: int) -> bool:
         return self._marker.has(slot, self._numbers[slot], RETURNED)
 
     def unbegun(self) -> list[int]:
-        """Slots of what may not have begun, in the order of sending."""
+        """Slots of messages that may not have begun, in the order of sending."""
         return [slot for slot in self.by_slot if not (self.has_begun(slot) or self.has_returned(slot))]
 
     def has_unbegun_of(self, which: Callable[[Attempt], bool]) -> bool:
-        """Whether anything of ``which`` may not have begun."""
+        """Whether a message of ``which`` may not have begun."""
         return any(which(self.by_slot[slot]) for slot in self.unbegun())
 
     def oldest_begun(self) -> Attempt | None:
-        """What runs and was sent first."""
+        """The running attempt that was sent first."""
         return next((attempt for slot, attempt in self.by_slot.items() if self.has_begun(slot)), None)
 
     @property
     def is_last_unbegun(self) -> bool:
-        """Whether what was sent last has not begun: messages begin in the order in which they were sent."""
+        """Whether the last sent message has not begun: messages begin in the order in which they were sent."""
         if not self.by_slot:
             return False
         slot = next(reversed(self.by_slot))

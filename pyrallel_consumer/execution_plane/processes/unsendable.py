@@ -1,4 +1,4 @@
-"""Which message it is that cannot be sent to a worker process, when a frame of several cannot be pickled."""
+"""Finds the message that cannot be sent to a worker process, when a frame of several cannot be pickled."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def unsendable(item: WorkItem, pack: Callable[[WorkItem], Row]) -> ExecutionError | None:
-    """Why ``item`` cannot be sent as the row that ``pack`` makes, None where it can be."""
+    """Why the row that ``pack`` makes of ``item`` cannot be sent, None if it can."""
     try:
         pickle.dumps(pack(item), PICKLE_PROTOCOL)
     except Exception as error:  # noqa: BLE001 -- a message of a third party's may hold anything

@@ -1,8 +1,8 @@
 """A worker process: loads the worker once, then runs the items that come in, in their order, until the socket ends.
 
-Imports as little as it can: what it imports is paid for by every process. All that the engine learns it learns through
-the socket and the marker; a failure or a skipped item is told before the marker passes it, so that the marker never
-vouches for more than what returned.
+It imports as little as possible, because every process pays for each import. The engine learns everything through
+the socket and the marker. A failure or a skipped item is reported before the marker passes it, so the marker only ever
+confirms items that returned.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ if TYPE_CHECKING:
     Worker = Callable[..., object]
 
 FLUSH_SECONDS = 0.005
-"""Ended items are told after so long at the latest, as long as items end: each word costs the engine a turn."""
+"""Ended items are reported after this time at the latest, while items end: each report costs the engine a turn."""
 LEASE_LOOK_SECONDS = 0.005
-"""How often a process looks whether it may begin items again."""
+"""How often a process checks whether it may begin items again."""
 
 _state = {"is_loading": False}
 
 
 class Setup(NamedTuple):
-    """What a process needs to become a worker. ``pickled_worker`` is a pair: the worker, and the lifespan or None.
+    """The data that make a process a worker. ``pickled_worker`` is a pair: the worker, and the lifespan or None.
 
     ``main`` is multiprocessing's way to the program's main module. ``has_loop``: the worker is ``async def``; only then
     ``timeout_seconds`` counts, else the engine keeps the time.
@@ -65,12 +65,12 @@ class Setup(NamedTuple):
 
 
 def is_loading() -> bool:
-    """Whether this process is a worker process that imports the program's main module at this moment."""
+    """Whether this process is a worker process that is importing the program's main module."""
     return _state["is_loading"]
 
 
 def main(socket_fd: int, lifeline_fd: int, marker_fd: int) -> None:
-    """The life of a worker process. Signals that stop the program are the engine's business."""
+    """The life of a worker process. It ignores the signals that stop the program: the engine handles them."""
     for number in STOP_SIGNALS:
         # Not SIG_IGN: programs that the worker starts would inherit that and could not be stopped any more.
         signal.signal(number, _do_nothing)
@@ -82,7 +82,7 @@ def main(socket_fd: int, lifeline_fd: int, marker_fd: int) -> None:
     try:
         process.serve()
     except (BrokenPipeError, ConnectionResetError):
-        os._exit(1)  # The engine is gone, and with it whoever could want an orderly end.
+        os._exit(1)  # The engine is gone, so nobody needs an orderly end.
 
 
 class WorkerProcess:
@@ -101,10 +101,10 @@ class WorkerProcess:
         self._busy_since = 0.0
         self._failures = 0
         self._broken: dict[int, int] = {}
-        """Runs of which an item failed, and which failure that was: the engine goes on with them when it knows."""
+        """Runs with a failed item, and the number of that failure: they go on when the engine has seen the failure."""
 
     def serve(self) -> None:
-        """Read and obey to the end of the socket."""
+        """Read frames and obey them until the socket ends."""
         while data := self._socket.recv(frames.READ_BYTES):
             self._busy_since = monotonic()
             for kind, body in self._reader.feed(data):
@@ -148,7 +148,7 @@ class WorkerProcess:
         return True
 
     def _leave(self) -> None:
-        """All is done that was sent, and nothing more comes."""
+        """All sent items are done, and no more come: leave the lifespan."""
         if self._lifespan is None:
             return
         try:
@@ -193,7 +193,7 @@ class WorkerProcess:
                 self._flush(now)
 
     def _tell_returned(self, number: int, result: object) -> None:
-        """Whatever is no record is nobody's business. Raises where that is wrong, or cannot be sent."""
+        """Send returned records; any other value is ignored. Raises if the value is wrong or cannot be sent."""
         if inspect.iscoroutine(result):
             result.close()
             raise WorkerMismatchError(
@@ -204,7 +204,7 @@ class WorkerProcess:
             self.send(frames.RETURNED, pickle.dumps((number, result), frames.PICKLE_PROTOCOL))
 
     def _wait_for_lease(self, number: int, generation: int) -> None:
-        """The engine stands still, or does not know whether its partitions still are its own: begin nothing meanwhile.
+        """Begin nothing while the engine hangs, or does not know whether it still owns its partitions.
 
         Returns with item ``number`` as the one that runs, unless it was recalled.
         """
@@ -253,10 +253,10 @@ def _initialize(initializer: bytes | str) -> None:
 
 
 class _ToTheEngine(logging.Handler):
-    """Hands records to the engine, whose process has the handlers that the program set up.
+    """Sends log records to the engine, whose process has the program's handlers.
 
-    Without a handler's lock: a thread that holds it and waits for another's frame would be waited for by a finalizer
-    in that other thread.
+    It has no handler lock. Otherwise a thread could hold the lock and wait for another thread's frame, while a
+    finalizer in that other thread waits for the lock.
     """
 
     def __init__(self, process: WorkerProcess) -> None:

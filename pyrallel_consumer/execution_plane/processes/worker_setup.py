@@ -1,4 +1,4 @@
-"""What a program tells its worker processes at their start: the worker, where to import it from, what to log."""
+"""The setup that a program sends to its worker processes: the worker, where to import it from, what to log."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def packed_setup(
     has_loop: bool = False,
     timeout_seconds: float | None = None,
 ) -> bytes:
-    """What each process is told at its start. The main module is imported only where something of it is needed.
+    """The setup of each process. The main module is imported only if it is needed.
 
     ``has_loop``: the worker is ``async def``, and the process keeps ``timeout_seconds``.
     """

@@ -1,5 +1,5 @@
 """Workers on the actors of a Ray cluster.
 
-``host`` is the program of an actor, ``sent`` the books of what one was sent, ``actors`` has them come and go,
-``ray_engine`` deals out and charges. Only ``cluster`` imports Ray, and only when a consumer starts.
+``host`` is the program of an actor, ``sent`` records the items sent to one actor, ``actors`` starts and ends them,
+``ray_engine`` deals out items and counts attempts. Only ``cluster`` imports Ray, and only when a consumer starts.
 """

@@ -1,7 +1,7 @@
 """The actors of one engine: made, opened, asked for news, replaced when they die, more of them while work waits.
 
-It knows when an actor is there and when it is gone, and nothing of items but how many one was sent: those are the
-engine's, which hears of everything through ``Crew``. Every method runs on the engine's event loop.
+It knows when an actor runs and when it is gone. Of items it knows only how many an actor was sent; the engine has them,
+and learns of all events through ``Crew``. Every method runs on the engine's event loop.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 logger = Log("pyrallel_consumer.execution_plane")
 
 FRAMES_UNDER_WAY: Final = 3
-"""Frames that an actor need not have acknowledged: each costs this process a fraction of a millisecond."""
+"""How many frames may be unacknowledged per actor: each costs this process a fraction of a millisecond."""
 TICK_SECONDS: Final = 0.5
 IDLE_SECONDS: Final = 60.0
-"""An actor beyond the fewest that had nothing to do for so long is let go."""
+"""An actor beyond the minimum is ended after it had nothing to do for this time."""
 LONGEST_BACKOFF_SECONDS: Final = 30.0
 CLOSE_SECONDS: Final = 1.0
 
@@ -62,19 +62,19 @@ class Member:
 
 
 class Crew(Protocol):
-    """The engine, as its actors know it."""
+    """The engine, as used by its actors."""
 
     def opened(self) -> None:
         """One more can be sent work."""
 
     def told(self, member: Member, reply: Reply) -> None:
-        """It has news, or nothing to tell and lives."""
+        """It sent news, or an empty sign of life."""
 
     def died(self, member: Member) -> None:
-        """It is gone, and with it all that it was sent and has not told of."""
+        """It is gone, and with it all items whose end it has not reported."""
 
     def looked_at(self, member: Member) -> None:
-        """The moment to see whether it is silent for too long; it was sent work."""
+        """Check now whether it has been silent for too long; it was sent work."""
 
     def is_waiting(self) -> bool:
         """Whether work waits that no actor has room for."""
@@ -84,7 +84,7 @@ class Crew(Protocol):
 
 
 class Actors:
-    """``setup`` is what each actor is made from, ``most`` how many there may be. ``concurrency`` is that of each."""
+    """Every actor is made from ``setup``; there are at most ``most``, each with this ``concurrency``."""
 
     def __init__(self, cluster: Cluster, plan: ActorPlan, crew: Crew, loop_context: Context) -> None:
         self.members: list[Member] = []
@@ -104,7 +104,7 @@ class Actors:
         self.on_bug: Callable[[BaseException], None] = partial(logger.error, "%s")
 
     async def open(self, setup: bytes, concurrency: int, most: int, seconds: float) -> None:
-        """Return when the fewest can work; an error that says what is missing where they cannot in so many seconds."""
+        """Return when the minimum of actors can work; after ``seconds`` raise an error that says what is missing."""
         self._setup, self._concurrency, self._most = setup, concurrency, max(most, self._plan.fewest)
         for _ in range(self._plan.fewest):
             self._grow()
@@ -128,11 +128,11 @@ class Actors:
         self._tick_later()
 
     def note_progress(self) -> None:
-        """Something ended on an actor: they do not merely die."""
+        """An item ended on an actor: earlier deaths no longer count."""
         self._deaths_in_a_row = 0
 
     def kill(self, member: Member) -> None:
-        """End it at once, whatever runs there. ``Crew.died`` follows when it is certainly dead."""
+        """End it at once, even if items run there. ``Crew.died`` follows when it is certainly dead."""
         if not member.is_killed:
             member.is_killed = True
             self._cluster.kill(member.handle)
@@ -143,7 +143,7 @@ class Actors:
             self._ticker.cancel()
 
     async def close(self, seconds: float) -> None:
-        """Have all leave their lifespans, for so many seconds at most, and end them."""
+        """Let all leave their lifespans, for at most ``seconds``, and end them."""
         leaving = [
             asyncio.wrap_future(self._cluster.call(member.handle.close)) for member in self.members if member.can_hear
         ]
@@ -229,7 +229,7 @@ class Actors:
         self._ticker = self._loop.call_later(TICK_SECONDS, self._guarded, self._tick)
 
     def _tick(self) -> None:
-        """Scale by what waits, and look for actors that tell nothing any more."""
+        """Scale by the waiting items, and look for silent actors."""
         now = self._loop.time()
         is_opening = any(not member.is_open for member in self.members)
         if self._crew.is_waiting() and not is_opening and len(self.members) < self._most:
@@ -250,7 +250,7 @@ class Actors:
     # Going
 
     def _note_lost(self, member: Member, error: BaseException) -> None:
-        """No answer comes any more. Only an actor that is certainly dead runs nothing any more."""
+        """An actor does not answer any more. Only an actor that is certainly dead has stopped running items."""
         if not self._cluster.has_died(error):
             self.kill(member)
             self._when(member, self._cluster.call(member.handle.open), self._note_end_of_lost)
@@ -269,7 +269,7 @@ class Actors:
             self._note_lost(member, error)
 
     def _replace_later(self) -> None:
-        """At once after the first death, and ever later while none of its successors gets anything done."""
+        """Replace an actor: at once after the first death, after longer waits while successors get nothing done."""
         seconds = 0.0
         if self._deaths_in_a_row > 1:
             seconds = min(LONGEST_BACKOFF_SECONDS, 0.1 * 2 ** min(self._deaths_in_a_row, 10))

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 METHODS_AT_ONCE: Final = 16
-"""Calls that an actor serves at the same time: one waits for news, the others are short."""
+"""How many calls an actor serves at the same time: one waits for news, the others are short."""
 
 
 class ActorPlan(NamedTuple):
-    """What each actor asks the cluster for, and how many there are to be. ``most`` is 0 where the cluster decides."""
+    """The resources of each actor, and the number of actors. ``most`` is 0 if the cluster decides."""
 
     fewest: int
     most: int
@@ -27,20 +27,20 @@ class ActorPlan(NamedTuple):
 
     @property
     def needs(self) -> dict[str, float]:
-        """What one actor takes of a node, without what it takes nothing of."""
+        """The resources that one actor takes of a node, without zeros."""
         named = {"CPU": self.num_cpus, "GPU": self.num_gpus, **self.resources}
         return {name: amount for name, amount in named.items() if amount > 0}
 
 
 def fitting_actors(nodes: Iterable[Mapping[str, float]], needs: Mapping[str, float]) -> int:
-    """How many actors with these needs find a place on nodes with these resources, were they empty. At least 0."""
+    """How many actors with these needs fit on empty nodes with these resources. At least 0."""
     if not needs:
         return 1_000_000
     return sum(min(int(node.get(name, 0) / amount) for name, amount in needs.items()) for node in nodes)
 
 
 def missing(nodes: Sequence[Mapping[str, float]], plan: ActorPlan) -> str | None:
-    """A sentence on what the cluster lacks for the fewest actors, None where it has it all."""
+    """A sentence on what the cluster lacks for the minimum of actors, None if it lacks nothing."""
     fitting = fitting_actors(nodes, plan.needs)
     if fitting >= plan.fewest:
         return None
@@ -71,7 +71,7 @@ class Cluster:
         self._actor_class: Any = None
 
     def connect(self, host: type) -> None:
-        """Join the cluster, unless this program has. Blocks. ConfigurationError where there is none, or no Ray."""
+        """Join the cluster, unless this program has. Blocks. ConfigurationError without a cluster or without Ray."""
         try:
             import ray  # noqa: PLC0415 -- an extra, and slow to import
         except ImportError as error:
@@ -101,11 +101,11 @@ class Cluster:
         self._actor_class = ray.remote(**options)(host)
 
     def nodes(self) -> list[dict[str, float]]:
-        """The resources of each node that lives."""
+        """The resources of each living node."""
         return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
 
     def most_actors(self) -> int:
-        """As many as there may be: what the plan says, or what fits the nodes of now."""
+        """The most actors: the plan's number, or as many as fit the present nodes."""
         return self._plan.most or max(self._plan.fewest, min(4096, fitting_actors(self.nodes(), self._plan.needs)))
 
     def packed(self, setup: tuple[Any, ...]) -> bytes:
@@ -122,7 +122,7 @@ class Cluster:
         return packed
 
     def made_actor(self, setup: bytes) -> Any:
-        """A handle; the actor comes into being when the cluster has the resources."""
+        """A handle; the actor starts when the cluster has the resources."""
         return self._actor_class.remote(setup)
 
     def call(self, method: Any, *arguments: object) -> Future[Any]:
@@ -138,7 +138,7 @@ class Cluster:
         self._ray.kill(actor, no_restart=True)
 
     def has_died(self, error: BaseException) -> bool:
-        """Whether it says that the actor is gone for good, and not out of reach."""
+        """Whether the error says that the actor is dead, and not only unreachable."""
         exceptions = self._ray.exceptions
         return isinstance(error, exceptions.ActorDiedError) and not isinstance(error, exceptions.ActorUnavailableError)
 

@@ -1,7 +1,7 @@
-"""The program of an actor: a local engine, fed with frames of items, that tells what became of them when it is asked.
+"""The program of an actor: a local engine that gets frames of items, and reports their ends when it is asked.
 
 Attempts run as on any machine: ``async def`` workers as tasks on the actor's loop, plain ones in its threads, by the
-engines for those. An actor runs each item once; whether it is tried again is decided by the engine that sent it.
+engines for those. An actor runs each item once; the engine that sent it decides about another attempt.
 It knows no Ray: its methods are called one by one, each as a coroutine on the actor's event loop.
 """
 
@@ -39,15 +39,15 @@ if TYPE_CHECKING:
 
 ONCE: Final = RetryPolicy(max_attempts=1, timeout_ms=0)
 HEARTBEAT_SECONDS: Final = 1.0
-"""An actor with nothing to tell answers so often all the same."""
+"""An actor without news still answers this often."""
 FEED_SECONDS: Final = 0.004
-"""How long first steps of items may take before the actor hears and tells again."""
+"""How long first steps of items may take before the actor serves calls again."""
 LEAVE_SECONDS: Final = 10.0
 MOST_LOGS: Final = 1000
 
 
 class Setup(NamedTuple):
-    """What makes an actor. ``flush_seconds`` is how long it collects what it tells, while it has more to do.
+    """The data that make an actor. ``flush_seconds`` is how long it collects news while it has more to do.
 
     ``is_async``: what the worker returns is to be awaited. ``is_recording``: it is records.
     """
@@ -63,7 +63,7 @@ class Setup(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """What an actor tells. ``frames`` is how many it has got; ``begun`` has how many seconds ago each one began.
+    """An actor's news. ``frames`` counts the received ones; ``begun`` has how many seconds ago each item began.
 
     ``returned`` has the records of some of those that are ``done``.
     """
@@ -78,7 +78,7 @@ class Reply(NamedTuple):
 
 
 class Raised(Exception):  # noqa: N818 -- it carries an error and is none
-    """Carries whatever a worker raised through the local engine, which would act on some of it."""
+    """Carries a worker's exception through the local engine, which would act on some exceptions itself."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__()
@@ -92,11 +92,11 @@ class ActorHost:
         self._pickled = setup
         self._waiting: deque[tuple[int, WorkItem]] = deque()
         self._numbers: dict[WorkItem, int] = {}
-        """All that the local engine has."""
+        """All items of the local engine."""
         self._items: dict[int, WorkItem] = {}
         self._started: set[int] = set()
         self._fresh: deque[tuple[int, float]] = deque()
-        """Those that began and are not told, with when: filled by the threads of workers, too."""
+        """Items whose beginning is not reported yet, with its time; threads of workers add to it, too."""
         self._frames = 0
         self._returned: list[tuple[int, Records]] = []
         self._done: list[int] = []
@@ -110,7 +110,7 @@ class ActorHost:
         self._lifespan: LifespanTask | None = None
 
     async def open(self) -> tuple[str, tuple[Any, ...] | None]:
-        """Become a worker; returns where it is, and what prevented it (``PackedError``)."""
+        """Become a worker; returns its place, and the error if that failed (``PackedError``)."""
         place = f"{socket.gethostname()}:{os.getpid()}"
         try:
             setup = self._setup = Setup(*pickle.loads(self._pickled))  # noqa: S301 -- from our own engine
@@ -168,7 +168,7 @@ class ActorHost:
         self._let_start(lease_seconds)
 
     async def recall(self, numbers: list[int]) -> None:
-        """Hand back what of these has not begun."""
+        """Give back those of these items that have not begun."""
         wanted = set(numbers)
         self._skip_waiting(wanted)
         items = {item for number in wanted if (item := self._items.get(number)) is not None}
@@ -176,7 +176,7 @@ class ActorHost:
             self._engine.withdraw(items.__contains__)
 
     async def cancel(self, numbers: list[int]) -> None:
-        """End what of these runs, as far as it can be ended, and hand back what has not begun."""
+        """End those of these items that run, as far as possible, and give back those that have not begun."""
         wanted = set(numbers)
         self._skip_waiting(wanted)
         items = {item for number in wanted if (item := self._items.get(number)) is not None}
@@ -203,7 +203,7 @@ class ActorHost:
         return self._loop.time() <= self._channel.starts_until
 
     def _feed(self) -> None:
-        """Give the local engine what it has room for, for a few milliseconds at a time."""
+        """Give the local engine as many items as it has room for, for a few milliseconds at a time."""
         if self._is_feeding:
             return
         ends_at = self._loop.time() + FEED_SECONDS

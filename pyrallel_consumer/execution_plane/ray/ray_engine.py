@@ -1,9 +1,9 @@
 """The Ray engine: workers on the actors of a cluster, each actor with a local engine and several items at once.
 
-Items wait in one queue here and go to actors in frames, some milliseconds of work ahead. Each actor is asked all the
-time what became of them, and answers as soon as there is news. Whatever fails is tried again from here, on any actor.
-An actor that dies costs what ran there one attempt and the rest none. A task that times out is cancelled; a plain call
-cannot be, so its actor is killed, and only that item is charged.
+Items wait in one queue here and go to actors in frames, some milliseconds of work ahead. Each actor always has an open
+question for news, and answers as soon as there is some. Failed items are tried again from here, on any actor. When an
+actor dies, the items that ran there lose one attempt, and the others none. A task that times out is cancelled. A plain
+call cannot be cancelled, so its actor is killed, and only that item loses an attempt.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ logger = Log("pyrallel_consumer.execution_plane")
 MAX_FRAME_BYTES: Final = 256 * 1024
 FLUSH_SECONDS: Final = 0.002
 LONGEST_FLUSH_SECONDS: Final = 0.02
-"""Busy actors tell at most so often: each word costs this process half a millisecond, so with many it comes later."""
+"""The longest time between two reports of a busy actor: each costs this process half a millisecond."""
 SILENT_SECONDS: Final = 15.0
-"""An actor whose worker holds its interpreter tells nothing; its attempt is over time after so long on top."""
+"""An actor whose worker blocks its interpreter is silent; its attempt times out this much later."""
 
 
 class RayEngine(BookedEngine):
@@ -186,7 +186,7 @@ class RayEngine(BookedEngine):
             self._dispatch_soon()
 
     def _stop_attempt(self, attempt: Attempt) -> None:
-        """A task is cancelled by its actor. A call ends with its actor, once it is known that it began."""
+        """The actor cancels a task. A plain call ends with its actor, after it is known to have begun."""
         member: Member | None = attempt.handle
         if member is None or member.is_killed or (number := member.sent.number_of(attempt)) is None:
             return
@@ -217,7 +217,7 @@ class RayEngine(BookedEngine):
             self._actors.kill(member)
 
     def _requeue(self, attempts: Sequence[Attempt]) -> None:
-        """These never began; those that were cancelled or withdrawn meanwhile are over."""
+        """These attempts never began; those that were cancelled or withdrawn meanwhile are over."""
         for attempt in reversed(attempts):
             attempt.handle, attempt.started_at = None, inf
             if attempt.is_cancelled or attempt.is_withdrawn or self._is_stopped:
@@ -240,7 +240,7 @@ class RayEngine(BookedEngine):
             self._loop.call_soon(self._guarded, self._dispatch)
 
     def _dispatch(self) -> None:
-        """Deal out what waits to the actors with the least in hand."""
+        """Send waiting items to the actors with the least work."""
         self._is_dispatch_due = False
         if self._now() > self._channel.starts_until:
             return
@@ -321,7 +321,7 @@ class RayEngine(BookedEngine):
         self._go_on()
 
     def died(self, member: Member) -> None:
-        """What may have run there is charged; where we killed it for one item, only that is."""
+        """Items that may have run there lose an attempt; if we killed it because of one item, only that one does."""
         ran, others = member.sent.taken_back()
         if self._is_stopped:
             for attempt in (*ran, *others):

@@ -1,7 +1,7 @@
-"""What was sent to one actor and has not ended, and how much more it should be sent. Pure.
+"""The items that were sent to one actor and have not ended, and how many more to send. Pure.
 
-Numbers count up from 1 for the life of an actor, in the order of sending. An actor begins in that order,
-``concurrency`` at once: so what may run there are the oldest ``concurrency`` of what has not ended.
+Numbers count up from 1 for the life of an actor, in the order of sending. An actor begins items in that order,
+``concurrency`` at once. So only the oldest ``concurrency`` unfinished items can be running there.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from pyrallel_consumer.execution_plane.attempts import Attempt
 
 AHEAD_SECONDS: Final = 0.05
-"""An actor has so much work in hand beyond what it runs: the word of it takes some milliseconds, and the way back."""
+"""How much work an actor has beyond its running items: a report and the next frame take some milliseconds."""
 MAX_AHEAD: Final = 4096
 FIRST_GUESS_SECONDS: Final = 0.001
 _WEIGHT_OF_NEWS: Final = 0.3
 
 
 class SentToActor:
-    """``begun`` holds those that the actor told to have begun, oldest beginning first."""
+    """``begun`` holds the items whose beginning the actor has reported, the oldest first."""
 
     def __init__(self, concurrency: int) -> None:
         self.concurrency = concurrency
         self.seconds_each = FIRST_GUESS_SECONDS
-        """How long until the next one ends, while it is busy; so it shrinks with the concurrency."""
+        """Time between two ends while it is busy; so it shrinks with the concurrency."""
         self.begun: dict[int, Attempt] = {}
         self.sent_total = 0
         self._open: dict[int, Attempt] = {}
@@ -44,11 +44,11 @@ class SentToActor:
 
     @property
     def load(self) -> float:
-        """How busy it is, to compare actors by."""
+        """How busy it is, for a comparison of actors."""
         return len(self._open) / self.concurrency
 
     def add(self, attempts: Sequence[Attempt], now: float) -> int:
-        """Note what is sent; returns the first one's number."""
+        """Note sent attempts; returns the first one's number."""
         if not self._open:
             self._progress_at = now
         first = self.sent_total + 1
@@ -57,7 +57,7 @@ class SentToActor:
         return first
 
     def begin(self, number: int, started_at: float) -> Attempt | None:
-        """It told that this one began; returns its attempt, None where it has ended."""
+        """The actor reported that this item began; returns its attempt, None if it has ended."""
         attempt = self._open.get(number)
         if attempt is not None:
             attempt.started_at = started_at
@@ -65,11 +65,11 @@ class SentToActor:
         return attempt
 
     def at(self, number: int) -> Attempt | None:
-        """What has this number and has not ended."""
+        """The unfinished attempt with this number."""
         return self._open.get(number)
 
     def end_all(self, numbers: Iterable[int], now: float) -> list[Attempt]:
-        """These ended, or were handed back unbegun; unknown ones are passed over."""
+        """These ended, or were given back unbegun; unknown numbers are ignored."""
         ended = []
         for number in numbers:
             attempt = self._open.pop(number, None)
@@ -83,14 +83,14 @@ class SentToActor:
         return ended
 
     def unbegun(self) -> list[tuple[int, Attempt]]:
-        """All that it has not told to have begun, in order."""
+        """All items whose beginning it has not reported, in order."""
         return [(number, attempt) for number, attempt in self._open.items() if number not in self.begun]
 
     def number_of(self, attempt: Attempt) -> int | None:
         return next((number for number, each in self._open.items() if each is attempt), None)
 
     def taken_back(self) -> tuple[list[Attempt], list[Attempt]]:
-        """The actor is gone: what may have run there, and what certainly did not; each in order. Nothing is left."""
+        """The actor is gone: returns the items that may have run there, and the others; each in order."""
         ran = dict(self.begun)
         ran.update(islice(self._open.items(), self.concurrency))
         ran_in_order = [attempt for number, attempt in self._open.items() if number in ran]

@@ -1,9 +1,9 @@
 """``Transactions``: the producer that owns the transaction, on a thread of its own; one transaction after the other.
 
-A transaction is begun when all that belongs to it is in memory, so it is open for milliseconds. The poll thread hands
-it over, with the group's metadata of that moment, and may *disown* it until it is being committed. The outcome of each
-is told once. A commit that timed out is called again; after a fatal error a new producer with the same id finds out
-what became of it, and the group's offsets tell.
+A transaction begins when everything that belongs to it is in memory, so it is open for milliseconds. The poll thread
+passes it on, with the group's metadata of that moment, and may *disown* it until its commit begins. The outcome of each
+is reported once. A commit that timed out is called again. After a fatal error a new producer with the same id resolves
+the transaction, and the group's offsets show its outcome.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ Told = Callable[[Errors, Sequence[Refusal]], None]
 _T = TypeVar("_T")
 
 CALL_SECONDS: Final = 5.0
-"""How long one call of the client may take before the thread looks around; then it is called again."""
+"""How long one call of the client may take before the thread checks for its end; then it is called again."""
 START_SECONDS: Final = 30.0
-"""How long the first ``init_transactions`` may take in all: it ends what an earlier producer of the id left open."""
+"""How long the first ``init_transactions`` may take: it ends a transaction that an earlier producer left open."""
 FLUSH_SECONDS: Final = 0.1
 IDLE_SECONDS: Final = 1.0
 PURGE_SECONDS: Final = 1.0
@@ -58,13 +58,13 @@ MOCK_CLUSTER: Final = "mockCluster"
 NO_LEADER_EPOCH: Final = -1
 ABORTED: Final = "_ABORTED"
 DISOWNED: Final = "_DISOWNED"
-"""The partitions of the transaction went while it was made: what is left of it goes into the next one."""
+"""A partition of the transaction was revoked during it: the rest goes into the next transaction."""
 FENCED: Final = frozenset({"_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"})
 _PURGED: Final = frozenset({"_PURGE_QUEUE", "_PURGE_INFLIGHT"})
 
 
 class Transaction:
-    """One of them, from the poll thread's hand to its outcome. ``ended`` is set when that has been told."""
+    """One transaction, from the poll thread to its outcome. ``ended`` is set when the outcome has been reported."""
 
     def __init__(self, snapshots: Sequence[CommitSnapshot], metadata: object, tell: Told) -> None:
         self.snapshots = tuple(snapshots)
@@ -84,19 +84,19 @@ class Transaction:
         return self._is_disowned
 
     def disown(self, tps: Collection[TopicPartition] | None = None) -> None:
-        """These partitions (default: all) are not ours any more: it is aborted, unless it is being committed."""
+        """These partitions (default: all) are no longer assigned: abort it, unless it is being committed."""
         with self._lock:
             if not self._is_committing and (tps is None or any(each.tp in tps for each in self.snapshots)):
                 self._is_disowned = True
 
     def begin_commit(self) -> bool:
-        """From now on nobody can disown it; returns False where somebody has."""
+        """From now on it cannot be disowned; returns False if it has been."""
         with self._lock:
             self._is_committing = not self._is_disowned
             return self._is_committing
 
     def end(self, errors: Errors, refusals: Sequence[Refusal] = ()) -> None:
-        """Tell what became of it."""
+        """Report the outcome."""
         self._tell(errors, refusals)
         self.ended.set()
 
@@ -139,13 +139,13 @@ class Transactions:
 
     @property
     def transactional_id(self) -> str:
-        """The id by which the broker knows this producer, and fences its predecessor."""
+        """The id with which the broker identifies this producer, and fences its predecessor."""
         return str(self._configuration["transactional.id"])
 
     def start(self) -> Future[None]:
         """Start the thread. The future is done when the broker has taken the transactional id.
 
-        It holds a ConfigurationError or a BrokerError where the broker, or its access rules, do not allow that.
+        It holds a ConfigurationError or a BrokerError if the broker, or its access rules, do not allow that.
         """
         if self._is_started:
             raise StateError("this producer of transactions was started already")
@@ -159,7 +159,7 @@ class Transactions:
         self._given.put(transaction)
 
     def abandon(self) -> None:
-        """End as soon as possible; what is not committed is let go without a word, and the broker aborts it."""
+        """End as soon as possible; uncommitted transactions get no answer, and the broker aborts them."""
         self._is_abandoned = True
         self._given.put(None)
 
@@ -262,7 +262,7 @@ class Transactions:
         return DISOWNED if transaction.failure is None else str(transaction.failure.name())
 
     def _produce(self, transaction: Transaction) -> None:
-        """Hand all records to the client, and wait for the broker's word on each, or the first failure."""
+        """Produce all records, and wait for the broker's answer to each, or for the first failure."""
         for snapshot in transaction.snapshots:
             for entry in snapshot.entries:
                 self._produce_entry(transaction, entry)
@@ -321,7 +321,7 @@ class Transactions:
     def _note_failure(
         transaction: Transaction, entry: Unwritten, topic: str, error: KafkaError, *, is_certain: bool
     ) -> None:
-        """Errors that speak of the record are the loop's to judge; the others have the transaction written again."""
+        """The loop handles errors about the record; after other errors the transaction is written again."""
         said = f"{error.str()}{advice_for(error.name())}"
         if error.fatal() or error.retriable() or error.name() in FENCED | {"_MSG_TIMED_OUT", "_STATE", "_FATAL"}:
             transaction.failure = error
@@ -331,7 +331,7 @@ class Transactions:
     # What goes wrong
 
     def _insist(self, call: Callable[[], _T], transaction: Transaction | None = None) -> _T:
-        """Call until it is done, or fails for good: no new transaction is begun before the outcome is known.
+        """Call until it is done, or fails permanently: no new transaction begins before the outcome is known.
 
         With a ``transaction`` it ends, too, when that is disowned.
         """
@@ -352,7 +352,7 @@ class Transactions:
         transaction.end(transaction.failed(code), transaction.refusals)
 
     def _give_up(self, transaction: Transaction, error: KafkaError) -> None:
-        """It failed: abort it, or find out by a new producer what became of it."""
+        """It failed: abort it, or find out its outcome with a new producer."""
         if self._is_abandoned:
             return
         self._tell_error(error, "is aborted, and what it holds is written again")
@@ -372,7 +372,7 @@ class Transactions:
             transaction.end(errors)
 
     def _renew(self, error: KafkaError) -> None:
-        """A producer that had a fatal error never writes again. A new one of the same id resolves what it left open."""
+        """A producer never writes again after a fatal error. A new one with the same id resolves its transaction."""
         while not self._is_abandoned:
             if _is_fenced(error) and self._fencing.fenced(self._clock()):
                 raise BrokerError(
@@ -443,7 +443,7 @@ class Transactions:
 
 
 def _is_fenced(error: KafkaError) -> bool:
-    """Whether another producer took the id over; once the client knows of it, only its words tell."""
+    """Whether another producer took the id over; later errors of the client show it only in their text."""
     return error.name() in FENCED or "fenced" in error.str().lower()
 
 
