@@ -18,7 +18,8 @@ PROGRAM = Path(__file__).resolve().parents[2] / "benchmarks" / "overhead.py"
 LOOP_CASES = ("noop", "metrics", "lanes", "many-lanes", "preludes", "idle", "waiting", "keys", "partitions", "backlog")
 MEMORY_CASES = ("memory", "large")
 POOL_CASES = ("process-noop", "process-zipf", "process-cpu", "process-payload", "thread-cpu", "thread-wait")
-CASES = LOOP_CASES + MEMORY_CASES + POOL_CASES
+SCALING_CASES = ("scaling-100us-5ms", "scaling-0us-5ms", "scaling-noop", "scaling-members")
+CASES = LOOP_CASES + MEMORY_CASES + POOL_CASES + SCALING_CASES
 
 
 @pytest.fixture(scope="session")
