@@ -12,9 +12,18 @@ from typing import Any
 from confluent_kafka import Consumer
 from confluent_kafka import TopicPartition as ClientPartition
 
-from pyrallel_consumer import ExecutionConfig, KafkaConfig, ParallelConsumerConfig, TopicPartition, WorkItem
+from pyrallel_consumer import (
+    ExecutionConfig,
+    ExecutionMode,
+    KafkaConfig,
+    ParallelConsumerConfig,
+    TopicPartition,
+    WorkItem,
+)
 
 PATIENCE_SECONDS = 30.0
+MODES_OF_THIS_MACHINE = [mode for mode in ExecutionMode if mode is not ExecutionMode.RAY]
+"""The modes that need no cluster: what holds for actors of one is tested with the cluster."""
 GROUPS = (f"consumer-group-{number}" for number in itertools.count())
 
 

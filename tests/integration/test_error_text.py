@@ -10,7 +10,7 @@ import pytest
 
 from pyrallel_consumer import EmbeddedBroker, ExecutionMode, MessageExhaustedError, PyrallelConsumer, WorkItem
 from tests.integration.conftest import producing_to
-from tests.integration.consuming import execution, kafka, new_group, until
+from tests.integration.consuming import MODES_OF_THIS_MACHINE, execution, kafka, new_group, until
 from tests.letter_box import read_letters
 
 SECRET = "the card number"
@@ -34,7 +34,7 @@ async def async_worker(item: WorkItem) -> None:
 
 
 @pytest.mark.parametrize("is_shown", [False, True])
-@pytest.mark.parametrize("mode", ExecutionMode)
+@pytest.mark.parametrize("mode", MODES_OF_THIS_MACHINE)
 async def test_logs_and_letters_have_the_text_only_where_it_is_shown(
     broker: EmbeddedBroker, caplog: pytest.LogCaptureFixture, mode: ExecutionMode, is_shown: bool
 ) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from pyrallel_consumer import EmbeddedBroker, ExecutionMode, LifespanError, PyrallelConsumer, StateError
 from tests.integration.conftest import Produce
-from tests.integration.consuming import committed, execution, kafka, new_group, until
+from tests.integration.consuming import MODES_OF_THIS_MACHINE, committed, execution, kafka, new_group, until
 from tests.integration.held_worker import (
     AsyncHeldWorker,
     HeldWorker,
@@ -26,7 +26,7 @@ from tests.integration.held_worker import (
     work_async,
 )
 
-MODES = pytest.mark.parametrize("mode", ExecutionMode)
+MODES = pytest.mark.parametrize("mode", MODES_OF_THIS_MACHINE)
 MESSAGES = 20
 
 

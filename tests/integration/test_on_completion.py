@@ -18,7 +18,7 @@ from pyrallel_consumer import (
     WorkItem,
 )
 from tests.integration.conftest import Produce
-from tests.integration.consuming import committed, execution, kafka, new_group, until
+from tests.integration.consuming import MODES_OF_THIS_MACHINE, committed, execution, kafka, new_group, until
 
 NewTopic = Callable[[int], str]
 SUCCESS, FAILURE = CompletionStatus.SUCCESS, CompletionStatus.FAILURE
@@ -34,7 +34,7 @@ async def work_async(item: WorkItem) -> None:
     work(item)
 
 
-@pytest.mark.parametrize("mode", ExecutionMode)
+@pytest.mark.parametrize("mode", MODES_OF_THIS_MACHINE)
 async def test_each_message_that_ended_is_told_once_with_its_attempt_and_error(
     embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce, mode: ExecutionMode
 ) -> None:

@@ -11,11 +11,11 @@ import pytest
 
 from pyrallel_consumer import EmbeddedBroker, ExecutionMode, PyrallelConsumer
 from tests.integration.conftest import Produce
-from tests.integration.consuming import committed, execution, kafka, new_group, until
+from tests.integration.consuming import MODES_OF_THIS_MACHINE, committed, execution, kafka, new_group, until
 from tests.integration.typed_orders import Order, OrderDict, OrderRecord, make_upper, note, note_async, out_of_order
 from tests.letter_box import read_letters
 
-MODES = pytest.mark.parametrize("mode", ExecutionMode)
+MODES = pytest.mark.parametrize("mode", MODES_OF_THIS_MACHINE)
 
 
 class Shop(NamedTuple):
@@ -30,10 +30,11 @@ class Shop(NamedTuple):
     ) -> PyrallelConsumer:
         """Of messages with these values; its worker notes in ``folder`` what it sees. ``more`` are its arguments."""
         self.produce(self.topic, len(values), key_of=lambda _: key, value_of=lambda i: values[i])
+        worker = more.pop("worker", partial(note_async if mode is ExecutionMode.ASYNC else note, str(folder)))
         typed = {name: more.pop(name) for name in [*more] if name.endswith(("_type", "_deserializer"))}
         return PyrallelConsumer(
             kafka(self.broker.bootstrap_servers, new_group()),
-            partial(note_async if mode is ExecutionMode.ASYNC else note, str(folder)),
+            worker,
             topic=self.topic,
             execution_config=execution(mode=mode, worker_pool_size=1, **more),
             **typed,
@@ -91,6 +92,14 @@ async def test_what_cannot_be_decoded_is_a_dead_letter_at_once_with_its_raw_byte
         "integer, unable to parse string as an integer"
     )
     assert reasons[1].startswith(f"DecodeError: the value of {topic}-0-2 cannot")
+
+
+async def test_an_async_worker_in_processes_gets_the_type_too(shop: Shop, tmp_path: Path) -> None:
+    worker = partial(note_async, str(tmp_path))
+    consumer = shop.consumer(ExecutionMode.PROCESS, tmp_path, [b'{"number": 7}'], worker=worker, value_type=Order)
+    async with consumer:
+        await until(lambda: len(seen_in(tmp_path)) == 1, consumer.get_runtime_snapshot)
+    assert "Order(number=7)" in seen_in(tmp_path)[0]
 
 
 @MODES

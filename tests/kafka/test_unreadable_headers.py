@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from pyrallel_consumer import DoNotRetry, ExecutionConfig, ExecutionMode, KafkaConfig, PyrallelConsumer, WorkItem
+from tests.integration.consuming import MODES_OF_THIS_MACHINE
 from tests.kafka.deadline import until_asked
 from tests.kafka_cluster import KafkaCluster
 from tests.letter_box import FoundLetter, read_letters
@@ -62,7 +63,7 @@ async def consume(
     return read_letters(kafka.bootstrap_servers, f"{topic}.dlq")
 
 
-@pytest.mark.parametrize("mode", ExecutionMode)
+@pytest.mark.parametrize("mode", MODES_OF_THIS_MACHINE)
 @pytest.mark.parametrize("tracing", [False, True])
 async def test_a_record_whose_headers_cannot_be_read_is_worked_on_and_its_letter_says_so(
     kafka: KafkaCluster, settings: Callable[..., KafkaConfig], mode: ExecutionMode, tracing: bool

@@ -12,7 +12,7 @@ from confluent_kafka.schema_registry import AsyncSchemaRegistryClient
 
 from pyrallel_consumer import EmbeddedBroker, ExecutionMode, PyrallelConsumer
 from tests.integration.conftest import Produce
-from tests.integration.consuming import execution, kafka, new_group, until
+from tests.integration.consuming import MODES_OF_THIS_MACHINE, execution, kafka, new_group, until
 from tests.kafka_node import free_port
 from tests.letter_box import read_letters
 from tests.registry import formats
@@ -21,7 +21,7 @@ from tests.registry.registry_node import RegistryNode
 from tests.registry.workers import note, note_async, seen_in
 
 pytestmark = [pytest.mark.xdist_group("registry"), pytest.mark.usefixtures("clients_are_closed")]
-MODES = pytest.mark.parametrize("mode", ExecutionMode)
+MODES = pytest.mark.parametrize("mode", MODES_OF_THIS_MACHINE)
 ORDER = {"number": 7, "article": "tea"}
 
 
