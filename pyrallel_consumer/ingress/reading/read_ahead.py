@@ -78,9 +78,9 @@ class _PartitionRuns:
 
     def cut(self, offset: int) -> None:
         """Forget all messages from ``offset`` on; a part of a run counts the same part of its bytes."""
-        kept, self.runs = self.runs, deque()
+        runs, self.runs = self.runs, deque()
         self.messages = self.size_bytes = 0
-        for run, size_bytes in kept:
+        for run, size_bytes in runs:
             kept = [message for message in run if message.offset() < offset]
             if kept:
                 self.put(kept, size_bytes * len(kept) // len(run))
