@@ -85,17 +85,17 @@ def started_consumers(group: str) -> list[PyrallelConsumer]:
 class PyrallelConsumer:
     """Consumes ``topic`` (a name, a list of names, or a pattern beginning with ``^``) with ``worker``.
 
-    ``execution_config`` defaults to what the environment says. ``engine`` takes an engine of your own, which has its
+    ``execution_config`` defaults to the environment's settings. ``engine`` takes your own engine, which has its
     worker already: ``worker`` is None then. ``item.value`` is bytes unless ``value_type`` names a type that pydantic
     reads its JSON into, or ``value_deserializer`` is called with the bytes and a ``SerializationContext``. ``key_type``
     and ``key_deserializer`` do the same for ``item.decoded_key``. ``lifespan`` returns a context manager that is
-    entered before the first message and left after the last attempt, once in each worker process where there are some.
+    entered before the first message and left after the last attempt, in ``process`` mode once in each process.
 
     ``on_completion`` is called with a ``CompletionEvent`` for each message that ended, on the loop, and must be quick.
     ``output`` says how the records are written that workers return; without one, a worker whose signature names
     ``Record``, or that yields, writes as ``OutputConfig()`` says. ``registry`` is a Prometheus registry of yours that
     shows the consumer's metrics, with or without an endpoint (``MetricsConfig``).
-    ``ray`` is the cluster of ``ExecutionMode.RAY``; it defaults to what the environment says.
+    ``ray`` is the cluster of ``ExecutionMode.RAY``; it defaults to the environment's settings.
 
     ``stopped_by`` and ``aborted_by`` are the signals that ``run`` got, None if there was none. ``cut_off`` counts
     the messages that were still running after the drain: they run again. The constructor raises ConfigurationError,
@@ -353,7 +353,7 @@ class PyrallelConsumer:
         self._wiring.control.wake()
 
     def pause(self) -> None:
-        """Fetch no more of any partition, also of those that will be assigned; what was read goes on."""
+        """Fetch no more of any partition, even one that is assigned later; messages that were read go on."""
         self._running_manager().pause_all()
         self._wiring.control.hurry()
 
@@ -364,9 +364,9 @@ class PyrallelConsumer:
         self._wiring.control.wake()
 
     def set_rate(self, max_per_second: float) -> None:
-        """From now on start so many messages a second at most, 0 for any number: see ``ExecutionConfig``.
+        """From now on start at most this many messages a second, 0 for any number: see ``ExecutionConfig``.
 
-        Raises ConfigurationError where that is no number of 0 or more.
+        Raises ConfigurationError if it is not a number of 0 or more.
         """
         manager = self._running_manager()
         checked = ExecutionConfig(max_per_second=max_per_second).max_per_second
@@ -510,7 +510,7 @@ class PyrallelConsumer:
             if not self._stop_asked.is_set():
                 await self._open()
             await self._stop_asked.wait()
-        except asyncio.CancelledError:  # By _ask_to_stop while it opened, or from outside: see the module's words.
+        except asyncio.CancelledError:  # By _ask_to_stop while it opened, or from outside: see the module's docstring.
             self._wiring.closing.abort()
         except Exception as error:  # noqa: BLE001 -- why it cannot start: start() raises it
             self._note(error)
@@ -534,7 +534,7 @@ class PyrallelConsumer:
         self._is_open = True
         self._become("running")
         self._opened.set()
-        wiring.control.connect(wiring.poller)  # Only now: a worker may stop and pause what has started.
+        wiring.control.connect(wiring.poller)  # Only now: a worker may stop or pause a started consumer.
         logger.info("consuming %s as group %s", self._subscription, self.config.consumer_group)
         if (address := wiring.metrics_address) is not None:
             logger.info("status page, metrics and health at http://%s:%d/", *address)
@@ -567,7 +567,7 @@ class PyrallelConsumer:
         self._become("closed")
 
     async def _stop_engine(self) -> None:
-        """End what runs the worker, and leave the lifespan behind it: that may take as long as a drain."""
+        """Stop the engine, and leave the lifespan after it, which may take as long as a drain."""
         seconds = 0.0
         if self._lifespan is not None and not self._wiring.closing.is_aborted:
             seconds = self.execution_config.shutdown_drain_timeout_ms / 1000

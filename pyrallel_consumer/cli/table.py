@@ -1,4 +1,4 @@
-"""A table of text for whoever reads it: drawn on a terminal, plain columns in a pipe or a log, whatever its width."""
+"""A table of text: drawn on a terminal, plain columns of any width in a pipe or a log."""
 
 from __future__ import annotations
 

@@ -73,5 +73,5 @@ else:
 
 
 def chosen(default: object) -> Any:
-    """A field with this default, whatever a type checker takes its type for."""
+    """A field with this default; its type is not checked here."""
     return Field(default)

@@ -50,7 +50,8 @@ class ExecutionConfig(ExecutionAttributes, Settings):
 
     batch_linger_ms: int = Field(20, ge=0, le=60_000)
     """Milliseconds that the first message of a batch waits for others, 0-60,000, unless the batch is full before or
-    nothing more can come. 0 takes what is there. High delays what trickles in. Unused with ``batch_size`` = 1."""
+    no more can come. 0 takes the available ones. A high value delays messages that come slowly. Unused with
+    ``batch_size`` = 1."""
 
     batch_by: BatchedBy = chosen(BatchBy.ANY)
     """What the messages of a batch share: ``any`` = nothing (default, and best for bulk inserts), ``topic``,

@@ -36,7 +36,7 @@ class OutputConfig(OutputAttributes, Settings):
     value_serializer: Callable[..., Any] | str | None = None
     """Makes bytes of each ``Record.value``: a callable ``(value, SerializationContext) -> bytes``, as those of
     ``confluent_kafka.schema_registry`` are, or ``package.module:function``. None by default: values are bytes or text.
-    It runs where the worker runs, so for ``process`` it must be picklable; what it raises is a failed attempt."""
+    It runs where the worker runs, so for ``process`` it must be picklable; its exception is a failed attempt."""
 
     buffer_max_records: int = Field(10_000, ge=1, le=10_000_000)
     """Records that may wait for the broker before nothing more is started, 1-10,000,000. What runs then may add its

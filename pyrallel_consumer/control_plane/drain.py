@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class DrainStep(Enum):
-    """What the drain asks for now. ``CANCEL`` comes once."""
+    """The next action of the drain. ``CANCEL`` comes once."""
 
     WAIT = "wait"
     CANCEL = "cancel"

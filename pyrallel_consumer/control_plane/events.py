@@ -1,4 +1,4 @@
-"""What the poll thread and the event loop tell each other. Facts are past tense, commands imperative; all are frozen.
+"""The messages between poll thread and event loop. Facts are past tense, commands imperative; all are frozen.
 
 Facts travel from the poll thread to the loop in one FIFO inbox, commands the other way. Every value that concerns an
 assignment carries its epoch, so that the receiver can refuse what belongs to an earlier one.

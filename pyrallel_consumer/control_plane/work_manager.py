@@ -185,7 +185,7 @@ class WorkManager:
         self._works.allow_runs(most, are_whole=are_whole)
 
     def take_limited(self, most: int, slots: int, now: float, retries: int) -> list[WorkItem]:
-        """``take`` what the rate limit allows at ``now``; ``retries`` is how many there have been in all."""
+        """``take`` as many items as the rate limit allows at ``now``; ``retries`` counts all retries so far."""
         allowed = self.rate.allowed(most, now, retries)
         items = self.take(allowed, slots, now if self.policy.is_timed else None)
         self.rate.started(len(items), now, is_more_ready=allowed < most and len(items) == allowed and self.ready > 0)
@@ -370,7 +370,7 @@ class WorkManager:
                 self._dispatch.line_up(work)
 
     def take_written_letters(self) -> list[Unwritten]:
-        """Held messages whose letters were written by a transaction: whoever keeps the letters settles them now."""
+        """Held messages whose letters a transaction has written: the caller settles these letters now."""
         written, self._written_letters = self._written_letters, []
         return written
 
@@ -439,13 +439,13 @@ class WorkManager:
             self._dispatch.line_up(work)
 
     def pause_all(self) -> None:
-        """Fetch no more of what is assigned, and of what will be, for the reason ``user``."""
+        """Pause all assigned partitions, and those that are assigned later, for the reason ``user``."""
         self._is_paused_by_user = True
         for work in self._works:
             self.pause(work.tp, "user")
 
     def resume_all(self) -> None:
-        """Whatever the user or an exhausted message paused goes on."""
+        """Resume all partitions that the user or an exhausted message paused."""
         self._is_paused_by_user = False
         for work in self._works:
             self.resume(work.tp, "user")

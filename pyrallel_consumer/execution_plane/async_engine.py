@@ -128,7 +128,7 @@ class PlainEngine(BookedEngine):
                 self._keep(root, item.attempt, result)
             channel, attempts = self._channel, self._attempts
             channel.successes.append(root)
-            if root in attempts.running:  # Else it ended in its first step, and whoever submitted it notifies.
+            if root in attempts.running:  # Else it ended in its first step, and the submitting code notifies.
                 attempts.ended_ok(root, self._now())
                 if not channel.is_notified:
                     channel.notify()
@@ -137,12 +137,12 @@ class PlainEngine(BookedEngine):
 
     def _fail(self, root: WorkItem, error: BaseException) -> None:
         if type(error) is GeneratorExit and not self._loop.is_running():
-            raise error  # The loop is gone and the interpreter closes what is left: nobody is there to be told.
+            raise error  # The loop is gone and the interpreter closes the task: nobody can take the error.
         try:
             drop_first_frame(error)  # Without our frame.
             if root not in self._attempts.running:
                 if self._is_stopped:
-                    return  # It was given back at the deadline of the stop, whatever becomes of it.
+                    return  # It was given back at the deadline of the stop, so its end is ignored.
                 self._attempts.start(root, self._now())  # It failed in its first step.
             if is_a(error, CancelledError) and self._is_shutting_down():
                 self._give_back(root)
@@ -174,7 +174,7 @@ class EagerEngine(PlainEngine):
         while self._may_begin() and (started := self._attempts.due(now, 1)):
             self._begin(started[0])
             if self._now() >= give_way_at:
-                self._channel.notify()  # What is still due is found by the sweep of the turn that this brings.
+                self._channel.notify()  # This asks for a turn, whose sweep finds the other due attempts.
                 break
 
     def _begin_more(self) -> None:

@@ -38,7 +38,7 @@ class _Kind:
 
 
 class AttemptLog:
-    """What was told of each kind of error. Times are the engine's."""
+    """The logged failures of each kind of error. Times are the engine's."""
 
     def __init__(self, errors: ErrorText) -> None:
         self.heard: Callable[[WorkItem, RetryAt], None] = _unheard
@@ -47,7 +47,7 @@ class AttemptLog:
         self._kinds: dict[type, _Kind] = {}
 
     def failed(self, root: WorkItem, retry: RetryAt, now: float) -> None:
-        """An attempt failed, and another one follows. What is put off without a charge is not told to the user."""
+        """An attempt failed, and another one follows. An attempt that does not count is not logged."""
         self.heard(root, retry)
         error = retry.error
         if error is None or not retry.is_charged:

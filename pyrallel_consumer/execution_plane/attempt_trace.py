@@ -20,4 +20,4 @@ class AttemptTrace(Protocol):
         """This context came back with the error of an attempt."""
 
     def died(self, item: WorkItem, seconds: float, how: str, *, is_timed_out: bool) -> None:
-        """The process of an attempt that began ``seconds`` ago died, and no word of the attempt will come."""
+        """The process of an attempt that began ``seconds`` ago died, so it will not report the attempt."""

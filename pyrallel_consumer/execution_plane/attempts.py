@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class RetryAt:
     """The attempt failed with ``error``; the item waits until ``due_at``, and then ``due`` returns it.
 
-    ``attempt`` is its number, which the next one has again where it was not charged.
+    ``attempt`` is its number; if it does not count, the next attempt has the same number.
     """
 
     due_at: float
@@ -214,7 +214,7 @@ class Attempts:
         return verdict
 
     def release(self, root: WorkItem) -> None:
-        """The held retry of ``root`` may start when its time comes; nothing happens where it was withdrawn."""
+        """The held retry of ``root`` may start when its time comes; no effect if it was withdrawn."""
         if (held := self._held.pop(root, None)) is not None:
             heapq.heappush(self._waiting, held)
 
@@ -325,7 +325,7 @@ class Attempts:
         if type(error) is NamedFailures:
             return Exhausted(
                 error, number
-            )  # As good as returned, also after a timeout or a cancel: it says what is done.
+            )  # It counts as returned, even after a timeout or a cancel: it names the done messages.
         if attempt.is_cancelled or is_a(error, KeyboardInterrupt):
             return Uncharged(number)
         if attempt.is_timed_out:

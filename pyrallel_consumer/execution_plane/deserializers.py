@@ -39,7 +39,7 @@ class Deserializer(ABC):
         """The function that decodes messages. Raises ConfigurationError if it cannot be made."""
 
     def reader(self) -> Callable[[bytes], Any] | None:
-        """What decodes bytes without their item, at less cost than ``decoder``; None where nothing does."""
+        """The function that decodes bytes without their item, cheaper than ``decoder``; None if there is none."""
         return None
 
     @abstractmethod
@@ -163,7 +163,7 @@ def _given(field: str, kind: Any, deserializer: Any, context_of: ContextOf) -> D
 
 
 def _name_of(given: Any) -> str:
-    """What errors call it: a function by its name, an object by its class, for it may be large and odd to look at."""
+    """Its name in errors: a function's own name, or an object's class, because an object's text may be large."""
     while isinstance(given, partial):
         given = given.func
     return getattr(given, "__qualname__", None) or (type(given).__name__ if callable(given) else repr(given))
@@ -184,5 +184,5 @@ def _check_picklable(given: Any, setting: str, name: str, hint: str) -> None:
     try:
         pickle.dumps(given)
     except Exception as error:
-        # Whatever __reduce__ of the user's objects raises says the same: it does not get into another process.
+        # Any exception of a user's __reduce__ means the same: the object cannot be sent to another process.
         raise ConfigurationError(f"{setting} {name} cannot be sent to a process ({error}): {hint}") from error

@@ -212,7 +212,7 @@ class ExecutionEngine(ABC):
     """Whether it holds items back so that others join them; it is told when none can come (``nothing_follows``)."""
 
     def nothing_follows(self) -> None:  # noqa: B027 -- most engines hold nothing back
-        """No item comes before some of those that were submitted end: begin what waits for others, if nothing runs."""
+        """No more items come before a submitted one ends: if nothing runs, begin items that wait for others."""
 
     def run_length(self) -> int:
         """How many items of one ordered origin may be in flight, at least 1; only used with ``is_keeping_order``."""

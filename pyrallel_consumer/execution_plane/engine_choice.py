@@ -29,7 +29,7 @@ SLOTS_PER_PROCESS = 512
 given back unbegun when their partition is revoked."""
 
 BATCHES_PER_PROCESS = 2
-"""One that runs and one that waits: what is longer here can grow."""
+"""One that runs and one that waits: while a batch waits in the control plane, it can grow."""
 
 
 def made_engine(

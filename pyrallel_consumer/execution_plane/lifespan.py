@@ -178,7 +178,7 @@ def _check(function: Any, mode: ExecutionMode) -> None:
         try:
             pickle.dumps(function)
         except Exception as error:
-            # Whatever __reduce__ of the user's objects raises says the same: it does not get into another process.
+            # Any exception of a user's __reduce__ means the same: the object cannot be sent to another process.
             raise ConfigurationError(
                 f"lifespan {name} cannot be sent to a process ({error}): define it at the top of a module"
             ) from error

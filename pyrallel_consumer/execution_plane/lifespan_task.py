@@ -52,7 +52,7 @@ class LifespanTask:
         if task is None or (task.done() and not self._entered.is_set()):
             return
         if not self._entered.is_set():
-            task.cancel()  # It was stopped while it was entered: what was entered until then is left.
+            task.cancel()  # It was stopped while it was entered: it leaves what was entered until then.
             await _ended(task, seconds)
             return
         self._is_leaving = True
@@ -74,7 +74,7 @@ class LifespanTask:
         await self._lifespan.enter()
         self._entered.set()
         while not self._leave.is_set():
-            with suppress(asyncio.CancelledError):  # See the module's words.
+            with suppress(asyncio.CancelledError):  # See the module's docstring.
                 await self._leave.wait()
         await self._lifespan.leave()
 

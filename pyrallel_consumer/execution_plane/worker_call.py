@@ -28,7 +28,7 @@ def worker_call(worker: Worker, mode: ExecutionMode, deserializers: Deserializer
 
 
 class RemoteCall:
-    """A worker and its deserializers on their way to processes, where unpickling makes what the engine calls."""
+    """A worker and its deserializers on their way to processes; unpickling makes the function that the engine calls."""
 
     def __init__(self, worker: Worker, deserializers: Deserializers) -> None:
         self.__wrapped__ = worker  # By this it is known what kind of function runs.

@@ -54,7 +54,7 @@ def check_worker(worker: object, mode: ExecutionMode, *, batch_size: int = 1) ->
 
 
 def is_async(function: Callable[..., Any]) -> bool:
-    """Whether a call of it, or of what it decorates, is awaited or yields asynchronously, as far as can be seen."""
+    """Whether a call of it, or of its decorated function, is awaited or yields asynchronously, as far as visible."""
     return any(inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each) for each in functions_of(function))
 
 
@@ -128,7 +128,7 @@ def _check_picklable(worker: object, name: str) -> None:
     try:
         pickle.dumps(worker)
     except Exception as error:
-        # Whatever __reduce__ of the user's objects raises says the same: it does not get into another process.
+        # Any exception of a user's __reduce__ means the same: the object cannot be sent to another process.
         raise WorkerMismatchError(
             f"worker {name} cannot be sent to a process ({error}): define it at the top of a module, without lambdas, "
             "locks and open files, or use ExecutionMode.THREAD"

@@ -45,7 +45,7 @@ MOST_PARTITIONS_ASKED: Final = 200
 
 def run_check(flags: Flags) -> int:
     """Check, print the findings, and return the exit code."""
-    logging.disable()  # what the client complains of is in the findings
+    logging.disable()  # the findings contain the client's errors
     try:
         findings, as_json = _found(flags)
     finally:
@@ -117,7 +117,7 @@ def _settings(settings: RunSettings) -> list[Finding]:
 
 
 def _worker(settings: RunSettings) -> tuple[Finding, list[PyrallelConsumer]]:
-    """What there is to say of the place, and the consumers that it names, none where it names a worker."""
+    """The finding about the place, and the consumers that it names; none if it names a worker."""
     try:
         found = found_program(settings)
         if not isinstance(found, Program):
@@ -201,7 +201,7 @@ def _looked_up(
 
 
 def _consumers(count: int, partitions: int) -> list[Finding]:
-    """What is to be said of ``--consumers``: nothing where there is one."""
+    """The findings about ``--consumers``; none for a single consumer."""
     if count == 1:
         return []
     share = f"{count} consumers for {_counted(partitions, 'partition')}"

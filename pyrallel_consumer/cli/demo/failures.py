@@ -40,7 +40,7 @@ def fate_of(number: int, seed: int, fail_rate: float) -> Fate:
 
 
 def fail(number: int, fate: Fate, attempt: int) -> None:
-    """Raise what an attempt at an order of this fate raises, if anything."""
+    """Raise the planned error of an attempt at an order with this fate, if there is one."""
     if fate is Fate.ALWAYS_FAILS:
         raise OutOfStockError(f"order {number}")
     if fate is Fate.FAILS_ONCE and attempt == 1:

@@ -73,7 +73,7 @@ class DemoRun:
     async def run(self) -> Verdict:
         """Raises a PyrallelConsumerError if the broker or a consumer fails."""
         if self._plan.fail_rate:
-            # What fails here fails on purpose, and is accounted for in the verdict.
+            # These failures are planned, and the verdict accounts for them.
             for name in ("pyrallel_consumer.exhausted", "pyrallel_consumer.execution_plane"):
                 logging.getLogger(name).setLevel(logging.CRITICAL)
         with StopSignals(self._on_signal):
@@ -85,7 +85,7 @@ class DemoRun:
                     stopped = ended.stopped
                 return await self._judge(topic, config, visit, stopped)
 
-    # What a user of the library writes
+    # The code that a user of the library writes
 
     def _consumer(self, name: str, config: KafkaConfig, topic: str) -> PyrallelConsumer:
         ledger, worker_seconds = self._ledger, self._plan.worker_ms / 1000

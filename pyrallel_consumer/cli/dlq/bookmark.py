@@ -19,7 +19,7 @@ ROOM_BYTES: Final = METADATA_LIMIT_BYTES - 500
 
 
 class Bookmark:
-    """Begins with what was committed; letters are ``read`` in ascending order and ``replayed`` in any."""
+    """Begins with the last commit; letters are ``read`` in ascending order and ``replayed`` in any."""
 
     def __init__(self, tp: TopicPartition, restored: OffsetMap) -> None:
         self.tp = tp

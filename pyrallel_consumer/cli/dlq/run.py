@@ -203,7 +203,7 @@ def _selected(
         try:
             finished = bookmark_of(tp, noted.offset, noted.metadata, low, end).finished()
         except ValueError:
-            finished = OffsetMap(low, low)  # nobody knows what was replayed: a replay would say why
+            finished = OffsetMap(low, low)  # the replayed letters are unknown: a replay would say why
         waiting = frozenset(finished.unfinished)
         display.begin(end - low)
         position = low

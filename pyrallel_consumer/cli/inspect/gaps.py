@@ -1,6 +1,6 @@
 """The state of one partition in a group's commit: its offset, the finished offsets above it, and the missing ones.
 
-Pure. The map is believed or refused by the very rule that a consumer goes by when the partition is assigned to it.
+Pure. A consumer uses the same rule, at an assignment, to believe or refuse the map.
 """
 
 from __future__ import annotations

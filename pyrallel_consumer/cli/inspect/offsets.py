@@ -1,4 +1,4 @@
-"""``pyrallel-consumer inspect offsets reset``: the options; what it does is in ``reset``."""
+"""``pyrallel-consumer inspect offsets reset``: the options; ``reset`` carries them out."""
 
 # ruff: noqa: PLC0415 -- heavy imports wait until a run needs them: --help and refused options answer at once
 

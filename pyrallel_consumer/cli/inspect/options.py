@@ -1,4 +1,4 @@
-"""``pyrallel-consumer inspect``: the options; what it does is in ``inspect_run``."""
+"""``pyrallel-consumer inspect``: the options; ``run`` carries them out."""
 
 # ruff: noqa: PLC0415 -- heavy imports wait until a run needs them: --help and refused options answer at once
 

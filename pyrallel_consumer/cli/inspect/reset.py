@@ -1,4 +1,4 @@
-"""What ``inspect offsets reset`` does: looks whether the group has stopped, tells where it would go, and moves it."""
+"""Carries out ``inspect offsets reset``: checks that the group has stopped, prints and commits the new offsets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def run_reset(
     is_dry_run: bool,
     as_json: bool,
 ) -> int:
-    """Move the group's offsets of these partitions, all where none is named. Raises a PyrallelConsumerError."""
+    """Move the group's offsets of these partitions, or of all if none is named. Raises a PyrallelConsumerError."""
     with GroupOffsets(config, group) as offsets:
         tps = _places(offsets, topic, partitions)
         offsets.check_stopped()

@@ -1,4 +1,4 @@
-"""Where a group's offsets are to be moved, from what the user wrote and what the broker told. Pure."""
+"""The new offsets of a group, from the user's argument and the broker's answers. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Target:
 
 
 class Partition(NamedTuple):
-    """What the broker told. ``low`` and ``high`` are the ends of the log; ``at_time``: the first offset of the time."""
+    """The broker's answers. ``low`` and ``high`` are the ends of the log; ``at_time``: the first offset of the time."""
 
     tp: TopicPartition
     low: int

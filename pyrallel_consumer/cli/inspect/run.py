@@ -1,4 +1,4 @@
-"""What ``inspect`` does: asks a running consumer or the broker, once or again and again, and prints what it hears."""
+"""Carries out ``inspect``: asks a running consumer or the broker, once or repeatedly, and prints the answers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class UnreachableConsumerError(PyrallelConsumerError):
 
 
 def run_running(url: str, *, as_json: bool, every_seconds: float | None) -> int:
-    """Of a running consumer. Raises a PyrallelConsumerError where none answers."""
+    """The report of a running consumer. Raises a PyrallelConsumerError if none answers."""
     return _run(lambda: look_at_running(url), as_json=as_json, every_seconds=every_seconds)
 
 
@@ -119,7 +119,7 @@ def look_at_group(reader: GroupReader, group: str, topic: str) -> Report:
 
 
 def _run(look: Look, *, as_json: bool, every_seconds: float | None) -> int:
-    report = look()  # What is wrong at first is wrong for good: later errors are told, and it is tried again.
+    report = look()  # An error of the first look is permanent; later errors are printed, and the look is repeated.
     console = Console(highlight=False)
     if as_json:
         _repeat(look, report, _print_json, every_seconds)

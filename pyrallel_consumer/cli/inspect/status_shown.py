@@ -1,4 +1,4 @@
-"""What the status page shows besides the snapshot, as lines and a table for the terminal. Pure.
+"""The status page's data beside the snapshot, as lines and a table for the terminal. Pure.
 
 Each function takes one consumer's part of ``/status.json``. Of keys only fingerprints are known.
 """
@@ -51,7 +51,7 @@ def _partition(status: Mapping[str, Any], topic: str, partition: int) -> Mapping
 
 
 def key_rows(status: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """The slowest keys, the slowest first; empty where none is under way or nobody has looked."""
+    """The slowest keys, the slowest first; empty if none is under way or no close-up was made."""
     keys = status["keys"] or []
     return [KEYS_HEAD, *map(_key_row, keys[:MOST_KEYS])] if keys else []
 

@@ -41,7 +41,7 @@ class BurstWatch:
 
     @classmethod
     async def begun(cls, config: KafkaConfig, topic: str | list[str]) -> Self:
-        """Look where the logs end, and what the group has committed already. Raises a BrokerError."""
+        """Read the ends of the logs and the group's commits. Raises a BrokerError."""
         burst = await _on_a_thread(lambda: _looked_at(config, topic))
         return cls(config, burst)
 

@@ -152,7 +152,7 @@ class _Run:
 
     @property
     def _prefix(self) -> str:
-        """Which consumer it is, where there are several."""
+        """The consumer's name for messages, if there are several."""
         if self._is_alone:
             return ""
         topic = self._consumer.topic
@@ -184,7 +184,7 @@ def _sentence(told: dict[str, Any]) -> str:
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Loops of uvloop where it is installed, else None: asyncio's own."""
+    """The loop factory of uvloop if it is installed, else None: asyncio's own."""
     try:
         uvloop = importlib.import_module("uvloop")
     except ImportError:

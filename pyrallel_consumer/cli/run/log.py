@@ -30,7 +30,7 @@ _OF_ALL: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "ascti
 
 
 class JsonFormatter(logging.Formatter):
-    """``time``, ``level``, ``logger``, ``message``, what was given as ``extra``, and ``error``.
+    """``time``, ``level``, ``logger``, ``message``, the fields of ``extra``, and ``error``.
 
     ``error`` has the traceback where the log call gave one.
 

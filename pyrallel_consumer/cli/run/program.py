@@ -33,7 +33,7 @@ class Program(NamedTuple):
 
 
 def found_program(settings: RunSettings) -> Program | list[PyrallelConsumer]:
-    """What is to run: a worker, or consumers, at least one.
+    """The program to run: a worker, or at least one consumer.
 
     Raises ConfigurationError where the place names nothing that can run, or settings do not fit, and WorkerImportError
     where the user's code raises.
@@ -60,7 +60,7 @@ def found_consumers(settings: RunSettings) -> list[PyrallelConsumer]:
 
 
 def _made(found: Any, place: str) -> Any:
-    """What ``found`` returns, where it is a function without parameters; else ``found`` itself."""
+    """The result of ``found`` if it is a function without parameters; else ``found`` itself."""
     if isinstance(found, type | PyrallelConsumer) or not callable(found) or not _takes_nothing(found):
         return found
     if inspect.iscoroutinefunction(found):

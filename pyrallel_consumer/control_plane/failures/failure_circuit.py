@@ -112,7 +112,7 @@ class FailureCircuit:
             self._wait_for_the_next()
 
     def take_changes(self) -> list[CircuitChanged]:
-        """What has changed since the last call."""
+        """The changes since the last call."""
         changes, self._changes = self._changes, []
         return changes
 

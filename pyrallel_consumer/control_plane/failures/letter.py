@@ -153,7 +153,7 @@ class Letter:
         if code in TOO_LARGE:
             self.form = _SMALLER[self.form]
         elif code != UNREADABLE and self.lacks_key:
-            self.has_added_key = True  # A compacted topic refuses a record without a key, in the words of any other.
+            self.has_added_key = True  # A compacted topic refuses records without a key, with a general error.
             return
         else:
             self.has_unreadable_headers |= code == UNREADABLE and self.form.has_headers

@@ -37,7 +37,7 @@ REMIND_SECONDS: Final = 60.0
 
 
 class NoticeKind(Enum):
-    """What a notice says about a dead-letter topic."""
+    """The kinds of notices about a dead-letter topic."""
 
     FAILS = "fails"
     REFUSES = "refuses"

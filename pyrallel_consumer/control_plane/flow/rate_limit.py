@@ -12,7 +12,7 @@ from typing import Final
 BURST_SECONDS: Final = 0.1
 """So much of a second's messages may be started at once, and one more."""
 STEP_SECONDS: Final = 0.005
-"""At high rates messages are started as many at a time as come in so long, not one by one."""
+"""At high rates the messages of this time are started together, not one by one."""
 
 
 class RateLimit:

@@ -1,4 +1,4 @@
-"""Whether another producer uses our transactional id: then we would fence each other for ever. Pure."""
+"""Whether another producer uses our transactional id: then both would fence each other forever. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What became of a transaction whose end nobody heard of: read off from what the group has committed. Pure."""
+"""The outcome of a transaction without an answer, found from the group's committed offsets. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOT_WRITTEN = "_NOT_WRITTEN"
 def resolved(
     sent: Sequence[CommitSnapshot], committed: Mapping[TopicPartition, tuple[int, str]]
 ) -> dict[TopicPartition, str | None]:
-    """By partition of a transaction: None where it was committed, else ``NOT_WRITTEN``.
+    """For each partition of a transaction: None if it was committed, else ``NOT_WRITTEN``.
 
     ``committed`` are offset and metadata of the group, read when no transaction was pending, of the partitions that are
     still ours: nobody but this transaction can have moved them. A partition that had nothing to write shares the fate

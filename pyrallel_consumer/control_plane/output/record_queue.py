@@ -31,7 +31,7 @@ TOPICS_OWN: Final = frozenset(
 RECORDS_OWN: Final = (
     LETTERS_OWN | TOPICS_OWN | {"INVALID_TIMESTAMP", "_INVALID_ARG", "_KEY_SERIALIZATION", "_VALUE_SERIALIZATION"}
 )
-"""Errors that speak of what a worker returned: its message has failed by them."""
+"""Errors about the worker's record: they make its message fail."""
 MOST_UNDER_WAY: Final = 10_000
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ENOUGH: Final = 1024
-"""From so many messages on the search is over, and transactions hold all there is again."""
+"""From this many messages on the search is over, and transactions hold all messages again."""
 
 
 class RefusalSearch:

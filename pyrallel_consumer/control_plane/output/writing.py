@@ -39,7 +39,7 @@ class Writing:
     def snapshot(
         self, work: PartitionWork, *, with_map: bool, is_repeating: bool = False, most_written: int | None = None
     ) -> CommitSnapshot | None:
-        """The partition's part of the next transaction, with at most so many messages that have records."""
+        """The partition's part of the next transaction, with at most ``most_written`` messages that have records."""
         if not is_repeating and not self.is_worth_committing(work):
             return None
         outbox = {offset: each for offset, each in work.unwritten.items() if not each.is_refused} | self.letters
@@ -87,7 +87,7 @@ class Writing:
 
 
 def _limited(offsets: list[int], outbox: dict[int, Unwritten], most_written: int | None) -> list[int]:
-    """The lowest of ``offsets``, with at most so many messages that have records."""
+    """The lowest of ``offsets``, with at most ``most_written`` messages that have records."""
     if most_written is None:
         return offsets
     for at, offset in enumerate(offsets):

@@ -1,4 +1,4 @@
-"""One assigned partition: its unfinished messages, a queue for each key, what is ready, what is sent ahead.
+"""One assigned partition: its unfinished messages, a queue for each key, ready messages, and those sent ahead.
 
 Owned by ``work_manager``. Begin with ``partition_work``; ``run_work`` is its form for engines that keep order
 themselves.

@@ -167,7 +167,7 @@ class RunLane(VirtualPartition):
         return True
 
     def seal(self) -> None:
-        """What is in flight began together: nothing more starts until all of it has ended."""
+        """The items in flight began together: no more start until all of them have ended."""
         self._is_stopped = bool(self.flying)
 
     def forget(self, forgotten: set[int]) -> None:

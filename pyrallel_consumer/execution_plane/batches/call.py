@@ -33,7 +33,7 @@ def batch_call(worker: Worker, mode: ExecutionMode, deserializers: Deserializers
 
 
 class RemoteBatchCall:
-    """A worker and its deserializers on their way to processes, where unpickling makes what the engine calls."""
+    """A worker and its deserializers on their way to processes; unpickling makes the function that the engine calls."""
 
     def __init__(self, worker: Worker, deserializers: Deserializers | None) -> None:
         self._worker = worker

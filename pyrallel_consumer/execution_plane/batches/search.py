@@ -69,7 +69,7 @@ class Search(Generic[T]):
     @property
     def items(self) -> list[T]:
         """All items without an outcome, including ``part``; the items of a key in their order."""
-        pairs = reversed(self._pairs)  # Of one key, what was cut last stands first.
+        pairs = reversed(self._pairs)  # For one key, the halves that were cut last come first.
         left = [item for pair in pairs for half in (pair.halves.left, pair.halves.right) for item in half]
         return [*self._together, *left]
 

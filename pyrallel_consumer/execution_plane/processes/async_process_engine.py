@@ -49,17 +49,17 @@ if TYPE_CHECKING:
 logger = Log("pyrallel_consumer.execution_plane")
 
 LOOK_SECONDS: Final = 0.05
-"""How often busy processes are looked at: whether they live, and whether what they were sent begins."""
+"""How often busy processes are checked: whether they live, and whether their sent messages begin."""
 MAX_FRAME_BYTES: Final = 256 * 1024
 MAX_FRAME_ITEMS: Final = 256
 SET_ASIDE_SECONDS: Final = 10.0
-"""The process for suspects is kept so long after the last one."""
+"""The process for suspects is kept this long after the last suspect."""
 HUNG_SECONDS: Final = 2.0
-"""A loop that has not gone round for so much longer than a timeout hangs: its process is killed."""
+"""A loop that has not run for this much longer than a timeout hangs: its process is killed."""
 
 
 class LoopMember(Member):
-    """A process with an event loop, and what was sent to it. ``max_tasks`` = 0 is no limit."""
+    """A process with an event loop, and its sent messages. ``max_tasks`` = 0 is no limit."""
 
     def __init__(self, child: ChildProcess, marker: SlotMarker, slots: int, max_tasks: int) -> None:
         super().__init__(child)
@@ -68,7 +68,7 @@ class LoopMember(Member):
         self.max_tasks = max_tasks
         self.recalled_at: float | None = None
         self.was_unbegun = False
-        """Whether what was sent last had not begun at the last look."""
+        """Whether the last sent message had not begun at the last look."""
         self.hung_at: float | None = None
         """``turned_at`` when its loop was found to hang."""
         self.why_killed: str | None = None
@@ -162,7 +162,7 @@ class AsyncProcessEngine(BookedEngine):
         return min((moment for moment in moments if moment is not None), default=None)
 
     def withdraw(self, which: Callable[[WorkItem], bool]) -> None:
-        """What is queued here has not begun; what of the rest has not is known after a recall."""
+        """Queued messages have not begun; a recall shows which of the sent ones have not."""
         super().withdraw(which)
 
         def concerned(attempt: Attempt) -> bool:
@@ -178,7 +178,7 @@ class AsyncProcessEngine(BookedEngine):
                 self._recall(member)
 
     def cancel(self, which: Callable[[WorkItem], bool]) -> None:
-        """What has not begun never does; the others are told to their processes."""
+        """Unbegun messages never begin; their processes cancel the others."""
         stopping = set(self._attempts.cancel(which, self._now()))
         if not stopping:
             return
@@ -249,7 +249,7 @@ class AsyncProcessEngine(BookedEngine):
             self._loop.call_soon(self._guarded, self._dispatch)
 
     def _dispatch(self) -> None:
-        """Deal out what is queued to the processes that run the fewest."""
+        """Send queued messages to the processes that run the fewest."""
         self._is_dispatch_due = False
         if self._now() > self._channel.starts_until or self._is_stopped:
             return
@@ -483,7 +483,7 @@ class AsyncProcessEngine(BookedEngine):
         )
 
     def _recall(self, member: LoopMember) -> None:
-        """Nothing of what was sent so far begins any more, once the process has seen it."""
+        """No message that was sent so far begins any more, once the process has seen this."""
         if member.recalled_at is None:
             member.recalled_at = self._now()
             member.sent.generation += 1
@@ -491,7 +491,7 @@ class AsyncProcessEngine(BookedEngine):
             self._loop.call_later(STORES_ARE_SEEN_SECONDS, self._guarded, lambda: self._settle(member))
 
     def _settle(self, member: LoopMember) -> None:
-        """After a recall: what has certainly not begun is ours again."""
+        """After a recall: take back messages that certainly have not begun."""
         member.recalled_at = None
         if not member.child.has_ended():
             self._take_back(member, member.sent.unbegun())

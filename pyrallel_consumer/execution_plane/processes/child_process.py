@@ -45,7 +45,7 @@ class Listener(Protocol):
 
 
 class SharedMemory(Protocol):
-    """What the process inherits besides its socket: see ``progress_marker`` and ``slot_marker``."""
+    """Memory that the process inherits beside its socket: see ``progress_marker`` and ``slot_marker``."""
 
     @property
     def fd(self) -> int: ...
@@ -114,7 +114,7 @@ class ChildProcess:
             self._unsent.append(data)
 
     def read_all(self) -> None:
-        """Take in what the process has sent up to now."""
+        """Read everything that the process has sent up to now."""
         while not self._is_read_to_the_end and self._read():
             pass
 
@@ -184,7 +184,7 @@ class ChildProcess:
         except (BlockingIOError, InterruptedError):
             return data
         except OSError:
-            return data[:0]  # It is dying, which is noticed where it is read from.
+            return data[:0]  # It is dying; the reading side notices that.
 
     def _on_writable(self) -> None:
         while self._unsent:

@@ -41,7 +41,7 @@ FLUSH_SECONDS: Final = 0.001
 """Ends are reported at most once in this time: each report costs the engine a turn."""
 MANY: Final = 64
 MANY_FLUSH_SECONDS: Final = 0.003
-"""The same while that many messages run: the engine has no want of another end."""
+"""The same while many messages run: the engine does not need the next end soon."""
 LOOK_SECONDS: Final = 0.25
 """How often a process looks at its clock while all that runs is overdue."""
 LEASE_LOOK_SECONDS: Final = 0.005
@@ -220,7 +220,7 @@ class LoopProcess:
                 self._flush_soon()
             return
         if type(error) is GeneratorExit and not self._loop.is_running():
-            raise error  # The loop is gone and the interpreter closes what is left: nobody is there to be told.
+            raise error  # The loop is gone and the interpreter closes the task: nobody can take the error.
         drop_first_frame(error)  # Without ours.
         self._fail(slot, error)
 

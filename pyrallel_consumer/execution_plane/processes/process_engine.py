@@ -61,7 +61,7 @@ def fitting_processes() -> int:
 
 
 class LaneMember(Member):
-    """A process that works one item after another, and what was sent to it. ``max_tasks`` = 0 is no limit."""
+    """A process that runs one item after another, and its sent items. ``max_tasks`` = 0 is no limit."""
 
     def __init__(self, child: ChildProcess, marker: ProgressMarker, max_tasks: int) -> None:
         super().__init__(child)

@@ -90,7 +90,7 @@ class ProgressMarker:
 
 
 def new_file(size: int) -> int:
-    """The descriptor of a new file of so many bytes, all zero, that has no name."""
+    """The descriptor of a new file without a name, of ``size`` zero bytes."""
     if hasattr(os, "memfd_create"):
         fd = os.memfd_create("pyrallel-marker")
     else:

@@ -115,7 +115,7 @@ class Cluster:
         try:
             packed: bytes = cloudpickle.dumps(setup, pickle.HIGHEST_PROTOCOL)
         except Exception as error:
-            # Whatever __reduce__ of the user's objects raises says the same.
+            # Any exception of a user's __reduce__ means the same.
             raise ConfigurationError(
                 f"the worker or its initializer cannot be sent to Ray's actors: {error}"
             ) from error

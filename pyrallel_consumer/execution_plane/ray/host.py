@@ -184,7 +184,7 @@ class ActorHost:
             self._engine.cancel(items.__contains__)
 
     async def close(self) -> None:
-        """Nothing more will come: end what runs, and leave the lifespan."""
+        """No more items will come: end running ones, and leave the lifespan."""
         await self._engine.stop(HEARTBEAT_SECONDS)
         if self._lifespan is not None:
             await self._lifespan.leave(LEAVE_SECONDS)
@@ -316,7 +316,7 @@ class ActorHost:
             try:
                 result = worker(item)
                 if result is not None and inspect.iscoroutine(result):
-                    return result  # The local engine says what is wrong about that.
+                    return result  # The local engine reports this error.
                 return result if result is not None and (keeps or holds_record(result)) else None
             except BaseException as error:  # noqa: BLE001 -- around the worker: whatever it raises is a failed attempt
                 raise Raised(error) from None

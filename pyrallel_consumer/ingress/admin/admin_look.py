@@ -71,7 +71,7 @@ class AdminLook:
         return answers
 
     def group_settings(self, group: str, seconds: float) -> Future[Any] | None:
-        """Ask for the group's settings, by name, and do not wait; None where nothing can be asked."""
+        """Ask for the group's settings, by name, without waiting; None if that is not possible."""
         client = self._client_if_any()
         if client is None:
             return None

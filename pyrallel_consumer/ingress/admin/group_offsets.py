@@ -1,4 +1,4 @@
-"""Moves what a stopped group has committed; looks first whether it has stopped.
+"""Moves the committed offsets of a stopped group; checks first that it has stopped.
 
 The client never joins the group. It commits as nobody's member, which the broker allows for an empty group alone: so
 a member that came after the look is no victim either. All calls block, for a bounded time.
@@ -32,7 +32,7 @@ class GroupOffsets(GroupReader):
         self._group = group
 
     def check_stopped(self) -> None:
-        """Raise BrokerError where the group has members: their next commits would undo what is written."""
+        """Raise BrokerError if the group has members: their next commits would undo the change."""
         admin = AdminClient(admin_configuration(self._config))
         try:
             described = admin.describe_consumer_groups([self._group], request_timeout=TIMEOUT_SECONDS)

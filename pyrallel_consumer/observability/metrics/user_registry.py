@@ -1,4 +1,4 @@
-"""Consumers in a Prometheus registry of the user's: one collector for each registry, whatever consumers are in it.
+"""Consumers in a Prometheus registry of the user's: one collector for each registry, for all consumers in it.
 
 Consumers may live on different event loops, so a lock guards the table.
 """

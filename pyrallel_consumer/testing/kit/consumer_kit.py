@@ -27,7 +27,7 @@ from pyrallel_consumer.testing.kit.world import KitWorld
 from pyrallel_consumer.testing.written_record import WrittenRecord
 
 SETTLE_SECONDS: Final = 10.0
-"""So long, in real time, a test waits for what runs."""
+"""How long, in real time, a test waits for running attempts."""
 
 COMMAND_SECONDS: Final = 0.2
 """A pause has reached the reader after so long: commands go out with the control loop's ticks."""
@@ -164,7 +164,7 @@ class ConsumerKit:
         return again
 
     async def pause(self, partition: int | None = None, topic: str | None = None) -> None:
-        """Read no more of one partition, or of all; what was read goes on."""
+        """Read no more of one partition, or of all; messages that were read go on."""
         life, mover = self._running()
         for tp in self._kafka.places if partition is None else [TopicPartition(self._topic_of(topic), partition)]:
             life.consumer.pause_partition(tp)

@@ -140,7 +140,7 @@ class MemoryPoller:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing is left to do and to read, but of paused partitions."""
+        """Whether nothing is left to do or to read, except in paused partitions."""
         return not self._is_due and not self._questions and not (self._is_reading and self._unread())
 
     def die(self) -> None:

@@ -1,4 +1,4 @@
-"""The producers of a kit: whatever is produced is acknowledged, and kept to be looked at."""
+"""The producers of a kit: every record is acknowledged, and kept for the test to read."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class MemoryProducer:
 
 
 class MemoryTransactions:
-    """Has what ``Transactions`` has, but for its queue: each transaction of a kit is one step of its poller."""
+    """Like ``Transactions``, but without a queue: each transaction of a kit is one step of its poller."""
 
     open_since: float | None = None
 

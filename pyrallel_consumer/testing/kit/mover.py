@@ -45,7 +45,7 @@ class Mover:
             self._loop.call_soon(self._look)
 
     async def advance(self, seconds: float) -> None:
-        """Move the clock on by ``seconds``; whatever is due on the way happens at its time."""
+        """Move the clock on by ``seconds``; everything that is due meanwhile happens at its time."""
         ends_at = self._clock.now() + seconds
         self.disturb()
         self._by_hand = asyncio.Event()
