@@ -68,6 +68,7 @@ class ConsumerKit:
         )
         self._kafka = MemoryKafka(self._subscription.names, partitions)
         self._clock = KitClock()
+        self._made_at = self._clock.now()
         self._ledger = Ledger(self._clock.now)
         self._dead_letters: list[WrittenRecord] = []
         self._records_out: list[WrittenRecord] = []
@@ -183,6 +184,11 @@ class ConsumerKit:
     def consumer(self) -> PyrallelConsumer:
         """The consumer of this kit; another one after ``crash``."""
         return self._running()[0].consumer
+
+    @property
+    def elapsed_seconds(self) -> float:
+        """Time since the kit was made, by its clock: what really passed, and all the waiting that was left out."""
+        return self._clock.now() - self._made_at
 
     @property
     def outcomes(self) -> list[Outcome]:
@@ -315,8 +321,9 @@ class ConsumerKit:
         mover.disturb()
         mover.life = None
         await consumer.start()
-        self._life = mover.life = Life(consumer, world)
+        self._life = mover.life = life = Life(consumer, world)
         mover.after_turn()
+        await life.poller.has_looked.wait()
 
     # Inside
 

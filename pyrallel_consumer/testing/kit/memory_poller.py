@@ -6,6 +6,7 @@ callback that somebody asked for.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
@@ -56,6 +57,8 @@ class MemoryPoller:
         transactions: MemoryTransactions | None = None,
     ) -> None:
         self.is_alive = False
+        self.has_looked = asyncio.Event()
+        """Set when the partitions that there are have been assigned, or could not be."""
         self.ended: Future[None] = Future()
         self._kafka = kafka
         self._timers = timers
@@ -186,6 +189,7 @@ class MemoryPoller:
         if self._is_dead or not self.is_alive or not self._is_reading:
             return
         self._assign([tp for tp in self._wanted() if self._assignments.epoch_of(tp) is None])
+        self.has_looked.set()
         if not self._questions:
             self._hand_on()
 

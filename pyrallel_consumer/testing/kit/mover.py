@@ -65,15 +65,18 @@ class Mover:
 
     async def _rest(self, rested: asyncio.Event) -> None:
         """Return when all that the clock has brought about has happened, but for what running attempts do."""
-        for _ in range(LOOKS_AT_REST):
+        looks = 0
+        while looks < LOOKS_AT_REST:
             rested.clear()
             self.after_turn()
             await rested.wait()
+            # Since the look that found nothing to do, timers may have come by real time.
+            looks = 0 if self.life is not None and _is_busy(self.life) else looks + 1
 
     def _look(self) -> None:
         self._is_looking = False
         life = self.life
-        if life is None or life.timers.is_busy or life.has_news:
+        if life is None or _is_busy(life):
             return
         if self._by_hand is not None:
             self._by_hand.set()
@@ -109,3 +112,8 @@ class Mover:
         self._clock.move_to(moment)
         if self.life is not None:
             self.life.timers.run_due()
+
+
+def _is_busy(life: Life) -> bool:
+    """Whether a turn of the control loop comes by itself."""
+    return life.timers.is_busy or life.has_news

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import pytest
 
 from pyrallel_consumer import (
+    BrokerError,
+    CompletionEvent,
     DecodeError,
     DoNotRetry,
     ExecutionConfig,
@@ -20,6 +22,7 @@ from pyrallel_consumer import (
     MessageExhaustedError,
     OnExhausted,
     OutputConfig,
+    PoisonKeyError,
     Record,
     RetryLater,
     StateError,
@@ -632,3 +635,53 @@ async def test_what_failed_in_an_engine_of_the_users_has_its_error() -> None:
         await kit.settled()
 
         assert told(kit.outcomes) == [(b"1", 1, "ValueError('bad')")]
+
+
+async def test_messages_of_a_poisoned_key_end_untried() -> None:
+    execution = ExecutionConfig(max_attempts=1, poison_key_failures=1)
+    async with ConsumerKit(touchy, execution_config=execution) as kit:
+        await kit.send(b"bad", key=b"k")
+        await kit.send(b"good", key=b"k")
+        await kit.settled()
+
+        assert [(each.item.value, each.attempts, type(each.error)) for each in kit.outcomes] == [
+            (b"bad", 1, ValueError),
+            (b"good", 0, PoisonKeyError),
+        ]
+        assert [letter.value for letter in kit.dead_letters] == [b"bad", b"good"]
+
+
+async def test_a_group_without_an_offset_that_may_not_begin_by_itself_fails() -> None:
+    config = KafkaConfig(consumer_group="kit", auto_offset_reset="none")
+    async with ConsumerKit(good, config=config) as kit:
+        with pytest.raises(BrokerError, match="auto_offset_reset is 'none'"):
+            await kit.settled()
+
+
+async def test_a_latest_group_begins_after_what_was_there() -> None:
+    kit = ConsumerKit(good, config=KafkaConfig(consumer_group="kit", auto_offset_reset="latest"))
+    await kit.send(b"before")
+    async with kit:
+        await kit.send(b"after")
+        await kit.settled()
+        assert [each.item.value for each in kit.outcomes] == [b"after"]
+        assert "orders-0-0  None  b'before'  0         not started" in kit.ledger
+
+
+async def test_on_completion_is_told_in_a_kit_too() -> None:
+    told: list[tuple[int, str, int]] = []
+
+    def note(event: CompletionEvent) -> None:
+        told.append((event.offset, event.status.value, event.attempt))
+
+    async with ConsumerKit(touchy, on_completion=note) as kit:
+        await kit.send(b"good")
+        await kit.send(b"bad")
+        await kit.settled()
+
+    assert told == [(0, "success", 1), (1, "failure", 3)]
+
+
+def test_a_topic_has_a_partition() -> None:
+    with pytest.raises(ValueError, match="partitions=0"):
+        ConsumerKit(good, partitions=0)
