@@ -37,7 +37,9 @@ def kafka_config(job: Job) -> KafkaConfig:
 
 def build(job: Job, worker: Worker, *, drain_ms: int = 5000) -> PyrallelConsumer:
     """A consumer of the job's topic; everything that the job does not say is the library's default."""
-    execution = ExecutionConfig(max_in_flight=job.max_in_flight, shutdown_drain_timeout_ms=drain_ms)
+    execution = ExecutionConfig(
+        max_in_flight=job.max_in_flight, batch_size=job.batch_size, shutdown_drain_timeout_ms=drain_ms
+    )
     return PyrallelConsumer(config=kafka_config(job), execution_config=execution, worker=worker, topic=job.topic)
 
 

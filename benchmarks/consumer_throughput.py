@@ -50,6 +50,20 @@ async def noop(job: Job) -> Figures:
     return await _consume(job, worker, clock)
 
 
+async def noop_batches(job: Job) -> Figures:
+    """The same for a worker that takes batches."""
+    clock = _Clock(job.messages)
+
+    async def worker(items: list[object]) -> None:
+        if not clock.finished:
+            clock.begin()
+        clock.finished += len(items)
+        if clock.finished == clock.expected:
+            clock.end()
+
+    return await _consume(job, worker, clock)
+
+
 async def waiting(job: Job) -> Figures:
     """From the first start to the last end of a worker that sleeps ``worker_ms``, as one that calls a service does."""
     clock = _Clock(job.messages)

@@ -45,6 +45,7 @@ class Job:
     consumers: int = 1
     seconds: float = 0.0
     max_in_flight: int = 1000
+    batch_size: int = 1
     queue_max_messages: int = 5000
     queue_max_bytes: int = 64 * 1024 * 1024
     is_uvloop: bool = False

@@ -32,6 +32,7 @@ BLOCKING: Final[dict[str, Callable[[Job], Figures]]] = {
 ON_LOOP: Final[dict[str, Callable[[Job], Awaitable[Figures]]]] = {
     "bare lanes": bare_lanes.lanes,
     "no-op worker": consumer_throughput.noop,
+    "no-op batches": consumer_throughput.noop_batches,
     "metrics on and off": consumer_metered.in_turn,
     "waiting worker": consumer_throughput.waiting,
     "backlog": consumer_throughput.backlog,

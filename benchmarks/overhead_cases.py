@@ -36,6 +36,19 @@ def _noop_readings(version: Version) -> Sequence[Reading]:
     return [Reading("no-op worker / plain loop", ratio(RATE, "no-op worker", "plain loop"), at_least=target)]
 
 
+def _batches(bench: Workbench) -> Mapping[str, Job]:
+    messages = bench.sizes.noop_messages
+    topic = bench.topic(messages, 200)
+    return {
+        "one by one": bench.job("no-op worker", topic=topic, messages=messages),
+        "batches of 500": bench.job("no-op batches", topic=topic, messages=messages, batch_size=500),
+    }
+
+
+def _batches_readings(_: Version) -> Sequence[Reading]:
+    return [Reading("no-op batches of 500 / no-op worker", ratio(RATE, "batches of 500", "one by one"), at_least=1.5)]
+
+
 def _metrics(bench: Workbench) -> Mapping[str, Job]:
     sizes = bench.sizes
     topic = bench.topic(sizes.metered_messages, 200)
@@ -367,6 +380,7 @@ def _process_payload_readings(_: Version) -> Sequence[Reading]:
 
 CASES: Final = (
     Case("noop", "no-op worker, 200 keys", _noop, _noop_readings),
+    Case("batches", "no-op worker, one by one and in batches of 500", _batches, _batches_readings),
     Case(
         "metrics",
         "no-op, 200 keys; 5 ms, 100 and 5,000 keys: durations taken and not in turn, scrapes, the endpoint",

@@ -15,7 +15,19 @@ import pytest
 pytestmark = pytest.mark.xdist_group("benchmarks")  # what all of them read is made once, in one process
 
 PROGRAM = Path(__file__).resolve().parents[2] / "benchmarks" / "overhead.py"
-LOOP_CASES = ("noop", "metrics", "lanes", "many-lanes", "preludes", "idle", "waiting", "keys", "partitions", "backlog")
+LOOP_CASES = (
+    "noop",
+    "batches",
+    "metrics",
+    "lanes",
+    "many-lanes",
+    "preludes",
+    "idle",
+    "waiting",
+    "keys",
+    "partitions",
+    "backlog",
+)
 MEMORY_CASES = ("memory", "large")
 POOL_CASES = ("process-noop", "process-zipf", "process-cpu", "process-payload", "thread-cpu", "thread-wait")
 SCALING_CASES = ("scaling-100us-5ms", "scaling-0us-5ms", "scaling-noop", "scaling-members")

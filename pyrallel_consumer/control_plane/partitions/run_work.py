@@ -128,9 +128,6 @@ class RunLane(VirtualPartition):
         if len(flying) > 1 and flying[0] is item:
             del flying[0]
             self.running = flying[0]
-            if self._is_stopped:
-                self._reach += 1
-                return False
         else:
             self._land(item)
         self._reach += 1
@@ -288,6 +285,12 @@ class RunWork(PartitionWork):
         self.in_flight -= 1
         lane = item._origin
         if not lane.is_ordered:
+            return False
+        flying = lane.flying
+        if lane._is_stopped and len(flying) > 1 and flying[0] is item:  # ``succeeded``, written out for batches
+            del flying[0]
+            lane.running = flying[0]
+            lane._reach += 1
             return False
         is_ready: bool = lane.succeeded(item)
         if not (lane.flying or lane.waiting):
