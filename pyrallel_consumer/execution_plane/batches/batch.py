@@ -60,6 +60,13 @@ class Batch(WorkItem):
     def __bool__(self) -> bool:
         return True
 
+    def next_attempt(self) -> Batch:
+        """As ``same_attempt``: what an engine tries again by itself is charged to none of the messages."""
+        return self.same_attempt()
+
+    def same_attempt(self) -> Batch:
+        return Batch(self.roots, self.items, self.ordered, self.search, self.postponed)
+
     @property
     def epoch(self) -> int:
         return self.items[0].epoch
