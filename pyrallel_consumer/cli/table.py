@@ -13,9 +13,9 @@ COLUMN_GAP = 2
 
 
 def fitting_columns(rows: Sequence[Sequence[str]], width: int, dispensable: Sequence[int]) -> list[int]:
-    """The columns that a terminal of ``width`` has room for: all, less as many of ``dispensable`` in turn as must be.
+    """The columns that fit a terminal of ``width``: all, without as many of ``dispensable``, in turn, as necessary.
 
-    What still does not fit is folded.
+    Text that still does not fit is folded.
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     columns = list(range(len(widths)))

@@ -25,7 +25,7 @@ def printable(text: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """As ``printable``; line ends and tabs stay."""
+    """Like ``printable``; line ends and tabs stay."""
     return text if text.isprintable() else "".join(sign if sign in _KEPT else _harmless(sign) for sign in text)
 
 

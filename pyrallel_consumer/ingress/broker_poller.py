@@ -104,7 +104,7 @@ class BrokerPoller:
         self._inner.commands.put(self._inner.stop_fetching)
 
     def close(self, seconds: float) -> None:
-        """Ask the loop to finish (``RevokeAsked``), commit what it answers, leave the group, deliver ``PollerClosed``.
+        """Ask the loop to finish (``RevokeAsked``), commit its snapshots, leave the group, deliver ``PollerClosed``.
 
         ``seconds`` bounds the wait for the answer and for the broker's confirmation.
         """

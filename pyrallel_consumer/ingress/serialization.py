@@ -16,7 +16,7 @@ DeserializerOf: TypeAlias = Callable[[bytes | None, SerializationContext], V]
 """Called with the bytes and the context. Those of ``confluent_kafka.schema_registry`` fit as they are."""
 
 RegistryDeserializer: TypeAlias = ClientDeserializer | Callable[[], ClientDeserializer]
-"""One of confluent-kafka's classes, or what makes it: what they return is not known to type checkers."""
+"""One of confluent-kafka's classes, or a function that makes it: type checkers do not know their results."""
 
 _FIELDS = {"key": MessageField.KEY, "value": MessageField.VALUE}
 

@@ -45,7 +45,7 @@ class Pictures:
             if kind in self._told:
                 return
             self._told.add(kind)
-        with suppress(Exception):  # The user's logging set-up may be what fails.
+        with suppress(Exception):  # The user's logging setup may fail.
             logger.error(
                 "%s failed with %s: what operators see is incomplete, and consuming goes on. This is told once; "
                 "consumer_picture_failures_total counts on",

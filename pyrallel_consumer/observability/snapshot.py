@@ -39,7 +39,7 @@ class FixedFacts:
 
 
 def fixed_facts(kafka: KafkaConfig, execution: ExecutionConfig, on_exhausted: OnExhausted, topic: str) -> FixedFacts:
-    """What the settings contribute to every picture; no secrets."""
+    """The settings' part of every snapshot, without secrets."""
     parallel = kafka.parallel_consumer
     return FixedFacts(
         settings=MappingProxyType(

@@ -23,7 +23,7 @@ from pyrallel_consumer.runtime.exhausted import ExhaustedMessages
 
 
 class Completions:
-    """``note_failure`` is told what was being done, and the error, where ``tell`` raises."""
+    """If ``tell`` raises, ``note_failure`` gets the action and the error."""
 
     def __init__(self, tell: Callable[[CompletionEvent], object]) -> None:
         self._tell = tell
@@ -68,7 +68,7 @@ class Completions:
         exhausted.given_up = self._failed
 
     def watched_outcomes(self, take: Callable[[TransactionAnswered], None]) -> Callable[[TransactionAnswered], None]:
-        """``take``, and hear of what a committed transaction held: under exactly once every offset goes through one."""
+        """``take``, and also note the messages of committed transactions: under exactly once every offset is in one."""
 
         def take_and_tell(answered: TransactionAnswered) -> None:
             take(answered)
@@ -95,7 +95,7 @@ class Completions:
 
 
 def checked_completions(function: Any) -> Completions | None:
-    """None where ``function`` is None. ConfigurationError where it cannot be called with one event."""
+    """None if ``function`` is None. ConfigurationError if it cannot be called with one event."""
     if function is None:
         return None
     name = name_of(function)

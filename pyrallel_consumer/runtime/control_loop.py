@@ -184,7 +184,7 @@ class ControlLoop:
 
     @property
     def output(self) -> Output | None:
-        """Where the records go that workers return, None where they return none."""
+        """The output for records of workers, None if they return none."""
         return self._output
 
     @output.setter

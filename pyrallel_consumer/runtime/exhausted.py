@@ -51,7 +51,7 @@ class ExhaustedMessages:
         self._given_up = GivenUp(errors)
 
     def take(self, failed: Failed, *, is_timed: bool = True) -> None:
-        """The last attempt of a message failed. Not ``is_timed``: what it took was told when its worker returned."""
+        """The last attempt of a message failed. Not ``is_timed``: its duration was counted when its worker returned."""
         self._last_error = self._errors.reason(failed.error, LONGEST_ERROR_SHOWN)
         self.heard(failed)
         manager = self._manager

@@ -35,7 +35,7 @@ class ClientThread(Protocol):
 
 
 class Poller(ClientThread, Ingress, Protocol):
-    """What a ``BrokerPoller`` has."""
+    """The interface of a ``BrokerPoller``."""
 
     @property
     def group_protocol(self) -> str: ...
@@ -44,7 +44,7 @@ class Poller(ClientThread, Ingress, Protocol):
 
 
 class ProducerThread(ClientThread, Protocol):
-    """What a ``DeadLetterProducer`` has."""
+    """The interface of a ``DeadLetterProducer``."""
 
     def produce(self, letters: Sequence[Letter | Outgoing]) -> None: ...
 

@@ -125,7 +125,7 @@ class TransactionOutput:
         """Never called: a transaction has no answers for single records."""
 
     def take_outcome(self, answered: TransactionAnswered) -> None:
-        """A transaction ended, and the work manager has been told of what was committed."""
+        """A transaction ended, and the work manager has been told which snapshots were committed."""
         for snapshot in answered.snapshots:
             if answered.errors.get(snapshot.tp, NOT_SENT) is None:
                 for entry in snapshot.entries:

@@ -86,7 +86,7 @@ class PlainMessage:
         return self._value
 
     def headers(self) -> Headers | None:
-        """The message's own list, None where there are none, as the client answers; see ``WorkItem.headers``."""
+        """The message's own list, None if there are none, as in the client; see ``WorkItem.headers``."""
         if self._is_unreadable:
             self._is_unreadable = False
             raise SystemError("<method 'headers'> returned a result with an exception set")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def pyrallel_kit() -> Iterator[Callable[..., ConsumerKit]]:
-    """Makes a ``ConsumerKit`` of what it is given. Those that ``run`` has started are closed when the test is over."""
+    """Makes a ``ConsumerKit`` with these arguments. Kits that ``run`` has started are closed when the test is over."""
     from pyrallel_consumer.testing import ConsumerKit  # noqa: PLC0415 -- only who asks for a kit loads the library
 
     kits: list[ConsumerKit] = []
@@ -47,7 +47,7 @@ def pyrallel_trial_broker() -> Iterator[EmbeddedBroker | None]:
 
 @pytest.fixture
 def trial_kafka(pyrallel_trial_broker: EmbeddedBroker | None) -> Iterator[TrialKafka]:
-    """An open ``TrialKafka``: the Kafka of ``KAFKA_BOOTSTRAP_SERVERS`` where that is set, else an embedded broker."""
+    """An open ``TrialKafka``: the Kafka of ``KAFKA_BOOTSTRAP_SERVERS`` if that is set, else an embedded broker."""
     from pyrallel_consumer.testing import TrialKafka  # noqa: PLC0415 -- as above
 
     with TrialKafka(broker=pyrallel_trial_broker) as kafka:

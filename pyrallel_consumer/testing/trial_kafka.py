@@ -30,7 +30,7 @@ BETWEEN_LOOKS_SECONDS = 0.02
 
 
 class TrialKafka:
-    """``with TrialKafka() as kafka:``; all but ``until_done`` block. Whatever the broker refuses is a ``BrokerError``.
+    """``with TrialKafka() as kafka:``. All but ``until_done`` block; a refusal of the broker is a ``BrokerError``.
 
     ``config`` is how to reach it, as a group that nobody else uses: change what you like in it. ``port`` is the one
     that the embedded broker listens on, by default a free one. ``broker`` is an embedded broker that runs already.
@@ -84,7 +84,7 @@ class TrialKafka:
         return sum(each.size for each in self._topics[topic].bounds().values())
 
     def records(self, topic: str) -> list[WrittenRecord]:
-        """What a topic of this object holds, by partition, in the order of offsets; of a dead-letter topic, too."""
+        """The records of a topic of this object, by partition, in the order of offsets; also of a dead-letter topic."""
         found: list[WrittenRecord] = []
         with DeadLetterReader(self.config, self.config.consumer_group) as reader:
             for partition, bounds in self._topics[topic].bounds().items():

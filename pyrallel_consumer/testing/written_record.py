@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WrittenRecord:
-    """A record as it was written to Kafka: a dead letter, or what a worker returned. ``timestamp`` in milliseconds."""
+    """A record in Kafka: a dead letter, or a worker's record. ``timestamp`` in milliseconds."""
 
     topic: str
     value: bytes | None
@@ -21,6 +21,6 @@ class WrittenRecord:
     timestamp: int | None = None
 
     def header(self, name: str) -> str | None:
-        """The last header of this name, as text; None where there is none."""
+        """The last header of this name, as text; None if there is none."""
         values = [value for known, value in self.headers if known == name]
         return None if not values or values[-1] is None else values[-1].decode(errors="replace")

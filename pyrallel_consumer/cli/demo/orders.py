@@ -1,7 +1,7 @@
 """The demo's messages: orders of a shop, keyed by customer, some customers ordering far more often than the rest.
 
 Deterministic: the same numbers and seed make the same orders in the same sequence. Each order carries which one of its
-customer it is (``nth``, from 1), so that whoever reads it can tell whether it came in its turn, once, and not too soon.
+customer it is (``nth``, from 1), so that a reader can check that it came in its turn, once, and not too soon.
 """
 
 from __future__ import annotations

@@ -38,9 +38,9 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a run found. ``visit`` is None where a second consumer has nothing to take (one partition).
+    """The findings of a run. ``visit`` is None if a second consumer has nothing to take (one partition).
 
-    ``stopped`` is None where the run came to its end, ``failures`` where no order was to fail.
+    ``stopped`` is None if the run reached its end, ``failures`` if no order was planned to fail.
     """
 
     expected: int

@@ -1,7 +1,7 @@
 """Which letters of one partition have been replayed: the committed offset, and the map that travels with it. Pure.
 
-The same picture that a consumer's commits carry: the lowest letter that was not replayed, and what was above it. So
-a replay of some of the letters forgets nothing, neither what it sent nor what it left for later.
+The same form as in a consumer's commits: the lowest letter that was not replayed, and the replayed ones above it. So
+a replay of some of the letters forgets neither the sent letters nor those left for later.
 """
 
 from __future__ import annotations
@@ -86,9 +86,9 @@ class Bookmark:
 def bookmark_of(
     tp: TopicPartition, committed_offset: int | None, metadata: str | None, low: int, high: int
 ) -> Bookmark:
-    """What was committed, as far as it fits the log, which lies from ``low`` to ``high``.
+    """The commit, as far as it fits the log, which reaches from ``low`` to ``high``.
 
-    Raises ValueError for a commit that is none of a replay's: with it nobody knows what was replayed.
+    Raises ValueError for a commit that no replay made: it does not say which letters were replayed.
     """
     if committed_offset is None:
         return Bookmark(tp, OffsetMap(low, low))

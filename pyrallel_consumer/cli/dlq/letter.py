@@ -1,6 +1,6 @@
 """A dead letter read from its topic: its parts, and the record that a replay sends. Pure.
 
-The inverse of ``control_plane.letter``: ours are the last headers of each name, whatever the message itself carried.
+The inverse of ``control_plane.letter``: ours are the last headers of each name, even if the message has the same names.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Source(NamedTuple):
 class StoredLetter:
     """One record of a dead-letter topic. ``source`` is None if its headers do not name one.
 
-    ``key``, ``value`` and ``headers`` are the message's own, without what was added to the letter or by replays.
+    ``key``, ``value`` and ``headers`` are the message's own, without additions of the letter or of replays.
     ``timestamp_ms`` is when the message was first written, as far as that is known.
     """
 

@@ -53,7 +53,7 @@ class _Stop(Exception):  # noqa: N818 -- no error: the way out of a replay that 
 class Replay:
     """One replay; ``run`` may be called once, and fills ``outcome`` even if it raises.
 
-    ``stop_reason`` is asked between letters: once it tells one, what is in the air is waited for and committed.
+    ``stop_reason`` is called between letters. When it returns a reason, letters under way are awaited and committed.
     """
 
     def __init__(

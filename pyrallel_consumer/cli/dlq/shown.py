@@ -1,6 +1,6 @@
 """One letter for a reader: as lines, or as a JSON object. Bytes are shown as text if they are UTF-8, else as hex.
 
-Pure. Nothing in a letter reaches a terminal that could steer it.
+Pure. Control characters of a letter never reach a terminal.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class GroupOffsets(GroupReader):
             members = described[self._group].result().members
         except KafkaException as error:
             if error.args[0].name() in _NOT_TOLD:
-                return  # The broker does not tell: it refuses the commit where there are members.
+                return  # The broker does not say: it refuses the commit if there are members.
             with translating(f"asking for the members of group {self._group!r}"):
                 raise
         if members:
@@ -52,7 +52,7 @@ class GroupOffsets(GroupReader):
             )
 
     def first_at(self, tps: Collection[TopicPartition], timestamp_ms: int) -> dict[TopicPartition, int | None]:
-        """The first offset of each partition whose message is of this time or later; None where there is none."""
+        """The first offset of each partition whose message has this time or a later one; None if there is none."""
         with translating("asking for offsets by time"):
             asked = [ClientPartition(tp.topic, tp.partition, timestamp_ms) for tp in tps]
             answers = self._client.offsets_for_times(asked, timeout=TIMEOUT_SECONDS)

@@ -42,11 +42,11 @@ PRODUCING: Final[dict[str, Any]] = {
 
 
 Given: TypeAlias = tuple[bytes | None, bytes | None] | tuple[bytes | None, bytes | None, Headers]
-"""Key and value of a record, and its headers where it has some."""
+"""Key and value of a record, and its headers if it has some."""
 
 
 class LogBounds(NamedTuple):
-    """One partition from outside: where its log begins and ends, and what the group has committed, if anything."""
+    """One partition from outside: the ends of its log, and the group's committed offset, if there is one."""
 
     begin_offset: int
     end_offset: int

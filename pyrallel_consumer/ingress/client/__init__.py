@@ -1,4 +1,4 @@
-"""The Kafka client's edges: our settings in its words, its errors in ours, what it reports from its callbacks.
+"""The edges of the Kafka client: its configuration from our settings, its errors as ours, and its callbacks.
 
 Begin with ``client_settings``.
 """

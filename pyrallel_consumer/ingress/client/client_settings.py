@@ -222,7 +222,7 @@ def read_ahead_limits(config: KafkaConfig) -> FlowLimits:
 
 
 def producer_configuration(config: KafkaConfig, output: OutputConfig | None = None) -> dict[str, Any]:
-    """What ``confluent_kafka.Producer`` takes for dead letters, and for records where there is an ``output``.
+    """The configuration of ``confluent_kafka.Producer`` for dead letters, and for records if there is an ``output``.
 
     Holds secrets in clear. Raises ConfigurationError.
     """
@@ -244,7 +244,7 @@ def producer_configuration(config: KafkaConfig, output: OutputConfig | None = No
 def transaction_configuration(config: KafkaConfig, output: OutputConfig) -> dict[str, Any]:
     """What ``confluent_kafka.Producer`` takes that writes transactions; holds secrets in clear.
 
-    Raises ConfigurationError, also where the consumer would read what is not committed.
+    Raises ConfigurationError, also if the consumer would read uncommitted records.
     """
     theirs = _users_mapping(config, without=_PRODUCER_ONLY)
     if str(theirs.get("isolation.level", "read_committed")) != "read_committed":

@@ -69,7 +69,7 @@ class Commits:
         self.send(client, command.snapshots, lambda errors: deliver(CommitAnswered(command.number, errors)))
 
     def disown(self, tps: Collection[TopicPartition]) -> None:
-        """These partitions are not ours any more."""
+        """These partitions are no longer assigned."""
 
     @property
     def is_awaited(self) -> bool:
@@ -78,7 +78,7 @@ class Commits:
 
     @property
     def awaited_since(self) -> float | None:
-        """When the asynchronous commit was sent that is still unanswered; None where there is none."""
+        """When the unanswered asynchronous commit was sent; None if there is none."""
         return None if self._awaited is None else self._awaited.sent_at
 
     def send(self, client: Consumer, snapshots: Sequence[CommitSnapshot], then: Callable[[Errors], None]) -> None:

@@ -1,4 +1,4 @@
-"""Whether the group may have given our partitions to others because nobody hears us any more. Pure.
+"""Whether the group may have given our partitions to others, because the coordinator does not answer. Pure.
 
 A member whose packets are swallowed sends heartbeats that never arrive. With the classic protocol the client itself
 gives its partitions up when the session is over. With KIP-848 the session is the broker's, and the client goes on with
@@ -23,9 +23,9 @@ class CoordinatorSilence:
         self._told_of: float | None = None
 
     def look(self, now: float, sent_at: float | None) -> float:
-        """For how long the commit that was sent at ``sent_at`` has been unanswered, where that is half a session.
+        """How long the commit of ``sent_at`` has been unanswered, if that is at least half a session.
 
-        0.0 otherwise; each commit is told of once. ``sent_at`` is None where none is under way.
+        0.0 otherwise; each commit is reported once. ``sent_at`` is None if no commit is under way.
         """
         if sent_at is None or sent_at == self._told_of or now - sent_at < SHARE * self.session_seconds:
             return 0.0

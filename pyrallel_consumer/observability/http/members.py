@@ -62,7 +62,7 @@ class MemberEndpoints:
         self._pool = ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="pyrallel-members")
 
     def answers(self, path: str) -> dict[int, tuple[int, bytes] | None]:
-        """Of each member: its port and what it answers, None where it does not."""
+        """For each member its port and its answer, None without an answer."""
         ports = dict(sorted(self._ports().items()))
         answers = self._pool.map(lambda port: _asked(port, path), ports.values())
         return {
@@ -100,7 +100,7 @@ class MemberEndpoints:
         return HTTPStatus.OK, {"consumers": consumers}
 
     def status(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """What the status page draws: of one member, and the names of all."""
+        """The data of the status page: one member, and the names of all."""
         asked = parse_qs(environ.get("QUERY_STRING", ""))
         ports = {f"member {number}": port for number, port in sorted(self._ports().items())}
         wanted = asked.get("consumer", [""])[-1]
@@ -142,7 +142,7 @@ class Sums:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counted: dict[tuple[int, int], dict[Series, float]] = {}
-        """What each member has counted, as it was seen last; of those that are gone as well."""
+        """The last known counters of each member, including ended ones."""
 
     def merged(self, pages: Mapping[tuple[int, int], Iterable[Metric]]) -> list[Metric]:
         """One page of all."""
@@ -196,7 +196,7 @@ def _merge(name: str, one: float, other: float) -> float:
 
 
 def _asked(port: int, path: str) -> bytes | None:
-    """What that endpoint answers, whatever its status; None where it does not."""
+    """The answer of that endpoint, with any status; None without an answer."""
     try:
         with urlopen(f"http://127.0.0.1:{port}{path}", timeout=ASK_SECONDS) as answer:
             body: bytes = answer.read()

@@ -1,7 +1,7 @@
 """The metrics by name: type, labels, and the shown value if several consumers of a process share an endpoint.
 
-The names and labels of the first nine are fixed: people scrape by them. What is here is shown, and ``figures`` has a
-number for each.
+The names and labels of the first nine are fixed: users' dashboards depend on them. Each family here is shown, and
+``figures`` has a number for each.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class Spans:
     def wrapped(
         self, worker: Callable[[WorkItem], Any], mode: ExecutionMode, *, is_async: bool
     ) -> Callable[[WorkItem], Any]:
-        """The worker that engines are to run in place of ``worker``; ``is_async``: what it returns is awaited."""
+        """The worker that engines must run instead of ``worker``; ``is_async``: its result is awaited."""
         if mode.is_elsewhere:
             return AsyncRemoteCall(worker, self._maker) if is_async else RemoteCall(worker, self._maker)
         return self._async_call(worker) if mode is ExecutionMode.ASYNC else self._call(worker)
@@ -257,7 +257,7 @@ def tell_once(error: Exception) -> None:
     if type(error) in _TOLD:
         return
     _TOLD.add(type(error))
-    with suppress(Exception):  # The user's logging set-up may be what fails.
+    with suppress(Exception):  # The user's logging setup may fail.
         logger.error(
             "tracing failed with %s: spans are missing, and consuming goes on; this is told once",
             type(error).__name__,

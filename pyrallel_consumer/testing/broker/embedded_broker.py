@@ -133,7 +133,7 @@ class EmbeddedBroker:
         """Answer the next requests of a kind with these errors, one each, in order; 0 lets one through.
 
         ``api`` is a name of ``API_KEYS`` or a key, an error its number or Kafka's name for it. ``_TRANSPORT`` cuts
-        the connection instead of answering. Adds to what was asked for before.
+        the connection instead of answering. Adds to earlier calls.
         """
         self._inject("fail_requests", api_key=_api_key(api), codes=[_error_code(error) for error in errors])
 

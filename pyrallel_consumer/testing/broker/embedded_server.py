@@ -75,13 +75,13 @@ class UnboundLibraryError(Exception):
 
 
 class Cluster(Protocol):
-    """What the command loop needs of a cluster; its other public methods are the commands."""
+    """The command loop's interface to a cluster; its other public methods are the commands."""
 
     bootstrap_servers: str
 
 
 def mapped_library() -> str:
-    """Path of the very librdkafka that this process has mapped; a second copy would know nothing of the first."""
+    """Path of the librdkafka that this process has loaded; a second copy would know nothing about the first."""
     maps = Path("/proc/self/maps")
     if not maps.exists():
         raise UnboundLibraryError(f"the loaded librdkafka cannot be found on {sys.platform}")

@@ -1,4 +1,4 @@
-"""What engines do besides that keep the order of a key themselves (``is_keeping_order``), and are sent runs of it."""
+"""More rules for engines that keep the order of a key themselves (``is_keeping_order``), and are sent runs of a key."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class _Keys:
 
 
 class OrderContract(EngineRigs):
-    """Runs of one key: in order, one at a time, and given back behind whatever did not succeed."""
+    """Runs of one key: in order, one at a time, and given back behind an item that did not succeed."""
 
     async def test_a_key_is_kept_in_order_whatever_becomes_of_its_messages(
         self, rigs: list[Rig], tmp_path: Path

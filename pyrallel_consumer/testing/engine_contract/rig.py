@@ -1,4 +1,4 @@
-"""A control loop in a nutshell: gives an engine what the contract promises it, and notes all that comes back."""
+"""A small control loop: calls an engine as the contract promises, and notes all its reports."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class Rig:
         await self.until(lambda: self.finished >= count)
 
     async def _turn(self) -> None:
-        """What the loop does when it is woken, when a sweep is due, and now and then."""
+        """The loop's work when it is woken, when a sweep is due, and now and then."""
         wait_seconds = 0.005
         if (sweep_at := self.engine.next_sweep_at()) is not None:
             wait_seconds = max(0, min(wait_seconds, sweep_at - self._loop.time()))

@@ -1,4 +1,4 @@
-"""Exceptions that resist being touched, as users' libraries have them: frozen, raising where they are looked at, huge.
+"""Difficult exceptions, as users' libraries have them: frozen, raising when they are read, huge.
 
 Each name makes a new one. They can be imported in worker processes.
 """
@@ -114,7 +114,7 @@ class ReduceError(Exception):
 
 
 class RestoreError(Exception):
-    """Can be pickled, and raises where it is restored."""
+    """Can be pickled, and raises when it is restored."""
 
     def __setstate__(self, state: object) -> None:
         raise SystemExit("not me")

@@ -1,4 +1,4 @@
-"""What every execution engine must do, whatever runs the worker: subclass, give ``make_engine``, and it is tested.
+"""The contract tests of every execution engine: subclass this, give ``make_engine``, and the engine is tested.
 
 The tests speak to the engine through its public contract only and tell the worker what to do through the message
 (``worker``), so they hold for tasks, threads and processes alike. None relies on a cancel to end a worker.

@@ -76,7 +76,7 @@ def raised(name: str, text: str) -> BaseException:
 
 
 def _steps(item: WorkItem) -> Iterator[tuple[str, Path]]:
-    """Does the steps; yields (kind, path) for what is to be waited for."""
+    """Does the steps; yields (kind, path) when the worker must wait for a file."""
     script = json.loads(item.payload or b"[]")
     attempts = script or [[]]
     for step in attempts[min(item.attempt, len(attempts)) - 1]:

@@ -1,4 +1,4 @@
-"""What the group of a kit has committed."""
+"""The committed offsets of a kit's group."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pyrallel_consumer.dto import TopicPartition
 
 
 class CommittedOffsets(dict[TopicPartition, int]):
-    """Offsets by topic and partition: ``committed["orders", 0]``; and ``committed[0]`` where there is one topic.
+    """Offsets by topic and partition: ``committed["orders", 0]``; and ``committed[0]`` if there is only one topic.
 
     Compared with a mapping whose keys are numbers of partitions, the topic is left out.
     """
@@ -16,7 +16,7 @@ class CommittedOffsets(dict[TopicPartition, int]):
 
     @property
     def by_partition(self) -> dict[int, int]:
-        """The offsets of the only topic; empty where there are several."""
+        """The offsets of the only topic; empty if there are several."""
         is_one = len({tp.topic for tp in self}) == 1
         return {tp.partition: offset for tp, offset in self.items()} if is_one else {}
 

@@ -30,7 +30,7 @@ SETTLE_SECONDS: Final = 10.0
 """How long, in real time, a test waits for running attempts."""
 
 COMMAND_SECONDS: Final = 0.2
-"""A pause has reached the reader after so long: commands go out with the control loop's ticks."""
+"""A pause reaches the reader within this time: the control loop sends commands at its ticks."""
 
 _T = TypeVar("_T")
 
@@ -124,12 +124,12 @@ class ConsumerKit:
             raise AssertionError(f"after {timeout_seconds:g} s not all is settled{self._why_not(life)}:\n{self.ledger}")
 
     async def advance(self, seconds: float) -> None:
-        """Move the clock by hand, as for a timeout of what runs; all that is due on the way happens at its time."""
+        """Move the clock by hand, for example to a running attempt's timeout; all due timers fire at their times."""
         _, mover = self._running()
         await mover.advance(seconds)
 
     async def crash(self) -> list[WorkItem]:
-        """End the consumer as by kill -9, and start another one. Returns what had begun and runs again.
+        """End the consumer as by kill -9, and start another one. Returns the started messages that run again.
 
         Nothing more is committed and no dead letter written. Unlike a process that is killed, workers that run are
         cancelled, and their ``finally`` blocks run.
@@ -147,8 +147,8 @@ class ConsumerKit:
     ) -> list[WorkItem]:
         """Give all partitions to another member, or ``partition`` alone, and take them back.
 
-        Returns what had begun and runs again. What runs has its grace (``max_revoke_grace_ms``); with ``lost`` it has
-        none, and nothing is committed.
+        Returns the started messages that run again. Running ones have a grace (``max_revoke_grace_ms``); with ``lost``
+        they have none, and nothing is committed.
         """
         life, mover = self._running()
         tps = self._kafka.places if partition is None else [TopicPartition(self._topic_of(topic), partition)]
@@ -178,7 +178,7 @@ class ConsumerKit:
             life.consumer.resume_partition(tp)
         mover.disturb()
 
-    # What is looked at
+    # Reading the outcome
 
     @property
     def consumer(self) -> PyrallelConsumer:
@@ -343,7 +343,7 @@ class ConsumerKit:
         return topic
 
     def _running_again(self, tps: Iterable[TopicPartition]) -> list[WorkItem]:
-        """What has begun, and is done neither by the group's offsets nor by the maps that came with them."""
+        """Started messages that are done neither by the group's offsets nor by the maps in its commits."""
         reset = reset_of(consumer_configuration(self._config))
         starts = {tp: self._kafka.start_of(tp, reset) for tp in tps}
         return [

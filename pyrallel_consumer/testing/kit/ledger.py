@@ -19,7 +19,7 @@ Place = tuple[str, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one message ended: ``error`` is None where it was processed, else what ended its last attempt.
+    """How one message ended: ``error`` is None if it was processed, else the error of its last attempt.
 
     ``attempts`` counts those that were charged; 0 where the message was given up untried, as that of a poisoned key.
     ``errors`` are those of all failed attempts, uncharged ones included. ``times_ended`` is more than 1 where the
@@ -105,7 +105,7 @@ class Ledger:
         self.ended(item, is_processed=False)
 
     def table(self, messages: Sequence[Message], running: Iterable[WorkItem], waiting: Iterable[WorkItem]) -> str:
-        """A line for each message: where it stands, its key and value, its attempts, and what became of it."""
+        """A line for each message: its place, key and value, its attempts, and its outcome."""
         now = {_place_of(item.message): "runs" for item in running}
         now |= {_place_of(item.message): "waits for its next attempt" for item in waiting}
         rows = [("message", "key", "value", "attempts", "outcome")]

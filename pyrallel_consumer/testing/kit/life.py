@@ -1,4 +1,4 @@
-"""One life of a kit's consumer, from its start to its stop or crash; and what is left for it to do."""
+"""One life of a kit's consumer, from its start to its stop or crash, and its remaining work."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Kafka in memory: the logs of topics, what the group has committed, and what was written.
+"""Kafka in memory: the logs of topics, the group's commits, and the written records.
 
-It outlives consumers, as a broker does: what a crashed one had committed is what the next one finds.
+It outlives consumers, as a broker does: the next consumer finds the commits of a crashed one.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class MemoryPoller:
         self._is_reading = True
         self._is_dead = False
 
-    # What the consumer calls
+    # Called by the consumer
 
     def start(self) -> Future[None]:
         """Read the topics from now on."""
@@ -139,7 +139,7 @@ class MemoryPoller:
             "broker_silent_seconds": 0.0,
         }
 
-    # What the kit calls
+    # Called by the kit
 
     @property
     def is_quiet(self) -> bool:

@@ -22,7 +22,7 @@ from pyrallel_consumer.testing.written_record import WrittenRecord
 
 
 class MemoryProducer:
-    """Has what ``DeadLetterProducer`` has. ``letters`` and ``records`` get what was written."""
+    """The interface of ``DeadLetterProducer``. ``letters`` and ``records`` collect the written records."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class MemoryTransactions:
             self.ended.set_result(None)
 
     def write(self, snapshots: Iterable[CommitSnapshot]) -> None:
-        """A transaction with these offsets is committed: what is written in it is seen from now on."""
+        """A transaction with these offsets is committed: its records are visible from now on."""
         self.committed += 1
         for entry in (entry for snapshot in snapshots for entry in snapshot.entries):
             if entry.letter is None:
@@ -119,7 +119,7 @@ def written_letter(letter: Letter) -> WrittenRecord:
 
 
 def written_record(record: Record) -> WrittenRecord:
-    """What a worker returned, as it is written."""
+    """A worker's record in its written form."""
     topic, value, key, headers, partition, timestamp = record
     assert not isinstance(key, str)  # serialized where the worker ran
     return WrittenRecord(topic, value, key, list(headers), partition, timestamp)

@@ -39,7 +39,7 @@ class Mover:
         self._steps = 0
 
     def after_turn(self) -> None:
-        """Nothing of the control loop waits for its turn: look what is left, once the other callbacks had theirs."""
+        """No callback of the control loop is waiting: check the remaining work after the other callbacks."""
         if not self._is_looking:
             self._is_looking = True
             self._loop.call_soon(self._look)
@@ -64,7 +64,7 @@ class Mover:
             self.after_turn()
 
     async def _rest(self, rested: asyncio.Event) -> None:
-        """Return when all that the clock has brought about has happened, but for what running attempts do."""
+        """Return when everything that is due has happened, except for the work of running attempts."""
         looks = 0
         while looks < LOOKS_AT_REST:
             rested.clear()

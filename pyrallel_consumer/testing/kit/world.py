@@ -1,4 +1,4 @@
-"""What a consumer inside a kit gets instead of the real world: the kit's clock, Kafka in memory, books that tell."""
+"""The world of a consumer inside a kit: the kit's clock, Kafka in memory, and an observed work manager."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class KitWorld(Surroundings):
 
 
 class _TellingManager(WorkManager):
-    """The real books; the ledger hears what is started and what ended."""
+    """The real work manager; the ledger is told of each start and end."""
 
     def __init__(self, policy: WorkPolicy, ledger: Ledger) -> None:
         super().__init__(policy)
