@@ -7,17 +7,19 @@ import socket
 import urllib.error
 from email.message import Message
 
-import aiohttp
-import httpx2
 import pytest
-from confluent_kafka.schema_registry.error import OAuthTokenError, SchemaRegistryError
 from confluent_kafka.serialization import SerializationError
 
 from pyrallel_consumer.execution_plane.transient_errors import is_transient
 
+# Clients that not every environment of these tests has.
+aiohttp, httpx2 = pytest.importorskip("aiohttp"), pytest.importorskip("httpx2")
+registry_errors = pytest.importorskip("confluent_kafka.schema_registry.error")
 
-def answer(status: int) -> SchemaRegistryError:
-    return SchemaRegistryError(status, -1, "the registry said so")
+
+def answer(status: int) -> Exception:
+    error: Exception = registry_errors.SchemaRegistryError(status, -1, "the registry said so")
+    return error
 
 
 def caused_by(error: Exception, cause: Exception) -> Exception:
@@ -38,7 +40,7 @@ def caused_by(error: Exception, cause: Exception) -> Exception:
         httpx2.RemoteProtocolError("the server disconnected"),
         aiohttp.ServerDisconnectedError(),
         urllib.error.URLError("no route"),
-        OAuthTokenError("no token"),
+        registry_errors.OAuthTokenError("no token"),
         *map(answer, [401, 403, 408, 429, 500, 502, 503, 504, 599]),
         caused_by(SerializationError("cannot fetch"), httpx2.ConnectError("refused")),
         caused_by(ValueError("no schema"), answer(503)),
