@@ -1,4 +1,4 @@
-"""The settings of what workers return: how it is delivered, and how much of it may wait."""
+"""The settings of the records that workers return: how they are delivered, and how many may wait."""
 
 from __future__ import annotations
 
@@ -39,25 +39,27 @@ class OutputConfig(OutputAttributes, Settings):
     It runs where the worker runs, so for ``process`` it must be picklable; its exception is a failed attempt."""
 
     buffer_max_records: int = Field(10_000, ge=1, le=10_000_000)
-    """Records that may wait for the broker before nothing more is started, 1-10,000,000. What runs then may add its
-    own. Low keeps workers idle while the broker is slow. Under ``exactly_once`` it bounds the messages of a transaction
-    too, and so the rate: so many each ``commit_interval_ms``."""
+    """When this many records wait for the broker, no more messages start, 1-10,000,000. Running ones may add theirs. A
+    low value keeps workers idle while the broker is slow. Under ``exactly_once`` it also limits the messages of a
+    transaction, and so the rate: at most this many per ``commit_interval_ms``."""
 
     buffer_max_bytes: int = Field(64 * 1024 * 1024, ge=1, le=1 << 40)
-    """Their bytes (keys, values, headers, 512 for each), 1 byte-1 TiB, default 64 MiB. One record always fits."""
+    """The same limit in bytes (keys, values, headers, 512 per record), 1 byte-1 TiB, default 64 MiB. One record always
+    fits."""
 
     transactional_id_prefix: str | None = Field(None, min_length=1, max_length=200)
-    """Begins the transactional id, 1-200 characters; unset: the group's name. What follows is ``group.instance.id``
-    where that is set, else a text that every start draws anew. Access rules for the id are given for this prefix."""
+    """The beginning of the transactional id, 1-200 characters; unset: the group's name. The rest is
+    ``group.instance.id`` if that is set, else a random text of every start. Give access rights for this prefix."""
 
     transaction_timeout_ms: int = Field(10_000, ge=1000, le=900_000)
-    """Milliseconds after which the broker aborts a transaction that was begun and is not ended, 1,000-900,000. So long
-    a killed member's partitions wait for their next owner in the worst case. A transaction is open for milliseconds:
-    only a broker that is slow to answer needs more."""
+    """Milliseconds after which the broker aborts an unfinished transaction, 1,000-900,000. In the worst case a killed
+    member's partitions wait this long for their next owner. A transaction is open for milliseconds: only a broker that
+    is slow to answer needs more."""
 
     librdkafka: dict[str, Any] = Field(default_factory=dict)
     """Any further setting of the producer by librdkafka's own name (``acks``, ``compression.type``, ``linger.ms``);
-    beats ``KafkaConfig.librdkafka`` and what this library chooses. Those that carry the guarantee cannot be set."""
+    it overrides ``KafkaConfig.librdkafka`` and this library's choice. Settings on which the guarantee depends cannot be
+    set."""
 
     def __init__(self, **values: Unpack[OutputArguments]) -> None:
         super().__init__(**values)

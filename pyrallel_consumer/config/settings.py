@@ -64,9 +64,9 @@ def shown_mapping(mapping: dict[str, Any]) -> dict[str, Any]:
 
 
 class Problem(NamedTuple):
-    """Why one setting was refused. ``subject`` is what the user gave it by: ``KafkaConfig.consumer_group``.
+    """Why one setting was refused. ``subject`` is its name as the user wrote it: ``KafkaConfig.consumer_group``.
 
-    ``text`` is the problem with the value, and with the variable where the value came from one.
+    ``text`` is the problem with the value, and names the variable if the value came from one.
     """
 
     field: str

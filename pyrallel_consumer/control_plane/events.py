@@ -129,7 +129,7 @@ class Refusal(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TransactionAnswered(CommitAnswered):
-    """What became of transaction ``number``, which was sent with ``snapshots``; aborted, it may have ``refusals``."""
+    """The outcome of transaction ``number``, sent with ``snapshots``. An aborted one may have ``refusals``."""
 
     snapshots: tuple[CommitSnapshot, ...] = ()
     refusals: tuple[Refusal, ...] = ()

@@ -125,7 +125,7 @@ class Attempts:
         self._waiting: list[_Waiting] = []
         self._due: deque[_Waiting] = deque()
         self._held: dict[WorkItem, _Waiting] = {}
-        """Retries that wait for ``release`` besides their time."""
+        """Retries that wait for their time, and also for a call of ``release``."""
         self._sequence = 0
         self._now = float("-inf")
 

@@ -99,8 +99,8 @@ class Closing:
         )
 
     def _is_drained(self) -> bool:
-        """Nothing runs, what failed for good is dead-lettered, what was returned is written as far as it can be, and
-        what else failed is not tried again here.
+        """Whether the drain is over: no message runs, permanently failed ones are dead-lettered, and records are
+        written as far as possible. Other failed messages are not tried again here.
         """
         control = self._control
         control.engine.withdraw(any_item)

@@ -1,8 +1,8 @@
-"""``on_completion``: one ``CompletionEvent`` for each message that ended, told to a function of the user's on the loop.
+"""``on_completion``: calls the user's function with one ``CompletionEvent`` for each message that ended, on the loop.
 
-It is put in the way when the consumer is built: a consumer without it has nothing to ask for any message. A message has
-ended when its offset is done, or when it failed its last attempt and what becomes of it is decided. One whose
-assignment has ended is another owner's, and is not told. What the function raises is noted, and ends nothing.
+It is installed when the consumer is built, so a consumer without it pays nothing per message. A message has
+ended when its offset is done, or when it failed its last attempt and its outcome is decided. A message whose assignment
+has ended belongs to another owner, and gets no event. An exception of the function is noted, and ends nothing.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class Revocation:
     """One question of the poll thread, from its arrival to its answer. First it stops all starts.
 
     ``coming`` counts the messages that will be done without a worker: their letters and records are on their way.
-    ``may_commit``: nothing is committed at the end while it is not known what an earlier transaction has written.
+    ``may_commit`` is False while the outcome of an earlier transaction is unknown: then nothing is committed.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""How many messages may be started a second: a token bucket over the whole consumer. Pure: time is passed in.
+"""Limits how many messages start per second: a token bucket over the whole consumer. Pure: time is passed in.
 
 Tokens come in evenly. One is kept, and ``BURST_SECONDS`` worth of them besides: a consumer that was idle does not catch
 up at once, and one that looks a little late loses nothing. Retries are never held back. They are charged afterwards,
@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import Final
 
 BURST_SECONDS: Final = 0.1
-"""So much of a second's messages may be started at once, and one more."""
+"""This part of a second's messages may be started at once, and one more."""
 STEP_SECONDS: Final = 0.005
 """At high rates the messages of this time are started together, not one by one."""
 
 
 class RateLimit:
-    """``max_per_second`` of 0 is no limit, and then nothing but ``set`` may be called."""
+    """``max_per_second`` of 0 is no limit, and then only ``set`` may be called."""
 
     __slots__ = ("_limited_seconds", "_limited_since", "_retries", "_tokens", "_updated_at", "max_per_second")
 
@@ -34,11 +34,11 @@ class RateLimit:
 
     @property
     def is_limited(self) -> bool:
-        """Whether messages wait for nothing but the limit, as far as the last ``take`` knew."""
+        """Whether messages wait only for the limit, according to the last ``take``."""
         return self._limited_since is not None
 
     def set(self, max_per_second: float, now: float, retries: int) -> None:
-        """From ``now`` on another limit holds, or none; ``retries`` there have been so far."""
+        """From ``now`` on another limit holds, or none; ``retries`` counts all retries so far."""
         if self.is_on:
             self._fill(now)
         else:
@@ -48,14 +48,14 @@ class RateLimit:
         self._tokens = min(self._tokens, self._most)
 
     def allowed(self, most: int, now: float, retries: int) -> int:
-        """How many of ``most`` messages may be started at ``now``; ``retries`` there have been since the beginning."""
+        """How many of ``most`` messages may be started at ``now``; ``retries`` counts all retries so far."""
         self._fill(now)
         self._tokens -= retries - self._retries
         self._retries = retries
         return max(0, min(most, int(self._tokens)))
 
     def started(self, messages: int, now: float, *, is_more_ready: bool) -> None:
-        """So many were started at ``now``; ``is_more_ready``: more would have been, if it were not for the limit."""
+        """``messages`` were started at ``now``; ``is_more_ready``: without the limit there would have been more."""
         self._tokens -= messages
         self._note(now, is_limited=is_more_ready)
 
@@ -66,7 +66,7 @@ class RateLimit:
         return now + max(0.0, wanted - self._tokens) / self.max_per_second
 
     def limited_seconds(self, now: float) -> float:
-        """For how long, in all, messages have waited for nothing but the limit."""
+        """How long, in total, messages have waited only for the limit."""
         return self._limited_seconds + (0.0 if self._limited_since is None else now - self._limited_since)
 
     @property

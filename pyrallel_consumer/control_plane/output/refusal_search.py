@@ -1,7 +1,7 @@
-"""Whose record it is that the broker refuses in a transaction: found by smaller transactions, without losing the order.
+"""Finds the message whose record the broker refuses in a transaction: by smaller transactions, in unchanged order.
 
 The broker refuses a whole batch for one record in it. So the next transaction holds fewer messages, always the first
-ones, down to a single one: what that one's record is refused for is its own. The others wait, and are never overtaken.
+ones, down to a single one: a refusal is then certainly its own. The others wait, and are never overtaken.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class RefusalSearch:
         self.most_written: int | None = None
 
     def aborted(self, written: int, refused: Sequence[int]) -> int | None:
-        """A transaction of so many messages was aborted, because records of these were refused, by place, ascending.
+        """A transaction of ``written`` messages was aborted; ``refused`` are the places of refused ones, ascending.
 
-        Returns the place of the message that is to blame, None while that is not known.
+        Returns the place of the message that is to blame, None while that is unknown.
         """
         if written == 1:
             self.most_written = 1

@@ -56,7 +56,7 @@ class Commits:
         self._awaited: _Awaited | None = None
         self._confirmed_at = float("-inf")
         self.coming: deque[Commit] = deque()
-        """Commands of the loop that are not carried out yet; it appends."""
+        """Commits that the loop has commanded and that are not sent yet; the loop appends them."""
         self.sent = 0
         self.failed_by_code: Counter[str] = Counter()
         self.durations = Histogram()

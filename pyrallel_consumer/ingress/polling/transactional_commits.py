@@ -1,9 +1,10 @@
 """Commits as transactions, exactly once: the poll thread's side.
 
-Ownership is checked, and the group's metadata is read, in one step; then the transaction is the producer thread's.
+Ownership is checked, and the group's metadata is read, in one step. Then the transaction belongs to the producer
+thread.
 
-The broker takes offsets of a sibling's partition under a current generation, so what is not ours any more is taken out
-here, and a transaction under way with it is disowned. No wait for the other thread is unbounded.
+The broker accepts offsets of another member's partition under a current generation. So partitions that are no longer
+assigned are removed here, and a transaction under way with them is disowned. No wait for the other thread is unbounded.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Whether the group may have given our partitions to others, because the coordinator does not answer. Pure.
 
-A member whose packets are swallowed sends heartbeats that never arrive. With the classic protocol the client itself
-gives its partitions up when the session is over. With KIP-848 the session is the broker's, and the client goes on with
-what it has read until it is told. A commit that stays unanswered for half a session shows that: others get the
-partitions later than that. While messages finish, a commit is under way nearly all the time.
+If the network drops a member's packets, its heartbeats never arrive. With the classic protocol the client itself gives
+its partitions up when the session is over. With KIP-848 only the broker knows the session, and the client goes on with
+its messages until it is told. A commit that stays unanswered for half a session shows the problem in time: others get
+the partitions only after a whole session. While messages finish, a commit is under way nearly all the time.
 """
 
 from __future__ import annotations

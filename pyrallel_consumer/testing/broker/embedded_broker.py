@@ -4,9 +4,9 @@ Any Kafka client of any process can use it, through ``bootstrap_servers``. It ke
 (as sent: compression stretches it) of each partition, and silently drops what is older. Groups (range,
 cooperative-sticky, ``group.protocol=consumer``), commits with metadata, headers, compression and watermarks work.
 Transactions, time lookups, static members, the admin client and limits on commit metadata do not: test these on a
-real Kafka. Nor does a classic group keep all of its last commits: a follower that syncs after its leader is refused and
-joins again, and meanwhile commits are refused, so what a member has just done may run again at the next owner; with
-``group.protocol=consumer`` it does not. Whatever happens, its process ends with its owner's.
+real Kafka. A classic group also loses some of its last commits. A follower that syncs after its leader is refused and
+joins again, and meanwhile commits are refused. So messages that a member has just finished may run again at the next
+owner. With ``group.protocol=consumer`` that does not happen. The broker's process always ends with its owner's.
 """
 
 from __future__ import annotations
