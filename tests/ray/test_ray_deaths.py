@@ -6,6 +6,7 @@ import os
 import random
 import signal
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pyrallel_consumer.dto import WorkItem
 
 MANY = RetryPolicy(max_attempts=50, backoff_ms=0, jitter_ms=0, timeout_ms=0)
+FIVE_TIMES = RetryPolicy(max_attempts=5, backoff_ms=0, jitter_ms=0, timeout_ms=0)
 TWICE = RetryPolicy(max_attempts=2, backoff_ms=0, jitter_ms=0, timeout_ms=0)
 START_SECONDS = 120.0
 TWO_ACTORS = ActorPlan(2, 2, 1, 0, {}, {})
@@ -85,10 +87,11 @@ async def benches() -> AsyncIterator[list[Bench]]:
         await bench.engine.stop(2)
 
 
-async def test_an_actor_that_its_item_kills_costs_that_item_an_attempt_and_the_others_none(
+async def test_a_message_that_kills_its_actors_is_given_up_and_all_others_are_done(
     benches: list[Bench], tmp_path: Path
 ) -> None:
-    bench = Bench(tmp_path, deadly, TWICE, is_async=False)
+    """Of those before it, whose end may not have been told, some may pay an attempt; those behind it never do."""
+    bench = Bench(tmp_path, deadly, FIVE_TIMES, is_async=False)
     benches.append(bench)
     await bench.start()
     (tmp_path / "armed").touch()
@@ -98,10 +101,10 @@ async def test_an_actor_that_its_item_kills_costs_that_item_an_attempt_and_the_o
     [failed] = bench.failures
     assert failed.item is items[20]
     assert isinstance(failed.error, ProcessDiedError)
-    assert "while it ran test-0-20" in str(failed.error)
-    attempts = {line[2]: line[3] for line in bench.journal if line[0] == "-"}
-    assert set(attempts.values()) == {"1"}
-    assert len(bench.pids()) >= 3
+    assert f"while it ran {items[20].id}" in str(failed.error)
+    charged = [line for line in bench.journal if line[0] == "-" and line[3] != "1"]
+    assert len(charged) < 12
+    assert len(bench.pids()) >= 5
 
 
 @pytest.mark.parametrize("is_async", [True, False])
@@ -114,8 +117,9 @@ async def test_actors_killed_at_random_lose_nothing(benches: list[Bench], tmp_pa
     def kill_some(finished: int) -> None:
         nonlocal killed
         if killed < 4 and finished > 250 * (killed + 1):
-            os.kill(chance.choice(bench.pids()[-2:]), signal.SIGKILL)
-            killed += 1
+            with suppress(ProcessLookupError):  # It was killed before.
+                os.kill(int(chance.choice(bench.journal[-20:])[4]), signal.SIGKILL)
+                killed += 1
 
     items = await bench.finish(1500, kill_some)
     assert bench.failures == []
