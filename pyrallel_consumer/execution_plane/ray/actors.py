@@ -34,6 +34,8 @@ IDLE_SECONDS: Final = 60.0
 """An actor beyond the minimum is ended after it had nothing to do for this time."""
 LONGEST_BACKOFF_SECONDS: Final = 30.0
 CLOSE_SECONDS: Final = 1.0
+DEAF_SECONDS: Final = 1.0
+"""An actor that does not end itself within so long is killed: its worker holds the interpreter."""
 
 
 class Member:
@@ -64,8 +66,8 @@ class Member:
 class Crew(Protocol):
     """The engine, as used by its actors."""
 
-    def opened(self) -> None:
-        """One more can be sent work."""
+    def opened(self, member: Member) -> None:
+        """It can be sent work, from now on or again."""
 
     def told(self, member: Member, reply: Reply) -> None:
         """It sent news, or an empty sign of life."""
@@ -137,6 +139,13 @@ class Actors:
             member.is_killed = True
             self._cluster.kill(member.handle)
 
+    def end(self, member: Member, number: int) -> None:
+        """Have it end itself, unless the call of this number returns meanwhile; one that does not hear is killed."""
+        if not member.is_killed:
+            member.is_killed = True
+            self._when(member, self._cluster.call(member.handle.die, number), self._note_spared)
+            self._loop.call_later(DEAF_SECONDS, self._guarded, partial(self._kill_deaf, member))
+
     def stop_scaling(self) -> None:
         self._is_closed = True
         if self._ticker is not None:
@@ -196,7 +205,7 @@ class Actors:
         member.heard_at = member.busy_at = self._loop.time()
         self._opened.set()
         self._ask(member)
-        self._crew.opened()
+        self._crew.opened(member)
 
     def _note_refusal(self, cause: BaseException) -> None:
         """The worker could not be made there: fatal at the start; later another actor is tried after a while."""
@@ -267,6 +276,16 @@ class Actors:
     def _note_end_of_lost(self, member: Member, answer: Future[Any]) -> None:
         if member in self.members and (error := answer.exception()) is not None:
             self._note_lost(member, error)
+
+    def _note_spared(self, member: Member, answer: Future[Any]) -> None:
+        """It lives: the call had returned. Where it died, what asks for its news hears of that."""
+        if answer.exception() is None and member in self.members:
+            member.is_killed = False
+            self._crew.opened(member)
+
+    def _kill_deaf(self, member: Member) -> None:
+        if member in self.members and member.is_killed:
+            self._cluster.kill(member.handle)
 
     def _replace_later(self) -> None:
         """Replace an actor: at once after the first death, after longer waits while successors get nothing done."""

@@ -95,6 +95,8 @@ class ActorHost:
         """All items of the local engine."""
         self._items: dict[int, WorkItem] = {}
         self._started: set[int] = set()
+        self._over: set[int] = set()
+        """Plain calls that have returned and whose end the loop has not seen."""
         self._fresh: deque[tuple[int, float]] = deque()
         """Items whose beginning is not reported yet, with its time; threads of workers add to it, too."""
         self._frames = 0
@@ -183,6 +185,12 @@ class ActorHost:
         if items:
             self._engine.cancel(items.__contains__)
 
+    async def die(self, number: int) -> bool:
+        """End this process, whatever else runs, unless the call of ``number`` has returned: False then."""
+        if number in self._items and number not in self._over:
+            os._exit(1)
+        return False
+
     async def close(self) -> None:
         """No more items will come: end running ones, and leave the lifespan."""
         await self._engine.stop(HEARTBEAT_SECONDS)
@@ -266,6 +274,7 @@ class ActorHost:
         number = self._numbers.pop(item)
         del self._items[number]
         self._started.discard(number)
+        self._over.discard(number)
         return number
 
     def _reply(self) -> Reply:
@@ -284,10 +293,11 @@ class ActorHost:
         self._returned, self._done, self._failed, self._skipped = [], [], [], []
         return Reply(self._frames, begun, returned, done, failed, skipped, logs)
 
-    def _note_begin(self, item: WorkItem) -> None:
+    def _note_begin(self, item: WorkItem) -> int:
         number = self._numbers[item]
         self._started.add(number)
         self._fresh.append((number, monotonic()))
+        return number
 
     def _async_call(self, setup: Setup) -> Callable[..., Any]:
         note_begin, news, worker, keeps = self._note_begin, self._news, setup.worker, setup.is_recording
@@ -309,12 +319,13 @@ class ActorHost:
         note_begin, worker, keeps = self._note_begin, setup.worker, setup.is_recording
 
         def call(item: WorkItem) -> object:
-            note_begin(item)
+            number = note_begin(item)
             if not self._is_poked:  # Once a reply: a call of the loop for each item would cost more than the item.
                 self._is_poked = True
                 self._loop.call_soon_threadsafe(self._news.set)
             try:
                 result = worker(item)
+                self._over.add(number)
                 if result is not None and inspect.iscoroutine(result):
                     return result  # The local engine reports this error.
                 return result if result is not None and (keeps or holds_record(result)) else None

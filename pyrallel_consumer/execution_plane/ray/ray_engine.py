@@ -191,7 +191,7 @@ class RayEngine(BookedEngine):
         if member is None or member.is_killed or (number := member.sent.number_of(attempt)) is None:
             return
         if not self._is_async and number in member.sent.begun:
-            self._kill(member)
+            self._end_actor(member, number)
             return
         member.cancels.append(number)
         if not self._is_cancel_due:
@@ -215,6 +215,10 @@ class RayEngine(BookedEngine):
     def _kill(self, member: Member) -> None:
         if self._actors is not None:
             self._actors.kill(member)
+
+    def _end_actor(self, member: Member, number: int) -> None:
+        if self._actors is not None:
+            self._actors.end(member, number)
 
     def _requeue(self, attempts: Sequence[Attempt]) -> None:
         """These attempts never began; those that were cancelled or withdrawn meanwhile are over."""
@@ -296,7 +300,11 @@ class RayEngine(BookedEngine):
     def is_waiting(self) -> bool:
         return bool(self._queue)
 
-    def opened(self) -> None:
+    def opened(self, member: Member) -> None:
+        if not self._is_async:
+            for number, attempt in list(member.sent.begun.items()):
+                if attempt.marked_at is not None:
+                    self._end_actor(member, number)
         self._dispatch_soon()
 
     def told(self, member: Member, reply: Reply) -> None:
@@ -351,7 +359,7 @@ class RayEngine(BookedEngine):
         for number, seconds in reply.begun:
             attempt = member.sent.begin(number, now - seconds)
             if attempt is not None and attempt.marked_at is not None and not self._is_async:
-                self._kill(member)
+                self._end_actor(member, number)
         if reply.begun and self._timeout_seconds is not None:
             self._channel.notify()  # The next sweep may be nearer.
 
