@@ -83,6 +83,11 @@ class Transaction:
         """Whether it must be aborted."""
         return self._is_disowned
 
+    @property
+    def is_committing(self) -> bool:
+        """Whether its commit was asked for."""
+        return self._is_committing
+
     def disown(self, tps: Collection[TopicPartition] | None = None) -> None:
         """These partitions (default: all) are no longer assigned: abort it, unless it is being committed."""
         with self._lock:
@@ -352,11 +357,14 @@ class Transactions:
         transaction.end(transaction.failed(code), transaction.refusals)
 
     def _give_up(self, transaction: Transaction, error: KafkaError) -> None:
-        """It failed: abort it, or find out its outcome with a new producer."""
+        """It failed: abort it, or find out its outcome with a new producer.
+
+        After its commit was asked for, only the group's offsets tell for certain: the broker may have carried it out.
+        """
         if self._is_abandoned:
             return
-        self._tell_error(error, "is aborted, and what it holds is written again")
-        if not error.fatal():
+        self._tell_error(error, "failed: it is aborted, or the group's offsets tell what became of it")
+        if not (error.fatal() or transaction.is_committing):
             try:
                 self._abort(transaction, error.name())
             except KafkaException as again:
