@@ -257,8 +257,8 @@ class Wiring:
                 return self.letter_producer
         retry = execution.retry_policy()
         if self.transactions is not None:
-            # What ran again would wait behind its key, and a letter there may wait for it: until it is done the map may
-            # have no room for the letter.
+            # A message that ran again would wait behind its key, where a dead letter may wait for the message: the map
+            # may have no room for the letter until the message is done.
             retry = replace(retry, max_attempts=1)
         refused = RefusedRecords(self.manager, control.exhausted, retry)
         if self.letter_producer is not None:

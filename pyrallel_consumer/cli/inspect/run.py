@@ -43,7 +43,7 @@ def run_running(url: str, *, as_json: bool, every_seconds: float | None) -> int:
 
 
 def run_group(config: KafkaConfig, group: str, topic: str, *, as_json: bool, every_seconds: float | None) -> int:
-    """Of a group's commits. Raises a PyrallelConsumerError where the broker, the topic or the group is in the way."""
+    """Of a group's commits. Raises a PyrallelConsumerError if the broker, the topic or the group prevents it."""
     with GroupReader(config, group) as reader:
         return _run(lambda: look_at_group(reader, group, topic), as_json=as_json, every_seconds=every_seconds)
 

@@ -61,7 +61,7 @@ class Batch(WorkItem):
         return True
 
     def next_attempt(self) -> Batch:
-        """As ``same_attempt``: what an engine tries again by itself is charged to none of the messages."""
+        """As ``same_attempt``: when an engine repeats a call by itself, no message loses an attempt."""
         return self.same_attempt()
 
     def same_attempt(self) -> Batch:

@@ -54,7 +54,7 @@ class LogRange:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Begin at ``offset`` with ``restored``; ``must_commit``: first give the group both.
+    """Begin at ``offset`` with ``restored``; ``must_commit``: commit both before reading.
 
     Then the group has no offset yet, or one that is gone, or a map of records that are gone. If that map stayed, it
     would be believed as soon as the log has grown past it.

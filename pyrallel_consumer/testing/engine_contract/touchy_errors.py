@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FrozenError(Exception):
-    """As that of an S3 client was."""
+    """An S3 client had this error."""
 
     reason: str = "no stock"
 

@@ -62,7 +62,7 @@ class Life:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing will happen however long one waits, as far as it can be told now."""
+        """Whether waiting is useless: nothing more will happen, as far as the kit knows."""
         wiring = self.consumer.wiring
         manager, engine, control = wiring.manager, wiring.engine, wiring.control
         is_probing = manager.circuit.is_open and manager.load.messages > 0

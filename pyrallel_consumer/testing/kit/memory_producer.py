@@ -113,7 +113,7 @@ class MemoryTransactions:
 
 
 def written_letter(letter: Letter) -> WrittenRecord:
-    """The record that a dead letter is."""
+    """The record of a dead letter."""
     record = record_of(letter)
     return WrittenRecord(letter.topic, record.value, record.key, record.headers)
 
