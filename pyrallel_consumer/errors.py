@@ -147,7 +147,8 @@ class BatchFailed(Exception):  # noqa: N818 -- a signal that workers raise, name
 
     The others are done. Items are matched by ``item.id`` and ``item.epoch``, so copies will do. A named message is
     tried again as its error says (``RetryLater``, ``DoNotRetry``, or any other exception). Later messages of its key in
-    the batch run again after it, uncharged. TypeError where an error is no exception, ValueError where none is named.
+    the batch run again after it, and no attempt counts for that. TypeError if an error is not an exception, ValueError
+    if no message is named.
     """
 
     def __init__(self, errors: Mapping[Any, BaseException]) -> None:

@@ -1,7 +1,7 @@
 """Checks that a worker fits its execution mode, before any connection or start.
 
-Looks at what the worker is and never calls it. What cannot be told from outside (a plain wrapper may or may not return
-a coroutine) is let through here and fails the attempt when it runs.
+Inspects the worker and never calls it. An error that is not visible from outside (a plain wrapper may return a
+coroutine) passes here and fails the attempt when it runs.
 """
 
 from __future__ import annotations

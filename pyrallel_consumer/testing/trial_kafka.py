@@ -1,6 +1,6 @@
-"""A Kafka to try a consumer on: topics and a group of their own, filled, looked at, and gone at the end.
+"""A Kafka for tests of a consumer: it fills and reads topics with unique names, and removes them at the end.
 
-It is the Kafka of ``KAFKA_BOOTSTRAP_SERVERS`` where that is set, an ``EmbeddedBroker`` otherwise. Every name carries a
+It is the Kafka of ``KAFKA_BOOTSTRAP_SERVERS`` if that is set, an ``EmbeddedBroker`` otherwise. Every name carries a
 random part, so runs never meet each other's records.
 """
 

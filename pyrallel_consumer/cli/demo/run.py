@@ -1,8 +1,8 @@
 """The demo's run, from an empty topic to the verdict.
 
-A part of the orders is there when the first consumer starts, more come while the second one is in the group, and the
-rest after it has left. So each of them has work whatever the sizes and however slowly the group moves partitions: every
-step waits for the condition it needs, none for a time. What is judged comes from the ledger and from an outside look.
+A part of the orders is in the topic when the first consumer starts. More come while the second one is in the group, and
+the rest after it has left. So each consumer has work, even if the group moves partitions slowly: every step waits for
+its condition, and none for a time. The verdict uses the ledger and an independent client.
 """
 
 from __future__ import annotations

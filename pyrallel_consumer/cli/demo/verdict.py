@@ -1,7 +1,7 @@
 """The demo's verdict: the guarantees, the findings, and the exit code. Pure.
 
-Everything is judged from the ledger and from offsets that an independent client read; nothing that the consumers say
-about themselves counts, but for how many partitions the second one held.
+The verdict uses only the ledger and offsets that an independent client read. Of the consumers' own statements it uses
+one: how many partitions the second one held.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A replay of one dead-letter topic: partition by partition, each in order, in batches.
 
-A lot is sent, acknowledged letter by letter, and then committed, before the next one begins: so a replay that is killed
-repeats one lot at most, and one that is stopped repeats nothing. What was not sent is never committed as done: the
-filtered, the skipped and the refused stay for another replay of the same group.
+A batch is sent, acknowledged letter by letter, and then committed, before the next one begins. So a replay that is
+killed repeats one batch at most, and one that is stopped repeats nothing. An unsent letter is never committed as done:
+filtered, skipped and refused letters stay for another replay of the same group.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class Report:
 
 
 def report_of_running(document: Mapping[str, Any], statuses: Sequence[Mapping[str, Any]] = ()) -> Report:
-    """Of what a running consumer answered (``snapshot_document``), and of its status page's data, where it has one.
+    """The report on a running consumer, from its ``snapshot_document`` and, if it has one, its status page's data.
 
     ``statuses`` are in the order of the document's consumers. Raises KeyError or the like for anything else.
     """

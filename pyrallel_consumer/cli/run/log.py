@@ -32,11 +32,11 @@ _OF_ALL: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "ascti
 class JsonFormatter(logging.Formatter):
     """``time``, ``level``, ``logger``, ``message``, the fields of ``extra``, and ``error``.
 
-    ``error`` has the traceback where the log call gave one.
+    ``error`` has the traceback, if the log call gave one.
 
     A field of ``extra`` that has one of these names is written with an underscore behind it. Fields of the library's
-    own records are written without ``FIELD_PREFIX`` where that name is free. What JSON cannot say is written as its
-    ``str``.
+    own records are written without ``FIELD_PREFIX`` if that name is free. A value that JSON does not support is written
+    as its ``str``.
     """
 
     def format(self, record: logging.LogRecord) -> str:

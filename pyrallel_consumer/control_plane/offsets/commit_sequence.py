@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 METADATA_TOO_LARGE = "OFFSET_METADATA_TOO_LARGE"
 FATAL = frozenset({"FENCED_INSTANCE_ID"})
 SECONDS_EACH = 0.0005
-"""After a commit the next one waits so long for each partition in it, where that is longer than the interval.
+"""After a commit the next one waits this long per partition in it, if that is longer than the interval.
 
 A partition's map, its place in the request and its answer cost about 0.05 ms: a tenth of this at most.
 """

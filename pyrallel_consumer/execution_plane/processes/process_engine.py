@@ -82,8 +82,8 @@ class ProcessEngine(BookedEngine):
     """Runs a picklable plain ``worker`` in ``processes`` processes.
 
     ``initializer`` is called once in each process before its first item: a picklable callable without arguments, or
-    ``"package.module:function"``. ``lifespan`` is entered after it, and left when the process ends. What they leave in
-    their context is what each attempt gets a copy of. A process is replaced after about ``max_tasks_per_child`` items
+    ``"package.module:function"``. ``lifespan`` is entered after it, and left when the process ends. Each attempt gets a
+    copy of the context in which both ran. A process is replaced after about ``max_tasks_per_child`` items
     (0 = never), not all of them at the same time. ``pack`` makes the row that an item travels as.
     """
 

@@ -1,7 +1,7 @@
-"""The child process behind ``EmbeddedBroker``, seen from its owner: started, asked, ended; knows nothing of Kafka.
+"""The owner's handle on the child process of ``EmbeddedBroker``: starts it, sends commands, ends it.
 
-One command at a time: the caller takes care of that. Whatever goes wrong ends the child and is a ``BrokerError``
-that carries the last lines the child wrote; after ``close`` no process and no file descriptor is left.
+It knows nothing about Kafka. The caller sends one command at a time. An error ends the child and is a ``BrokerError``
+with the child's last lines; after ``close`` no process and no file descriptor is left.
 """
 
 from __future__ import annotations
