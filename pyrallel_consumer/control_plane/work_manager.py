@@ -431,7 +431,7 @@ class WorkManager:
         self._reading.pause(tp, reason)
 
     def resume(self, tp: TopicPartition, reason: str) -> None:
-        """This reason to pause is gone. With ``exhausted`` the messages that gave it are tried again."""
+        """This reason to pause is gone. With ``exhausted`` the exhausted messages of ``tp`` are tried again."""
         if self._reading.resume(tp, reason) and reason == "exhausted":
             work = self._works[tp]
             work.put_back_held()

@@ -137,7 +137,7 @@ class BookedEngine(ExecutionEngine):
     async def _wait_ended(self, timeout_seconds: float) -> None:
         """Return when no attempt runs, or after ``timeout_seconds``."""
 
-    # On the loop, called by nobody who would catch anything
+    # Called by the loop, which would not catch an exception
 
     def _guarded(self, call: Callable[[], None]) -> None:
         """Call ``call``. Its exception is a bug of ours, and goes to the consumer instead of the event loop."""

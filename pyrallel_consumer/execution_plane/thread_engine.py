@@ -211,7 +211,7 @@ class ThreadEngine(BookedEngine):
         ended = self._ended
         is_busy = len(ended) >= BUSY_CALLS
         if not is_busy:
-            self._look_calls.append(True)  # Before the list is taken: so nothing is left behind unannounced.
+            self._look_calls.append(True)  # Before the list is taken, so that no ended call is missed.
         count = len(ended)
         taken = ended[:count]
         del ended[:count]

@@ -1,4 +1,4 @@
-"""Makes the context that confluent-kafka's deserializers are called with; and how type checkers see deserializers."""
+"""Makes the context for calls of confluent-kafka's deserializers, and has their types for type checkers."""
 
 from __future__ import annotations
 

@@ -403,7 +403,7 @@ class BatchBook:
             self._report_back(root)
 
     def _report_back(self, root: WorkItem) -> None:
-        """Give back one that waited behind, or came too late for that."""
+        """Give back a message that waited behind others, or was submitted too late to do so."""
         self._inside -= 1
         self.channel.cancelled(root, root.attempt)
 
