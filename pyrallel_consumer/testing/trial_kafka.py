@@ -117,7 +117,7 @@ class TrialKafka:
             self._config = KafkaConfig(consumer_group=group)
             return self
         self._broker = self._given_broker or self._stack.enter_context(EmbeddedBroker(port=self._port))
-        # The group protocol in which members join and leave this broker's groups at once; and it asks for no password.
+        # With this protocol members join and leave at once on this broker, and the broker asks for no password.
         self._config = KafkaConfig(
             bootstrap_servers=self._broker.bootstrap_servers,
             consumer_group=group,

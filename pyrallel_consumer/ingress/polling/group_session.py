@@ -1,6 +1,6 @@
 """How long the session of a KIP-848 group is: the broker's to set, asked once and not waited for.
 
-Where nobody may ask (it takes DESCRIBE_CONFIGS on the group) Kafka's default counts. Belongs to the poll thread.
+The question needs DESCRIBE_CONFIGS on the group. Without that right Kafka's default counts. Belongs to the poll thread.
 """
 
 from __future__ import annotations
