@@ -152,4 +152,4 @@ def test_a_completion_cannot_be_changed() -> None:
 
 
 def test_modes_are_written_as_users_write_them() -> None:
-    assert [str(mode) for mode in ExecutionMode] == ["async", "thread", "process"]
+    assert [str(mode) for mode in ExecutionMode] == ["async", "thread", "process", "ray"]

@@ -8,6 +8,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
+import pyrallel_consumer
 from pyrallel_consumer.cli import main
 
 
@@ -38,7 +39,7 @@ def test_the_version_is_printed() -> None:
     code, text = run("--version")
 
     assert code == 0
-    assert text.startswith("pyrallel-consumer 0.")
+    assert text.startswith(f"pyrallel-consumer {pyrallel_consumer.__version__}")
 
 
 def test_without_a_command_the_help_is_shown() -> None:
