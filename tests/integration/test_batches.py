@@ -11,7 +11,7 @@ import pytest
 from pyrallel_consumer import EmbeddedBroker, ExecutionMode, PyrallelConsumer
 from tests.integration.batch_worker import AsyncBatchWorker, BatchWorker, Call, calls_of
 from tests.integration.conftest import Produce
-from tests.integration.consuming import committed, execution, kafka, new_group, until
+from tests.integration.consuming import MODES_OF_THIS_MACHINE, committed, execution, kafka, new_group, until
 from tests.letter_box import read_letters
 
 NewTopic = Callable[[int], str]
@@ -123,7 +123,7 @@ async def test_a_process_that_dies_in_a_batch_costs_the_message_at_fault_its_att
     assert "ProcessDiedError" in letter.ours["x-error-reason"]
 
 
-@pytest.mark.parametrize("mode", list(ExecutionMode))
+@pytest.mark.parametrize("mode", MODES_OF_THIS_MACHINE)
 async def test_what_waits_for_company_at_the_stop_is_given_back_untried(
     embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce, tmp_path: Path, mode: ExecutionMode
 ) -> None:

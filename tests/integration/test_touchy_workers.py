@@ -11,7 +11,7 @@ import pytest
 from pyrallel_consumer import EmbeddedBroker, ExecutionMode, PyrallelConsumer, WorkItem
 from pyrallel_consumer.testing.engine_contract.touchy_errors import TOUCHY_ERRORS
 from tests.integration.conftest import Produce
-from tests.integration.consuming import committed, execution, kafka, new_group, until
+from tests.integration.consuming import MODES_OF_THIS_MACHINE, committed, execution, kafka, new_group, until
 
 NewTopic = Callable[[int], str]
 NAMES = sorted(TOUCHY_ERRORS)
@@ -29,7 +29,7 @@ async def async_worker(item: WorkItem) -> None:
     plain_worker(item)
 
 
-@pytest.mark.parametrize("mode", list(ExecutionMode))
+@pytest.mark.parametrize("mode", MODES_OF_THIS_MACHINE)
 @pytest.mark.parametrize("on_exhausted", ["skip", "dlq"])
 async def test_exceptions_that_resist_being_touched_are_failed_messages_and_the_others_go_on(
     embedded_broker: EmbeddedBroker,
@@ -54,7 +54,7 @@ async def test_exceptions_that_resist_being_touched_are_failed_messages_and_the_
     assert committed(embedded_broker.bootstrap_servers, group, topic) == [len(NAMES) + 1]
 
 
-@pytest.mark.parametrize("mode", list(ExecutionMode))
+@pytest.mark.parametrize("mode", MODES_OF_THIS_MACHINE)
 async def test_keyboard_interrupt_in_a_worker_stops_the_consumer_as_the_signal_does(
     embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce, mode: ExecutionMode
 ) -> None:

@@ -78,6 +78,20 @@ def test_a_refused_record_has_the_message_run_again_behind_its_key(manager: Work
     assert only(manager.snapshots()).offset == 2
 
 
+def test_a_refused_record_of_a_key_without_other_messages_has_it_run_again(manager: WorkManager) -> None:
+    [only_one] = started(manager, "a")
+    returned(manager, only_one)
+
+    again = manager.take_back(only_one, 2)
+    assert again is not None
+    manager.cancel(again)
+
+    [repeated] = manager.take(100, now=3.0)
+    assert (repeated.offset, repeated.attempt, repeated.key) == (0, 2, b"a")
+    manager.succeed([repeated], 3.5)
+    assert only(manager.snapshots()).offset == 1
+
+
 def test_a_refused_record_of_the_last_attempt_is_held_beside_its_key(manager: WorkManager) -> None:
     [first] = started(manager, "aa")
     returned(manager, first)
