@@ -209,7 +209,7 @@ class LifecycleContract(EngineRigs):
         assert kept <= set(rig.successes)
         assert rig.failures == []
         assert len(rig.successes) + len(rig.cancellations) == 32
-        assert log.read_text().count("+") == len(rig.successes)
+        assert log.read_text().count("+") == len(rig.successes), log.read_text()
 
     # While the group may have given our partitions to others
 

@@ -7,11 +7,12 @@ import json
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any
 
 import pytest
 from confluent_kafka.serialization import MessageField, SerializationContext
 from pydantic import BaseModel, TypeAdapter
+from typing_extensions import TypedDict
 
 from pyrallel_consumer import ConfigurationError, DecodeError, DoNotRetry, ExecutionMode, RetryLater, WorkItem
 from pyrallel_consumer.execution_plane.decoding import Decoding
