@@ -86,7 +86,7 @@ class RunningAttempt:
 
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """``waiting_retries`` counts all that wait for another attempt, ``due`` those of them that hold a slot for it.
+    """``waiting_retries`` counts the messages that wait for another attempt; ``due`` of them hold a slot already.
 
     ``batches`` is None where messages run one by one.
     """

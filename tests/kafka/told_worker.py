@@ -1,4 +1,4 @@
-"""Workers that do what the value of their message tells them, so that a log of messages is a script of failures.
+"""Workers that obey the value of their message: a log of messages is a script of failures.
 
 A value is a text: an id, then, after a blank, at most one deed. ``fail N`` fails the first N attempts, ``hang S`` makes
 the first attempt take S seconds, and ``die`` kills the worker process in the first attempt (elsewhere that attempt

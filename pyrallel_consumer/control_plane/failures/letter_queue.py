@@ -1,4 +1,4 @@
-"""Dead letters that are not acknowledged yet: which of them are sent now, and what happens to those that failed.
+"""Dead letters that are not acknowledged yet: which letters are sent now, and what happens to a refused letter.
 
 Owned by the event loop; decides, and produces nothing. Each dead-letter topic has its own queue, so that a topic that
 is missing or forbidden delays no letter of another topic. After a failure the topic's queue waits, longer each time up
