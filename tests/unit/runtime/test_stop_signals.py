@@ -43,17 +43,16 @@ class Ears:
 
     def __init__(self) -> None:
         self.heard: list[signal.Signals] = []
-        self._something = asyncio.Event()
+        self._next: asyncio.Queue[signal.Signals] = asyncio.Queue()
 
     def __call__(self, number: signal.Signals) -> None:
         self.heard.append(number)
-        self._something.set()
+        self._next.put_nowait(number)
 
     async def next(self) -> signal.Signals:
+        """Two that come in one turn of the loop are told one after the other."""
         async with asyncio.timeout(PATIENCE_SECONDS):
-            await self._something.wait()
-        self._something.clear()
-        return self.heard[-1]
+            return await self._next.get()
 
 
 def run(main: Callable[[], Any], new_loop: LoopFactory = asyncio.new_event_loop) -> Any:
