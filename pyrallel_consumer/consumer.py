@@ -35,7 +35,7 @@ from pyrallel_consumer.execution_plane.lifespan import Lifespan, lifespan_of
 from pyrallel_consumer.execution_plane.lifespan_task import LifespanTask
 from pyrallel_consumer.execution_plane.returned import RecordMaker, recording, returns_records
 from pyrallel_consumer.execution_plane.worker_call import worker_call
-from pyrallel_consumer.execution_plane.worker_kind import Worker, check_worker, is_async, name_of
+from pyrallel_consumer.execution_plane.worker_kind import Worker, check_values, check_worker, is_async, name_of
 from pyrallel_consumer.execution_plane.worker_types import WorkerOf
 from pyrallel_consumer.foreign_errors import loggable
 from pyrallel_consumer.ingress.client.client_settings import (
@@ -425,7 +425,9 @@ class PyrallelConsumer:
                     f"{' and '.join(each.setting for each in self._deserializers if each is not None)}"
                 )
             return
-        check_worker(self._worker, self.execution_config.mode, batch_size=self.execution_config.batch_size)
+        worker: Any = self._worker
+        check_worker(worker, self.execution_config.mode, batch_size=self.execution_config.batch_size)
+        check_values(worker, is_decoded=self._deserializers is not None and self._deserializers.value is not None)
         if self._deserializers is not None:
             self._deserializers.check(self.execution_config.mode)
 

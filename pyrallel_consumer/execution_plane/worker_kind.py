@@ -11,7 +11,8 @@ import inspect
 import pickle
 import typing
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, Final
+from types import NoneType, UnionType
+from typing import Any, Final, Union
 
 from pyrallel_consumer.dto import ExecutionMode, WorkItem
 from pyrallel_consumer.errors import ConfigurationError, WorkerMismatchError
@@ -100,23 +101,63 @@ def _check_batches(worker: Callable[..., Any], name: str, batch_size: int) -> No
         )
 
 
+def check_values(worker: Callable[..., Any], *, is_decoded: bool) -> None:
+    """Raise ConfigurationError if values are bytes, and the worker's annotation asks for something else.
+
+    ``WorkItem[Order]`` without a type or a deserializer would fail each message. Nothing is said about annotations that
+    cannot be resolved.
+    """
+    asked = None if is_decoded else _value_asked(_annotation(worker))
+    if asked is None or _may_be_bytes(asked):
+        return
+    shown = asked.__name__ if isinstance(asked, type) else str(asked)
+    raise ConfigurationError(
+        f"worker {name_of(worker)} takes WorkItem[{shown}], and without value_type or value_deserializer the values "
+        "are bytes: give PyrallelConsumer(..., value_type=...), or annotate WorkItem. `pyrallel-consumer run` takes "
+        "the place of such a PyrallelConsumer"
+    )
+
+
+def _value_asked(annotation: Any) -> Any:
+    """``Order`` of ``WorkItem[Order]`` and of a list of these; None if the annotation names no value."""
+    if typing.get_origin(annotation) in _LISTS:
+        [annotation] = typing.get_args(annotation)
+    return typing.get_args(annotation)[0] if typing.get_origin(annotation) is WorkItem else None
+
+
+def _may_be_bytes(asked: Any) -> bool:
+    """False only if it is certain that bytes do not fit."""
+    if typing.get_origin(asked) in {Union, UnionType}:
+        return any(_may_be_bytes(each) for each in typing.get_args(asked) if each is not NoneType)
+    kind = typing.get_origin(asked) or asked
+    return kind is Any or not isinstance(kind, type) or issubclass(bytes, kind)
+
+
 def _takes_list(worker: Callable[..., Any]) -> bool | None:
     """Whether its parameter is annotated as a list (True) or as one item (False); None if it is neither."""
+    annotation = _annotation(worker)
+    if isinstance(annotation, str):
+        return _is_list_text(annotation)
+    found = typing.get_origin(annotation) or annotation
+    if not isinstance(found, type):
+        return None
+    return True if found in _LISTS else False if issubclass(found, WorkItem) else None
+
+
+def _annotation(worker: Callable[..., Any]) -> Any:
+    """The annotation of its first parameter, None without one; text if it has names that only a type checker knows."""
     try:
         parameters = inspect.signature(worker).parameters.values()
     except (TypeError, ValueError):
         return None
     annotation = next((each.annotation for each in parameters if each.kind is not inspect.Parameter.KEYWORD_ONLY), None)
-    if isinstance(annotation, str):
-        function: Any = functions_of(worker)[0]
-        try:
-            annotation = eval(annotation, getattr(inspect.unwrap(function), "__globals__", {}))  # noqa: S307 -- as typing does; the user's own text
-        except Exception:  # noqa: BLE001 -- names that only a type checker knows
-            return _is_list_text(annotation)
-    found = typing.get_origin(annotation) or annotation
-    if not isinstance(found, type):
-        return None
-    return True if found in _LISTS else False if issubclass(found, WorkItem) else None
+    if not isinstance(annotation, str):
+        return annotation
+    function: Any = functions_of(worker)[0]
+    try:
+        return eval(annotation, getattr(inspect.unwrap(function), "__globals__", {}))  # noqa: S307 -- as typing does; the user's own text
+    except Exception:  # noqa: BLE001 -- names that only a type checker knows
+        return annotation
 
 
 def _is_list_text(annotation: str) -> bool | None:

@@ -46,7 +46,7 @@ def found_program(settings: RunSettings) -> Program | list[PyrallelConsumer]:
     if settings.run.lifespan is not None:
         lifespan = find_object(settings.run.lifespan, settings.run.app_dir, "lifespan")
         lifespan_of(lifespan, None, settings.execution.mode)
-    check_for_command_line(found, settings.execution.mode)
+    check_for_command_line(found, settings.execution)
     return Program(found, lifespan)
 
 

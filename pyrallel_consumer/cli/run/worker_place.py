@@ -14,9 +14,10 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, cast
 
+from pyrallel_consumer.config import ExecutionConfig
 from pyrallel_consumer.dto import ExecutionMode
 from pyrallel_consumer.errors import ConfigurationError, WorkerMismatchError
-from pyrallel_consumer.execution_plane.worker_kind import Worker, check_worker
+from pyrallel_consumer.execution_plane.worker_kind import Worker, check_values, check_worker
 
 
 class WorkerImportError(Exception):
@@ -56,19 +57,24 @@ def find_object(place: str, app_dir: str, what: str) -> Any:
     return found
 
 
-def check_for_command_line(worker: Worker, mode: ExecutionMode) -> None:
-    """Like ``check_worker``, but the error also names the flag that helps."""
+def check_for_command_line(worker: Worker, execution: ExecutionConfig) -> None:
+    """Like ``check_worker`` and ``check_values``, but the error also names the flag that helps.
+
+    The command decodes no values: a consumer with a type or a deserializer is built in the worker's module.
+    """
+    mode, size = execution.mode, execution.batch_size
     try:
-        check_worker(worker, mode)
+        check_worker(worker, mode, batch_size=size)
     except WorkerMismatchError as error:
-        fitting = [str(other) for other in ExecutionMode if other is not mode and _fits(worker, other)]
+        fitting = [str(other) for other in ExecutionMode if other is not mode and _fits(worker, other, size)]
         flag = f" (here: --mode {' or --mode '.join(fitting)})" if fitting else ""
         raise WorkerMismatchError(f"{error}{flag}") from error
+    check_values(worker, is_decoded=False)
 
 
-def _fits(worker: Worker, mode: ExecutionMode) -> bool:
+def _fits(worker: Worker, mode: ExecutionMode, batch_size: int) -> bool:
     try:
-        check_worker(worker, mode)
+        check_worker(worker, mode, batch_size=batch_size)
     except ConfigurationError:
         return False
     return True

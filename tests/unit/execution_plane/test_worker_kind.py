@@ -12,7 +12,7 @@ import pytest
 
 from pyrallel_consumer.dto import ExecutionMode, WorkItem
 from pyrallel_consumer.errors import ConfigurationError, WorkerMismatchError
-from pyrallel_consumer.execution_plane.worker_kind import check_worker, is_async
+from pyrallel_consumer.execution_plane.worker_kind import check_values, check_worker, is_async
 
 ASYNC, THREAD, PROCESS = ExecutionMode.ASYNC, ExecutionMode.THREAD, ExecutionMode.PROCESS
 
@@ -227,3 +227,30 @@ def test_a_sequence_is_a_list_in_the_other_modes_too() -> None:
 def test_a_worker_that_does_not_say_what_it_takes_is_taken_at_its_settings(worker: object) -> None:
     check_worker(worker, ASYNC)
     check_worker(worker, ASYNC, batch_size=500)
+
+
+class Order: ...
+
+
+async def of_order(item: WorkItem[Order]) -> None: ...
+async def of_order_or_tombstone(item: WorkItem[Order | None]) -> None: ...
+async def of_orders(items: list[WorkItem[Order]]) -> None: ...
+async def of_object(item: WorkItem[dict[str, Any]]) -> None: ...
+async def of_bytes(item: WorkItem[bytes | None]) -> None: ...
+async def of_any(item: WorkItem[Any]) -> None: ...
+async def of_either(item: WorkItem[Order | bytes]) -> None: ...
+async def of_unknown(item: WorkItem[OnlyForTypeCheckers]) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+
+@pytest.mark.parametrize("worker", [of_order, of_order_or_tombstone, of_orders, of_object, functools.partial(of_order)])
+def test_a_worker_of_typed_values_is_refused_where_values_are_bytes(worker: Callable[..., Any]) -> None:
+    with pytest.raises(ConfigurationError, match=r"takes WorkItem\[.*the values are bytes: give .*value_type="):
+        check_values(worker, is_decoded=False)
+    check_values(worker, is_decoded=True)
+
+
+@pytest.mark.parametrize(
+    "worker", [async_function, of_bytes, of_any, of_either, of_unknown, async_of_list, async_of_anything, print]
+)
+def test_a_worker_that_may_take_bytes_is_not_refused(worker: Callable[..., Any]) -> None:
+    check_values(worker, is_decoded=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pyrallel_consumer import ConfigurationError, ExecutionMode, WorkerMismatchError
+from pyrallel_consumer import ConfigurationError, ExecutionConfig, ExecutionMode, WorkerMismatchError, WorkItem
 from pyrallel_consumer.cli.run.worker_place import WorkerImportError, check_for_command_line, find_worker
 
 NAMES = (f"user_module_{number}" for number in itertools.count())
@@ -100,11 +100,32 @@ def plain(item: object) -> None: ...
 async def awaiting(item: object) -> None: ...
 
 
+def running(mode: ExecutionMode, batch_size: int = 1) -> ExecutionConfig:
+    return ExecutionConfig(mode=mode, batch_size=batch_size)
+
+
 def test_a_worker_of_another_mode_is_refused_with_the_flags_that_fit() -> None:
     with pytest.raises(WorkerMismatchError, match=r"\(here: --mode thread or --mode process or --mode ray\)$"):
-        check_for_command_line(plain, ExecutionMode.ASYNC)
+        check_for_command_line(plain, running(ExecutionMode.ASYNC))
     with pytest.raises(WorkerMismatchError, match=r"\(here: --mode async or --mode process or --mode ray\)$"):
-        check_for_command_line(awaiting, ExecutionMode.THREAD)
+        check_for_command_line(awaiting, running(ExecutionMode.THREAD))
     with pytest.raises(WorkerMismatchError, match=r"\(here: --mode thread or --mode ray\)$"):
-        check_for_command_line(lambda item: None, ExecutionMode.PROCESS)
-    check_for_command_line(plain, ExecutionMode.PROCESS)
+        check_for_command_line(lambda item: None, running(ExecutionMode.PROCESS))
+    check_for_command_line(plain, running(ExecutionMode.PROCESS))
+
+
+async def awaiting_many(items: list[WorkItem]) -> None: ...
+async def awaiting_typed(item: WorkItem[int]) -> None: ...
+
+
+def test_a_worker_that_takes_a_list_runs_with_batches() -> None:
+    check_for_command_line(awaiting_many, running(ExecutionMode.ASYNC, batch_size=500))
+    with pytest.raises(ConfigurationError, match="EXECUTION_BATCH_SIZE"):
+        check_for_command_line(awaiting_many, running(ExecutionMode.ASYNC))
+    with pytest.raises(WorkerMismatchError, match=r"\(here: --mode async or --mode process or --mode ray\)$"):
+        check_for_command_line(awaiting_many, running(ExecutionMode.THREAD, batch_size=500))
+
+
+def test_a_worker_of_typed_values_needs_a_consumer_that_decodes_them() -> None:
+    with pytest.raises(ConfigurationError, match=r"takes WorkItem\[int\].*takes the place of such a PyrallelConsumer"):
+        check_for_command_line(awaiting_typed, running(ExecutionMode.ASYNC))
