@@ -21,7 +21,7 @@ from pyrallel_consumer.config import ExecutionConfig
 from pyrallel_consumer.consumer import PyrallelConsumer
 from pyrallel_consumer.dto import WorkItem
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
-from pyrallel_consumer.execution_plane.processes.process_engine import ProcessEngine
+from pyrallel_consumer.execution_plane.processes.parent.process_engine import ProcessEngine
 from pyrallel_consumer.execution_plane.thread_engine import SLOTS_PER_THREAD, ThreadEngine
 from pyrallel_consumer.ingress.client.client_settings import consumer_configuration
 

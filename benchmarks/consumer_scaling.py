@@ -23,7 +23,7 @@ from job import HERE, Figures, Job
 from pyrallel_consumer.config import ExecutionConfig
 from pyrallel_consumer.dto import WorkItem
 from pyrallel_consumer.execution_plane.async_engine import AsyncEngine
-from pyrallel_consumer.execution_plane.processes.async_process_engine import AsyncProcessEngine
+from pyrallel_consumer.execution_plane.processes.parent.async_process_engine import AsyncProcessEngine
 
 ASK_SECONDS: Final = 0.05
 

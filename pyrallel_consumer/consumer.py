@@ -28,15 +28,15 @@ from pyrallel_consumer.errors import (
     StateError,
 )
 from pyrallel_consumer.execution_plane.batches.call import batch_call
-from pyrallel_consumer.execution_plane.deserializers import deserializers_of
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 from pyrallel_consumer.execution_plane.engine_choice import made_engine
-from pyrallel_consumer.execution_plane.lifespan import Lifespan, lifespan_of
-from pyrallel_consumer.execution_plane.lifespan_task import LifespanTask
-from pyrallel_consumer.execution_plane.returned import RecordMaker, recording, returns_records
-from pyrallel_consumer.execution_plane.worker_call import worker_call
-from pyrallel_consumer.execution_plane.worker_kind import Worker, check_values, check_worker, is_async, name_of
-from pyrallel_consumer.execution_plane.worker_types import WorkerOf
+from pyrallel_consumer.execution_plane.worker.call import worker_call
+from pyrallel_consumer.execution_plane.worker.deserializers import deserializers_of
+from pyrallel_consumer.execution_plane.worker.kind import Worker, check_values, check_worker, is_async, name_of
+from pyrallel_consumer.execution_plane.worker.lifespan import Lifespan, lifespan_of
+from pyrallel_consumer.execution_plane.worker.lifespan_task import LifespanTask
+from pyrallel_consumer.execution_plane.worker.returned import RecordMaker, recording, returns_records
+from pyrallel_consumer.execution_plane.worker.types import WorkerOf
 from pyrallel_consumer.foreign_errors import loggable
 from pyrallel_consumer.ingress.client.client_settings import (
     consumer_configuration,
@@ -51,8 +51,8 @@ from pyrallel_consumer.observability.metrics.figures import figures
 from pyrallel_consumer.observability.published import Published
 from pyrallel_consumer.observability.tracing.tracing import spans_for
 from pyrallel_consumer.runtime.closing import CANCEL_SECONDS, LET_GO_SECONDS, until_done
-from pyrallel_consumer.runtime.completions import checked_completions
 from pyrallel_consumer.runtime.consumer_options import ConsumerOptions
+from pyrallel_consumer.runtime.outcomes.completions import checked_completions
 from pyrallel_consumer.runtime.stop_signals import StopSignals
 from pyrallel_consumer.runtime.surroundings import Surroundings
 from pyrallel_consumer.runtime.wiring import Wiring

@@ -8,10 +8,10 @@ from typing import Any, Unpack
 
 from pydantic import Field, field_validator
 
-from pyrallel_consumer.config.arguments import ExecutionArguments
-from pyrallel_consumer.config.attributes import ExecutionAttributes
-from pyrallel_consumer.config.choices import BatchedBy, Exhaustion, Mode, chosen
 from pyrallel_consumer.config.settings import Settings
+from pyrallel_consumer.config.typed.arguments import ExecutionArguments
+from pyrallel_consumer.config.typed.attributes import ExecutionAttributes
+from pyrallel_consumer.config.typed.choices import BatchedBy, Exhaustion, Mode, chosen
 from pyrallel_consumer.config.values import lowered, named_function
 from pyrallel_consumer.control_plane.failures.failure_circuit import CircuitPolicy
 from pyrallel_consumer.control_plane.failures.poison_keys import PoisonPolicy

@@ -9,9 +9,12 @@ from typing import Any, ClassVar, Unpack
 
 from pydantic import Field, SecretStr, field_validator
 
-from pyrallel_consumer.config.arguments import KafkaArguments
-from pyrallel_consumer.config.attributes import KafkaAttributes
-from pyrallel_consumer.config.choices import (
+from pyrallel_consumer.config.metrics import MetricsConfig
+from pyrallel_consumer.config.parallel import ParallelConsumerConfig
+from pyrallel_consumer.config.settings import Settings, as_secret, is_secret_name
+from pyrallel_consumer.config.typed.arguments import KafkaArguments
+from pyrallel_consumer.config.typed.attributes import KafkaAttributes
+from pyrallel_consumer.config.typed.choices import (
     GroupProtocol,
     OffsetReset,
     PayloadMode,
@@ -19,9 +22,6 @@ from pyrallel_consumer.config.choices import (
     SecurityProtocol,
     chosen,
 )
-from pyrallel_consumer.config.metrics import MetricsConfig
-from pyrallel_consumer.config.parallel import ParallelConsumerConfig
-from pyrallel_consumer.config.settings import Settings, as_secret, is_secret_name
 from pyrallel_consumer.config.values import HIGHEST_PORT, lowered
 from pyrallel_consumer.dto import (
     DlqPayloadMode,

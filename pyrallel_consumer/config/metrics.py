@@ -6,9 +6,9 @@ from typing import Unpack
 
 from pydantic import Field
 
-from pyrallel_consumer.config.arguments import MetricsArguments
-from pyrallel_consumer.config.attributes import MetricsAttributes
 from pyrallel_consumer.config.settings import Settings
+from pyrallel_consumer.config.typed.arguments import MetricsArguments
+from pyrallel_consumer.config.typed.attributes import MetricsAttributes
 from pyrallel_consumer.config.values import HIGHEST_PORT
 from pyrallel_consumer.control_plane.policies import HealthLimits
 

@@ -7,11 +7,11 @@ from typing import Any, ClassVar, Final, Unpack
 
 from pydantic import Field, field_validator
 
-from pyrallel_consumer.config.arguments import OutputArguments
-from pyrallel_consumer.config.attributes import OutputAttributes
-from pyrallel_consumer.config.choices import Delivered, chosen
 from pyrallel_consumer.config.kafka import parsed_json
 from pyrallel_consumer.config.settings import Settings, as_secret, is_secret_name
+from pyrallel_consumer.config.typed.arguments import OutputArguments
+from pyrallel_consumer.config.typed.attributes import OutputAttributes
+from pyrallel_consumer.config.typed.choices import Delivered, chosen
 from pyrallel_consumer.config.values import lowered, named_function
 from pyrallel_consumer.control_plane.policies import OutputLimits
 from pyrallel_consumer.record import Delivery

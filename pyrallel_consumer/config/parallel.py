@@ -6,10 +6,10 @@ from typing import Any, Unpack
 
 from pydantic import Field, field_validator
 
-from pyrallel_consumer.config.arguments import ParallelConsumerArguments
-from pyrallel_consumer.config.attributes import ParallelConsumerAttributes
-from pyrallel_consumer.config.choices import NullKeys, Ordering, StateStrategy, chosen
 from pyrallel_consumer.config.settings import Settings
+from pyrallel_consumer.config.typed.arguments import ParallelConsumerArguments
+from pyrallel_consumer.config.typed.attributes import ParallelConsumerAttributes
+from pyrallel_consumer.config.typed.choices import NullKeys, Ordering, StateStrategy, chosen
 from pyrallel_consumer.config.values import lowered
 from pyrallel_consumer.control_plane.policies import FlowLimits, OrderingPolicy
 from pyrallel_consumer.dto import (

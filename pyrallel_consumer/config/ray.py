@@ -7,9 +7,9 @@ from typing import Any, Unpack
 
 from pydantic import Field, field_validator
 
-from pyrallel_consumer.config.arguments import RayArguments
-from pyrallel_consumer.config.attributes import RayAttributes
 from pyrallel_consumer.config.settings import Settings
+from pyrallel_consumer.config.typed.arguments import RayArguments
+from pyrallel_consumer.config.typed.attributes import RayAttributes
 
 
 class RayConfig(RayAttributes, Settings):

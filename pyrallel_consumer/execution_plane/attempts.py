@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pyrallel_consumer.errors import InvariantViolation, TaskTimeoutError
-from pyrallel_consumer.execution_plane.named_failures import NamedFailures
 from pyrallel_consumer.execution_plane.retry import Wait, backoff_ms, next_wait
+from pyrallel_consumer.execution_plane.worker.named_failures import NamedFailures
 from pyrallel_consumer.foreign_errors import is_a
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from pyrallel_consumer.dto import ExecutionMode, packed_item
 from pyrallel_consumer.execution_plane.async_engine import AsyncEngine
 from pyrallel_consumer.execution_plane.batches.batch import packed_batch
 from pyrallel_consumer.execution_plane.batches.engine import BatchEngine, call_policy
-from pyrallel_consumer.execution_plane.processes.async_process_engine import AsyncProcessEngine
-from pyrallel_consumer.execution_plane.processes.process_engine import ProcessEngine, fitting_processes
+from pyrallel_consumer.execution_plane.processes.parent.async_process_engine import AsyncProcessEngine
+from pyrallel_consumer.execution_plane.processes.parent.process_engine import ProcessEngine, fitting_processes
 from pyrallel_consumer.execution_plane.ray.cluster import ActorPlan
 from pyrallel_consumer.execution_plane.ray.ray_engine import RayEngine
 from pyrallel_consumer.execution_plane.thread_engine import SLOTS_PER_THREAD, ThreadEngine, fitting_threads
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from contextvars import Context
 
     from pyrallel_consumer.config import ExecutionConfig, RayConfig
-    from pyrallel_consumer.execution_plane.attempt_trace import AttemptTrace
     from pyrallel_consumer.execution_plane.engine import ExecutionEngine
-    from pyrallel_consumer.execution_plane.lifespan import Lifespan
-    from pyrallel_consumer.execution_plane.worker_kind import Worker
+    from pyrallel_consumer.execution_plane.processes.attempt_trace import AttemptTrace
+    from pyrallel_consumer.execution_plane.worker.kind import Worker
+    from pyrallel_consumer.execution_plane.worker.lifespan import Lifespan
 
 SLOTS_PER_PROCESS = 512
 """How many messages per process may wait within the engine. Quick ones are sent in bulk. Slow ones are not: they are

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pyrallel_consumer.errors import ExecutionError, WorkerMismatchError
 from pyrallel_consumer.execution_plane.booked_engine import BookedEngine
-from pyrallel_consumer.execution_plane.boot_clock import boot_seconds
+from pyrallel_consumer.execution_plane.processes.boot_clock import boot_seconds
 from pyrallel_consumer.log import Log
 
 if TYPE_CHECKING:

@@ -40,7 +40,7 @@ from pyrallel_consumer.execution_plane.booked_engine import any_item
 from pyrallel_consumer.execution_plane.engine import CompletionChannel
 from pyrallel_consumer.observability.pictures import Pictures
 from pyrallel_consumer.runtime.cut_off import Noted
-from pyrallel_consumer.runtime.exhausted import ExhaustedMessages
+from pyrallel_consumer.runtime.outcomes.exhausted import ExhaustedMessages
 from pyrallel_consumer.runtime.revocation import Revocation
 from pyrallel_consumer.runtime.start_lease import StartLease
 from pyrallel_consumer.runtime.timers import Timers
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from pyrallel_consumer.dto import WorkItem
     from pyrallel_consumer.execution_plane.engine import ExecutionEngine
     from pyrallel_consumer.record import OutputFigures
-    from pyrallel_consumer.runtime.dead_letters import DeadLetters
+    from pyrallel_consumer.runtime.outcomes.dead_letters import DeadLetters
 
 TURN_SECONDS, LONGEST_TURN_SECONDS = 0.002, 0.01
 """How long one turn may take: usually, and at most, if the loop's other callbacks delay the turn by the same time."""

@@ -19,8 +19,8 @@ from pyrallel_consumer.control_plane.offsets.commit_sequence import CommitSequen
 from pyrallel_consumer.control_plane.work_manager import WorkPolicy
 from pyrallel_consumer.dto import Headers, OnExhausted, RuntimeSnapshot, WorkItem
 from pyrallel_consumer.error_text import ErrorText
-from pyrallel_consumer.execution_plane.boot_clock import boot_seconds
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
+from pyrallel_consumer.execution_plane.processes.boot_clock import boot_seconds
 from pyrallel_consumer.ingress.broker_poller import PollerPolicy
 from pyrallel_consumer.ingress.client.client_settings import (
     consumer_configuration,
@@ -42,14 +42,14 @@ from pyrallel_consumer.observability.status.status_feed import StatusFeed
 from pyrallel_consumer.observability.watch.blocking_watch import BlockingWatch
 from pyrallel_consumer.observability.watch.loop_watchdog import LoopWatchdog
 from pyrallel_consumer.runtime.closing import Closing
-from pyrallel_consumer.runtime.completions import Completions
 from pyrallel_consumer.runtime.control_loop import ControlLoop
-from pyrallel_consumer.runtime.dead_letters import DeadLetters, LetterProducer
 from pyrallel_consumer.runtime.garbage_threshold import RaisedThreshold
-from pyrallel_consumer.runtime.record_output import RecordOutput
-from pyrallel_consumer.runtime.refused_records import RefusedRecords
+from pyrallel_consumer.runtime.outcomes.completions import Completions
+from pyrallel_consumer.runtime.outcomes.dead_letters import DeadLetters, LetterProducer
+from pyrallel_consumer.runtime.outcomes.record_output import RecordOutput
+from pyrallel_consumer.runtime.outcomes.refused_records import RefusedRecords
+from pyrallel_consumer.runtime.outcomes.transaction_output import TransactionOutput
 from pyrallel_consumer.runtime.surroundings import ProducerThread, Surroundings
-from pyrallel_consumer.runtime.transaction_output import TransactionOutput
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypedDict, TypeVar, Unpack, overload
 
 from pyrallel_consumer.dto import WorkItem
-from pyrallel_consumer.execution_plane.decoding import DecodedItem
+from pyrallel_consumer.execution_plane.worker.decoding import DecodedItem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -14,7 +14,7 @@ from pathlib import Path
 from pyrallel_consumer.control_plane.policies import RetryPolicy
 from pyrallel_consumer.dto import WorkItem
 from pyrallel_consumer.execution_plane.engine import CompletionChannel
-from pyrallel_consumer.execution_plane.processes.process_engine import ProcessEngine
+from pyrallel_consumer.execution_plane.processes.parent.process_engine import ProcessEngine
 from pyrallel_consumer.testing.messages import work_item
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pyrallel_consumer.execution_plane.processes.async_process_engine import AsyncProcessEngine
+from pyrallel_consumer.execution_plane.processes.parent.async_process_engine import AsyncProcessEngine
 from pyrallel_consumer.testing.engine_contract import EngineContract, async_worker, set_setting
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ import pytest_asyncio
 
 from pyrallel_consumer.control_plane.policies import RetryPolicy
 from pyrallel_consumer.errors import ProcessDiedError, TaskTimeoutError
-from pyrallel_consumer.execution_plane.processes import async_process_engine
-from pyrallel_consumer.execution_plane.processes.async_process_engine import AsyncProcessEngine
+from pyrallel_consumer.execution_plane.processes.parent import async_process_engine
+from pyrallel_consumer.execution_plane.processes.parent.async_process_engine import AsyncProcessEngine
 from pyrallel_consumer.testing.engine_contract.rig import Rig
 from pyrallel_consumer.testing.messages import work_item
 from tests.contract.dying_worker import async_harmful_worker, initialize

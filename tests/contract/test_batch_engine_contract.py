@@ -11,7 +11,7 @@ from pyrallel_consumer.execution_plane.async_engine import AsyncEngine
 from pyrallel_consumer.execution_plane.batches.batch import packed_batch
 from pyrallel_consumer.execution_plane.batches.call import batch_call
 from pyrallel_consumer.execution_plane.batches.engine import BatchEngine, call_policy
-from pyrallel_consumer.execution_plane.processes.process_engine import ProcessEngine
+from pyrallel_consumer.execution_plane.processes.parent.process_engine import ProcessEngine
 from pyrallel_consumer.execution_plane.thread_engine import ThreadEngine
 from pyrallel_consumer.testing.engine_contract import (
     EngineContract,

@@ -13,9 +13,9 @@ import pytest
 from pyrallel_consumer.control_plane.policies import RetryPolicy
 from pyrallel_consumer.execution_plane.async_engine import LateEngine
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
-from pyrallel_consumer.execution_plane.processes import async_process_engine
-from pyrallel_consumer.execution_plane.processes.async_process_engine import AsyncProcessEngine
-from pyrallel_consumer.execution_plane.processes.process_engine import ProcessEngine
+from pyrallel_consumer.execution_plane.processes.parent import async_process_engine
+from pyrallel_consumer.execution_plane.processes.parent.async_process_engine import AsyncProcessEngine
+from pyrallel_consumer.execution_plane.processes.parent.process_engine import ProcessEngine
 from pyrallel_consumer.execution_plane.thread_engine import ThreadEngine
 from pyrallel_consumer.testing.engine_contract import SLOTS, EngineRigs, Rig, async_worker, plain_worker
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pyrallel_consumer.execution_plane.processes.process_engine import ProcessEngine
+from pyrallel_consumer.execution_plane.processes.parent.process_engine import ProcessEngine
 from pyrallel_consumer.testing.engine_contract import EngineContract, OrderContract, plain_worker, set_setting
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ import pytest_asyncio
 from pyrallel_consumer.control_plane.policies import RetryPolicy
 from pyrallel_consumer.errors import ConfigurationError, ExecutionError, ProcessDiedError, TaskTimeoutError
 from pyrallel_consumer.execution_plane.engine import CompletionChannel
-from pyrallel_consumer.execution_plane.processes.process_engine import ProcessEngine
+from pyrallel_consumer.execution_plane.processes.parent.process_engine import ProcessEngine
 from pyrallel_consumer.testing.engine_contract.rig import Rig
 from pyrallel_consumer.testing.messages import PlainMessage, work_item
 from tests.contract.dying_worker import fail_to_initialize, harmful_worker, initialize

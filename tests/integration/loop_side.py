@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from pyrallel_consumer.config import KafkaConfig
-from pyrallel_consumer.config.choices import OffsetReset
+from pyrallel_consumer.config.typed.choices import OffsetReset
 from pyrallel_consumer.control_plane.events import (
     Assigned,
     Commit,

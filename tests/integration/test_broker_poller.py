@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka import TopicPartition as ClientPartition
 
-from pyrallel_consumer.config.choices import OffsetReset
+from pyrallel_consumer.config.typed.choices import OffsetReset
 from pyrallel_consumer.control_plane.events import (
     Assigned,
     CommitAnswered,

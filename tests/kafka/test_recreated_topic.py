@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import TopicPartition as ClientPartition
 
 from pyrallel_consumer import BrokerError, KafkaConfig, PyrallelConsumer, TopicPartition
-from pyrallel_consumer.config.choices import OffsetReset
+from pyrallel_consumer.config.typed.choices import OffsetReset
 from tests.kafka.deadline import until, until_asked
 from tests.kafka.journal import Journal, journaling_worker
 from tests.kafka_cluster import KafkaCluster

@@ -21,10 +21,10 @@ from pyrallel_consumer.control_plane.partitions.run_work import RunLane
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import OnExhausted
 from pyrallel_consumer.execution_plane.attempts import Attempts, RetryAt, Uncharged
-from pyrallel_consumer.execution_plane.processes.key_order import KeyOrder
+from pyrallel_consumer.execution_plane.processes.parent.key_order import KeyOrder
 from pyrallel_consumer.ingress.reading.assignments import Assignments
-from pyrallel_consumer.runtime.dead_letters import DeadLetters
-from pyrallel_consumer.runtime.exhausted import ExhaustedMessages
+from pyrallel_consumer.runtime.outcomes.dead_letters import DeadLetters
+from pyrallel_consumer.runtime.outcomes.exhausted import ExhaustedMessages
 from tests.simulation.planting import around, planted
 
 # Rebalances

@@ -11,7 +11,7 @@ from pyrallel_consumer.dto import WorkItem
 from pyrallel_consumer.execution_plane.batches.batch import Batch
 from pyrallel_consumer.execution_plane.batches.book import BatchBook
 from pyrallel_consumer.execution_plane.engine import CompletionChannel, EngineStatus
-from pyrallel_consumer.execution_plane.named_failures import NamedFailures
+from pyrallel_consumer.execution_plane.worker.named_failures import NamedFailures
 from tests.simulation.oracles import batches, rebalances, work
 from tests.simulation.oracles.verdict import RuleBroken
 from tests.simulation.scene import Scene

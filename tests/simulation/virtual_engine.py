@@ -14,7 +14,7 @@ from pyrallel_consumer.execution_plane.engine import (
     ExecutionEngine,
     StuckAttempt,
 )
-from pyrallel_consumer.execution_plane.processes.key_order import KeyOrder
+from pyrallel_consumer.execution_plane.processes.parent.key_order import KeyOrder
 from tests.simulation.oracles import rebalances, work
 from tests.simulation.oracles.verdict import RuleBroken
 from tests.simulation.scene import Scene

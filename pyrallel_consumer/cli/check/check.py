@@ -33,7 +33,7 @@ from pyrallel_consumer.dto import ExecutionMode, TopicPartition
 from pyrallel_consumer.errors import ConfigurationError, PyrallelConsumerError
 from pyrallel_consumer.execution_plane.engine import CompletionChannel
 from pyrallel_consumer.execution_plane.engine_choice import made_engine
-from pyrallel_consumer.execution_plane.worker_kind import Worker, is_async, name_of
+from pyrallel_consumer.execution_plane.worker.kind import Worker, is_async, name_of
 from pyrallel_consumer.ingress.admin.group_reader import GroupReader
 from pyrallel_consumer.ingress.client.client_settings import consumer_configuration, producer_configuration
 from pyrallel_consumer.ingress.reading.subscription import Subscription, parse_topic

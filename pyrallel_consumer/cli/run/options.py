@@ -221,8 +221,8 @@ def _check(flags: Flags) -> int:
 
 def _run(flags: Flags) -> int:
     from pyrallel_consumer.cli.run.log import LoggingSetup
-    from pyrallel_consumer.cli.run.reload import hold_lifeline, run_with_reload
     from pyrallel_consumer.cli.run.settings import settings_of
+    from pyrallel_consumer.cli.run.supervisors.reload import hold_lifeline, run_with_reload
     from pyrallel_consumer.config.likely_mistakes import warn_of_typos
     from pyrallel_consumer.errors import ConfigurationError
 
@@ -235,7 +235,7 @@ def _run(flags: Flags) -> int:
         if settings.run.burst or settings.run.reload:
             other = "--burst" if settings.run.burst else "--reload"
             raise ConfigurationError(f"--consumers and {other} do not go together: leave one of them out")
-        from pyrallel_consumer.cli.run.members import run_members
+        from pyrallel_consumer.cli.run.supervisors.members import run_members
 
         logging_setup.apply()
         return run_members(settings.run.consumers, flags, settings)

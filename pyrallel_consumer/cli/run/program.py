@@ -21,8 +21,8 @@ from pyrallel_consumer.cli.run.worker_place import (
 from pyrallel_consumer.config import ExecutionConfig, KafkaConfig, MetricsConfig
 from pyrallel_consumer.consumer import PyrallelConsumer
 from pyrallel_consumer.errors import ConfigurationError
-from pyrallel_consumer.execution_plane.lifespan import lifespan_of
-from pyrallel_consumer.execution_plane.worker_kind import Worker, name_of
+from pyrallel_consumer.execution_plane.worker.kind import Worker, name_of
+from pyrallel_consumer.execution_plane.worker.lifespan import lifespan_of
 
 
 class Program(NamedTuple):

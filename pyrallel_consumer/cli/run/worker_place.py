@@ -17,7 +17,7 @@ from typing import Any, cast
 from pyrallel_consumer.config import ExecutionConfig
 from pyrallel_consumer.dto import ExecutionMode
 from pyrallel_consumer.errors import ConfigurationError, WorkerMismatchError
-from pyrallel_consumer.execution_plane.worker_kind import Worker, check_values, check_worker
+from pyrallel_consumer.execution_plane.worker.kind import Worker, check_values, check_worker
 
 
 class WorkerImportError(Exception):

@@ -23,8 +23,8 @@ from pyrallel_consumer.execution_plane.batches.batch import Batch
 from pyrallel_consumer.execution_plane.batches.search import Search
 from pyrallel_consumer.execution_plane.batches.sizes import BatchSizes
 from pyrallel_consumer.execution_plane.batches.sleepers import Sleepers
-from pyrallel_consumer.execution_plane.named_failures import NamedFailures
 from pyrallel_consumer.execution_plane.retry import MOST_UNCHARGED, asked_for, backoff_ms, next_wait
+from pyrallel_consumer.execution_plane.worker.named_failures import NamedFailures
 from pyrallel_consumer.foreign_errors import is_a
 
 if TYPE_CHECKING:

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 from pyrallel_consumer.dto import ExecutionMode
 from pyrallel_consumer.errors import BatchFailed, ExecutionError
 from pyrallel_consumer.execution_plane.batches.batch import items_of, orders_of
-from pyrallel_consumer.execution_plane.decoding import Decoding
-from pyrallel_consumer.execution_plane.named_failures import NamedFailures
-from pyrallel_consumer.execution_plane.worker_kind import is_async
+from pyrallel_consumer.execution_plane.worker.decoding import Decoding
+from pyrallel_consumer.execution_plane.worker.kind import is_async
+from pyrallel_consumer.execution_plane.worker.named_failures import NamedFailures
 from pyrallel_consumer.foreign_errors import attempted, attribute
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pyrallel_consumer.dto import WorkItem
-    from pyrallel_consumer.execution_plane.deserializers import Deserializers
-    from pyrallel_consumer.execution_plane.worker_kind import Worker
+    from pyrallel_consumer.execution_plane.worker.deserializers import Deserializers
+    from pyrallel_consumer.execution_plane.worker.kind import Worker
 
 
 def batch_call(worker: Worker, mode: ExecutionMode, deserializers: Deserializers | None = None) -> Worker:

@@ -1,5 +1,6 @@
-"""The engine whose workers run in processes: both sides of the socket, and the memory that they share.
+"""The engines whose workers run in processes. Here: what both sides of a socket share.
 
-``process_engine`` deals out work on the loop; ``worker_process`` is the program of a child; ``frames`` are their
-messages to each other. Pure: ``sent_items``, ``backlog``, ``key_order``. Begin with ``process_engine``.
+``parent`` has the engines, on the event loop; ``child`` is the program of a process; neither imports the other.
+``frames`` are their messages, ``progress_marker`` and ``slot_marker`` their common memory. Begin with
+``parent/process_engine``.
 """

@@ -23,18 +23,18 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from pyrallel_consumer.control_plane.policies import RetryPolicy
 from pyrallel_consumer.dto import unpacked_item
 from pyrallel_consumer.execution_plane.async_engine import AsyncEngine
-from pyrallel_consumer.execution_plane.boot_clock import boot_seconds
 from pyrallel_consumer.execution_plane.engine import CompletionChannel, ExecutionEngine
-from pyrallel_consumer.execution_plane.lifespan_task import LifespanTask
+from pyrallel_consumer.execution_plane.processes.boot_clock import boot_seconds
 from pyrallel_consumer.execution_plane.processes.remote_error import packed_error
 from pyrallel_consumer.execution_plane.thread_engine import SLOTS_PER_THREAD, ThreadEngine
+from pyrallel_consumer.execution_plane.worker.lifespan_task import LifespanTask
 from pyrallel_consumer.record import holds_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyrallel_consumer.dto import WorkItem
-    from pyrallel_consumer.execution_plane.lifespan import Lifespan
+    from pyrallel_consumer.execution_plane.worker.lifespan import Lifespan
     from pyrallel_consumer.record import Records
 
 ONCE: Final = RetryPolicy(max_attempts=1, timeout_ms=0)

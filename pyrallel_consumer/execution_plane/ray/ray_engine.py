@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 
     from pyrallel_consumer.control_plane.policies import RetryPolicy
     from pyrallel_consumer.dto import WorkItem
-    from pyrallel_consumer.execution_plane.attempt_trace import AttemptTrace
     from pyrallel_consumer.execution_plane.attempts import Attempt
     from pyrallel_consumer.execution_plane.engine import CompletionChannel
-    from pyrallel_consumer.execution_plane.lifespan import Lifespan
+    from pyrallel_consumer.execution_plane.processes.attempt_trace import AttemptTrace
     from pyrallel_consumer.execution_plane.ray.actors import Member
     from pyrallel_consumer.execution_plane.ray.cluster import ActorPlan
     from pyrallel_consumer.execution_plane.ray.host import Reply
+    from pyrallel_consumer.execution_plane.worker.lifespan import Lifespan
     from pyrallel_consumer.message import Row
 
 logger = Log("pyrallel_consumer.execution_plane")

@@ -28,14 +28,14 @@ from pyrallel_consumer.ingress.client.log_throttle import LogThrottle
 from pyrallel_consumer.ingress.polling.commits import Commits
 from pyrallel_consumer.ingress.polling.ending import Ending
 from pyrallel_consumer.ingress.polling.fetch_pauses import LOAD, STOPPING, FetchPauses
-from pyrallel_consumer.ingress.polling.group_session import GroupSession
-from pyrallel_consumer.ingress.polling.log_ends import LogEnds
+from pyrallel_consumer.ingress.polling.lookups.group_session import GroupSession
+from pyrallel_consumer.ingress.polling.lookups.log_ends import LogEnds
+from pyrallel_consumer.ingress.polling.lookups.topic_ids import TopicIds
+from pyrallel_consumer.ingress.polling.lookups.topic_lookup import TopicLookup
 from pyrallel_consumer.ingress.polling.orderly_close import OrderlyClose
 from pyrallel_consumer.ingress.polling.reader import Reader
 from pyrallel_consumer.ingress.polling.rebalance import Rebalance
 from pyrallel_consumer.ingress.polling.starts import PATIENCE_SECONDS, StartSearch
-from pyrallel_consumer.ingress.polling.topic_ids import TopicIds
-from pyrallel_consumer.ingress.polling.topic_lookup import TopicLookup
 from pyrallel_consumer.ingress.polling.transactional_commits import TransactionalCommits
 from pyrallel_consumer.ingress.producing.transactions import Transactions
 from pyrallel_consumer.ingress.reading.assignments import Assignments

@@ -15,7 +15,7 @@ from confluent_kafka import TopicPartition as ClientPartition
 from pyrallel_consumer import dto
 from pyrallel_consumer.dto import TopicPartition
 from pyrallel_consumer.ingress.client.client_events import ClientEvents
-from pyrallel_consumer.ingress.polling.log_ends import LogEnds
+from pyrallel_consumer.ingress.polling.lookups.log_ends import LogEnds
 from pyrallel_consumer.ingress.reading.assignments import Assignments
 from pyrallel_consumer.ingress.reading.read_ahead import ReadAhead
 

@@ -12,7 +12,7 @@ from pyrallel_consumer.config import ExecutionConfig, KafkaConfig
 from pyrallel_consumer.consumer import PyrallelConsumer
 from pyrallel_consumer.dto import ExecutionMode, TopicPartition, WorkItem
 from pyrallel_consumer.errors import PyrallelConsumerError, StateError, WorkerMismatchError
-from pyrallel_consumer.execution_plane.worker_kind import Worker, check_worker
+from pyrallel_consumer.execution_plane.worker.kind import Worker, check_worker
 from pyrallel_consumer.ingress.client.client_settings import consumer_configuration
 from pyrallel_consumer.ingress.polling.poll_thread import reset_of
 from pyrallel_consumer.ingress.reading.subscription import Subscription, parse_topic

@@ -15,10 +15,10 @@ from pyrallel_consumer.dto import DlqPayloadMode, TopicPartition, WorkItem
 from pyrallel_consumer.error_text import ErrorText
 from pyrallel_consumer.execution_plane.engine import Failed
 from pyrallel_consumer.record import Record, Records
-from pyrallel_consumer.runtime.dead_letters import DeadLetters
-from pyrallel_consumer.runtime.exhausted import ExhaustedMessages
-from pyrallel_consumer.runtime.refused_records import RefusedRecords
-from pyrallel_consumer.runtime.transaction_output import TransactionOutput
+from pyrallel_consumer.runtime.outcomes.dead_letters import DeadLetters
+from pyrallel_consumer.runtime.outcomes.exhausted import ExhaustedMessages
+from pyrallel_consumer.runtime.outcomes.refused_records import RefusedRecords
+from pyrallel_consumer.runtime.outcomes.transaction_output import TransactionOutput
 from tests.simulation.exactly_once.broker import Broker
 
 RECORDS = (Record("out", b"v"),)

@@ -12,8 +12,8 @@ from pyrallel_consumer.control_plane.output.refusal_search import RefusalSearch
 from pyrallel_consumer.control_plane.output.transaction_plan import Floor
 from pyrallel_consumer.control_plane.output.writing import Writing
 from pyrallel_consumer.control_plane.work_manager import WorkManager
-from pyrallel_consumer.runtime.refused_records import RefusedRecords
-from pyrallel_consumer.runtime.transaction_output import TransactionOutput
+from pyrallel_consumer.runtime.outcomes.refused_records import RefusedRecords
+from pyrallel_consumer.runtime.outcomes.transaction_output import TransactionOutput
 from tests.simulation.exactly_once import member as member_module
 from tests.simulation.exactly_once.member import Member
 from tests.simulation.exactly_once.world import World

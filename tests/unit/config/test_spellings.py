@@ -9,8 +9,8 @@ from typing import get_args
 import pytest
 
 from pyrallel_consumer import config
-from pyrallel_consumer.config import arguments, attributes, choices
 from pyrallel_consumer.config.settings import Settings
+from pyrallel_consumer.config.typed import arguments, attributes, choices
 
 CLASSES: list[type[Settings]] = [
     config.ExecutionConfig,
@@ -49,7 +49,7 @@ def declared_in_mixin(name: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("cls", CLASSES, ids=base)
 def test_arguments_are_the_fields_in_both_spellings(cls: type[Settings]) -> None:
-    """A field was added or removed: ``config/arguments.py`` has each of them in both spellings."""
+    """A field was added or removed: ``config/typed/arguments.py`` has each of them in both spellings."""
     told = getattr(arguments, f"{base(cls)}Arguments").__annotations__
     names = {*cls.model_fields, *cls.other_names}
     assert set(told) == names | {name.upper() for name in names}
@@ -59,7 +59,7 @@ def test_arguments_are_the_fields_in_both_spellings(cls: type[Settings]) -> None
 
 @pytest.mark.parametrize("cls", CLASSES, ids=base)
 def test_attributes_are_the_fields_in_the_other_spelling(cls: type[Settings]) -> None:
-    """A field was added or removed: ``config/attributes.py`` has each of them in upper case."""
+    """A field was added or removed: ``config/typed/attributes.py`` has each of them in upper case."""
     declared = declared_in_mixin(f"{base(cls)}Attributes")
     assert set(declared) == {name.upper() for name in cls.model_fields} | {
         spelled for name in cls.other_names for spelled in (name, name.upper())

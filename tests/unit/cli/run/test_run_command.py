@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from pyrallel_consumer.cli import main
 from pyrallel_consumer.cli.run.plan import Flags
-from pyrallel_consumer.cli.run.reload import arguments_of
+from pyrallel_consumer.cli.run.supervisors.reload import arguments_of
 from pyrallel_consumer.config.settings import Settings
 
 NOBODY = {"KAFKA_BOOTSTRAP_SERVERS": "", "KAFKA_CONSUMER_GROUP": "", "EXECUTION_MODE": "", "COLUMNS": "100"}
