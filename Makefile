@@ -19,6 +19,8 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generat
 # The lock files and the Pythons found are all that counts: no configuration from elsewhere, no download of a Python.
 export UV_NO_CONFIG := 1
 export UV_PYTHON_DOWNLOADS := never
+# Where this forbids compiled modules to be kept, each of the thousand processes that tests start compiles all it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help chaos demo docs test test-core test-documents test-deploy test-ray helm chart-schema test-3.11 test-nogil wheel-test coverage lint format kafka bench hot-spots simulate lock clean

@@ -13,31 +13,15 @@ from pyrallel_consumer.execution_plane.batches.call import batch_call
 from pyrallel_consumer.execution_plane.batches.engine import BatchEngine, call_policy
 from pyrallel_consumer.execution_plane.processes.parent.process_engine import ProcessEngine
 from pyrallel_consumer.execution_plane.thread_engine import ThreadEngine
-from pyrallel_consumer.testing.engine_contract import (
-    EngineContract,
-    OrderContract,
-    async_worker,
-    plain_worker,
-    set_setting,
-)
+from pyrallel_consumer.testing.engine_contract import EngineContract, OrderContract, set_setting
+from tests.contract.batch_worker import async_batch_worker, plain_batch_worker
 
 if TYPE_CHECKING:
     from pyrallel_consumer.control_plane.policies import RetryPolicy
-    from pyrallel_consumer.dto import WorkItem
     from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 
 PROCESSES = 3
 ONE_BY_ONE = BatchPolicy(size=1, linger_seconds=0.0)
-
-
-async def async_batch_worker(items: list[WorkItem]) -> None:
-    [item] = items
-    await async_worker(item)
-
-
-def plain_batch_worker(items: list[WorkItem]) -> None:
-    [item] = items
-    plain_worker(item)
 
 
 class BatchOrderContract(OrderContract):

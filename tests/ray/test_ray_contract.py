@@ -36,7 +36,7 @@ def made_engine(
 
 
 class RayContract(EngineContract):
-    async def test_ten_thousand_items_and_twenty_restarts_leave_no_task_thread_process_or_file_behind(
+    async def test_ten_thousand_items_and_five_restarts_leave_no_task_thread_process_or_file_behind(
         self, tmp_path: Path
     ) -> None:
         """Connections and threads of this process are Ray's, which keeps some; so fewer restarts, and tasks alone."""

@@ -324,19 +324,19 @@ class LifecycleContract(EngineRigs):
         await rig.engine.stop(1)
         assert rig.engine.capacity() == 0
 
-    async def test_ten_thousand_items_and_twenty_restarts_leave_no_task_thread_process_or_file_behind(
+    async def test_ten_thousand_items_and_five_restarts_leave_no_task_thread_process_or_file_behind(
         self, tmp_path: Path
     ) -> None:
         opened = tmp_path / "opened"
         opened.touch()
         tasks, threads, processes, files = asyncio.all_tasks(), threading.active_count(), children(), open_files()
-        for _ in range(20):
+        for _ in range(5):
             rig = await self.rig([], slots=64)
             scripts: list[list[list[Step]]] = [[[]], [[["raise", "ValueError"]], []], [[["wait", str(opened)]]]]
-            await rig.submit_all([rig.item(*scripts[number % 50 % 3]) for number in range(500)])
-            await rig.until_finished(500)
+            await rig.submit_all([rig.item(*scripts[number % 50 % 3]) for number in range(2_000)])
+            await rig.until_finished(2_000)
             await rig.engine.stop(PATIENCE_SECONDS)
-            assert len(rig.successes) == 500
+            assert len(rig.successes) == 2_000
             assert asyncio.all_tasks() == tasks
             assert children() <= processes
         async with asyncio.timeout(PATIENCE_SECONDS):
