@@ -17,6 +17,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from pyrallel_consumer.release import VERSION, warn_of_another
+
 if TYPE_CHECKING:
     from pyrallel_consumer.config import (
         ExecutionConfig,
@@ -131,7 +133,9 @@ _MODULES = {
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
-__version__ = "1.0.0rc1"
+__version__ = VERSION
+__distribution__: str
+"""Name and version of the installed distribution; read when it is asked for."""
 
 __all__ = [
     "AuthenticationError",
@@ -190,6 +194,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    if name == "__distribution__":
+        return import_module("pyrallel_consumer.release").distribution()
     if name not in _HOME:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
@@ -200,3 +206,6 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+warn_of_another()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -12,13 +11,16 @@ from pyrallel_consumer.cli.dlq.options import dlq
 from pyrallel_consumer.cli.inspect.options import inspect
 from pyrallel_consumer.cli.run.options import config, run
 from pyrallel_consumer.cli.terminal import accept_any_text, say
+from pyrallel_consumer.release import NAME, VERSION, distribution
 
 main = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 def _print_version(is_asked: bool) -> None:
     if is_asked:
-        say(f"pyrallel-consumer {version('pyrallel-consumer')}")
+        say(f"{NAME} {VERSION}")
+        if (installed := distribution()) != f"{NAME} {VERSION}":
+            say(f"The installed distribution is another one: {installed}")
         raise typer.Exit
 
 
