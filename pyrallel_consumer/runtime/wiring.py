@@ -36,16 +36,19 @@ from pyrallel_consumer.observability.http.shared_endpoint import Seat
 from pyrallel_consumer.observability.http.watched import Watched
 from pyrallel_consumer.observability.metrics.exports import export
 from pyrallel_consumer.observability.metrics.series import Measured
-from pyrallel_consumer.observability.snapshot import EngineFigures, fixed_facts, take_snapshot
+from pyrallel_consumer.observability.snapshot import fixed_facts, take_snapshot
 from pyrallel_consumer.observability.status.close_up import UnderWay
+from pyrallel_consumer.observability.status.identity import Identity
 from pyrallel_consumer.observability.status.status_feed import StatusFeed
 from pyrallel_consumer.observability.watch.blocking_watch import BlockingWatch
 from pyrallel_consumer.observability.watch.loop_watchdog import LoopWatchdog
 from pyrallel_consumer.runtime.closing import Closing
 from pyrallel_consumer.runtime.control_loop import ControlLoop
+from pyrallel_consumer.runtime.engine_look import EngineLook
 from pyrallel_consumer.runtime.garbage_threshold import RaisedThreshold
 from pyrallel_consumer.runtime.outcomes.completions import Completions
 from pyrallel_consumer.runtime.outcomes.dead_letters import DeadLetters, LetterProducer
+from pyrallel_consumer.runtime.outcomes.failure_watch import counted_failures
 from pyrallel_consumer.runtime.outcomes.record_output import RecordOutput
 from pyrallel_consumer.runtime.outcomes.refused_records import RefusedRecords
 from pyrallel_consumer.runtime.outcomes.transaction_output import TransactionOutput
@@ -190,9 +193,8 @@ class Wiring:
         self._gc_threshold = execution.gc_threshold
         self._raised_threshold: RaisedThreshold | None = None
         self._group = config.consumer_group
-        self._is_engine_started = False
-        self._free_slots = 0
-        self._engine_figures = EngineFigures()
+        self._worker_name = worker_name
+        self._engine_look = EngineLook(engine, self.control.pictures.note)
 
     def raise_gc_threshold(self) -> None:
         """Let Python's garbage collector run less often, until ``release_gc_threshold``."""
@@ -206,7 +208,7 @@ class Wiring:
     async def start_engine(self) -> None:
         """Get the engine ready to take work."""
         await self.engine.start(self.control.channel, self.clock)
-        self._is_engine_started = True
+        self._engine_look.is_started = True
 
     def start_watchdog(self) -> None:
         """Have a thread look after the event loop from now on."""
@@ -317,6 +319,8 @@ class Wiring:
             look=feed.look,
             note_failure=self.control.pictures.note,
             has_group_label=self._metrics.group_label,
+            identity=Identity(self._worker_name, self.clock()),
+            failures=counted_failures(self.engine, self.control.exhausted, self.clock),
         )
         self._seat = Seat(self._metrics.host, self._metrics.port, watched)
 
@@ -361,15 +365,14 @@ class Wiring:
     def picture(self, state: str) -> RuntimeSnapshot:
         """The snapshot that operators see, as of now."""
         now = self.clock()
-        if self._is_engine_started:
-            self._look_at_engine(now)
-        self.manager.observe_slowness(now, free_slots=self._free_slots)
+        self._engine_look.look(now)
+        self.manager.observe_slowness(now, free_slots=self._engine_look.free_slots)
         return take_snapshot(
             now=now,
             state=state,
             manager=self.manager,
             commits=self.commits,
-            engine=self._engine_figures,
+            engine=self._engine_look.figures,
             facts=self._facts,
             is_rebalancing=self.control.is_rebalancing,
             letters=None if self.control.dead_letters is None else self.control.dead_letters.queue,
@@ -380,20 +383,3 @@ class Wiring:
             starts_held_seconds=self.control.lease.held_seconds(now),
             output=None if self.control.output is None else self.control.output.figures(now),
         )
-
-    def _look_at_engine(self, now: float) -> None:
-        """Read the engine's figures. If a user's engine raises, its last figures are shown; all others are current."""
-        engine = self.engine
-        try:
-            self._free_slots = engine.capacity()
-            status = engine.status()
-            self._engine_figures = EngineFigures(
-                running=status.running,
-                waiting_retries=status.waiting_retries,
-                retries_total=status.retries_total,
-                timeouts_total=status.timeouts_total,
-                stuck=len(engine.stuck(now)),
-                batches=status.batches,
-            )
-        except Exception as error:  # noqa: BLE001 -- see above
-            self.control.pictures.note("asking the engine how it is", error)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib.resources import files
 from importlib.util import find_spec
 from typing import Any
@@ -12,20 +15,26 @@ import pytest
 from selenium.webdriver import Keys
 from selenium.webdriver.support.select import Select
 
-from pyrallel_consumer import MetricsConfig, PyrallelConsumer
+from pyrallel_consumer import MetricsConfig, PyrallelConsumer, __version__
+from pyrallel_consumer.dto import BatchFigures, Durations, Sizes
+from pyrallel_consumer.observability.http.http_endpoint import HttpEndpoint
 from pyrallel_consumer.observability.status.close_up import fingerprint
 from pyrallel_consumer.observability.status.status_feed import FINGERPRINT_SECRET
+from pyrallel_consumer.observability.status.status_routes import status_routes
+from pyrallel_consumer.record import Delivery, OutputFigures
 from pyrallel_consumer.testing.broker.embedded_broker import EmbeddedBroker
 from tests.integration.browser import Browser, browser
 from tests.integration.busy_shop import HANGS_AT, KEY_IN_CLEAR, PAYLOAD, BusyShop
 from tests.integration.conftest import Produce
 from tests.integration.consuming import ignore, kafka, new_group
+from tests.unit.control_plane.pictures import partition, picture
+from tests.unit.observability.status.test_status_routes import watched
 
 __all__ = ["browser"]
 
 pytestmark = pytest.mark.xdist_group("browser")  # one browser and one shop for all of them
 
-WIDE, NARROW = 1280, 390
+WIDE, NARROW, PHONE = 1280, 390, 375
 STATES = ("finished", "running", "queued", "failing")
 
 
@@ -77,12 +86,15 @@ def test_it_shows_what_a_running_consumer_does_and_what_holds_it_back(page: Brow
 
 
 def test_it_asks_nobody_but_the_consumer_and_shows_no_key_and_no_payload(page: Browser, shop: BusyShop) -> None:
+    before = len(page.requested())  # By the pages of other tests, too.
+    page.open(shop.url)
+    page.until(lambda: page.find_all("#partitions .lane"))
     everything = page.run("return document.documentElement.outerHTML") + page.run(
         "return fetch('status.json').then((answer) => answer.text())"
     )
     assert KEY_IN_CLEAR not in everything
     assert PAYLOAD not in everything
-    requested = page.requested()
+    requested = page.requested()[before:]
     assert len(requested) > 5
     assert [url for url in requested if not url.startswith(shop.url)] == []
 
@@ -101,7 +113,7 @@ def test_it_can_be_used_by_keyboard_alone(page: Browser) -> None:
         assert page.focused == expected
     page.press(Keys.TAB, Keys.SPACE)
     assert page.find("#hold").get_attribute("aria-pressed") == "true"
-    assert page.text("#age") == "held still"
+    assert page.text("#age") == "updates are paused"
     page.press(Keys.SPACE)
     page.until(lambda: page.text("#age") == "live")
 
@@ -193,9 +205,113 @@ async def test_an_outage_of_all_brokers_is_a_red_banner_and_an_unknown_lag(brows
             )
             shown = await asyncio.to_thread(browser.run, "return document.body.innerText")
             assert "No broker answers, so nobody knows how much there is to do." in shown
+            assert "no answer for" in await asyncio.to_thread(browser.text, "#broker")
             assert browser.run("return document.getElementById('verdict').className") == "bad"
             browser.until(lambda: "unknown not committed" in browser.run("return document.body.innerText"))
             broker.set_up()
             await asyncio.to_thread(
                 browser.until, lambda: not browser.run("return document.getElementById('outage').checkVisibility()")
             )
+
+
+def cut_parts(page: Browser) -> list[str]:
+    """The elements whose content is wider than they are, so that a part of it is cut or must be scrolled to."""
+    script = """
+        return [...document.body.querySelectorAll("*")]
+            .filter((each) => each.checkVisibility() && !each.classList.contains("heard") && each.clientWidth > 0)
+            .filter((each) => each.scrollWidth > each.clientWidth)
+            .map((each) => `${each.tagName} ${each.id} ${each.scrollWidth} > ${each.clientWidth}`)
+    """
+    found: list[str] = page.run(script)
+    return found
+
+
+def test_the_header_says_which_process_it_is(page: Browser) -> None:
+    page.until(lambda: "up for" in page.text("#where"))
+    said = page.text("#where")
+    for expected in ("worker BusyShop._work", f"host {socket.gethostname()}", f"pid {os.getpid()}", __version__):
+        assert expected in said
+
+
+def test_the_button_that_pauses_updates_is_on_the_right_and_has_a_name(page: Browser) -> None:
+    button = page.find("#hold")
+    assert button.text == "Pause updates"
+    assert button.accessible_name == "Pause updates of this page"
+    for width in (WIDE, PHONE):
+        page.look_like(width=width, scheme="light")
+        edges = page.run("""
+            const right = (selector) => document.querySelector(selector).getBoundingClientRect().right;
+            return [right("#hold"), right("#verdict")];
+        """)
+        assert edges[0] == pytest.approx(edges[1], abs=1)
+
+
+def test_failures_are_shown_by_the_type_of_their_error(page: Browser, shop: BusyShop) -> None:
+    row = '#failures tr[data-key="ValueError"]'
+    page.until(lambda: page.find_all(row))
+    cells = [each.text for each in page.find_all(f"{row} td")]
+    assert number(cells[0]) > 0
+    assert cells[3] in {f"{shop.topic}[{at}]" for at in (0, 1)}
+    assert page.text("#failures-note") == ""
+
+
+@pytest.mark.parametrize("table", ["partitions", "keys"])
+def test_a_legend_stands_below_what_it_explains(page: Browser, table: str) -> None:
+    script = """
+        const table = document.getElementById(arguments[0]);
+        const legends = table.closest("section").querySelectorAll(".legend");
+        const isBelow = (each) => table.compareDocumentPosition(each) & Node.DOCUMENT_POSITION_FOLLOWING;
+        return [...legends].map((each) => Boolean(isBelow(each)));
+    """
+    assert page.run(script, table) == [True]
+
+
+@pytest.mark.parametrize("width", [1400, PHONE])
+def test_nothing_is_cut_and_nothing_must_be_scrolled_to_sideways(page: Browser, width: int) -> None:
+    page.look_like(width=width, scheme="light")
+    page.until(lambda: page.find_all("#failures tbody tr") and page.find_all("#keys tbody tr"))
+    page.find("#hold").click()
+    assert cut_parts(page) == []
+    assert page.run("return document.documentElement.scrollWidth") <= width
+
+
+def test_on_a_phone_each_figure_is_there_with_its_label(page: Browser) -> None:
+    page.look_like(width=PHONE, scheme="dark")
+    page.until(lambda: page.find_all("#failures tbody tr") and page.find_all("#keys tbody tr"))
+    page.find("#hold").click()
+    for table, labels in (("partitions", 9), ("keys", 7), ("failures", 6)):
+        script = """
+            const row = document.querySelector(`#${arguments[0]} tbody tr`);
+            return [...row.querySelectorAll("[data-label]")].filter((each) => each.checkVisibility())
+                .map((each) => getComputedStyle(each, "::before").content);
+        """
+        shown = page.run(script, table)
+        assert len(shown) == labels
+        assert "none" not in shown
+
+
+def test_the_state_of_the_broker_is_shown(page: Browser) -> None:
+    page.until(lambda: "answers" in page.text("#broker"))
+    assert "group protocol\nclassic" in page.text("#broker")
+    for part in ("batches", "records", "transactions"):
+        assert page.text(f"#{part}-section") == "", "this consumer has none"
+
+
+def test_batches_records_and_transactions_are_shown_where_there_are_any(browser: Browser) -> None:
+    sizes, waits = Sizes((0, 0, 4) + (0,) * 11, 18), Durations((4,) + (0,) * 16, 0.02)
+    figures = BatchFigures(size_limit=5, sizes=sizes, waits=waits, searches=3, search_calls=9)
+    output = OutputFigures(Delivery.EXACTLY_ONCE, written=1234, waiting=7, transactions=12, aborts=1, rewritten=40)
+    seen = picture(partition(), batches=figures, output=output)
+    endpoint = HttpEndpoint("127.0.0.1", 0, status_routes(lambda: [replace(watched(), picture=lambda: seen)]))
+    endpoint.start()
+    try:
+        browser.look_like(width=PHONE, scheme="light")
+        browser.open("http://{}:{}/".format(*endpoint.address))
+        browser.until(lambda: browser.text("#transactions"))
+        assert "4.5 of 5" in browser.text("#batches")
+        assert "1,234" in browser.text("#records")
+        assert "exactly once" in browser.text("#records")
+        assert "12" in browser.text("#transactions")
+        assert cut_parts(browser) == []
+    finally:
+        endpoint.close().result(10)

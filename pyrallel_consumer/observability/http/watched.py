@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from pyrallel_consumer.control_plane.policies import HealthLimits
 from pyrallel_consumer.dto import RuntimeSnapshot
 from pyrallel_consumer.observability.ailments import SignsOfLife
+from pyrallel_consumer.observability.status.failure_kinds import FailureKinds
 from pyrallel_consumer.observability.status.history import Moment
+from pyrallel_consumer.observability.status.identity import Identity
 from pyrallel_consumer.observability.status.status_feed import Look
 
 
@@ -30,6 +33,8 @@ class Watched:
     look: Callable[[], Look | None]
     note_failure: Callable[[str, Exception], None]
     has_group_label: bool = False
+    identity: Identity = field(default_factory=lambda: Identity("", time.monotonic()))
+    failures: FailureKinds = field(default_factory=FailureKinds)
 
 
 AllWatched: TypeAlias = Callable[[], Sequence[Watched]]

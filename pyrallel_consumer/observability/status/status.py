@@ -6,14 +6,19 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from pyrallel_consumer.dto import BatchFigures, PartitionSnapshot, RuntimeSnapshot
+from pyrallel_consumer.dto import PartitionSnapshot, RuntimeSnapshot
 from pyrallel_consumer.observability.http.watched import Watched
 from pyrallel_consumer.observability.status.close_up import CloseUp, KeyCloseUp, PartitionCloseUp
+from pyrallel_consumer.observability.status.failure_kinds import FailureKind
 from pyrallel_consumer.observability.status.history import Moment
+from pyrallel_consumer.observability.status.identity import Identity
+from pyrallel_consumer.observability.status.traffic import batches, broker, records, transactions
 from pyrallel_consumer.observability.status.verdict import verdict
-from pyrallel_consumer.record import Delivery, OutputFigures
+from pyrallel_consumer.release import VERSION
 
 SIGNIFICANT_DIGITS: Final = 4
+MOST_FAILURES: Final = 10
+"""How many types of errors are shown."""
 
 _OF_ALL: Final = (
     "state",
@@ -102,34 +107,39 @@ def _consumer(watched: Watched, since: float, now: float) -> dict[str, Any]:
             "letters_waiting": letters.waiting,
             "on_exhausted": picture.on_exhausted.value,
         },
-        "settings": {name: str(value) for name, value in picture.settings.items()}
-        | _batches(picture.batches)
-        | _output(picture.output),
+        "identity": _identity(watched.identity, now),
+        "failures": [_failure(each, now) for each in watched.failures.most_frequent(MOST_FAILURES)],
+        "broker": broker(picture, metrics),
+        "batches": batches(picture.batches),
+        "records": records(picture.output),
+        "transactions": transactions(picture.output),
+        "settings": {name: str(value) for name, value in picture.settings.items()},
         "moments": [_moment(each) for each in moments if each.at > since],
         "partitions": _partitions(picture, metrics.get("consumer_broker_lag", {})),
         **_close_up(None if look is None else look.close_up),
     }
 
 
-def _output(output: OutputFigures | None) -> dict[str, str]:
-    """The rows about records that workers return."""
-    if output is None:
-        return {}
-    told = f"{output.written:,} written, {output.waiting:,} waiting, {output.refused:,} messages refused"
-    if output.delivery is not Delivery.EXACTLY_ONCE:
-        return {"records": told}
-    ended = f"{output.transactions:,} committed, {output.aborts:,} aborted"
-    return {"records": told, "transactions": f"{ended}, {output.rewritten:,} records written again"}
+def _identity(identity: Identity, now: float) -> dict[str, Any]:
+    return {
+        "host": identity.host,
+        "pid": identity.pid,
+        "worker": identity.worker,
+        "version": VERSION,
+        "up_seconds": round(max(0.0, now - identity.started_at), 1),
+    }
 
 
-def _batches(batches: BatchFigures | None) -> dict[str, str]:
-    """How they turn out, beside the settings that they follow from."""
-    if batches is None or not batches.batches:
-        return {}
-    waited_ms = 1000 * batches.waits.total_seconds / batches.batches
-    told = f"{batches.mean_size:,.1f} of {batches.size_limit:,} messages on average, after {waited_ms:,.1f} ms"
-    searched = f"; {batches.searches:,} searched in {batches.search_calls:,} calls" if batches.searches else ""
-    return {"batches": told + searched}
+def _failure(kind: FailureKind, now: float) -> dict[str, Any]:
+    """One type of error; the place is that of the latest message that failed with it."""
+    return {
+        "type": kind.name,
+        "attempts": kind.attempts,
+        "given_up": kind.given_up,
+        "ago_seconds": _short(max(0.0, now - kind.at)),
+        **kind.tp._asdict(),
+        "offset": kind.offset,
+    }
 
 
 def _partitions(picture: RuntimeSnapshot, broker_lag: Mapping[tuple[str, int], int]) -> list[dict[str, Any]]:

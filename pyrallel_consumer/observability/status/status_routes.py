@@ -24,6 +24,8 @@ FILES: Final = {
     "/status/page.css": ("page.css", "text/css; charset=utf-8"),
     "/status/page.js": ("page.js", "text/javascript; charset=utf-8"),
     "/status/curves.js": ("curves.js", "text/javascript; charset=utf-8"),
+    "/status/facts.js": ("facts.js", "text/javascript; charset=utf-8"),
+    "/status/failures.js": ("failures.js", "text/javascript; charset=utf-8"),
     "/status/partitions.js": ("partitions.js", "text/javascript; charset=utf-8"),
     "/status/text.js": ("text.js", "text/javascript; charset=utf-8"),
     "/status/icon.svg": ("icon.svg", "image/svg+xml"),

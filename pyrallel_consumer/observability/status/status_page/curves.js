@@ -3,6 +3,8 @@
 import { bytes, draw, duration, give, make, number, rough, say } from "./text.js";
 
 const SECONDS = 300;
+const FEWEST_SECONDS = 60;
+const WIDTH = 300;
 const HEIGHT = 60;
 // Columns of the data's rows.
 const AT = 0, RATE = 1, FAILED = 2, LAG = 3, BACKLOG = 4, LOAD = 5, MEDIAN = 7, P99 = 8;
@@ -33,10 +35,10 @@ export class Curves {
       const value = make("span");
       const note = make("p", { class: "hint" });
       const under = draw("path", { class: "under" });
-      const limit = draw("line", { class: "limit", x1: 0, x2: SECONDS, visibility: "hidden" });
+      const limit = draw("line", { class: "limit", x1: 0, x2: WIDTH, visibility: "hidden" });
       const first = draw("path", { class: "curve" });
       const second = draw("path", { class: "curve second" });
-      const svg = draw("svg", { viewBox: `0 0 ${SECONDS} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" }, under, limit, first, second);
+      const svg = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" }, under, limit, first, second);
       parent.append(make("figure", { class: "tile" }, make("figcaption", {}, tile.title),
         make("p", { class: "figure" }, value, " ", make("small", {}, tile.unit)), svg, note));
       return { ...tile, value, note, svg, under, limitLine: limit, first, secondPath: second };
@@ -49,6 +51,17 @@ export class Curves {
 
   get since() {
     return this.rows.length ? this.rows[this.rows.length - 1][AT] : "";
+  }
+
+  // How much time is drawn: as much as is known, from one minute to five.
+  get span() {
+    const known = this.rows.length ? this.rows[this.rows.length - 1][AT] - this.rows[0][AT] : 0;
+    return Math.min(SECONDS, Math.max(FEWEST_SECONDS, Math.ceil(known / FEWEST_SECONDS) * FEWEST_SECONDS));
+  }
+
+  get title() {
+    const minutes = this.span / FEWEST_SECONDS;
+    return minutes === 1 ? "The last minute" : `The last ${minutes} minutes`;
   }
 
   show(document) {
@@ -74,17 +87,18 @@ export class Curves {
     const isLimitShown = Boolean(limit) && limit <= top;
     give(tile.limitLine, "visibility", isLimitShown ? "visible" : "hidden");
     if (isLimitShown) for (const name of ["y1", "y2"]) give(tile.limitLine, name, y(limit).toFixed(1));
-    give(tile.svg, "aria-label", `${tile.title}, last five minutes: lowest ${tile.text(low)}, highest ${tile.text(high)}`);
+    give(tile.svg, "aria-label", `${tile.title}, ${this.title.toLowerCase()}: lowest ${tile.text(low)}, highest ${tile.text(high)}`);
   }
 
   // Runs of seconds that have a value, as "x y" points; a gap in time or in values ends a run.
   #runs(column, now, y) {
     const runs = [];
+    const { span } = this;
     let last = -Infinity;
     for (const row of this.rows) {
       if (row[column] === null) { last = -Infinity; continue; }
       if (row[AT] - last > 3) runs.push([]);
-      runs[runs.length - 1].push(`${(SECONDS - (now - row[AT])).toFixed(1)} ${y(row[column]).toFixed(1)}`);
+      runs[runs.length - 1].push(`${(WIDTH * (1 - (now - row[AT]) / span)).toFixed(1)} ${y(row[column]).toFixed(1)}`);
       last = row[AT];
     }
     return runs;

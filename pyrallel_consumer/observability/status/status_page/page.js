@@ -1,8 +1,10 @@
 // Asks for the consumer's data once a second while somebody can see the page, and shows it. No page, no questions.
 
 import { Curves } from "./curves.js";
+import { batchFacts, brokerFacts, recordFacts, sinceStart, transactionFacts } from "./facts.js";
 import { forgetPartitions, showKeys, showPartitions } from "./partitions.js";
 import { duration, give, keep, make, number, say } from "./text.js";
+import { showFailures } from "./failures.js";
 
 const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
 const SECONDS_BETWEEN = isCalm ? 5 : 1;
@@ -77,12 +79,20 @@ function show(data) {
   }
   showVerdict(data.verdict);
   part("outage").hidden = data.totals.is_broker_connected;
-  say(part("who"), `group ${data.consumer} · ${data.settings.topic} · ${data.settings.mode} workers · ${data.totals.state}`);
+  showIdentity(data);
   showAge(data.age_seconds);
   curves.show(data);
+  say(part("pace-title"), curves.title);
   showTables(data);
-  showFacts(part("since"), sinceItBegan(data.totals));
-  showFacts(part("settings"), Object.entries(data.settings).map(([key, value]) => [key.replaceAll("_", " "), value]));
+  showFailures(part("failures"), data.failures);
+  part("failures").hidden = data.failures.length === 0;
+  say(part("failures-note"), data.failures.length ? "" : "No attempt has failed since the start.");
+  showFacts(part("broker"), brokerFacts(data.broker));
+  showPart("batches", data.batches, batchFacts);
+  showPart("records", data.records, recordFacts);
+  showPart("transactions", data.transactions, transactionFacts);
+  showFacts(part("since"), sinceStart(data.totals));
+  showFacts(part("settings"), Object.entries(data.settings));
 }
 
 function showChooser({ consumers, consumer }) {
@@ -120,7 +130,7 @@ function speak(headline) {
 }
 
 function showAge(seconds) {
-  say(part("age"), isHeld() ? "held still" : seconds > STALE_SECONDS ? `picture is ${duration(seconds)} old` : "live");
+  say(part("age"), isHeld() ? "updates are paused" : seconds > STALE_SECONDS ? `picture is ${duration(seconds)} old` : "live");
 }
 
 function showTables(data) {
@@ -134,23 +144,29 @@ function showTables(data) {
   table.dataset.windows = data.windows === null ? "none" : String(data.windows.length);
   if (data.keys !== null) {
     showKeys(part("keys"), data.keys);
+    part("keys").hidden = data.keys.length === 0;
     say(part("keys-note"), data.keys.length ? "" : "Nothing is unfinished.");
   }
 }
 
-function sinceItBegan(totals) {
-  const facts = [
-    ["processed", totals.processed], ["failed for good", totals.failed], ["retries", totals.retries], ["timeouts", totals.timeouts],
-    ["commits", totals.commits], ["commit failures", totals.commit_failures], ["rebalances", totals.rebalances],
-    ["fenced completions", totals.fenced_completions], ["loop blocked", totals.blocked_loops],
-  ];
-  if (totals.on_exhausted === "dlq") facts.push(["dead letters sent", totals.letters_sent], ["dead letters waiting", totals.letters_waiting]);
-  return facts.map(([label, value]) => [label, number(value)]);
+function showIdentity({ consumer, identity, settings, totals }) {
+  const { host, pid, worker, version, up_seconds: up } = identity;
+  say(part("who"), `group ${consumer} · ${settings.topic} · ${settings.mode} workers · ${totals.state}`);
+  say(part("where"), `worker ${worker} · host ${host} · pid ${pid} · version ${version} · up for ${duration(up)}`);
+}
+
+// A section that only consumers have that use what it is about.
+function showPart(id, figures, factsOf) {
+  part(`${id}-section`).hidden = figures === null;
+  if (figures !== null) showFacts(part(id), factsOf(figures));
 }
 
 function showFacts(list, facts) {
   keep(list, facts, ([label]) => label, ([label]) => make("div", {}, make("dt", {}, label), make("dd")),
-    (item, [, value]) => say(item.lastElementChild, value));
+    (item, [, value, isBad]) => {
+      say(item.lastElementChild, value);
+      item.lastElementChild.classList.toggle("warm", isBad === true);
+    });
 }
 
 function showUnreachable(error) {

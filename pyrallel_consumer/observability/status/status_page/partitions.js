@@ -15,6 +15,8 @@ const MEANING = {
   running: "running", queued: "queued", failing: "failed, will be tried again",
   held: "failed its last attempt", stuck: "should have ended, still runs",
 };
+const LABELS = ["Lag", "Committed", "Read up to", "Gaps", "In flight", "Queued", "Held", "Last 30 s", "Reading"];
+const NUMBERS = 7;
 const PAUSES = {
   load: "paused: buffer full", share: "paused: share full", user: "paused by the program",
   exhausted: "paused: a message failed for good", circuit: "paused: circuit open", stopping: "stopping",
@@ -33,7 +35,7 @@ export function forgetPartitions() {
 export function showPartitions(table, document, filter) {
   for (const each of document.partitions) remember(each, document.now - document.age_seconds);
   const windows = new Map((document.windows ?? []).map((window) => [name(window), window]));
-  const columns = String([...table.tHead.rows[0].cells].filter((cell) => cell.offsetParent !== null).length);
+  const columns = String(table.tHead.rows[0].cells.length);
   const chosen = document.partitions.filter((each) => filter === "all" || isHeldBack(each));
   keep(table, chosen, name, buildPartition, (body, each) => {
     const window = windows.get(name(each));
@@ -62,9 +64,9 @@ function causes(each) {
 }
 
 function buildPartition(each) {
-  const numbers = Array.from({ length: 7 }, () => make("td", { class: "number" }));
-  const row = make("tr", { class: "numbers" }, make("th", { scope: "row" }, name(each)), ...numbers, make("td"), make("td"));
-  return make("tbody", {}, row, make("tr", {}, make("td", { class: "picture" })));
+  const cells = LABELS.map((label, at) => make("td", { role: "cell", "data-label": label, class: at < NUMBERS ? "number" : "" }));
+  const row = make("tr", { class: "numbers", role: "row" }, make("th", { scope: "row", role: "rowheader" }, name(each)), ...cells);
+  return make("tbody", { role: "rowgroup" }, row, make("tr", { role: "row" }, make("td", { class: "picture", role: "cell" })));
 }
 
 function updatePartition(body, each, window) {
@@ -160,7 +162,9 @@ export function showKeys(table, keys) {
 }
 
 function buildKey(each) {
-  return make("tr", {}, make("td", { class: "number" }), make("td", {}, make("span")), make("th", { scope: "row" }, name(each)),
-    make("td", { class: "number" }, number(each.offset)), make("td", {}, keyOf(each).replace(/^key /, "")),
-    make("td", { class: "number" }), make("td", { class: "number" }));
+  const cell = (label, kind, ...children) => make("td", { role: "cell", "data-label": label, class: kind }, ...children);
+  const partition = make("th", { scope: "row", role: "rowheader", "data-label": "Partition" }, name(each));
+  return make("tr", { role: "row" }, cell("Read ago", "number"), cell("State", "", make("span")), partition,
+    cell("Offset", "number", number(each.offset)), cell("Key", "", keyOf(each).replace(/^key /, "")),
+    cell("Runs for", "number"), cell("Behind it", "number"));
 }

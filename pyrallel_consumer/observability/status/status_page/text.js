@@ -8,6 +8,7 @@ export const rough = (value) => (value >= 1000 ? NUMBER.format(Math.round(value)
 
 export function duration(seconds) {
   if (seconds === null) return "–";
+  if (seconds === 0) return "0 s";
   if (seconds < 0.001) return `${rough(seconds * 1e6)} µs`;
   if (seconds < 1) return `${rough(seconds * 1000)} ms`;
   if (seconds < 10) return `${seconds.toFixed(1)} s`;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,12 +12,17 @@ from wsgiref.util import setup_testing_defaults
 
 import pytest
 
+from pyrallel_consumer.dto import BatchFigures, Durations, Sizes
 from pyrallel_consumer.observability.http.watched import Watched
 from pyrallel_consumer.observability.status.close_up import UnderWay, close_up_of_all, fingerprint
+from pyrallel_consumer.observability.status.failure_kinds import FailureKinds
 from pyrallel_consumer.observability.status.history import Moment
+from pyrallel_consumer.observability.status.identity import Identity
 from pyrallel_consumer.observability.status.read_times import ReadTimes
 from pyrallel_consumer.observability.status.status_feed import Look
 from pyrallel_consumer.observability.status.status_routes import FILES, status_routes
+from pyrallel_consumer.record import Delivery, OutputFigures
+from pyrallel_consumer.release import VERSION
 from tests.unit.control_plane.builders import TP, keyed, manager_of, run_of
 from tests.unit.control_plane.pictures import LIMITS, WELL, partition, picture
 
@@ -140,3 +146,64 @@ def test_while_no_broker_answers_the_lag_of_each_partition_is_unknown() -> None:
     document = data("", outage)
     assert [each["lag"] for each in document["partitions"]] == [None]
     assert document["totals"]["is_broker_connected"] is False
+
+
+def test_the_process_is_named_with_its_worker_and_how_long_it_runs() -> None:
+    identity = Identity("handle", time.monotonic() - 60, host="node-1", pid=42)
+    told = data("", replace(watched(), identity=identity))["identity"]
+    assert told | {"host": "node-1", "pid": 42, "worker": "handle", "version": VERSION} == told
+    assert told["up_seconds"] >= 60
+
+
+def test_failures_are_told_by_type_with_the_place_of_the_latest_and_without_their_text() -> None:
+    kinds = FailureKinds()
+    manager = manager_of()
+    manager.add(TP, 1, run_of(keyed(0, "a")))
+    [item] = manager.take(1)
+    kinds.note_attempt(item, ValueError("the card number"), time.monotonic())
+    document = data("", replace(watched(), failures=kinds))
+    [told] = document["failures"]
+    assert told.pop("ago_seconds") >= 0
+    assert told == {"type": "ValueError", "attempts": 1, "given_up": 0, **TP._asdict(), "offset": 0}
+    assert "card" not in json.dumps(document)
+
+
+def test_batches_records_and_transactions_are_none_where_there_are_none() -> None:
+    document = data("", watched())
+    assert [document[name] for name in ("batches", "records", "transactions")] == [None, None, None]
+    assert document["broker"]["is_connected"] is True
+    assert document["broker"]["commit_mean_ms"] is None
+
+
+def test_batches_records_and_transactions_have_their_figures() -> None:
+    figures = BatchFigures(size_limit=5, sizes=Sizes((0, 4), 18), waits=Durations((4,), 0.02))
+    output = OutputFigures(Delivery.EXACTLY_ONCE, written=7, transactions=2, aborts=1, rewritten=3, open_seconds=0.126)
+    seen = picture(partition(), batches=figures, output=output)
+    document = data("", replace(watched(), picture=lambda: seen))
+    assert document["batches"] == {
+        "batches": 4,
+        "mean_size": 4.5,
+        "size_limit": 5,
+        "mean_wait_ms": 5.0,
+        "searches": 0,
+        "search_calls": 0,
+    }
+    assert document["records"] == {"delivery": "exactly_once", "written": 7, "waiting": 0, "refused": 0}
+    assert document["transactions"] == {"committed": 2, "aborted": 1, "rewritten": 3, "open_seconds": 0.13}
+
+
+def test_before_the_first_batch_and_without_transactions_there_is_no_average_and_no_transaction() -> None:
+    seen = picture(partition(), batches=BatchFigures(), output=OutputFigures(Delivery.AT_LEAST_ONCE))
+    document = data("", replace(watched(), picture=lambda: seen))
+    assert document["batches"]["mean_wait_ms"] is None
+    assert document["records"]["delivery"] == "at_least_once"
+    assert document["transactions"] is None
+
+
+def test_the_broker_has_its_errors_and_the_mean_time_of_a_commit() -> None:
+    metrics = {"consumer_commit_latency_seconds": Durations((2,), 0.01), "client_errors": {"_TRANSPORT": 3}}
+    seen = picture(partition(), is_broker_connected=False, broker_silent_seconds=15.26, commits=2, commit_failures=1)
+    broker = data("", replace(watched(), picture=lambda: seen, metrics=lambda: metrics))["broker"]
+    assert (broker["is_connected"], broker["silent_seconds"]) == (False, 15.3)
+    assert (broker["commits"], broker["commit_failures"], broker["commit_mean_ms"]) == (2, 1, 5.0)
+    assert broker["errors"] == {"_TRANSPORT": 3}
