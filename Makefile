@@ -156,7 +156,7 @@ clean: ## Remove everything that was fetched or built here
 .venv-ray/.synced: ray-requirements.txt pyproject.toml | $(FETCHED_UV)
 	@python=$$(for v in 3.13 3.12 3.11; do scripts/find-python $$v 2>/dev/null && break; done) && \
 	echo "Preparing .venv-ray with $$python ..." && $(UV) venv --quiet --clear --python "$$python" .venv-ray && \
-	$(UV) pip sync --quiet --compile-bytecode --python .venv-ray/bin/python --require-hashes ray-requirements.txt && \
+	scripts/shown $(UV) pip sync --compile-bytecode --python .venv-ray/bin/python --require-hashes ray-requirements.txt && \
 	$(UV) pip install --quiet --python .venv-ray/bin/python --no-deps --no-build-isolation --no-index --editable . && \
 	touch $@
 
@@ -173,7 +173,7 @@ clean: ## Remove everything that was fetched or built here
 define synchronise
 	python=$$(scripts/find-python $(2)) && echo "Preparing $(1) with $$python ..." && \
 	{ [ -x $(1)/bin/python ] || $(UV) venv --quiet --clear --python "$$python" $(1); } && \
-	$(UV) pip sync --quiet --python $(1)/bin/python --require-hashes dev-requirements.txt && \
+	scripts/shown $(UV) pip sync --python $(1)/bin/python --require-hashes dev-requirements.txt && \
 	$(UV) pip install --quiet --python $(1)/bin/python --no-deps --no-build-isolation --no-index --editable . && \
 	touch $@
 endef

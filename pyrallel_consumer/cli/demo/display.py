@@ -5,6 +5,7 @@ Shows pictures and verdicts and decides nothing. Events are lines that stay; the
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Protocol, Self
@@ -22,7 +23,6 @@ from pyrallel_consumer.cli.demo.verdict import Verdict
 PLAIN_LINE_SECONDS = 1.0
 REDRAW_SECONDS = 0.1
 """Drawing costs milliseconds that the workers' loop could use."""
-MOST_PLAIN_PARTITIONS = 16
 BLOCKS = "▁▂▃▄▅▆▇█"
 SPARKLINE_WIDTH = 32
 ROWS_AROUND = 17
@@ -134,15 +134,26 @@ class LiveDisplay:
 
 
 def plain_line(picture: Picture) -> str:
-    """One moment in one line of ASCII."""
-    line = (
-        f"{picture.processed:,} of {picture.expected:,} orders, {picture.rate:,.0f}/s, "
-        f"in flight {picture.in_flight:,}, lag {picture.lag:,}, gaps {picture.gaps:,}"
-    )
-    if not 0 < len(picture.rows) <= MOST_PLAIN_PARTITIONS:
-        return line
-    by_partition = " ".join(f"{row.consumer or '-'}:{row.lag}/{row.gaps}" for row in picture.rows)
-    return f"{line}  [{by_partition}]"
+    """One moment in one line of ASCII; its columns stand below those of the line before."""
+    columns = [
+        f"{picture.processed:>{len(f'{picture.expected:,}')},} of {picture.expected:,} orders",
+        f"{picture.rate:>7,.0f}/s",
+        f"in flight {picture.in_flight:>5,}",
+        f"lag {picture.lag:>9,}",
+        f"gaps {picture.gaps:>5,}",
+        _shares(picture.rows),
+    ]
+    if picture.order_violations or picture.duplicates:
+        columns.append(f"{picture.order_violations:,} OUT OF ORDER, {picture.duplicates:,} TWICE")
+    return "  ".join(columns).rstrip()
+
+
+def _shares(rows: Sequence[PartitionRow]) -> str:
+    """How many partitions each consumer has: ``first 5, second 3 partitions``."""
+    owners = Counter(row.consumer for row in rows if row.consumer is not None)
+    if not owners:
+        return ""
+    return f"{', '.join(f'{name} {count:,}' for name, count in sorted(owners.items()))} of {len(rows):,} partitions"
 
 
 def live_view(picture: Picture, width: int, height: int) -> RenderableType:

@@ -12,7 +12,7 @@ import logging
 import math
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from itertools import islice
@@ -44,6 +44,8 @@ VISIT_SHARE = 0.20
 STALL_SECONDS = 60.0
 """The run is given up when no order was processed for this long."""
 LOOK_SECONDS = 0.05
+TELL_SECONDS = 1.0
+"""How often the demo tells how many orders it has written, while nothing else can be seen."""
 
 
 class _EndedError(Exception):
@@ -193,13 +195,26 @@ class DemoRun:
     # The topic
 
     async def _append(self, topic: ScratchTopic, orders: Iterable[Order]) -> None:
-        records = ((order.key, order.to_json()) for order in orders)
+        made = 0
+
+        def made_records() -> Iterator[tuple[bytes, bytes]]:
+            nonlocal made
+            for made, order in enumerate(orders, 1):  # noqa: B007 -- counted for those who wait
+                yield order.key, order.to_json()
+
+        records = made_records()
 
         def append() -> tuple[int, dict[int, LogBounds]]:
             return topic.append(records, is_wanted=lambda: self._signal is None), topic.bounds()
 
         appending = asyncio.ensure_future(asyncio.to_thread(append))
         try:
+            told_at = self._clock()
+            while not appending.done() and not self._consumers and self._signal is None:
+                if self._clock() >= told_at + TELL_SECONDS:
+                    told_at = self._clock()
+                    self._display.tell(f"{made:,} orders are on their way into the topic")
+                await asyncio.sleep(LOOK_SECONDS)
             await self._until(appending.done, stall_seconds=math.inf)
         finally:
             count, bounds = await appending

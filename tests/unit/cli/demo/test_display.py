@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from rich.console import Console, RenderableType
@@ -99,18 +100,26 @@ def test_plain_progress_comes_once_a_second_and_events_when_they_happen() -> Non
         display.tell("a second consumer joins the group")
 
     lines = written().splitlines()
-    assert [line.split(" of ")[0] for line in lines[:-1]] == ["   0.2 s  400", "   1.2 s  400", "   2.2 s  400"]
+    assert [line.split(" of ")[0] for line in lines[:-1]] == ["   0.2 s    400", "   1.2 s    400", "   2.2 s    400"]
     assert lines[-1] == "   2.5 s  a second consumer joins the group"
 
 
-def test_a_plain_line_shows_rate_flight_lag_and_gaps_of_all_and_of_each_partition() -> None:
+def test_a_plain_line_shows_rate_flight_lag_gaps_and_who_has_how_many_partitions() -> None:
     assert plain_line(picture_of()) == (
-        "400 of 1,000 orders, 2,000/s, in flight 12, lag 600, gaps 8  [first:300/4 second:300/4]"
+        "  400 of 1,000 orders    2,000/s  in flight    12  lag       600  gaps     8  first 1, second 1 of 2 partitions"
     )
 
 
-def test_a_plain_line_leaves_out_partitions_where_there_are_too_many_for_a_line() -> None:
-    assert plain_line(picture_of(partitions=40)).endswith("gaps 160")
+def test_plain_lines_have_their_columns_below_each_other_and_fit_a_wide_terminal() -> None:
+    lines = [plain_line(picture_of()), plain_line(picture_of(partitions=40))]
+    assert len({line.index("gaps") for line in lines}) == 1
+    assert max(map(len, lines)) < 130
+
+
+def test_a_plain_line_of_moving_partitions_names_nobody_and_one_of_a_broken_promise_says_so() -> None:
+    moving = replace(picture_of(), rows=(PartitionRow(0, None, 9, 0, 0),))
+    assert plain_line(moving).endswith("gaps     0")
+    assert "1 OUT OF ORDER, 2 TWICE" in plain_line(replace(picture_of(), order_violations=1, duplicates=2))
 
 
 def test_plain_lines_are_ascii() -> None:
