@@ -6,6 +6,7 @@ FETCHED_UV := $(filter .tools/uv/bin/uv,$(UV))
 PYTHON := .venv/bin/python
 SOURCES := pyrallel_consumer tests $(wildcard benchmarks deploy examples docs)
 CORE_TESTS := $(wildcard tests/unit tests/contract tests/simulation tests/fuzz)
+DECIDES := pyrallel_consumer/control_plane pyrallel_consumer/ingress/reading
 JOBS ?= auto
 # Tests that mostly wait, each process with an embedded broker of its own; and with a real one: a JVM each.
 WAITING_JOBS ?= 2
@@ -23,7 +24,7 @@ export UV_PYTHON_DOWNLOADS := never
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help chaos demo docs test test-core test-documents test-deploy test-ray helm chart-schema test-3.11 test-nogil wheel-test coverage lint format kafka bench hot-spots simulate lock clean
+.PHONY: help chaos demo docs test test-core test-integration test-kafka test-documents test-deploy test-ray helm chart-schema test-3.11 test-nogil wheel-test coverage lint format kafka bench hot-spots simulate lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -37,17 +38,21 @@ docs: .venv/.synced ## Build the documents, with the reference made from the cod
 
 test: .venv/.synced ## Run every test; unit, contract and simulation tests against the built wheel too
 	@$(MAKE) --no-print-directory test-core
-	$(PYTHON) -m pytest -n $(WAITING_JOBS) --dist loadgroup --cov --cov-append --cov-report= \
-		tests/integration tests/monitoring tests/typing
-	@$(MAKE) --no-print-directory coverage
+	@$(MAKE) --no-print-directory test-integration
 	@$(MAKE) --no-print-directory test-documents
 	@$(MAKE) --no-print-directory test-deploy
-	$(PYTHON) -m pytest -n $(KAFKA_JOBS) --dist loadgroup tests/kafka tests/chaos tests/registry tests/postgres
+	@$(MAKE) --no-print-directory test-kafka
 	@$(MAKE) --no-print-directory wheel-test
 
-test-core: .venv/.synced ## Run unit, contract and simulation tests, in parallel (JOBS=2)
-	rm -f .coverage .coverage.*
-	$(PYTHON) -m pytest -n $(JOBS) --cov --cov-report= $(CORE_TESTS)
+test-core: .venv/.synced ## Run unit, contract and simulation tests; what decides must be covered to the last branch
+	$(PYTHON) -m pytest -n $(JOBS) $(DECIDES:%=--cov=%) --cov-fail-under=100 --cov-report=term-missing:skip-covered \
+		$(CORE_TESTS)
+
+test-integration: .venv/.synced ## Run the tests on the embedded broker
+	$(PYTHON) -m pytest -n $(WAITING_JOBS) --dist loadgroup tests/integration tests/monitoring tests/typing
+
+test-kafka: .venv/.synced ## Run the tests on a real Apache Kafka, schema registry and PostgreSQL, and two minutes of chaos
+	$(PYTHON) -m pytest -n $(KAFKA_JOBS) --dist loadgroup tests/kafka tests/chaos tests/registry tests/postgres
 
 test-documents: .venv/.synced ## Run every example, and every snippet of the documents
 	$(PYTHON) -m pytest -n $(JOBS) tests/documents
@@ -85,10 +90,8 @@ test-nogil: ## Run unit, contract and simulation tests without the GIL, if a fre
 wheel-test: .venv/.synced ## Build the wheel and test it: unit, contract, simulation; on Python 3.11 if one is found
 	@scripts/test-wheel $(UV) "$$(scripts/find-python 3.11 2>/dev/null || scripts/find-python)" $(JOBS)
 
-coverage: ## Report the last test run's coverage; the control plane must have every branch
-	@.venv/bin/coverage report
-	@.venv/bin/coverage report --include='pyrallel_consumer/control_plane/*,pyrallel_consumer/ingress/reading/*' --fail-under=100 >/dev/null || \
-		{ echo "What decides (control_plane, ingress/reading) is not covered to the last branch."; exit 1; }
+coverage: .venv/.synced ## Measure what core and integration tests cover of everything
+	$(PYTHON) -m pytest -n $(JOBS) --dist loadgroup --cov $(CORE_TESTS) tests/integration
 
 lint: .venv/.synced ## Check format, lint, types and layers
 	@.venv/bin/ruff format --check .

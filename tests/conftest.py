@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import signal
 
+import pytest
+from _pytest.nodeid import NodeId
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -17,3 +19,17 @@ settings.load_profile("shared-machine")
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests marked ``long`` start first, so that none is left running alone; an ``xdist_group`` stays in one process.
+
+    pytest-xdist 3.8 finds the group in the test's id, and cannot put it there since pytest 9.2.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    if config.getoption("loadgroup", default=False):
+        for item in items:
+            group = item.get_closest_marker("xdist_group")
+            if group is not None and "@" not in item.nodeid.rpartition("]")[2]:
+                item._id = NodeId.parse(f"{item.nodeid}@{group.args[0]}")  # noqa: SLF001 -- as xdist tried

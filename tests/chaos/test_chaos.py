@@ -9,13 +9,10 @@ from tests.kafka.conftest import skip_or_fail
 from tests.kafka_jars import KafkaUnavailableError
 
 MINUTES = 1.0
-RUNS = [
-    pytest.param("process", "auto", 1, marks=pytest.mark.xdist_group("chaos of processes")),
-    pytest.param("async", "classic", 2, marks=pytest.mark.xdist_group("chaos of tasks")),
-]
 
 
-@pytest.mark.parametrize(("engine", "protocol", "seed"), RUNS)
+@pytest.mark.long
+@pytest.mark.parametrize(("engine", "protocol", "seed"), [("process", "auto", 1), ("async", "classic", 2)])
 def test_whatever_breaks_nothing_is_missing_out_of_order_or_run_again_without_a_reason(
     engine: str, protocol: str, seed: int
 ) -> None:

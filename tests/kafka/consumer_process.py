@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from pyrallel_consumer import ExecutionConfig, ExecutionMode, KafkaConfig, PyrallelConsumer, WorkItem
+from pyrallel_consumer import WorkItem
 from tests.kafka.deadline import PATIENCE_SECONDS, wait_until
 from tests.kafka.journal import SUFFIX, Journal, journaling_worker, plain_journaling_worker
 from tests.kafka.process_worker import async_process_worker, process_worker
@@ -174,7 +174,9 @@ class ConsumerProcess:
 
 
 def main() -> None:
-    """Consumes until SIGTERM."""
+    """Consumes until SIGTERM. Its worker processes import this file, and must not pay for the whole library."""
+    from pyrallel_consumer import ExecutionConfig, ExecutionMode, KafkaConfig, PyrallelConsumer  # noqa: PLC0415
+
     settings = json.loads(sys.argv[1])
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     folder, name, work_ms = Path(settings["folder"]), settings["name"], settings["work_ms"]

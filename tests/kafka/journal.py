@@ -13,11 +13,13 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from pyrallel_consumer import WorkItem
-from tests.kafka.history import History, Run
+from tests.kafka.history import History, Place, Run
 
 SUFFIX = ".journal"
 ENDS = {"f": "finished", "c": "cancelled", "x": "failed"}
@@ -54,7 +56,9 @@ class Journal:
 
     def history(self) -> History:
         """What stands in this journal so far."""
-        return History(_runs_in(self.folder / f"{self.owner}{SUFFIX}"))
+        journal = _read_journal(self.folder / f"{self.owner}{SUFFIX}")
+        journal.read_on()
+        return History(journal.runs.values())
 
     def close(self) -> None:
         os.close(self._file)
@@ -96,20 +100,55 @@ def plain_journaling_worker(journal: Journal, work_ms: float) -> Callable[[WorkI
 
 def read_journals(folder: Path) -> History:
     """What stands in all journals of ``folder``, as far as they are written."""
-    return History(run for path in folder.glob(f"*{SUFFIX}") for run in _runs_in(path))
+    return History(run for journal in _read_anew(folder) for run in journal.runs.values())
 
 
-def _runs_in(path: Path) -> Iterator[Run]:
-    runs: dict[str, Run] = {}
-    for line in path.read_text().split("\n")[:-1]:  # a line without its end is still being written
+def finished_places(folder: Path, owner: str) -> set[Place]:
+    """What was finished by those whose names begin with ``owner``, as far as it is written."""
+    return {place for journal in _read_anew(folder) if journal.owner.startswith(owner) for place in journal.finished}
+
+
+class _ReadJournal:
+    """A journal as far as it was read: tests look at one again and again while it grows."""
+
+    def __init__(self, path: Path) -> None:
+        self.owner = path.stem
+        self.runs: dict[str, Run] = {}
+        self.finished: set[Place] = set()
+        self._path = path
+        self._read_bytes = 0
+        self._lock = Lock()
+
+    def read_on(self) -> None:
+        with self._lock, self._path.open("rb") as file:
+            file.seek(self._read_bytes)
+            whole, newline, _ = file.read().rpartition(b"\n")  # a line without its end is still being written
+            self._read_bytes += len(whole) + len(newline)
+            for line in whole.decode().split("\n") if newline else ():
+                self._take(line)
+
+    def _take(self, line: str) -> None:
         kind, number, at_ns, *rest = line.split(" ")
         if kind == "+":
             topic, partition, offset, key, value, attempt = rest
             place = (topic, int(partition), int(offset))
-            runs[number] = Run(path.stem, place, _bytes(key), _bytes(value), int(at_ns), attempt=int(attempt))
+            self.runs[number] = Run(self.owner, place, _bytes(key), _bytes(value), int(at_ns), attempt=int(attempt))
         else:
-            runs[number] = replace(runs[number], ended_ns=int(at_ns), end=ENDS[kind])
-    yield from runs.values()
+            run = self.runs[number] = replace(self.runs[number], ended_ns=int(at_ns), end=ENDS[kind])
+            if run.is_finished:
+                self.finished.add(run.place)
+
+
+@lru_cache(maxsize=256)
+def _read_journal(path: Path) -> _ReadJournal:
+    return _ReadJournal(path)
+
+
+def _read_anew(folder: Path) -> list[_ReadJournal]:
+    journals = [_read_journal(path) for path in folder.glob(f"*{SUFFIX}")]
+    for journal in journals:
+        journal.read_on()
+    return journals
 
 
 def _hex(data: bytes | None) -> str:

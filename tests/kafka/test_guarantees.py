@@ -16,7 +16,7 @@ import pytest
 from pyrallel_consumer import ExecutionConfig, KafkaConfig, PyrallelConsumer
 from tests.kafka.deadline import until, until_asked
 from tests.kafka.guarantees import LANES, broken
-from tests.kafka.journal import read_journals
+from tests.kafka.journal import finished_places, read_journals
 from tests.kafka.ledger import CommitSightings, read_ledger
 from tests.kafka.load import Load
 from tests.kafka.told_worker import ALWAYS, told, told_worker
@@ -94,7 +94,7 @@ class Fleet:
         await until(lambda: self._finished(name) >= before + GOES_ON, f"{name} of {self._ordering} goes on")
 
     def _finished(self, name: str) -> int:
-        return sum(run.is_finished and run.owner.startswith(name) for run in read_journals(self.folder))
+        return len(finished_places(self.folder, name))
 
     async def run(self) -> dict[str, list[str]]:
         """The scenario; returns what it broke."""

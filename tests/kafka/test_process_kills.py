@@ -11,6 +11,8 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from pyrallel_consumer import ExecutionConfig, ExecutionMode, KafkaConfig, PyrallelConsumer
 from tests.kafka.deadline import until_asked
 from tests.kafka.history import History, Place, shown
@@ -20,7 +22,9 @@ from tests.kafka.plain_log import read_log
 from tests.kafka.process_worker import async_process_worker, pids, process_worker
 from tests.kafka_cluster import KafkaCluster
 
-KILLING_SECONDS = 60
+pytestmark = pytest.mark.long
+
+KILLING_SECONDS = 30
 WORK_MS = 1
 """So little that runs of a key are sent ahead."""
 WAIT_MS = 20

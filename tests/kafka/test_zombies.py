@@ -16,12 +16,14 @@ from tests.kafka.conftest import node_or_skip
 from tests.kafka.consumer_process import ConsumerProcess
 from tests.kafka.deadline import wait_until
 from tests.kafka.history import History, shown
-from tests.kafka.journal import read_journals
+from tests.kafka.journal import finished_places, read_journals
 from tests.kafka.plain_log import read_log
 from tests.kafka_cluster import KafkaCluster
 from tests.kafka_node import Listener, free_port
 
 StartMember = Callable[..., ConsumerProcess]
+
+pytestmark = pytest.mark.long
 
 PARTITIONS = 4
 WORK_MS = 10
@@ -33,7 +35,7 @@ WORKER_PROCESSES = 2
 MODES: dict[str, tuple[int, dict[str, Any]]] = {
     "async": (40_000, {"mode": "async", "max_in_flight": 32}),
     "thread": (40_000, {"mode": "thread", "worker_pool_size": 32}),
-    "process": (10_000, {"mode": "process", "worker_pool_size": WORKER_PROCESSES}),
+    "process": (8_000, {"mode": "process", "worker_pool_size": WORKER_PROCESSES}),
     "process-async": (40_000, {"mode": "process", "worker_pool_size": WORKER_PROCESSES, "max_in_flight": 32}),
 }
 """How many messages: at the pace of this mode they last until the session is over and the other one has begun."""
@@ -97,7 +99,7 @@ def test_a_member_that_was_frozen_for_longer_than_its_session_begins_nothing_tha
         return member
 
     def done_by(name: str) -> set[tuple[str, int, int]]:
-        return {run.place for run in read_journals(tmp_path) if run.owner.startswith(name) and run.is_finished}
+        return finished_places(tmp_path, name)
 
     second, first = join("second"), join("first")
     first.freeze(with_children=with_children)
@@ -161,7 +163,7 @@ def test_a_member_whose_packets_are_swallowed_for_longer_than_its_session_begins
         return member
 
     def done_by(name: str) -> set[tuple[str, int, int]]:
-        return {run.place for run in read_journals(tmp_path) if run.owner.startswith(name) and run.is_finished}
+        return finished_places(tmp_path, name)
 
     slow = {"execution": SLOW["execution"] | {"mode": mode}, "work_ms": SLOW["work_ms"]}
     first = join("first", f"127.0.0.1:{port}", **slow)
