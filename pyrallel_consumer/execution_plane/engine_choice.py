@@ -10,7 +10,7 @@ from pyrallel_consumer.execution_plane.batches.batch import packed_batch
 from pyrallel_consumer.execution_plane.batches.engine import BatchEngine, call_policy
 from pyrallel_consumer.execution_plane.processes.parent.async_process_engine import AsyncProcessEngine
 from pyrallel_consumer.execution_plane.processes.parent.process_engine import ProcessEngine, fitting_processes
-from pyrallel_consumer.execution_plane.ray.cluster import ActorPlan
+from pyrallel_consumer.execution_plane.ray.cluster import ActorPlan, Cluster
 from pyrallel_consumer.execution_plane.ray.ray_engine import RayEngine
 from pyrallel_consumer.execution_plane.thread_engine import SLOTS_PER_THREAD, ThreadEngine, fitting_threads
 
@@ -80,13 +80,13 @@ def made_engine(
             )
         case ExecutionMode.RAY:
             assert ray is not None
+            plan = ActorPlan(ray.min_actors, ray.max_actors, ray.num_cpus, ray.num_gpus, ray.resources, ray.runtime_env)
             engine = RayEngine(
                 worker,
                 policy,
                 slots,
-                ActorPlan(ray.min_actors, ray.max_actors, ray.num_cpus, ray.num_gpus, ray.resources, ray.runtime_env),
+                Cluster(ray.address, plan),
                 is_async=is_async,
-                address=ray.address,
                 concurrency=ray.actor_concurrency,
                 frame_items=ray.frame_items,
                 start_seconds=ray.start_timeout_ms / 1000,

@@ -10,7 +10,7 @@ import pytest
 
 from pyrallel_consumer.control_plane.policies import RetryPolicy
 from pyrallel_consumer.errors import TaskTimeoutError
-from pyrallel_consumer.execution_plane.ray.cluster import ActorPlan
+from pyrallel_consumer.execution_plane.ray.cluster import ActorPlan, Cluster
 from pyrallel_consumer.execution_plane.ray.ray_engine import RayEngine
 from pyrallel_consumer.testing.engine_contract import EngineContract, async_worker, plain_worker, set_setting
 
@@ -31,7 +31,13 @@ def made_engine(
 ) -> ExecutionEngine:
     prepared = partial(set_setting, "as at start")
     return RayEngine(
-        worker, policy, slots, THREE_ACTORS, is_async=is_async, initializer=prepared, start_seconds=START_SECONDS
+        worker,
+        policy,
+        slots,
+        Cluster("auto", THREE_ACTORS),
+        is_async=is_async,
+        initializer=prepared,
+        start_seconds=START_SECONDS,
     )
 
 

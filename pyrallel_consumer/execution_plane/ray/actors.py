@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from contextvars import Context
 
-    from pyrallel_consumer.execution_plane.ray.cluster import ActorPlan, Cluster
+    from pyrallel_consumer.execution_plane.ray.cluster import Cluster
 
 logger = Log("pyrallel_consumer.execution_plane")
 
@@ -51,6 +51,8 @@ class Member:
         self.is_open = False
         self.is_leaving = False
         self.is_killed = False
+        self.is_sentenced = False
+        """Killed because of a call that may not go on: the other items there are not to blame."""
         self.cancels: list[int] = []
 
     @property
@@ -88,16 +90,16 @@ class Crew(Protocol):
 class Actors:
     """Every actor is made from ``setup``; there are at most ``most``, each with this ``concurrency``."""
 
-    def __init__(self, cluster: Cluster, plan: ActorPlan, crew: Crew, loop_context: Context) -> None:
+    def __init__(self, cluster: Cluster, crew: Crew, loop_context: Context) -> None:
         self.members: list[Member] = []
         self._cluster = cluster
-        self._plan = plan
+        self._plan = cluster.plan
         self._crew = crew
         self._context = loop_context
         self._loop = asyncio.get_running_loop()
         self._setup = b""
         self._concurrency = 1
-        self._most = plan.fewest
+        self._most = cluster.plan.fewest
         self._opened = asyncio.Event()
         self._refusal: BaseException | None = None
         self._deaths_in_a_row = 0
@@ -142,7 +144,7 @@ class Actors:
     def end(self, member: Member, number: int) -> None:
         """Have it end itself, unless the call of this number returns meanwhile; one that does not hear is killed."""
         if not member.is_killed:
-            member.is_killed = True
+            member.is_killed = member.is_sentenced = True
             self._when(member, self._cluster.call(member.handle.die, number), self._note_spared)
             self._loop.call_later(DEAF_SECONDS, self._guarded, partial(self._kill_deaf, member))
 
@@ -265,12 +267,12 @@ class Actors:
             self._when(member, self._cluster.call(member.handle.open), self._note_end_of_lost)
             return
         self.members.remove(member)
-        how = "was killed" if member.is_killed else "died"
-        log = logger.info if member.is_killed or member.is_leaving or self._is_closed else logger.warning
+        how = "was killed" if member.is_sentenced else "died"
+        log = logger.info if member.is_sentenced or member.is_leaving or self._is_closed else logger.warning
         log("the actor at %s %s, with %d items in hand", member.place, how, len(member.sent))
         self._crew.died(member)
         if not member.is_leaving:
-            self._deaths_in_a_row += not member.is_killed
+            self._deaths_in_a_row += not member.is_sentenced
             self._replace_later()
 
     def _note_end_of_lost(self, member: Member, answer: Future[Any]) -> None:
@@ -280,7 +282,7 @@ class Actors:
     def _note_spared(self, member: Member, answer: Future[Any]) -> None:
         """It lives: the call had returned. Where it died, what asks for its news hears of that."""
         if answer.exception() is None and member in self.members:
-            member.is_killed = False
+            member.is_killed = member.is_sentenced = False
             self._crew.opened(member)
 
     def _kill_deaf(self, member: Member) -> None:

@@ -65,7 +65,7 @@ class Cluster:
 
     def __init__(self, address: str, plan: ActorPlan) -> None:
         self._address = address
-        self._plan = plan
+        self.plan = plan
         self._ray: Any = None
         self._is_ours = False
         self._actor_class: Any = None
@@ -89,15 +89,15 @@ class Cluster:
                 ) from error
             self._is_ours = True
         options: dict[str, Any] = {
-            "num_cpus": self._plan.num_cpus,
-            "num_gpus": self._plan.num_gpus,
+            "num_cpus": self.plan.num_cpus,
+            "num_gpus": self.plan.num_gpus,
             "max_concurrency": METHODS_AT_ONCE,
             "max_restarts": 0,
         }
-        if self._plan.resources:
-            options["resources"] = dict(self._plan.resources)
-        if self._plan.runtime_env:
-            options["runtime_env"] = dict(self._plan.runtime_env)
+        if self.plan.resources:
+            options["resources"] = dict(self.plan.resources)
+        if self.plan.runtime_env:
+            options["runtime_env"] = dict(self.plan.runtime_env)
         self._actor_class = ray.remote(**options)(host)
 
     def nodes(self) -> list[dict[str, float]]:
@@ -106,7 +106,7 @@ class Cluster:
 
     def most_actors(self) -> int:
         """The most actors: the plan's number, or as many as fit the present nodes."""
-        return self._plan.most or max(self._plan.fewest, min(4096, fitting_actors(self.nodes(), self._plan.needs)))
+        return self.plan.most or max(self.plan.fewest, min(4096, fitting_actors(self.nodes(), self.plan.needs)))
 
     def packed(self, setup: tuple[Any, ...]) -> bytes:
         """Pickled so that functions of the main program and closures get there, too."""

@@ -2,8 +2,9 @@
 
 Items wait in one queue here and go to actors in frames, some milliseconds of work ahead. Each actor always has an open
 question for news, and answers as soon as there is some. Failed items are tried again from here, on any actor. When an
-actor dies, the items that ran there lose one attempt, and the others none. A task that times out is cancelled. A plain
-call cannot be cancelled, so its actor is killed, and only that item loses an attempt.
+actor dies, the items that ran there lose one attempt, and the others none: see ``suspects``. A suspect runs alone in an
+actor that gets nothing else until then. A task that times out is cancelled. A plain call cannot be cancelled, so its
+actor is killed, and only that item loses an attempt.
 """
 
 from __future__ import annotations
@@ -11,21 +12,17 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-import pickle
 import random
 from collections import deque
 from contextlib import suppress
-from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Final
 
 from pyrallel_consumer.dto import packed_item
 from pyrallel_consumer.errors import ProcessDiedError
-from pyrallel_consumer.execution_plane.booked_engine import BookedEngine
+from pyrallel_consumer.execution_plane.processes.parent.suspecting_engine import SuspectingEngine
 from pyrallel_consumer.execution_plane.processes.remote_error import PackedError, restored_error
-from pyrallel_consumer.execution_plane.processes.unsendable import unsendable
 from pyrallel_consumer.execution_plane.ray.actors import Actors
-from pyrallel_consumer.execution_plane.ray.cluster import Cluster
 from pyrallel_consumer.execution_plane.ray.host import ActorHost, Setup
 from pyrallel_consumer.log import Log, relay
 
@@ -38,14 +35,13 @@ if TYPE_CHECKING:
     from pyrallel_consumer.execution_plane.engine import CompletionChannel
     from pyrallel_consumer.execution_plane.processes.attempt_trace import AttemptTrace
     from pyrallel_consumer.execution_plane.ray.actors import Member
-    from pyrallel_consumer.execution_plane.ray.cluster import ActorPlan
+    from pyrallel_consumer.execution_plane.ray.cluster import Cluster
     from pyrallel_consumer.execution_plane.ray.host import Reply
     from pyrallel_consumer.execution_plane.worker.lifespan import Lifespan
     from pyrallel_consumer.message import Row
 
 logger = Log("pyrallel_consumer.execution_plane")
 
-MAX_FRAME_BYTES: Final = 256 * 1024
 FLUSH_SECONDS: Final = 0.002
 LONGEST_FLUSH_SECONDS: Final = 0.02
 """The longest time between two reports of a busy actor: each costs this process half a millisecond."""
@@ -53,8 +49,8 @@ SILENT_SECONDS: Final = 15.0
 """An actor whose worker blocks its interpreter is silent; its attempt times out this much later."""
 
 
-class RayEngine(BookedEngine):
-    """Runs ``worker``, ``async def`` or plain, on actors as ``plan`` says; ``concurrency`` attempts in each (0: fits).
+class RayEngine(SuspectingEngine):
+    """Runs ``worker``, ``async def`` or plain, on actors of ``cluster``; ``concurrency`` attempts in each (0: fits).
 
     ``is_async``: what the worker returns is to be awaited. ``start_seconds`` is how long the start waits for the fewest
     actors. ``frame_items`` is the most of one frame. ``initializer`` is called and ``lifespan`` entered once in each
@@ -66,10 +62,9 @@ class RayEngine(BookedEngine):
         worker: Callable[[WorkItem], object],
         policy: RetryPolicy,
         slots: int,
-        plan: ActorPlan,
+        cluster: Cluster,
         *,
         is_async: bool,
-        address: str = "auto",
         concurrency: int = 0,
         frame_items: int = 256,
         start_seconds: float = 30.0,
@@ -80,23 +75,22 @@ class RayEngine(BookedEngine):
         jitter: Callable[[], float] = random.random,
         is_recording: bool = False,
     ) -> None:
-        super().__init__(policy, slots, jitter=jitter, is_timing=False, is_recording=is_recording)
+        super().__init__(policy, slots, trace=trace, pack=pack, jitter=jitter, is_recording=is_recording)
         self._slots = slots
         self._worker = worker
         self._is_async = is_async
         self._initializer = initializer
         self._lifespan = lifespan
-        self._plan = plan
-        self._cluster = Cluster(address, plan)
+        self._cluster = cluster
         self._actors: Actors | None = None
         self._concurrency = concurrency
         self._frame_items = frame_items
         self._start_seconds = start_seconds
         self._timeout_seconds = policy.timeout_ms / 1000 if policy.timeout_ms else None
-        self._trace = trace
-        self._pack = pack
-        self._packed_item = pack if trace is None else partial(_packed_with, pack, trace)
-        self._queue: deque[Attempt] = deque()
+        self._doubtful: deque[Attempt] = deque()
+        """Attempts of messages that may have killed an actor, until they are sent."""
+        self._aside: Member | None = None
+        """The actor that runs a suspect alone, or gets nothing more until it can."""
         self._all_ended = asyncio.Event()
         self._is_dispatch_due = False
         self._is_cancel_due = False
@@ -106,7 +100,7 @@ class RayEngine(BookedEngine):
     async def start(self, channel: CompletionChannel, now: Callable[[], float]) -> None:
         await super().start(channel, now)
         self._loop = asyncio.get_running_loop()
-        cluster, fewest = self._cluster, self._plan.fewest
+        cluster, fewest = self._cluster, self._cluster.plan.fewest
         await asyncio.to_thread(cluster.connect, ActorHost)
         concurrency = self._concurrency or (max(1, -(-self._slots // fewest)) if self._is_async else 1)
         setup = Setup(
@@ -119,7 +113,7 @@ class RayEngine(BookedEngine):
             min(LONGEST_FLUSH_SECONDS, FLUSH_SECONDS * fewest),
             {"": logging.getLogger().level, "pyrallel_consumer": logging.getLogger("pyrallel_consumer").level},
         )
-        self._actors = Actors(cluster, self._plan, self, contextvars.copy_context())
+        self._actors = Actors(cluster, self, contextvars.copy_context())
         self._actors.on_bug = channel.crashed
         await self._actors.open(cluster.packed(tuple(setup)), concurrency, cluster.most_actors(), self._start_seconds)
 
@@ -169,7 +163,7 @@ class RayEngine(BookedEngine):
         for member in self._members:
             if member.can_hear and len(member.sent):
                 self._cluster.tell(member.handle.lease, self.lease_seconds())
-        if self._queue:
+        if self.is_waiting():
             self._dispatch_soon()
 
     # What the base asks for
@@ -178,12 +172,20 @@ class RayEngine(BookedEngine):
     def _members(self) -> Sequence[Member]:
         return () if self._actors is None else self._actors.members
 
-    def _start_due(self, now: float) -> None:
-        if due := self._attempts.due(now):
-            for attempt in reversed(due):
-                attempt.started_at = inf
-                self._queue.appendleft(attempt)
-            self._dispatch_soon()
+    def _queues(self) -> Sequence[deque[Attempt]]:
+        return self._queue, self._doubtful, self._alone
+
+    def _queue_of(self, root: WorkItem) -> deque[Attempt]:
+        if root is self._suspects.current:
+            return self._alone
+        return self._doubtful if root in self._suspects else self._queue
+
+    def _call_suspects(self) -> None:
+        """A retry that is due starts now, so that the actor set aside for the one before is kept."""
+        if self._suspects.are_waiting and not self._is_stopped and self._call_next():
+            now = self._now()
+            if now <= self._channel.starts_until:
+                self._start_due(now)
 
     def _stop_attempt(self, attempt: Attempt) -> None:
         """The actor cancels a task. A plain call ends with its actor, after it is known to have begun."""
@@ -220,24 +222,6 @@ class RayEngine(BookedEngine):
         if self._actors is not None:
             self._actors.end(member, number)
 
-    def _requeue(self, attempts: Sequence[Attempt]) -> None:
-        """These attempts never began; those that were cancelled or withdrawn meanwhile are over."""
-        for attempt in reversed(attempts):
-            attempt.handle, attempt.started_at = None, inf
-            if attempt.is_cancelled or attempt.is_withdrawn or self._is_stopped:
-                self._give_back(attempt.root)
-            else:
-                self._queue.appendleft(attempt)
-        if self._queue:
-            self._dispatch_soon()
-
-    def _give_back_queued(self, which: Callable[[Attempt], bool]) -> None:
-        gone = [attempt for attempt in self._queue if which(attempt)]
-        if gone:
-            self._queue = deque(attempt for attempt in self._queue if not which(attempt))
-            for attempt in gone:
-                self._give_back(attempt.root)
-
     def _dispatch_soon(self) -> None:
         if not self._is_dispatch_due:
             self._is_dispatch_due = True
@@ -248,40 +232,45 @@ class RayEngine(BookedEngine):
         self._is_dispatch_due = False
         if self._now() > self._channel.starts_until:
             return
-        takers = [member for member in self._members if member.may_be_sent]
+        self._send_suspect()
+        takers = [member for member in self._members if member.may_be_sent and member is not self._aside]
+        if self._doubtful:
+            for taker in sorted(takers, key=_load):
+                self._send_some(taker, self._doubtful, taker.sent.close_room)
+            if self._doubtful:
+                return  # Nobody can begin more at once; with others ahead of them, they would wait for ever.
+            takers = [member for member in takers if member.may_be_sent]
         while self._queue and takers:
             taker = min(takers, key=_load)
             share = -(-len(self._queue) // len(takers))
-            self._send_some(taker, min(share, taker.sent.room, self._frame_items))
+            self._send_some(taker, self._queue, min(share, taker.sent.room))
             if not taker.may_be_sent:
                 takers.remove(taker)
 
-    def _send_some(self, member: Member, count: int) -> None:
-        attempts: list[Attempt] = []
-        size_bytes = 0
-        while self._queue and len(attempts) < count and size_bytes < MAX_FRAME_BYTES:
-            attempt = self._queue.popleft()
-            size_bytes += attempt.item.size_bytes
-            attempts.append(attempt)
-        try:
-            body = pickle.dumps([self._packed_item(attempt.item) for attempt in attempts], pickle.HIGHEST_PROTOCOL)
-        except Exception as error:  # noqa: BLE001 -- a message of a third party's may hold anything
-            logger.debug("a frame cannot be pickled: %s", error)
-            self._fail_unsendable(attempts)
+    def _send_suspect(self) -> None:
+        """Send it to an empty actor; where none is empty, the one with the least work gets nothing more until it is."""
+        if not self._alone:
+            if self._aside is not None and not len(self._aside.sent):
+                self._aside = None
+            return
+        able = [member for member in self._members if member.can_hear and not member.is_leaving]
+        if not able:
+            return
+        idlest = min(able, key=_load)
+        if self._aside not in able or not len(idlest.sent):
+            self._aside = idlest
+        if not len(self._aside.sent):
+            self._send_some(self._aside, self._alone, 1)
+
+    def _send_some(self, member: Member, queue: deque[Attempt], most: int) -> None:
+        attempts, body = self._frame_of(queue, min(most, self._frame_items))
+        if not attempts:
             return
         for attempt in attempts:
             attempt.handle = member
-        first = member.sent.add(attempts, self._now())
+        first = member.sent.add(attempts, self._now(), is_close=queue is not self._queue)
         member.frames_sent += 1
         self._cluster.tell(member.handle.put, first, body, self.lease_seconds())
-
-    def _fail_unsendable(self, attempts: list[Attempt]) -> None:
-        """Find out whose fault it is; the others are sent in another frame."""
-        failures = [(attempt, unsendable(attempt.item, self._pack)) for attempt in attempts]
-        self._requeue([attempt for attempt, failure in failures if failure is None])
-        for attempt, failure in failures:
-            if failure is not None:
-                self._end(attempt.root, failure)
 
     def _send_cancels(self) -> None:
         self._is_cancel_due = False
@@ -298,7 +287,7 @@ class RayEngine(BookedEngine):
         return None if until == inf else max(0.0, until - self._now())
 
     def is_waiting(self) -> bool:
-        return bool(self._queue)
+        return bool(self._queue or self._doubtful or self._alone)
 
     def opened(self, member: Member) -> None:
         if not self._is_async:
@@ -315,35 +304,45 @@ class RayEngine(BookedEngine):
             if (attempt := sent.at(number)) is not None:
                 self._keep(attempt.root, attempt.number, records)
         if reply.done:
-            ended = sent.end_all(reply.done, now)
-            self._attempts.all_ended_ok(ended, now)
-            self._channel.successes += [attempt.root for attempt in ended]
-            self._channel.notify()
+            self._end_all_ok(sent.end_all(reply.done, now))
         for number, packed in reply.failed:
             self._note_failure(sent.end_all([number], now), PackedError(*packed))
         if reply.skipped:
-            self._requeue(sent.end_all(reply.skipped, now))
+            self._take_back(sent.end_all(reply.skipped, now))
         self._note_begun(member, reply, now)
         if self._actors is not None and (reply.done or reply.failed):
             self._actors.note_progress()
         self._go_on()
 
     def died(self, member: Member) -> None:
-        """Items that may have run there lose an attempt; if we killed it because of one item, only that one does."""
+        """Items that ran there lose an attempt; if we killed it because of one item, only that one does."""
         ran, others = member.sent.taken_back()
         if self._is_stopped:
             for attempt in (*ran, *others):
                 self._give_back(attempt.root)
             self._go_on()
             return
-        if member.is_killed and not member.is_leaving:
-            others = [attempt for attempt in ran if attempt.marked_at is None] + others
-            ran = [attempt for attempt in ran if attempt.marked_at is not None]
-        self._requeue(others)
-        how = "was killed" if member.is_killed else "died"
+        if member.is_sentenced:
+            self._take_back([attempt for attempt in ran if attempt.marked_at is None] + others)
+            for attempt in ran:
+                if attempt.marked_at is not None:
+                    text = f"the actor at {member.place} was killed while it ran {attempt.root.id}"
+                    self._end(attempt.root, ProcessDiedError(text))
+            return
+        was_alone = member is self._aside and [attempt.root for attempt in ran] == [self._suspects.current]
+        for attempt in others:
+            self._suspects.doubt(attempt.root)
+        self._take_back(others)
+        among = f", with {len(ran) - 1} others" if len(ran) > 1 else ""
+        now = self._now()
         for attempt in ran:
-            text = f"the actor at {member.place} {how} while it ran {attempt.root.id}"
-            self._end(attempt.root, ProcessDiedError(text))
+            text = f"the actor at {member.place} died while it ran {attempt.root.id}{among}"
+            if self._trace is not None and attempt.started_at < inf:
+                seconds = now - attempt.started_at
+                self._trace.died(attempt.item, seconds, "its actor died", is_timed_out=attempt.is_timed_out)
+            self._end_by_death(attempt, ProcessDiedError(text), was_alone=was_alone)
+        self._call_suspects()
+        self._dispatch_soon()
 
     def looked_at(self, member: Member) -> None:
         if self._timeout_seconds is None or member.is_killed:
@@ -373,13 +372,9 @@ class RayEngine(BookedEngine):
         if self._is_stopped:
             if not self._attempts.running:
                 self._all_ended.set()
-        elif self._queue and not self._is_dispatch_due:
+        elif self.is_waiting() and not self._is_dispatch_due:
             self._dispatch()
 
 
 def _load(member: Member) -> float:
     return member.sent.load
-
-
-def _packed_with(pack: Callable[..., Row], trace: AttemptTrace, item: WorkItem) -> Row:
-    return pack(item, trace.earlier(item))

@@ -1,7 +1,9 @@
 """The items that were sent to one actor and have not ended, and how many more to send. Pure.
 
 Numbers count up from 1 for the life of an actor, in the order of sending. An actor begins items in that order,
-``concurrency`` at once. So only the oldest ``concurrency`` unfinished items can be running there.
+``concurrency`` at once. Its reports are some milliseconds late: where items are sent ahead, it is not certain which of
+them run. Items that may have killed an actor are sent *closely*: with them an actor has no item that it cannot begin
+at once.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ class SentToActor:
         self.begun: dict[int, Attempt] = {}
         self.sent_total = 0
         self._open: dict[int, Attempt] = {}
+        self._last_close = 0
+        """The number of the last item that was sent closely."""
         self._progress_at = 0.0
 
     def __len__(self) -> int:
@@ -39,21 +43,30 @@ class SentToActor:
     @property
     def room(self) -> int:
         """How many more it should be sent now."""
+        if self._last_close and next(iter(self._open), self._last_close + 1) <= self._last_close:
+            return self.close_room
         ahead = min(MAX_AHEAD, int(AHEAD_SECONDS / self.seconds_each))
         return max(0, self.concurrency + ahead - len(self._open))
+
+    @property
+    def close_room(self) -> int:
+        """How many more it can begin at once."""
+        return max(0, self.concurrency - len(self._open))
 
     @property
     def load(self) -> float:
         """How busy it is, for a comparison of actors."""
         return len(self._open) / self.concurrency
 
-    def add(self, attempts: Sequence[Attempt], now: float) -> int:
-        """Note sent attempts; returns the first one's number."""
+    def add(self, attempts: Sequence[Attempt], now: float, *, is_close: bool = False) -> int:
+        """Note sent attempts; returns the first one's number. ``is_close``: there was ``close_room`` for them."""
         if not self._open:
             self._progress_at = now
         first = self.sent_total + 1
         self._open.update(zip(count(first), attempts))
         self.sent_total += len(attempts)
+        if is_close:
+            self._last_close = self.sent_total
         return first
 
     def begin(self, number: int, started_at: float) -> Attempt | None:
@@ -90,7 +103,10 @@ class SentToActor:
         return next((number for number, each in self._open.items() if each is attempt), None)
 
     def taken_back(self) -> tuple[list[Attempt], list[Attempt]]:
-        """The actor is gone: returns the items that may have run there, and the others; each in order."""
+        """The actor is gone: returns the items that ran there, as far as it is known, and the others; each in order.
+
+        Of the others some may have begun, if the actor had ended earlier ones and had not reported that.
+        """
         ran = dict(self.begun)
         ran.update(islice(self._open.items(), self.concurrency))
         ran_in_order = [attempt for number, attempt in self._open.items() if number in ran]

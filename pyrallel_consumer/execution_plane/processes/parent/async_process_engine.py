@@ -19,19 +19,16 @@ from typing import TYPE_CHECKING, Final
 
 from pyrallel_consumer.dto import packed_item
 from pyrallel_consumer.errors import InvariantViolation, LifespanError, ProcessDiedError, StateError
-from pyrallel_consumer.execution_plane.attempts import RetryAt
-from pyrallel_consumer.execution_plane.booked_engine import BookedEngine
 from pyrallel_consumer.execution_plane.engine import RunningAttempt
 from pyrallel_consumer.execution_plane.processes import frames
 from pyrallel_consumer.execution_plane.processes.parent.process_pool import Member, ProcessPool, max_tasks
 from pyrallel_consumer.execution_plane.processes.parent.slotted_items import SlottedItems
-from pyrallel_consumer.execution_plane.processes.parent.suspects import Suspects
+from pyrallel_consumer.execution_plane.processes.parent.suspecting_engine import SuspectingEngine
 from pyrallel_consumer.execution_plane.processes.parent.worker_setup import packed_setup
 from pyrallel_consumer.execution_plane.processes.progress_marker import STORES_ARE_SEEN_SECONDS
 from pyrallel_consumer.execution_plane.processes.remote_error import PackedError, restored_error
 from pyrallel_consumer.execution_plane.processes.setup import is_loading
 from pyrallel_consumer.execution_plane.processes.slot_marker import SlotMarker
-from pyrallel_consumer.execution_plane.processes.unsendable import unsendable
 from pyrallel_consumer.log import Log
 
 if TYPE_CHECKING:
@@ -50,7 +47,6 @@ logger = Log("pyrallel_consumer.execution_plane")
 
 LOOK_SECONDS: Final = 0.05
 """How often busy processes are checked: whether they live, and whether their sent messages begin."""
-MAX_FRAME_BYTES: Final = 256 * 1024
 MAX_FRAME_ITEMS: Final = 256
 SET_ASIDE_SECONDS: Final = 10.0
 """The process for suspects is kept this long after the last suspect."""
@@ -85,7 +81,7 @@ class LoopMember(Member):
         return self.sent.room if not self.is_set_aside else 1 - len(self.sent)
 
 
-class AsyncProcessEngine(BookedEngine):
+class AsyncProcessEngine(SuspectingEngine):
     """Runs a picklable ``async def`` worker in ``processes`` processes, each with its share of the ``slots``.
 
     ``initializer``, ``lifespan``, ``max_tasks_per_child`` and ``pack`` as in ``ProcessEngine``.
@@ -106,10 +102,7 @@ class AsyncProcessEngine(BookedEngine):
         jitter: Callable[[], float] = random.random,
         is_recording: bool = False,
     ) -> None:
-        super().__init__(policy, slots, jitter=jitter, is_timing=False, is_recording=is_recording)
-        self._policy = policy
-        self._trace = trace
-        self._pack = pack
+        super().__init__(policy, slots, trace=trace, pack=pack, jitter=jitter, is_recording=is_recording)
         self._worker = worker
         self._initializer = initializer
         self._lifespan = lifespan
@@ -118,10 +111,6 @@ class AsyncProcessEngine(BookedEngine):
         self._timeout_seconds = policy.timeout_ms / 1000 if policy.timeout_ms else None
         self._max_tasks_per_child = max_tasks_per_child
         self._random = jitter
-        self._queue: deque[Attempt] = deque()
-        self._alone: deque[Attempt] = deque()
-        """The suspect whose turn it is, until it is sent."""
-        self._suspects = Suspects()
         self._pool: ProcessPool[LoopMember] | None = None
         self._members: list[LoopMember] = []
         self._is_dispatch_due = False
@@ -210,17 +199,6 @@ class AsyncProcessEngine(BookedEngine):
 
     # What the base asks for
 
-    def _start_due(self, now: float) -> None:
-        due = self._attempts.due(now)
-        if not due:
-            return
-        for attempt in reversed(due):
-            if attempt.root is self._suspects.current:
-                self._alone.append(attempt)
-            else:
-                self._queue.appendleft(attempt)
-        self._dispatch_soon()
-
     def _stop_attempt(self, attempt: Attempt) -> None:
         """Never called: the processes keep the timeouts, and ``cancel`` is another one here."""
         raise InvariantViolation(f"{attempt.root!r} is stopped by its engine")
@@ -268,21 +246,8 @@ class AsyncProcessEngine(BookedEngine):
         self._tick_later()
 
     def _send_some(self, member: LoopMember, queue: deque[Attempt], most: int) -> None:
-        attempts: list[Attempt] = []
-        size_bytes, pack = 0, self._pack
-        while queue and len(attempts) < most and size_bytes < MAX_FRAME_BYTES:
-            attempt = queue.popleft()
-            size_bytes += attempt.item.size_bytes
-            attempts.append(attempt)
-        try:
-            if (trace := self._trace) is None:
-                rows = [pack(attempt.item) for attempt in attempts]
-            else:
-                rows = [pack(attempt.item, trace.earlier(attempt.item)) for attempt in attempts]
-            packed = pickle.dumps(rows, frames.PICKLE_PROTOCOL)
-        except Exception as error:  # noqa: BLE001 -- a message of a third party's may hold anything
-            logger.debug("a frame cannot be pickled: %s", error)
-            self._fail_unpicklable(attempts)
+        attempts, packed = self._frame_of(queue, most)
+        if not attempts:
             return
         now = self._now()
         for attempt in attempts:
@@ -295,14 +260,6 @@ class AsyncProcessEngine(BookedEngine):
             self._look_at = now + self._timeout_seconds
         if member.max_tasks and sent.sent_total >= member.max_tasks and self._pool is not None:
             self._pool.retire(member)
-
-    def _fail_unpicklable(self, attempts: list[Attempt]) -> None:
-        """Find out whose fault it is; the others are sent in another frame."""
-        failures = [(attempt, unsendable(attempt.item, self._pack)) for attempt in attempts]
-        self._queue.extendleft(attempt for attempt, failure in reversed(failures) if failure is None)
-        for attempt, failure in failures:
-            if failure is not None:
-                self._end(attempt.root, failure)
 
     # From the processes: see process_pool.Crew
 
@@ -337,7 +294,7 @@ class AsyncProcessEngine(BookedEngine):
         elif kind == frames.SKIPPED:
             slot, number = frames.parsed_skipped(body)
             if member.sent.is_number(slot, number):
-                self._take_back(member, [slot])
+                self._take_back([member.sent.end(slot)])
         if self._queue and not self._is_dispatch_due:
             self._dispatch_soon()
 
@@ -345,21 +302,20 @@ class AsyncProcessEngine(BookedEngine):
         """All that it sent was read: what its marker says beyond that returned or ran, the others never began."""
         sent, now = member.sent, self._now()
         self._all_returned(sent.end_all([slot for slot in sent.by_slot if sent.has_returned(slot)]))
-        self._take_back(member, sent.unbegun())
+        self._take_back(sent.end_all(sent.unbegun()))
         victims = sent.end_all(list(sent.by_slot))
         if self._is_stopped:
             for victim in victims:
                 self._give_back(victim.root)
             return None
         how = member.why_killed or member.child.how_it_ended
-        in_company = not member.is_set_aside
         for victim in victims:
             if self._trace is not None:
                 seconds = now - victim.started_at
                 self._trace.died(victim.item, seconds, how, is_timed_out=victim.is_timed_out)
             among = f", with {len(victims) - 1} others" if len(victims) > 1 else ""
             error = ProcessDiedError(f"the worker process died ({how}) while it ran {victim.root.id}{among}")
-            self._end_by_death(victim, error, in_company=in_company)
+            self._end_by_death(victim, error, was_alone=member.is_set_aside)
         self._call_suspects()
         self._dispatch_soon()
         return victims[0].root if victims and not member.child.is_killed else None
@@ -373,34 +329,12 @@ class AsyncProcessEngine(BookedEngine):
         if not ended:
             return
         self._note_progress()
-        self._attempts.all_ended_ok(ended, self._now())
-        roots = [attempt.root for attempt in ended]
-        if self._suspects:
-            for root in roots:
-                self._suspects.cleared(root)
-            self._call_suspects()
-        self._channel.successes += roots
-        self._channel.notify()
+        self._end_all_ok(ended)
         if self._all_ended is not None:
             self._note_end()
 
-    def _end_by_death(self, victim: Attempt, error: BaseException, *, in_company: bool) -> None:
-        root, now = victim.root, self._now()
-        if victim.is_cancelled:
-            self._end(root, error)
-            return
-        is_held = self._suspects.was_present(root, self._policy.max_attempts - victim.number)
-        verdict = self._attempts.ended_by_death(root, error, now, may_give_up=not in_company, is_held=is_held)
-        if isinstance(verdict, RetryAt):
-            self.attempt_log.failed(root, verdict, now)
-        super()._report(root, verdict)
-        if not isinstance(verdict, RetryAt):
-            self._clear(root)
-
     def _report(self, root: WorkItem, verdict: Verdict | None) -> None:
         super()._report(root, verdict)
-        if self._suspects:
-            self._clear(root)
         if self._all_ended is not None:
             self._note_end()
 
@@ -412,31 +346,7 @@ class AsyncProcessEngine(BookedEngine):
         if self._pool is not None:
             self._pool.note_progress()
 
-    def _give_back_queued(self, which: Callable[[Attempt], bool]) -> None:
-        for queue in (self._queue, self._alone):
-            gone = [attempt for attempt in queue if which(attempt)]
-            if gone:
-                kept = [attempt for attempt in queue if not which(attempt)]
-                queue.clear()
-                queue.extend(kept)
-                for attempt in gone:
-                    self._give_back(attempt.root)
-
-    def _take_back(self, member: LoopMember, slots: list[int]) -> None:
-        """These never began, and go first; those that were cancelled or withdrawn meanwhile are over."""
-        for attempt in reversed(member.sent.end_all(slots)):
-            if attempt.is_cancelled or attempt.is_withdrawn:
-                self._give_back(attempt.root)
-            elif attempt.root is self._suspects.current:
-                self._alone.append(attempt)
-            else:
-                self._queue.appendleft(attempt)
-
     # Suspects
-
-    def _clear(self, root: WorkItem) -> None:
-        self._suspects.cleared(root)
-        self._call_suspects()
 
     def _call_suspects(self) -> None:
         """Have a process for suspects while there are any, and call the next one to it."""
@@ -448,9 +358,7 @@ class AsyncProcessEngine(BookedEngine):
                 self._dismissal.cancel()
                 self._dismissal = None
             pool.set_aside(is_wished=True)
-            if (root := suspects.next()) is not None:
-                self._attempts.release(root)
-                self._channel.notify()  # The next sweep may be nearer.
+            self._call_next()
         elif self._dismissal is None and any(member.is_set_aside for member in self._members):
             self._dismissal = self._loop.call_later(SET_ASIDE_SECONDS, self._guarded, self._dismiss)
 
@@ -494,7 +402,7 @@ class AsyncProcessEngine(BookedEngine):
         """After a recall: take back messages that certainly have not begun."""
         member.recalled_at = None
         if not member.child.has_ended():
-            self._take_back(member, member.sent.unbegun())
+            self._take_back(member.sent.end_all(member.sent.unbegun()))
             if self._queue or self._alone:
                 self._dispatch_soon()
 

@@ -2,7 +2,8 @@
 
 A process that runs many messages at once dies with all of them, and only one may be to blame. Each of them loses
 an attempt. A message that was present a second time, or has one attempt left, runs alone from then on, in a process set
-aside: one suspect at a time. A suspect is cleared when an attempt of it ends without a death.
+aside: one suspect at a time. A suspect is cleared when an attempt of it ends without a death. Where it is not known
+which messages ran, all that were sent are *doubtful*: they are not charged, and the next death there tells more.
 """
 
 from __future__ import annotations
@@ -19,14 +20,17 @@ class Suspects:
 
     def __init__(self) -> None:
         self._deaths: dict[WorkItem, int] = {}
-        """How many deaths each was present at."""
+        """How many deaths each was present at; 0 if it is only doubtful."""
         self._queue: deque[WorkItem] = deque()
         """Suspects that must run alone, in the order of their turns, without the current one."""
         self._current: WorkItem | None = None
 
     def __bool__(self) -> bool:
-        """Whether a message was present at a death and is not cleared."""
+        """Whether a message was, or may have been, present at a death and is not cleared."""
         return bool(self._deaths)
+
+    def __contains__(self, root: WorkItem) -> bool:
+        return root in self._deaths
 
     @property
     def current(self) -> WorkItem | None:
@@ -47,6 +51,10 @@ class Suspects:
             self._current = None
         self._queue.append(root)
         return True
+
+    def doubt(self, root: WorkItem) -> None:
+        """The process died with ``root`` sent to it, and whether that had begun is not known."""
+        self._deaths.setdefault(root, 0)
 
     def next(self) -> WorkItem | None:
         """The suspect whose turn begins now; None while another one runs, or none waits."""

@@ -63,3 +63,16 @@ def test_a_slow_actor_is_sent_what_it_runs_and_a_quick_one_more() -> None:
     assert 1000 < quick.room <= 4 + MAX_AHEAD
     slow.add(attempts(6), 0.0)
     assert (slow.room, slow.load) == (0, 1.5)
+
+
+def test_with_what_may_be_deadly_an_actor_is_sent_only_what_it_can_begin() -> None:
+    sent = SentToActor(2)
+    sent.seconds_each = 1e-6
+    sent.add(attempts(1), 0.0)
+    assert sent.close_room == 1
+    sent.add(attempts(1), 0.0, is_close=True)
+    assert (sent.room, sent.close_room) == (0, 0)
+    sent.end_all([1], 1e-6)
+    assert sent.room == 1
+    sent.end_all([2], 2e-6)
+    assert sent.room > 2

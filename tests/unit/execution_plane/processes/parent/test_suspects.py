@@ -66,3 +66,20 @@ def test_clearing_one_that_never_was_a_suspect_changes_nothing() -> None:
     suspects.was_present(root, attempts_left=0)
     suspects.cleared(work_item(offset=7))
     assert suspects.next() is root
+
+
+def test_who_is_doubtful_is_a_suspect_only_after_two_deaths_more() -> None:
+    suspects, root = Suspects(), work_item()
+    suspects.doubt(root)
+    assert root in suspects
+    assert not suspects.are_waiting
+    assert not suspects.was_present(root, attempts_left=4)
+    suspects.doubt(root)
+    assert suspects.was_present(root, attempts_left=3)
+
+
+def test_who_was_doubtful_and_ended_is_cleared() -> None:
+    suspects, root = Suspects(), work_item()
+    suspects.doubt(root)
+    suspects.cleared(root)
+    assert root not in suspects
