@@ -124,7 +124,7 @@ lock: $(FETCHED_UV) ## Pin anew what pyproject.toml asks for, with hashes (ARGS=
 	$(COMPILE) $(ARGS) --output-file requirements.txt pyproject.toml
 	$(COMPILE) $(ARGS) $(EXTRAS:%=--extra %) --group dev --constraint requirements.txt --no-annotate \
 		--output-file dev-requirements.txt pyproject.toml
-	$(COMPILE) $(ARGS) --extra ray --group core-tests --constraint dev-requirements.txt --no-annotate \
+	$(COMPILE) $(ARGS) --extra ray --group ray-tests --constraint dev-requirements.txt --no-annotate \
 		--output-file ray-requirements.txt pyproject.toml
 	$(COMPILE) --no-annotate --output-file benchmarks/peers/aiokafka-requirements.txt \
 		benchmarks/peers/aiokafka-requirements.in

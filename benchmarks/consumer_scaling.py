@@ -28,13 +28,17 @@ from pyrallel_consumer.execution_plane.processes.parent.async_process_engine imp
 ASK_SECONDS: Final = 0.05
 
 
-class _ClockedLoop(AsyncEngine, ClockedEngine):  # type: ignore[misc, valid-type]  # the form that fits this Python
+class ClockedLoop(AsyncEngine, ClockedEngine):  # type: ignore[misc, valid-type]  # the form that fits this Python
+    """One event loop, which tells its clock of what is submitted."""
+
     def submit_all(self, items: Sequence[WorkItem]) -> None:
         self.clock.submit(len(items))
         super().submit_all(items)
 
 
-class _ClockedLoops(AsyncProcessEngine, ClockedEngine):
+class ClockedLoops(AsyncProcessEngine, ClockedEngine):
+    """Event loops in processes, with a clock."""
+
     def submit_all(self, items: Sequence[WorkItem]) -> None:
         self.clock.submit(len(items))
         super().submit_all(items)
@@ -43,13 +47,13 @@ class _ClockedLoops(AsyncProcessEngine, ClockedEngine):
 async def on_one_loop(job: Job) -> Figures:
     """``busy_us`` of computing and ``worker_ms`` of waiting for each message, on the consumer's own event loop."""
     worker = partial(compute_and_wait, job.busy_us / 1e6, job.worker_ms / 1000)
-    return await consume(job, _ClockedLoop(worker, ExecutionConfig().retry_policy(), job.max_in_flight))
+    return await consume(job, ClockedLoop(worker, ExecutionConfig().retry_policy(), job.max_in_flight))
 
 
 async def in_processes(job: Job) -> Figures:
     """The same in two processes; CPU of the processes beside that of the parent."""
     worker = partial(compute_and_wait, job.busy_us / 1e6, job.worker_ms / 1000)
-    engine = _ClockedLoops(worker, ExecutionConfig().retry_policy(), job.max_in_flight, PROCESSES)
+    engine = ClockedLoops(worker, ExecutionConfig().retry_policy(), job.max_in_flight, PROCESSES)
     before, seen = 0.0, 0.0
 
     async def look() -> None:
@@ -85,6 +89,7 @@ def _timed(job: Job, folder: str) -> Figures:
         "KAFKA_BOOTSTRAP_SERVERS": job.bootstrap_servers,
         "KAFKA_CONSUMER_GROUP": job.group,
         "EXECUTION_MAX_IN_FLIGHT": str(job.max_in_flight),
+        "PARALLEL_CONSUMER_COMMIT_INTERVAL_MS": "100",  # So the first and the last commit tell the time closely.
     }
     command = [sys.executable, "-m", "pyrallel_consumer", "run", "app:handle", "--topic", job.topic]
     program = subprocess.Popen(

@@ -10,6 +10,7 @@ from typing import Final
 
 import bare_lanes
 import consumer_engines
+import consumer_http
 import consumer_idle
 import consumer_memory
 import consumer_metered
@@ -44,6 +45,8 @@ ON_LOOP: Final[dict[str, Callable[[Job], Awaitable[Figures]]]] = {
     "hashing process": consumer_engines.process_hashing,
     "one loop": consumer_scaling.on_one_loop,
     "loops in processes": consumer_scaling.in_processes,
+    "http on one loop": consumer_http.on_one_loop,
+    "http in processes": consumer_http.in_processes,
     "waiting threads": consumer_engines.thread_waiting,
     "hashing threads": consumer_engines.thread_hashing,
     "adding threads": consumer_engines.thread_adding,

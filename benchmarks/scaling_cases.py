@@ -11,6 +11,7 @@ from reading import Reading, plain, ratio
 from workbench import Workbench
 
 IN_FLIGHT: Final = 5000
+HTTP_IN_FLIGHT: Final = 200
 
 
 def _scaled(busy_us: float, wait_ms: float) -> Case:
@@ -50,8 +51,8 @@ def _noop_readings(_: Version) -> Sequence[Reading]:
 
 def _members(bench: Workbench) -> Mapping[str, Job]:
     sizes = bench.sizes
-    topic = bench.topic(sizes.many_lane_messages, sizes.many_lanes)
-    work = {"messages": sizes.many_lane_messages, "max_in_flight": IN_FLIGHT, "worker_ms": 5.0}
+    topic = bench.topic(sizes.process_messages, sizes.many_lanes)
+    work = {"messages": sizes.process_messages, "max_in_flight": IN_FLIGHT, "worker_ms": 5.0}
     return {f"{count} members": bench.job("members", topic=topic, consumers=count, **work) for count in (1, 2)}
 
 
@@ -59,10 +60,32 @@ def _members_readings(_: Version) -> Sequence[Reading]:
     return [Reading("2 members / 1 member", ratio(RATE, "2 members", "1 members"), at_least=1.5)]
 
 
+def _http(bench: Workbench) -> Mapping[str, Job]:
+    messages = bench.sizes.hashed_messages
+    topic = bench.topic(messages, bench.sizes.many_lanes, partitions=1)
+    work = {"messages": messages, "max_in_flight": HTTP_IN_FLIGHT}
+    return {subject: bench.job(subject, topic=topic, **work) for subject in ("http on one loop", "http in processes")}
+
+
+def _http_readings(_: Version) -> Sequence[Reading]:
+    return [
+        Reading("one loop", plain(RATE, "http on one loop"), "calls/s"),
+        Reading("2 processes", plain(RATE, "http in processes"), "calls/s"),
+        Reading("2 processes / one loop", ratio(RATE, "http in processes", "http on one loop")),
+        Reading("the parent's CPU", plain("cpu_us_per_message", "http in processes"), "µs a message"),
+    ]
+
+
 SCALING_CASES: Final = (
     _scaled(100.0, 5.0),
     _scaled(0.0, 5.0),
     Case("scaling-noop", "no-op, 5,000 keys, 2 processes with a loop each", _noop, _noop_readings),
+    Case(
+        "scaling-http",
+        "aiohttp calls to a server in a process of its own, which waits 5 ms, one partition, one loop and 2 processes",
+        _http,
+        _http_readings,
+    ),
     Case(
         "scaling-members", "5 ms worker, 5,000 keys, 8 partitions, run --consumers 1 and 2", _members, _members_readings
     ),

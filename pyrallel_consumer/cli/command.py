@@ -7,7 +7,10 @@ Light: the command line loads it always.
 
 from __future__ import annotations
 
+import logging
+import os
 import signal
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -27,7 +30,13 @@ EXIT_SIGNALLED: Final = 128
 """Plus the signal's number."""
 
 
-def exit_with(command: Callable[[], int]) -> None:
+class Ending:
+    """How a command ends. ``is_at_once``: without waiting for tasks and threads, which will not end."""
+
+    is_at_once = False
+
+
+def exit_with(command: Callable[[], int], ending: Ending | None = None) -> None:
     """End the program with the command's exit code, or with the code and the sentence of its error."""
     from pyrallel_consumer.errors import ConfigurationError, PyrallelConsumerError
 
@@ -41,6 +50,11 @@ def exit_with(command: Callable[[], int]) -> None:
         code = EXIT_FAILED
     except KeyboardInterrupt:
         code = EXIT_SIGNALLED + signal.SIGINT
+    if ending is not None and ending.is_at_once:
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     raise typer.Exit(code)
 
 

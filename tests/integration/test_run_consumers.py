@@ -24,7 +24,7 @@ from tests.integration.runs import Runs, quick_environment
 NewTopic = Callable[[int], str]
 PATIENCE_SECONDS = 60.0
 WORKERS = """
-import asyncio, os
+import asyncio, os, time
 from pathlib import Path
 
 
@@ -37,6 +37,34 @@ async def hang(item):
     print("running", os.getpid(), flush=True)
     while not Path("go-on").exists():
         await asyncio.sleep(0.01)
+    await note(item)
+
+
+async def swallow(item):
+    print("running", os.getpid(), flush=True)
+    while True:
+        try:
+            await asyncio.sleep(3600)
+        except BaseException:
+            pass
+
+
+def block(item):
+    print("running", os.getpid(), flush=True)
+    while True:
+        time.sleep(0.01)
+
+
+async def beside(item):
+    await asyncio.to_thread(block, item)
+
+
+async def hold_the_loop(item):
+    block(item)
+
+
+async def refuse(item):
+    raise ValueError("no such customer")
 """
 
 
@@ -152,6 +180,71 @@ def test_a_second_signal_aborts(runs: Runs, new_topic: NewTopic, produce: Produc
         assert program.exit_code() == 130
 
 
+@pytest.mark.parametrize(
+    "case", ["1 swallow async", "2 swallow async", "2 beside async", "2 swallow process", "2 block thread"]
+)
+def test_a_second_signal_ends_workers_that_swallow_every_cancellation(
+    runs: Runs, new_topic: NewTopic, produce: Produce, case: str
+) -> None:
+    consumers, worker, mode = case.split()
+    topic = new_topic(2)
+    produce(topic, 20, partitions=2)
+    with runs.started(f"app:{worker}", "--topic", topic, "--consumers", consumers, "--mode", mode) as program:
+        program.until(lambda line: line.startswith("running"), "a message")
+        program.send(signal.SIGTERM)
+        program.until(lambda line: "draining" in line, "draining")
+        program.send(signal.SIGTERM)
+        assert program.exit_code() == 143
+
+
+def test_a_member_whose_loop_hears_no_signal_is_killed_after_the_second(
+    runs: Runs, new_topic: NewTopic, produce: Produce
+) -> None:
+    topic = new_topic(1)
+    produce(topic, 1)
+    with runs.started("app:hold_the_loop", "--topic", topic, "--consumers", "2") as program:
+        program.until(lambda line: line.startswith("running"), "a message")
+        program.send(signal.SIGINT)
+        program.send(signal.SIGTERM)
+        assert program.exit_code() in {130, 143}
+
+
+def test_a_burst_ends_when_all_members_are_done(runs: Runs, new_topic: NewTopic, produce: Produce) -> None:
+    topic = new_topic(4)
+    produce(topic, 200, partitions=4)
+    done = runs.done("app:note", "--topic", topic, "--consumers", "2", "--burst")
+    assert done.returncode == 0, done.stderr
+    assert runs.committed(topic, 4) == [50] * 4
+    assert {each[:2] for each in done_in(runs.folder)} == {
+        (partition, offset) for partition in range(4) for offset in range(50)
+    }
+    for number in (1, 2):
+        assert f"[{number}] The burst is done: 4 partitions are committed" in done.stdout
+
+
+def test_a_member_that_is_killed_in_a_burst_is_started_again(runs: Runs, new_topic: NewTopic, produce: Produce) -> None:
+    topic = new_topic(2)
+    produce(topic, 20, partitions=2)
+    with runs.started("app:hang", "--topic", topic, "--consumers", "2", "--burst") as program:
+        program.until(lambda line: line.startswith("running"), "a message")
+        os.kill(member_pids(program)[1], signal.SIGKILL)
+        program.until(lambda line: "member 1 ended with exit code 137" in line, "its end")
+        program.until(lambda line: "member 1 of 2 is process" in line, "its next process")
+        (runs.folder / "go-on").touch()
+        assert program.exit_code() == 0
+    assert runs.committed(topic, 2) == [10, 10]
+
+
+def test_the_exit_code_of_a_burst_tells_of_dead_letters(runs: Runs, new_topic: NewTopic, produce: Produce) -> None:
+    topic = new_topic(2)
+    produce(topic, 2, partitions=2)
+    done = runs.done(
+        *("app:refuse", "--topic", topic, "--consumers", "2", "--burst", "--max-attempts", "1"),
+        "--fail-on-dead-letters",
+    )
+    assert done.returncode == 1, done.stderr
+
+
 def test_members_drain_when_their_supervisor_is_killed(runs: Runs, new_topic: NewTopic, produce: Produce) -> None:
     topic = new_topic(1)
     produce(topic, 1)
@@ -179,7 +272,6 @@ def test_the_check_tells_of_members_without_a_partition(runs: Runs, new_topic: N
     ("arguments", "words"),
     [
         (("app:nobody",), "app:nobody"),
-        (("app:note", "--burst"), "--consumers and --burst do not go together"),
         (("app:note", "--reload"), "--consumers and --reload do not go together"),
         (("app:note", "--consumers", "0"), "consumers"),
     ],

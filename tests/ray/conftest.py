@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 
+from tests.kafka.conftest import kafka
+
+__all__ = ["kafka"]
+
 # Before Ray is imported: every address is the loopback's, and a busy machine is waited for.
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 os.environ.setdefault("RAY_raylet_start_wait_time_s", "600")

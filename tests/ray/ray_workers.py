@@ -70,5 +70,12 @@ def deadly(item: WorkItem) -> None:
     note(item, "-")
 
 
+def gated(item: WorkItem) -> None:
+    """Waits for the file ``gate``."""
+    note(item, "+")
+    while not (folder(item) / "gate").exists():
+        time.sleep(0.005)
+
+
 async def nothing(item: WorkItem) -> None:
     pass

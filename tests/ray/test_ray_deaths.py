@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import random
-import signal
 from collections import Counter
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +11,13 @@ import pytest_asyncio
 
 from pyrallel_consumer.control_plane.policies import RetryPolicy
 from pyrallel_consumer.errors import ConfigurationError, ExecutionError, ProcessDiedError
+from pyrallel_consumer.execution_plane.ray import actors
 from pyrallel_consumer.execution_plane.ray.cluster import ActorPlan, Cluster
 from pyrallel_consumer.execution_plane.ray.ray_engine import RayEngine
 from pyrallel_consumer.testing.engine_contract.rig import Rig
 from pyrallel_consumer.testing.messages import work_item
 from tests.ray.conftest import node_settings
-from tests.ray.ray_workers import computing, deadly, nothing, waiting
+from tests.ray.ray_workers import deadly, gated, nothing, waiting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -108,26 +105,6 @@ async def test_a_message_that_kills_its_actors_is_given_up_and_all_others_are_do
     assert len(bench.pids()) >= policy.max_attempts
 
 
-@pytest.mark.parametrize("is_async", [True, False])
-async def test_actors_killed_at_random_lose_nothing(benches: list[Bench], tmp_path: Path, is_async: bool) -> None:
-    bench = Bench(tmp_path, waiting if is_async else computing, MANY, is_async=is_async)
-    benches.append(bench)
-    await bench.start()
-    chance, killed = random.Random(3), 0
-
-    def kill_some(finished: int) -> None:
-        nonlocal killed
-        if killed < 4 and finished > 250 * (killed + 1):
-            with suppress(ProcessLookupError):  # It was killed before.
-                os.kill(int(chance.choice(bench.journal[-20:])[4]), signal.SIGKILL)
-                killed += 1
-
-    items = await bench.finish(1500, kill_some)
-    assert bench.failures == []
-    assert Counter(map(id, bench.successes)) == Counter(map(id, items))
-    assert killed == 4
-
-
 async def test_a_node_that_is_removed_under_load_loses_nothing(
     benches: list[Bench], tmp_path: Path, cluster: Any
 ) -> None:
@@ -147,6 +124,25 @@ async def test_a_node_that_is_removed_under_load_loses_nothing(
     assert nodes == []
     assert bench.failures == []
     assert Counter(map(id, bench.successes)) == Counter(map(id, items))
+
+
+async def test_while_messages_wait_actors_come_up_to_the_most_and_idle_ones_go(
+    benches: list[Bench], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actors, "IDLE_SECONDS", 1.0)
+    bench = Bench(tmp_path, gated, TWICE, is_async=False, plan=ActorPlan(1, 3, 0.5, 0, {}, {}))
+    benches.append(bench)
+    await bench.start()
+    await bench.submit_all([bench.made(number) for number in range(40)])
+    await bench.until(lambda: len(bench.pids()) == 3)
+    (tmp_path / "gate").touch()
+    await bench.until_finished(40)
+    assert len(bench.successes) == 40
+
+    def living() -> list[int]:
+        return [pid for pid in bench.pids() if Path(f"/proc/{pid}").exists()]
+
+    await bench.until(lambda: len(living()) == 1)
 
 
 async def test_a_cluster_without_the_resources_is_told_at_the_start(benches: list[Bench], tmp_path: Path) -> None:

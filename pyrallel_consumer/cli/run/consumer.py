@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
 import signal
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, Final, cast
 
-from pyrallel_consumer.cli.command import EXIT_CUT_OFF, EXIT_FAILED, EXIT_OK, EXIT_SIGNALLED
+from pyrallel_consumer.cli.command import EXIT_CUT_OFF, EXIT_FAILED, EXIT_OK, EXIT_SIGNALLED, Ending
 from pyrallel_consumer.cli.run.burst import BurstWatch
+from pyrallel_consumer.cli.run.log import MEMBER
 from pyrallel_consumer.cli.run.settings import RunSettings
 from pyrallel_consumer.cli.terminal import say, say_json
 from pyrallel_consumer.consumer import PyrallelConsumer
@@ -20,19 +22,41 @@ from pyrallel_consumer.log import Log
 
 logger = Log("pyrallel_consumer.run")
 
+ABORTED_SECONDS: Final = 2.0
+"""After an abort, tasks that were cancelled and threads may take this long to end."""
 
-def run_consumers(settings: RunSettings, consumers: Sequence[PyrallelConsumer]) -> int:
+
+def run_consumers(settings: RunSettings, consumers: Sequence[PyrallelConsumer], ending: Ending) -> int:
     """Run all of ``consumers`` until a signal, or to the end of the burst; returns the exit code, one for all.
 
-    Raises what a PyrallelConsumer raises when it cannot start or has failed; the others drain then.
+    Raises what a PyrallelConsumer raises when it cannot start or has failed; the others drain then. After an abort,
+    the program ends at once if something of the workers' does not end.
     """
     runs = [_Run(consumer, settings, is_alone=len(consumers) == 1) for consumer in consumers]
+    runner = asyncio.Runner(loop_factory=_loop_factory())
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        try:
             runner.run(_live(runs))
+        finally:
+            if any(consumer.aborted_by is not None for consumer in consumers):
+                ending.is_at_once = not runner.run(_has_ended())
+            if not ending.is_at_once:
+                runner.close()
     except KeyboardInterrupt:  # before the consumers took the signals
         return EXIT_SIGNALLED + signal.SIGINT
     return max((run.exit_code() for run in runs), key=_telling)
+
+
+async def _has_ended() -> bool:
+    """Cancel all tasks, and end the threads of the loop; returns whether all of them end soon."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    tasks.add(asyncio.create_task(asyncio.get_running_loop().shutdown_default_executor()))
+    _, left = await asyncio.wait(tasks, timeout=ABORTED_SECONDS)
+    if left:
+        logger.warning("%d tasks or threads of workers do not end: they are left", len(left))
+    return not left
 
 
 def _telling(code: int) -> tuple[bool, ...]:
@@ -144,11 +168,14 @@ class _Run:
         verdict = self._watch.verdict()
         if self._settings.run.log_format == "json":
             is_ok = self._watch.is_done and not self._has_forbidden_failures
-            place = {} if self._is_alone else {"topic": self._consumer.topic}
+            place: dict[str, Any] = {} if self._is_alone else {"topic": self._consumer.topic}
+            if (member := os.environ.get(MEMBER)) is not None:
+                place["member"] = int(member)
             say_json({"ok": is_ok, **place, "burst": verdict, **told})
         else:
             told_verdict = f"{self._prefix}{verdict}"
-            say(f"{told_verdict[:1].upper()}{told_verdict[1:]}, after {sentence}.")
+            member = f"[{os.environ[MEMBER]}] " if MEMBER in os.environ else ""
+            say(f"{member}{told_verdict[:1].upper()}{told_verdict[1:]}, after {sentence}.")
 
     @property
     def _prefix(self) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pyrallel_consumer.cli.command import EXIT_FAILED, exit_with
+from pyrallel_consumer.cli.command import EXIT_FAILED, Ending, exit_with
 from pyrallel_consumer.cli.run.plan import Flags
 from pyrallel_consumer.cli.terminal import complain
 from pyrallel_consumer.dto import ExecutionMode
@@ -180,7 +180,8 @@ def run(
         reload=reload,
         reload_dirs=tuple(reload_dir or ()),
     )
-    exit_with(lambda: _check(flags) if check else _run(flags))
+    ending = Ending()
+    exit_with(lambda: _check(flags) if check else _run(flags, ending), ending)
 
 
 def config(
@@ -219,7 +220,7 @@ def _check(flags: Flags) -> int:
     return run_check(flags)
 
 
-def _run(flags: Flags) -> int:
+def _run(flags: Flags, ending: Ending) -> int:
     from pyrallel_consumer.cli.run.log import LoggingSetup
     from pyrallel_consumer.cli.run.settings import settings_of
     from pyrallel_consumer.cli.run.supervisors.reload import hold_lifeline, run_with_reload
@@ -232,9 +233,11 @@ def _run(flags: Flags) -> int:
     if settings.run.worker is None:
         settings.topic(), settings.worker()
     if settings.run.consumers is not None and settings.run.consumers > 1:
-        if settings.run.burst or settings.run.reload:
-            other = "--burst" if settings.run.burst else "--reload"
-            raise ConfigurationError(f"--consumers and {other} do not go together: leave one of them out")
+        if settings.run.reload:
+            raise ConfigurationError(
+                "--consumers and --reload do not go together: a reload waits until the run before has left the group. "
+                "Leave one of them out"
+            )
         from pyrallel_consumer.cli.run.supervisors.members import run_members
 
         logging_setup.apply()
@@ -256,4 +259,4 @@ def _run(flags: Flags) -> int:
     # After the import, which may have set up logging: that is left alone.
     logging_setup.apply()
     warn_of_typos([type(settings.run)])
-    return run_consumers(settings, consumers)
+    return run_consumers(settings, consumers, ending)

@@ -54,6 +54,8 @@ class Member:
         self.is_sentenced = False
         """Killed because of a call that may not go on: the other items there are not to blame."""
         self.cancels: list[int] = []
+        self.last_recalled = 0
+        """The number of the last item that it was told to give back."""
 
     @property
     def can_hear(self) -> bool:
@@ -78,7 +80,7 @@ class Crew(Protocol):
         """It is gone, and with it all items whose end it has not reported."""
 
     def looked_at(self, member: Member) -> None:
-        """Check now whether it has been silent for too long; it was sent work."""
+        """Check now whether it is slow, or has been silent for too long; it was sent work."""
 
     def is_waiting(self) -> bool:
         """Whether work waits that no actor has room for."""
@@ -240,7 +242,7 @@ class Actors:
         self._ticker = self._loop.call_later(TICK_SECONDS, self._guarded, self._tick)
 
     def _tick(self) -> None:
-        """Scale by the waiting items, and look for silent actors."""
+        """Scale by the waiting items, and look for slow and silent actors."""
         now = self._loop.time()
         is_opening = any(not member.is_open for member in self.members)
         if self._crew.is_waiting() and not is_opening and len(self.members) < self._most:
@@ -249,7 +251,7 @@ class Actors:
             if len(member.sent):
                 member.busy_at = now
                 self._crew.looked_at(member)
-            elif member.is_open and now - member.busy_at > IDLE_SECONDS and len(self.members) > self._plan.fewest:
+            elif member.is_open and now - member.busy_at > IDLE_SECONDS and self._staying() > self._plan.fewest:
                 self._let_go(member)
         self._tick_later()
 
@@ -297,5 +299,8 @@ class Actors:
         self._loop.call_later(seconds, self._guarded, self._replace)
 
     def _replace(self) -> None:
-        if not self._is_closed and len(self.members) < self._plan.fewest:
+        if not self._is_closed and self._staying() < self._plan.fewest:
             self._grow()
+
+    def _staying(self) -> int:
+        return sum(not member.is_leaving for member in self.members)

@@ -345,9 +345,15 @@ class RayEngine(SuspectingEngine):
         self._dispatch_soon()
 
     def looked_at(self, member: Member) -> None:
-        if self._timeout_seconds is None or member.is_killed:
+        if member.is_killed:
             return
         now = self._now()
+        recalled = [number for number in member.sent.ahead_of_slow(now) if number > member.last_recalled]
+        if recalled and member.is_open:
+            member.last_recalled = recalled[-1]
+            self._cluster.tell(member.handle.recall, recalled)
+        if self._timeout_seconds is None:
+            return
         if self._loop.time() - member.heard_at > self._timeout_seconds + SILENT_SECONDS:
             for attempt in member.sent.begun.values():
                 if not attempt.is_timed_out:

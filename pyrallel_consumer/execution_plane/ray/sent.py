@@ -20,6 +20,8 @@ AHEAD_SECONDS: Final = 0.05
 """How much work an actor has beyond its running items: a report and the next frame take some milliseconds."""
 MAX_AHEAD: Final = 4096
 FIRST_GUESS_SECONDS: Final = 0.001
+STILL_SECONDS: Final = 0.25
+"""An actor with items ahead that has ended none for so long is slower than was thought."""
 _WEIGHT_OF_NEWS: Final = 0.3
 
 
@@ -98,6 +100,14 @@ class SentToActor:
     def unbegun(self) -> list[tuple[int, Attempt]]:
         """All items whose beginning it has not reported, in order."""
         return [(number, attempt) for number, attempt in self._open.items() if number not in self.begun]
+
+    def ahead_of_slow(self, now: float) -> list[int]:
+        """The unbegun items of an actor that turns out to be slow: other actors can run them sooner."""
+        still_seconds = now - self._progress_at
+        if still_seconds < STILL_SECONDS or len(self._open) <= self.concurrency:
+            return []
+        self.seconds_each = max(self.seconds_each, still_seconds)
+        return [number for number, _ in self.unbegun()]
 
     def number_of(self, attempt: Attempt) -> int | None:
         return next((number for number, each in self._open.items() if each is attempt), None)

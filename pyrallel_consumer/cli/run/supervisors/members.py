@@ -1,8 +1,9 @@
 """``run --consumers N``: N runs in processes of their own, all members of the group, under one supervisor.
 
-This process never imports the worker. A member that ends by itself is started again, each time after a longer wait. The
-first signal drains all members, a second one aborts them. Each member leads its own process group, so that Ctrl-C
-reaches it only once, through this process. When this process is gone, they drain (see ``reload.hold_lifeline``).
+This process never imports the worker. A member that ends by itself is started again, each time after a longer wait; in
+a burst only a member that was killed, until one has found the burst done. The first signal drains all members, a second
+one aborts them, and kills those that do not hear it. Each member leads its own process group, so that Ctrl-C reaches it
+only once, through this process. When this process is gone, they drain (see ``reload.hold_lifeline``).
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from math import inf
 from types import FrameType
 from typing import TYPE_CHECKING, Final, Self
 
-from pyrallel_consumer.cli.command import EXIT_OK, EXIT_SIGNALLED
+from pyrallel_consumer.cli.command import EXIT_CUT_OFF, EXIT_FAILED, EXIT_OK, EXIT_SIGNALLED
 from pyrallel_consumer.cli.run.log import MEMBER
 from pyrallel_consumer.cli.run.plan import Flags
 from pyrallel_consumer.cli.run.settings import RunSettings
@@ -35,13 +37,15 @@ logger = Log("pyrallel_consumer.run")
 
 LOOK_SECONDS: Final = 0.2
 """How soon it is noticed that a member has ended by itself."""
+DEAF_SECONDS: Final = 15.0
+"""A member that has not ended so long after the second signal is killed: its worker keeps the event loop busy."""
 _STATIC_MEMBER: Final = "group.instance.id"
 
 
 def run_members(count: int, flags: Flags, settings: RunSettings) -> int:
     """Run ``count`` members until a signal, or until no member can run; returns the exit code."""
     launcher = _Launcher(flags, settings)
-    with Members(count, launcher.start) as members:
+    with Members(count, launcher.start, is_burst=settings.run.burst) as members:
         endpoint = launcher.opened_endpoint(members)
         try:
             return members.run()
@@ -54,7 +58,8 @@ class _Launcher:
     """Starts the process of a member, with its own number, port and settings."""
 
     def __init__(self, flags: Flags, settings: RunSettings) -> None:
-        self._command = [sys.executable, "-m", "pyrallel_consumer", "run", *arguments_of(flags, is_member=True)]
+        arguments = arguments_of(flags, is_member=True, is_burst=settings.run.burst)
+        self._command = [sys.executable, "-m", "pyrallel_consumer", "run", *arguments]
         self._kafka = settings.kafka
         self._metrics = settings.kafka.metrics
 
@@ -89,6 +94,7 @@ class Member:
         self.process: subprocess.Popen[bytes] | None = None
         self.began_at = 0.0
         self.start_at = 0.0
+        """When it starts again; it never does after its end in a burst."""
         self.restarts = Restarts()
 
     def is_steady(self, now: float) -> bool:
@@ -101,16 +107,19 @@ Start = Callable[[Member, int], "subprocess.Popen[bytes]"]
 class Members:
     """``count`` members, each started by ``start``, which is given the member and the descriptor of its lifeline.
 
-    While the block runs, SIGINT and SIGTERM are handed on to all.
+    While the block runs, SIGINT and SIGTERM are handed on to all. ``is_burst``: they end by themselves.
     """
 
-    def __init__(self, count: int, start: Start) -> None:
+    def __init__(self, count: int, start: Start, *, is_burst: bool = False) -> None:
         self._all = [Member(number) for number in range(1, count + 1)]
         self._start = start
         self._codes: list[int] = []
         self._signals: list[int] = []
         self._handed_on = 0
+        self._is_burst = is_burst
         self._is_stopping = False
+        """Nobody is started again."""
+        self._deaf_at = inf
         self._wake = threading.Event()
         self._lifeline, self._held = os.pipe()
         self._before = {number: signal.getsignal(number) for number in signals_to_take()}
@@ -135,10 +144,12 @@ class Members:
         return {member.number: member.port for member in self._all if member.process is not None and member.port}
 
     def run(self) -> int:
-        """Keep them running until a signal, or until that is useless; returns one exit code for all."""
-        while not (self._is_stopping and all(member.process is None for member in self._all)):
+        """Keep them running until a signal, the end of the burst, or until that is useless; returns one exit code."""
+        while not all(member.process is None and (self._is_stopping or member.start_at == inf) for member in self._all):
             now = time.monotonic()
-            self._hand_on()
+            self._hand_on(now)
+            if now >= self._deaf_at:
+                self._tell(signal.SIGKILL)
             for member in self._all:
                 if member.process is not None and member.process.poll() is not None:
                     self._note_end(member, code_of(member.process), now)
@@ -155,7 +166,13 @@ class Members:
         member.process = None
         if self._is_stopping:
             # The first signal ends a member at once that has not begun to consume: it had nothing to drain.
-            self._codes.append(EXIT_OK if code - EXIT_SIGNALLED in self._before else code)
+            is_drained = code - EXIT_SIGNALLED in self._before and not self._is_burst
+            self._codes.append(EXIT_OK if is_drained else code)
+            return
+        if self._is_burst and code in {EXIT_OK, EXIT_FAILED, EXIT_CUT_OFF}:
+            self._codes.append(code)
+            member.start_at = inf
+            self._is_stopping = code == EXIT_OK
             return
         is_another_steady = any(other.is_steady(now) for other in self._all if other is not member)
         lived_seconds = now - member.began_at
@@ -179,10 +196,12 @@ class Members:
         self._signals.append(number)
         self._wake.set()
 
-    def _hand_on(self) -> None:
+    def _hand_on(self, now: float) -> None:
         for number in self._signals[self._handed_on :]:
             self._handed_on += 1
             self._is_stopping = True
+            if self._handed_on == 2:  # noqa: PLR2004 -- the second aborts
+                self._deaf_at = now + DEAF_SECONDS
             self._tell(number)
 
     def _tell(self, number: int) -> None:

@@ -61,7 +61,7 @@ def run_with_reload(flags: Flags, settings: RunSettings) -> int:
         return supervisor.wait()
 
 
-def arguments_of(flags: Flags, *, is_member: bool = False) -> list[str]:
+def arguments_of(flags: Flags, *, is_member: bool = False, is_burst: bool = False) -> list[str]:
     """The command line of one run as these flags say, without ``--reload``; of a ``is_member`` without its endpoint."""
     options: list[tuple[str, object]] = [
         *(("--topic", topic) for topic in flags.topics),
@@ -82,7 +82,7 @@ def arguments_of(flags: Flags, *, is_member: bool = False) -> list[str]:
         given.append("--fail-on-dead-letters" if flags.fail_on_dead_letters else "--no-fail-on-dead-letters")
     return [
         *given,
-        "--no-burst",
+        "--burst" if is_burst else "--no-burst",
         "--no-reload",
         "--consumers=1",
         *(["--", flags.worker] if flags.worker is not None else []),

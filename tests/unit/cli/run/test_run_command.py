@@ -185,3 +185,4 @@ def test_a_reloaded_run_gets_the_flags_of_the_one_that_watches() -> None:
         *("--no-burst", "--no-reload", "--consumers=1", "--", "app:handle"),
     ]
     assert arguments_of(Flags(reload=True)) == ["--no-burst", "--no-reload", "--consumers=1"]
+    assert arguments_of(Flags(burst=True), is_member=True, is_burst=True)[0] == "--burst"

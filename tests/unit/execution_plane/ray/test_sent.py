@@ -76,3 +76,19 @@ def test_with_what_may_be_deadly_an_actor_is_sent_only_what_it_can_begin() -> No
     assert sent.room == 1
     sent.end_all([2], 2e-6)
     assert sent.room > 2
+
+
+def test_what_waits_behind_slow_items_is_named_and_no_more_is_sent_ahead() -> None:
+    sent = SentToActor(1)
+    sent.add(attempts(4), 0.0)
+    sent.begin(1, 0.0)
+    assert sent.ahead_of_slow(0.1) == []
+    assert sent.ahead_of_slow(1.0) == [2, 3, 4]
+    sent.end_all([2, 3, 4], 1.0)
+    assert sent.room == 0
+
+
+def test_an_actor_that_runs_all_it_was_sent_is_not_slow() -> None:
+    sent = SentToActor(4)
+    sent.add(attempts(4), 0.0)
+    assert sent.ahead_of_slow(100.0) == []
