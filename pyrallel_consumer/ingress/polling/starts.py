@@ -2,13 +2,14 @@
 
 Runs inside the rebalance callback. Each kind of question is one request for all partitions. Unanswered questions are
 repeated as long as answers come in. If none comes for a while, the search is given up and the member rejoins its group,
-so that a single absent broker cannot block the member. The end of the consumer does not wait for questions.
+so that a single absent broker cannot block the member. A partition without a leader holds the others up for seconds
+only: it begins where the group has committed. The end of the consumer does not wait for questions.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException
@@ -27,6 +28,8 @@ from pyrallel_consumer.ingress.reading.start_offset import (
     Position,
     Reset,
     Start,
+    believe,
+    is_believable,
     resolve,
     restore,
 )
@@ -39,6 +42,7 @@ FIRST_TIMEOUT_SECONDS: Final = 1.0
 LONGEST_TIMEOUT_SECONDS: Final = 10.0
 BETWEEN_TRIES_SECONDS: Final = 0.1
 DOUBT_SECONDS: Final = 5.0
+"""How long the log of a partition is asked after if there is something to believe instead."""
 # Kafka's codes for the two ends of a log, in place of a time.
 BEGINNING: Final = -2
 END: Final = -1
@@ -92,9 +96,12 @@ class StartSearch:
                 lambda places, timeout: client.committed(places, timeout=timeout),
             ).items()
         }
-        logs = self.log_ranges(client, tps)
-        logs |= self._without_doubt(committed, logs)
-        starts = [resolve(tp, committed[tp], logs[tp], self.reset) for tp in tps]
+        believable = {tp for tp in tps if is_believable(committed[tp], self.reset)}
+        logs = self._log_ranges(client, tps, believable)
+        logs |= self._without_doubt({tp: committed[tp] for tp in logs}, logs)
+        starts = [
+            resolve(tp, committed[tp], logs[tp], self.reset) if tp in logs else believe(tp, committed[tp]) for tp in tps
+        ]
         for start in starts:
             if start.warning:
                 tp = start.tp
@@ -102,17 +109,22 @@ class StartSearch:
                 LOGGER.warning("%s", start.warning, extra=extra)
         return starts
 
-    def log_ranges(self, client: Consumer, tps: Sequence[TopicPartition]) -> dict[TopicPartition, LogRange]:
-        """The offsets in the logs, as the client reads them. Raises like ``find``."""
+    def _log_ranges(
+        self, client: Consumer, tps: Sequence[TopicPartition], dispensable: Container[TopicPartition]
+    ) -> dict[TopicPartition, LogRange]:
+        """The offsets in the logs, as the client reads them. Raises like ``find``.
+
+        ``dispensable`` partitions may be missing in the result.
+        """
 
         def ends(at: int) -> Question:
             return lambda places, timeout: client.offsets_for_times(
                 [ClientPartition(place.topic, place.partition, at) for place in places], timeout=timeout
             )
 
-        low = self._ask("the beginning of the log", tps, ends(BEGINNING))
-        high = self._ask("the end of the log", tps, ends(END))
-        return {tp: LogRange(_position(low[tp]), _position(high[tp]), _position(high[tp])) for tp in tps}
+        low = self._ask("the beginning of the log", tps, ends(BEGINNING), dispensable)
+        high = self._ask("the end of the log", list(low), ends(END), dispensable)
+        return {tp: LogRange(_position(low[tp]), _position(end), _position(end)) for tp, end in high.items()}
 
     def _without_doubt(
         self, committed: Mapping[TopicPartition, Committed | None], logs: Mapping[TopicPartition, LogRange]
@@ -138,13 +150,19 @@ class StartSearch:
         return ranges
 
     def _ask(
-        self, what: str, tps: Sequence[TopicPartition], question: Question
+        self,
+        what: str,
+        tps: Sequence[TopicPartition],
+        question: Question,
+        dispensable: Container[TopicPartition] = (),
     ) -> dict[TopicPartition, ClientPartition]:
+        """The answers; after ``DOUBT_SECONDS`` without the missing ones if all of those are ``dispensable``."""
         found: dict[TopicPartition, ClientPartition] = {}
         missing = list(tps)
         timeout = FIRST_TIMEOUT_SECONDS
         patient_until = self._clock() + self._patience_seconds
-        while True:
+        doubt_until = self._clock() + DOUBT_SECONDS
+        while missing:
             if self._ending.is_asked:
                 raise SearchGivenUp
             error: KafkaError | None = None
@@ -160,8 +178,8 @@ class StartSearch:
             if error is not None and is_fatal(error):
                 raise translate_client_error(error, f"asking for {what}")
             left = [tp for tp in missing if tp not in found]
-            if not left:
-                return found
+            if not left or (self._clock() >= doubt_until and all(tp in dispensable for tp in left)):
+                break
             if len(left) < len(missing):
                 patient_until = self._clock() + self._patience_seconds
                 timeout = FIRST_TIMEOUT_SECONDS
@@ -169,6 +187,7 @@ class StartSearch:
             self._note(what, missing, error, is_over=self._clock() >= patient_until)
             self._ending.wait_asked(BETWEEN_TRIES_SECONDS)
             timeout = min(2 * timeout, LONGEST_TIMEOUT_SECONDS)
+        return found
 
     def _note(self, what: str, missing: Sequence[TopicPartition], error: KafkaError | None, *, is_over: bool) -> None:
         code = "no answer" if error is None else error.name()

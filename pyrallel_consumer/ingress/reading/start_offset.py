@@ -7,6 +7,7 @@ with the map. If the group has no offset, or the log does not hold it any more, 
 
 from __future__ import annotations
 
+import sys
 from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -123,6 +124,28 @@ def resolve(tp: TopicPartition, committed: Committed | None, log: LogRange, rese
         restored = _rest(restore(tp, committed, high).map, low)
     warning = f"{gone}; reading begins at {end.offset}, as auto_offset_reset is {reset!r}"
     return Start(tp, end.offset, restored, True, warning, end.leader_epoch)
+
+
+def is_believable(committed: Committed | None, reset: Reset) -> bool:
+    """Whether ``believe`` has a start. A ``latest`` group without an offset must know where the log ends."""
+    return committed is not None or reset == "earliest"
+
+
+def believe(tp: TopicPartition, committed: Committed | None) -> Start:
+    """The start of ``tp`` if nobody tells what its log holds, because its leader is away.
+
+    The client resets an offset that the log turns out not to hold. A map that says in which leader epoch its records
+    were written is believed: if the log was cut below them, the first newer record shows it. A group without an offset
+    commits none: the log may begin later than 0.
+    """
+    unknown = f"the leader of {tp} is away, and nobody tells what its log holds: reading begins, once it is back, at"
+    if committed is None:
+        return Start(tp, 0, OffsetMap(0, 0), warning=f"{unknown} its beginning")
+    restored, warning, _ = restore(tp, committed, sys.maxsize)
+    if restored.leader_epoch is None:
+        restored = OffsetMap(committed.offset, committed.offset)
+    told = warning or f"{unknown} the committed offset {committed.offset}"
+    return Start(tp, committed.offset, restored, warning=told, leader_epoch=committed.leader_epoch)
 
 
 def topic_made_anew(tp: TopicPartition) -> NoOffsetError:

@@ -17,6 +17,7 @@ from pyrallel_consumer.ingress.admin.admin_look import AdminLook
 from pyrallel_consumer.ingress.client.log_throttle import LogThrottle
 from pyrallel_consumer.ingress.polling.ending import Ending
 from pyrallel_consumer.ingress.polling.starts import (
+    DOUBT_SECONDS,
     LOGGER,
     LONGEST_TIMEOUT_SECONDS,
     NobodyAnswered,
@@ -28,6 +29,8 @@ from pyrallel_consumer.ingress.reading.start_offset import Position, Reset, Star
 
 TPS = [TopicPartition("orders", partition) for partition in range(600)]
 AWAY = KafkaError(KafkaError.COORDINATOR_NOT_AVAILABLE)
+LEADERLESS = KafkaError(KafkaError.LEADER_NOT_AVAILABLE)
+UNKNOWN_PARTITION = KafkaError(KafkaError._UNKNOWN_PARTITION)  # noqa: SLF001 -- the client's public name of it
 TIMED_OUT = KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001 -- the client's public name of it
 
 
@@ -51,6 +54,7 @@ class ScriptedClient:
         self.offsets: dict[TopicPartition, tuple[int, str]] = {}
         self.failures: list[KafkaError] = []
         self.silent: set[TopicPartition] = set()
+        self.leaderless: set[TopicPartition] = set()
         self.answers_at_once = len(TPS)
         self.asked: list[tuple[str, int]] = []
         self.longest_timeout = 0.0
@@ -63,7 +67,14 @@ class ScriptedClient:
         times = {place.offset for place in places}
         assert len(times) == 1
         end = {-2: 0, -1: 100}[times.pop()]
-        return self._answers(f"end {end}", places, timeout, lambda tp: (end, ""))
+        if self.leaderless.issuperset(TopicPartition(place.topic, place.partition) for place in places):
+            self.now += self.round_trip
+            raise KafkaException(UNKNOWN_PARTITION)  # the client's answer if there is no leader to ask at all
+        answers = self._answers(f"end {end}", places, timeout, lambda tp: (end, ""))
+        for answer in answers:
+            if TopicPartition(answer.topic, answer.partition) in self.leaderless:
+                answer.error = LEADERLESS
+        return answers
 
     def _answers(self, what: str, places: Iterable[ClientPartition], timeout: float, of: Any) -> list[Any]:
         tps = [TopicPartition(place.topic, place.partition) for place in places]
@@ -180,6 +191,42 @@ def test_one_silent_partition_does_not_end_the_consumer_either(rig: Rig) -> None
 
     with pytest.raises(NobodyAnswered):
         rig.find(*TPS[:5])
+
+
+def test_partitions_without_a_leader_hold_the_others_up_for_seconds_only_and_begin_where_the_group_was(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    known = OffsetMap(50, 60, (50, 55), 7)
+    rig.client.leaderless = {TPS[1], TPS[2]}
+    rig.client.offsets = {tp: (50, encode(known, tp)) for tp in TPS[:2]}
+
+    starts = rig.find(*TPS[:4])
+
+    assert DOUBT_SECONDS <= rig.client.now < DOUBT_SECONDS + 1
+    assert [(start.offset, start.restored, start.must_commit) for start in starts] == [
+        (50, known, False),
+        (50, known, False),
+        (0, OffsetMap(0, 0), False),
+        (0, OffsetMap(0, 0), True),
+    ]
+    assert "the leader of orders[1] is away" in caplog.text
+    assert "the leader of orders[2] is away" in caplog.text
+
+
+def test_where_every_leader_is_away_the_committed_offsets_are_believed(rig: Rig) -> None:
+    rig.client.leaderless = set(TPS)
+    rig.client.offsets = dict.fromkeys(TPS, (50, ""))
+
+    assert {start.offset for start in rig.find(*TPS)} == {50}
+    assert rig.client.now < DOUBT_SECONDS + 1
+
+
+def test_a_group_without_an_offset_that_begins_at_the_end_waits_for_the_leader() -> None:
+    rig = Rig("latest")
+    rig.client.leaderless = {TPS[1]}
+
+    with pytest.raises(NobodyAnswered):
+        rig.find(*TPS[:2])
 
 
 def test_an_answer_that_will_not_change_ends_the_search_at_once(rig: Rig) -> None:

@@ -14,6 +14,8 @@ from pyrallel_consumer.ingress.reading.start_offset import (
     Position,
     Reset,
     Start,
+    believe,
+    is_believable,
     resolve,
     topic_made_anew,
 )
@@ -150,3 +152,31 @@ def test_a_topic_made_anew_is_a_broker_error_that_says_what_to_do() -> None:
     assert error.code == "_AUTO_OFFSET_RESET"
     assert "topic of orders[3] was deleted and created anew" in str(error)
     assert "commit an offset of the new log" in str(error)
+
+
+def test_of_a_log_that_nobody_can_tell_about_a_map_with_the_epoch_of_its_records_is_believed() -> None:
+    start = believe(TP, Committed(10, encode(MAP, TP), 3))
+
+    assert (start.offset, start.restored, start.must_commit, start.leader_epoch) == (10, MAP, False, 3)
+    assert start.warning is not None
+    assert "the leader of orders[3] is away" in start.warning
+
+
+@pytest.mark.parametrize("metadata", [None, "", "somebody else's", encode(OffsetMap(10, 15, (10, 12)), TP)])
+def test_of_such_a_log_no_other_map_is_believed(metadata: str | None) -> None:
+    start = believe(TP, Committed(10, metadata, 3))
+
+    assert (start.offset, start.restored) == (10, OffsetMap(10, 10))
+    assert start.warning is not None
+
+
+def test_a_group_without_an_offset_begins_such_a_log_at_its_beginning_and_commits_nothing() -> None:
+    start = believe(TP, None)
+
+    assert (start.offset, start.restored, start.must_commit) == (0, OffsetMap(0, 0), False)
+
+
+@pytest.mark.parametrize("reset", EVERY_RESET)
+def test_the_end_of_a_log_must_be_known_where_a_group_without_an_offset_begins_there(reset: Reset) -> None:
+    assert is_believable(None, reset) == (reset == "earliest")
+    assert is_believable(Committed(10), reset)
