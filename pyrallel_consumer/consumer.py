@@ -27,6 +27,7 @@ from pyrallel_consumer.errors import (
     MessageExhaustedError,
     StateError,
 )
+from pyrallel_consumer.execution_plane.batches.batch import items_of
 from pyrallel_consumer.execution_plane.batches.call import batch_call
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 from pyrallel_consumer.execution_plane.engine_choice import made_engine
@@ -207,7 +208,7 @@ class PyrallelConsumer:
             transaction_configuration(self.config, self.output_config)
         check_exports(registry, is_open_telemetry=self.config.metrics.open_telemetry)
         self._registry = registry
-        self._spans = spans_for(self.execution_config, self.config.consumer_group)
+        self._spans = spans_for(self.execution_config, self.config.consumer_group, items_of)
         # Mistakes are refused here; the results are computed again when the parts are built.
         on_exhausted = self.execution_config.exhaustion(dlq_enabled=self.config.dlq_enabled)
         consumer_configuration(self.config)

@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from pyrallel_consumer import EmbeddedBroker, ExecutionMode, PyrallelConsumer
 from tests.integration.consuming import execution, kafka, new_group, until
-from tests.integration.traced_worker import set_up_sdk, work, work_async
+from tests.integration.traced_worker import set_up_sdk, work, work_async, work_on_batch, work_on_batch_async
 from tests.letter_box import read_letters
 
 EXPORTER = InMemorySpanExporter()
@@ -182,3 +182,69 @@ async def test_a_message_without_a_context_begins_a_trace_whatever_the_consumer_
     [first], [second] = (attempts_at(spans(), offset) for offset in range(2))
     assert (first["parent_id"], second["parent_id"]) == (None, None)
     assert first["context"]["trace_id"] != second["context"]["trace_id"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "is_async"),
+    [
+        (ExecutionMode.ASYNC, True),
+        (ExecutionMode.THREAD, False),
+        (ExecutionMode.PROCESS, False),
+        (ExecutionMode.PROCESS, True),
+    ],
+)
+async def test_each_call_with_a_batch_is_a_span_with_a_link_to_each_producer(
+    embedded_broker: EmbeddedBroker,
+    new_topic: Callable[[int], str],
+    tmp_path: Path,
+    spans: Callable[[], list[Span]],
+    mode: ExecutionMode,
+    *,
+    is_async: bool,
+) -> None:
+    topic = new_topic(1)
+    embedded_broker.create_topic(f"{topic}.dlq", 1)
+    payloads = (b"works", b"works", b"fails always")
+    produce(embedded_broker, topic, payloads)
+    settings = execution(
+        mode=mode, max_attempts=1, tracing=True, worker_pool_size=1, batch_size=len(payloads), batch_linger_ms=5_000
+    )
+    if mode is ExecutionMode.PROCESS:
+        settings.initializer = partial(set_up_sdk, tmp_path / "spans")
+    worker = work_on_batch_async if is_async else work_on_batch
+    config = kafka(embedded_broker.bootstrap_servers, new_group())
+    async with PyrallelConsumer(config, worker, topic, execution_config=settings) as consumer:
+        await until(lambda: consumer.get_runtime_snapshot().processed == len(payloads), consumer.get_runtime_snapshot)
+
+    found = spans()
+    [batch] = [span for span in found if span["name"] == f"process {topic}"]
+    assert batch["attributes"]["messaging.batch.message_count"] == len(payloads)
+    assert batch["attributes"]["messaging.destination.name"] == topic
+    assert "messaging.kafka.offset" not in batch["attributes"]
+    assert batch["parent_id"] is None
+    assert [link["context"]["span_id"] for link in batch["links"]] == [f"0x{PRODUCER}"]  # all have the same producer
+    assert batch["attributes"]["error.type"] == "pyrallel_consumer.errors.BatchFailed"
+    [inside] = [span for span in found if span["parent_id"] == own(batch)]
+    assert inside["attributes"] == {"messages": len(payloads)}
+    [letter] = read_letters(embedded_broker.bootstrap_servers, f"{topic}.dlq")
+    [traceparent] = [value for name, value in letter.headers if name == "traceparent"]
+    assert own(batch).removeprefix("0x") in str(traceparent)
+
+
+async def test_the_calls_of_a_search_are_linked_to_the_ones_before_and_single_messages_to_their_producer(
+    embedded_broker: EmbeddedBroker, new_topic: Callable[[int], str], tmp_path: Path, spans: Callable[[], list[Span]]
+) -> None:
+    topic = new_topic(1)
+    produce(embedded_broker, topic, (b"works", b"fails in company"))
+    settings = execution(mode=ExecutionMode.ASYNC, tracing=True, batch_size=2, batch_linger_ms=5_000)
+    config = kafka(embedded_broker.bootstrap_servers, new_group())
+    async with PyrallelConsumer(config, work_on_batch_async, topic, execution_config=settings) as consumer:
+        await until(lambda: consumer.get_runtime_snapshot().processed == 2, consumer.get_runtime_snapshot)
+
+    together, *singles = [span for span in spans() if span["name"] == f"process {topic}"]
+    assert together["attributes"]["messaging.batch.message_count"] == 2
+    assert [span["attributes"]["messaging.batch.message_count"] for span in singles] == [1, 1]
+    assert sorted(span["attributes"]["messaging.kafka.offset"] for span in singles) == [0, 1]
+    for span in singles:
+        assert (span["context"]["trace_id"], span["parent_id"]) == (f"0x{TRACE}", f"0x{PRODUCER}")
+        assert [link["context"]["span_id"] for link in span["links"]] == [own(together)]

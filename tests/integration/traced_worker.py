@@ -10,7 +10,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 
-from pyrallel_consumer import WorkItem
+from pyrallel_consumer import BatchFailed, WorkItem
 
 
 class FileExporter(SpanExporter):
@@ -42,3 +42,17 @@ def work(item: WorkItem) -> None:
 
 async def work_async(item: WorkItem) -> None:
     work(item)
+
+
+def work_on_batch(items: list[WorkItem]) -> None:
+    """Names the messages that fail always; a message that fails together with others lets the whole batch fail."""
+    with trace.get_tracer("the worker's").start_as_current_span("inside", attributes={"messages": len(items)}):
+        if len(items) > 1 and any(item.payload == b"fails in company" for item in items):
+            raise RuntimeError("not together")
+        errors = {item: ValueError("invalid data") for item in items if item.payload == b"fails always"}
+        if errors:
+            raise BatchFailed(errors)
+
+
+async def work_on_batch_async(items: list[WorkItem]) -> None:
+    work_on_batch(items)

@@ -1,8 +1,7 @@
-"""One OpenTelemetry span per attempt, by the conventions for messaging; the only module that imports OpenTelemetry.
+"""One OpenTelemetry span per attempt, or per call with a batch; only this module and ``subject`` import OpenTelemetry.
 
-The worker is wrapped once, when the consumer is built, so untraced consumers pay nothing per message. A span is the
-child of the producer's span, whose context the global propagator finds in the message's headers. It is current while
-the worker runs. The context is detached only after a success: a failed attempt has a context of its own.
+The worker is wrapped once, when the consumer is built, so untraced consumers pay nothing per message. A span is current
+while the worker runs. The context is detached only after a success: a failed attempt has a context of its own.
 
 In process mode the span is made in the worker process, so that the worker's own spans are its children. For that the
 SDK must be set up there (``ExecutionConfig.initializer``). A process that is killed or dies reports nothing: then the
@@ -22,34 +21,43 @@ from typing import Any, Final
 from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
-from opentelemetry.propagators.textmap import Getter
-from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
-from opentelemetry.util.types import AttributeValue
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from pyrallel_consumer.dto import SPAN_CARRIER, ExecutionMode, Headers, WorkItem
 from pyrallel_consumer.error_text import ErrorText
 from pyrallel_consumer.errors import ProcessDiedError, TaskTimeoutError
 from pyrallel_consumer.foreign_errors import attempted, set_attribute, type_name
 from pyrallel_consumer.log import Log
+from pyrallel_consumer.observability.tracing.subject import Carrier, subject_of, subject_of_batch
 
-Carrier = dict[str, str]
-"""A span's context as the propagator writes it: header to value."""
-
+ItemsOf = Callable[[WorkItem], Sequence[WorkItem]]
+"""Gives the messages of a batch; travels to worker processes."""
 MOST_REMEMBERED: Final = 10_000
 """How many failed attempts' spans are remembered for links and dead letters; the oldest ones are forgotten."""
 
 
+Place = tuple[str, int, int]
+"""Topic, partition and offset of a message."""
+
 logger = Log("pyrallel_consumer.observability")
+_USERS_NAMES: Final = {
+    "pyrallel_consumer.execution_plane.worker.named_failures.NamedFailures": "pyrallel_consumer.errors.BatchFailed"
+}
+"""Errors of ours that users know by another name."""
 _TOLD: Final[set[type]] = set()
 
 
 class Spans:
-    """Spans of the attempts of one consumer, with a memory of failed ones. For any thread."""
+    """Spans of the attempts of one consumer, with a memory of failed ones. For any thread.
 
-    def __init__(self, group: str, errors: ErrorText | None = None) -> None:
-        self._maker = SpanMaker(group, errors or ErrorText())
+    ``items_of``: the worker takes batches. What is an item here is a batch then, and one span covers its call.
+    """
+
+    def __init__(self, group: str, errors: ErrorText | None = None, items_of: ItemsOf | None = None) -> None:
+        self._maker = SpanMaker(group, errors or ErrorText(), items_of)
+        self._items_of = items_of
         self._lock = threading.Lock()
-        self._failed: dict[tuple[str, int, int], Carrier] = {}
+        self._failed: dict[Place, Carrier] = {}
 
     def wrapped(
         self, worker: Callable[[WorkItem], Any], mode: ExecutionMode, *, is_async: bool
@@ -61,7 +69,8 @@ class Spans:
 
     def letter_headers(self, item: WorkItem) -> Headers:
         """The context of the last attempt, for its dead letter; empty if it was not traced."""
-        carrier = self._take(item) or {}
+        with self._lock:
+            carrier = self._failed.pop(_place(item), None) or {}
         return [(name, str(value).encode(errors="replace")) for name, value in carrier.items()]
 
     # For the process engine
@@ -69,16 +78,17 @@ class Spans:
     def earlier(self, item: WorkItem) -> Carrier | None:
         """The context of the attempt before, which travels with a retry into its process."""
         with self._lock:
-            return self._failed.get(_place(item)) if item.attempt > 1 else None
+            return next((self._failed[place] for place in self._earlier_places(item) if place in self._failed), None)
 
     def failed(self, item: WorkItem, carrier: Carrier | None) -> None:
         """An attempt failed, and this was its span's context."""
         if carrier is None:
             return
         with self._lock:
-            self._failed.pop(_place(item), None)
-            self._failed[_place(item)] = carrier
-            if len(self._failed) > MOST_REMEMBERED:
+            for place in self._places(item):
+                self._failed.pop(place, None)
+                self._failed[place] = carrier
+            while len(self._failed) > MOST_REMEMBERED:
                 del self._failed[next(iter(self._failed))]
 
     def died(self, item: WorkItem, seconds: float, how: str, *, is_timed_out: bool) -> None:
@@ -118,12 +128,23 @@ class Spans:
         return traced
 
     def _begin(self, item: WorkItem) -> tuple[Span, Context, Token[Context]]:
-        span, parent = self._maker.begin(item, self._take(item) if item.attempt > 1 else None)
+        span, parent = self._maker.begin(item, self._take_earlier(item))
         return span, parent, otel_context.attach(trace.set_span_in_context(span, parent))
 
-    def _take(self, item: WorkItem) -> Carrier | None:
+    def _take_earlier(self, item: WorkItem) -> Carrier | None:
+        places = self._earlier_places(item)
+        if not places:
+            return None
         with self._lock:
-            return self._failed.pop(_place(item), None)
+            carriers = [carrier for place in places if (carrier := self._failed.pop(place, None)) is not None]
+        return carriers[0] if carriers else None
+
+    def _earlier_places(self, item: WorkItem) -> list[Place]:
+        """Where an earlier attempt may have failed: messages of a batch are tried again without being charged."""
+        return self._places(item) if item.attempt > 1 or (self._items_of is not None and self._failed) else []
+
+    def _places(self, item: WorkItem) -> list[Place]:
+        return [_place(item)] if self._items_of is None else [_place(each) for each in self._items_of(item)]
 
 
 class RemoteCall:
@@ -168,13 +189,14 @@ class AsyncRemoteCall:
 class SpanMaker:
     """Makes spans; can be pickled. Each process gets its tracer once, even if its SDK is set up later."""
 
-    def __init__(self, group: str, errors: ErrorText) -> None:
+    def __init__(self, group: str, errors: ErrorText, items_of: ItemsOf | None = None) -> None:
         self._group = group
         self._errors = errors
+        self._items_of = items_of
         self._tracer = _tracer()
 
-    def __reduce__(self) -> tuple[type[SpanMaker], tuple[str, ErrorText]]:
-        return SpanMaker, (self._group, self._errors)
+    def __reduce__(self) -> tuple[type[SpanMaker], tuple[str, ErrorText, ItemsOf | None]]:
+        return SpanMaker, (self._group, self._errors, self._items_of)
 
     def begin(self, item: WorkItem, earlier: Carrier | None, began_at_ns: int | None = None) -> tuple[Span, Context]:
         """The span of an attempt, and its parent's context; ``earlier`` is the attempt to link to.
@@ -188,39 +210,21 @@ class SpanMaker:
             return trace.INVALID_SPAN, Context()
 
     def _begun(self, item: WorkItem, earlier: Carrier | None, began_at_ns: int | None) -> tuple[Span, Context]:
-        without_span = trace.set_span_in_context(trace.INVALID_SPAN)  # One that start() was called in is no parent.
-        parent = propagate.extract(item.headers, without_span, _HEADERS)
-        links = () if earlier is None else _links_to(earlier)
+        if self._items_of is None:
+            subject = subject_of(item, self._group, earlier)
+        else:
+            subject = subject_of_batch(self._items_of(item), self._group, earlier)
         span = self._tracer.start_span(
-            f"process {item.topic}",
-            parent,
+            subject.name,
+            subject.parent,
             SpanKind.CONSUMER,
-            attributes=self._attributes(item),
-            links=links,
+            attributes=subject.attributes,
+            links=subject.links,
             start_time=began_at_ns,
             record_exception=False,
             set_status_on_exception=False,
         )
-        return span, parent
-
-    def _attributes(self, item: WorkItem) -> dict[str, AttributeValue]:
-        payload = item.payload
-        attributes: dict[str, AttributeValue] = {
-            "messaging.system": "kafka",
-            "messaging.operation.name": "process",
-            "messaging.operation.type": "process",
-            "messaging.destination.name": item.topic,
-            "messaging.destination.partition.id": str(item.partition),
-            "messaging.consumer.group.name": self._group,
-            "messaging.kafka.offset": item.offset,
-            "pyrallel_consumer.attempt": item.attempt,
-            "pyrallel_consumer.epoch": item.epoch,
-        }
-        if payload is None:
-            attributes["messaging.kafka.message.tombstone"] = True
-        else:
-            attributes["messaging.message.body.size"] = len(payload)
-        return attributes
+        return span, subject.parent
 
     def end_failed(self, span: Span, parent: Context, error: BaseException) -> Carrier | None:
         """End the span with its error; returns its context, None if there is no span because nothing traces."""
@@ -265,33 +269,16 @@ def tell_once(error: Exception) -> None:
         )
 
 
-class _HeadersGetter(Getter[Sequence[tuple[str, bytes | None]]]):
-    def get(self, carrier: Sequence[tuple[str, bytes | None]], key: str) -> list[str] | None:
-        wanted = key.lower()
-        found = [value.decode(errors="replace") for name, value in carrier if value and name.lower() == wanted]
-        return found or None
-
-    def keys(self, carrier: Sequence[tuple[str, bytes | None]]) -> list[str]:
-        return [name for name, _ in carrier]
-
-
-_HEADERS: Final = _HeadersGetter()
-
-
 def _tracer() -> trace.Tracer:
     return trace.get_tracer("pyrallel_consumer", version("pyrallel-consumer"))
 
 
-def _links_to(carrier: Carrier) -> Sequence[Link]:
-    earlier = trace.get_current_span(propagate.extract(carrier, context=Context())).get_span_context()
-    return [Link(earlier)] if earlier.is_valid else []
-
-
-def _place(item: WorkItem) -> tuple[str, int, int]:
+def _place(item: WorkItem) -> Place:
     return item.topic, item.partition, item.offset
 
 
 def _type_name(error: BaseException) -> str:
     module = attempted(lambda: f"{type(error).__module__}", "")
     name = attempted(lambda: f"{type(error).__qualname__}", type_name(error))
-    return name if module in {"", "builtins"} else f"{module}.{name}"
+    full_name = name if module in {"", "builtins"} else f"{module}.{name}"
+    return _USERS_NAMES.get(full_name, full_name)
