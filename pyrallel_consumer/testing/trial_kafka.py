@@ -19,7 +19,7 @@ from pyrallel_consumer.config import KafkaConfig
 from pyrallel_consumer.consumer import started_consumers
 from pyrallel_consumer.control_plane.failures.letter import Record
 from pyrallel_consumer.dto import TopicPartition
-from pyrallel_consumer.errors import StateError
+from pyrallel_consumer.errors import ConfigurationError, StateError
 from pyrallel_consumer.ingress.admin.dead_letter_reader import DeadLetterReader
 from pyrallel_consumer.ingress.admin.scratch_topic import Given, ScratchTopic
 from pyrallel_consumer.testing.broker.embedded_broker import PLAIN_PARTITIONS, EmbeddedBroker
@@ -77,17 +77,17 @@ class TrialKafka:
 
     def append(self, topic: str, records: Iterable[Given]) -> int:
         """Produce these records to a topic of this object; returns how many, once all are acknowledged."""
-        return self._topics[topic].append(records)
+        return self._made(topic).append(records)
 
     def size(self, topic: str) -> int:
         """How many records the topic's log holds now."""
-        return sum(each.size for each in self._topics[topic].bounds().values())
+        return sum(each.size for each in self._made(topic).bounds().values())
 
     def records(self, topic: str) -> list[WrittenRecord]:
         """The records of a topic of this object, by partition, in the order of offsets; also of a dead-letter topic."""
         found: list[WrittenRecord] = []
         with DeadLetterReader(self.config, self.config.consumer_group) as reader:
-            for partition, bounds in self._topics[topic].bounds().items():
+            for partition, bounds in self._made(topic).bounds().items():
                 place = TopicPartition(topic, partition)
                 stored = reader.read(place, bounds.begin_offset, bounds.end_offset) if bounds.size else ()
                 found += [_written(place, each.record) for each in stored if each is not None]
@@ -95,7 +95,16 @@ class TrialKafka:
 
     def lag(self, topic: str) -> int:
         """How many records the group of ``config`` has not committed yet: 0 when all are done."""
-        return sum(each.lag for each in self._topics[topic].bounds().values())
+        return sum(each.lag for each in self._made(topic).bounds().values())
+
+    def _made(self, topic: str) -> ScratchTopic:
+        if topic not in self._topics:
+            known = ", ".join(map(repr, sorted(self._topics))) or "none"
+            raise ConfigurationError(
+                f"topic: {topic!r} was not made by this TrialKafka; topic() makes one and returns its name, and makes "
+                f"its dead-letter topic with dead_letters=True (made here: {known})"
+            )
+        return self._topics[topic]
 
     async def until_done(self, topic: str, *, timeout_seconds: float = 60.0) -> None:
         """Return when the group of ``config`` has committed all that the topic holds.

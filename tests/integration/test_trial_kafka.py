@@ -6,10 +6,11 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
-from pyrallel_consumer import DoNotRetry, ExecutionConfig, PyrallelConsumer, StateError, WorkItem
+from pyrallel_consumer import ConfigurationError, DoNotRetry, ExecutionConfig, PyrallelConsumer, StateError, WorkItem
 from pyrallel_consumer.config import KafkaConfig
 from pyrallel_consumer.errors import BrokerError, MessageExhaustedError
 from pyrallel_consumer.ingress.admin.scratch_topic import ScratchTopic
@@ -119,6 +120,17 @@ def test_records_have_headers_and_parts_that_are_none_and_are_read_back(monkeypa
         assert {(each.topic, each.partition) for each in found} == {(topic, 0)}
         assert all(each.timestamp for each in found)
         assert kafka.records(kafka.topic("empty")) == []
+
+
+@pytest.mark.parametrize("ask", [TrialKafka.records, TrialKafka.lag, TrialKafka.size])
+def test_a_topic_that_it_did_not_make_is_named_beside_those_that_it_did(
+    monkeypatch: pytest.MonkeyPatch, ask: Callable[[TrialKafka, str], object]
+) -> None:
+    monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS", raising=False)
+    with TrialKafka() as kafka:
+        topic = kafka.topic("orders")
+        with pytest.raises(ConfigurationError, match=rf"'orders' was not made.*dead_letters=True.*{topic}"):
+            ask(kafka, "orders")
 
 
 async def test_the_port_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
