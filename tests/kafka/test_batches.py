@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from pyrallel_consumer import ExecutionConfig, KafkaConfig, PyrallelConsumer, WorkItem
 from tests.kafka.deadline import until, until_asked
+from tests.kafka.protocols import each_group_protocol
 from tests.kafka_cluster import KafkaCluster
 from tests.letter_box import read_letters
 
@@ -80,3 +81,42 @@ async def test_batches_with_poison_survive_joins_leaves_and_stops_in_order_and_c
     assert len(letters) == poison
     assert all(letter.value == b"poison" and letter.ours["x-retry-attempt"] == "2" for letter in letters)
     assert sorted(inserts.attempts.values()) == [1] * (MESSAGES - poison) + [2] * poison
+
+
+@each_group_protocol
+async def test_a_half_filled_batch_is_given_back_untried_at_a_revoke_and_at_a_stop(
+    kafka: KafkaCluster, settings: Settings
+) -> None:
+    topic, group, messages = kafka.new_topic(partitions=PARTITIONS), kafka.new_group(), 120
+    patient = ExecutionConfig(batch_size=500, batch_linger_ms=60_000)
+    first_inserts, second_inserts = Inserts(), Inserts()
+    first = PyrallelConsumer(settings(group), first_inserts, topic, execution_config=patient)
+    second = PyrallelConsumer(settings(group), second_inserts, topic, execution_config=ExecutionConfig(batch_size=10))
+
+    await first.start()
+    await until(lambda: len(first.get_runtime_snapshot().partitions) == PARTITIONS, "the first has all partitions")
+    await asyncio.to_thread(kafka.produce_numbered, topic, messages=messages, keys=40)
+    ends = await asyncio.to_thread(kafka.end_offsets, topic)
+
+    def waiting() -> int:
+        snapshot = first.get_runtime_snapshot()
+        return snapshot.load_messages - snapshot.queued
+
+    await until(lambda: waiting() == messages, "all messages wait for company")
+    await second.start()
+    await until(lambda: len(second.get_runtime_snapshot().partitions) == PARTITIONS // 2, "the second has its part")
+    moved = {each.tp.partition for each in second.get_runtime_snapshot().partitions}
+    await until(
+        lambda: len(second_inserts.rows) == sum(ends[partition] for partition in moved), "the second does its part"
+    )
+    await first.stop()
+    await until(lambda: len(second_inserts.rows) == messages, "the second does the rest, too")
+    await until_asked(lambda: kafka.committed_offsets(group, topic) == ends, "all is committed")
+    await second.stop()
+
+    assert first_inserts.rows == []
+    assert sorted(second_inserts.rows) == [
+        (partition, at) for partition in sorted(ends) for at in range(ends[partition])
+    ]
+    assert set(second_inserts.attempts.values()) == {1}
+    assert all(values == sorted(values, key=int) for values in second_inserts.by_key.values())

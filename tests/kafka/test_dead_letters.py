@@ -8,11 +8,12 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from pyrallel_consumer import ExecutionConfig, KafkaConfig, PyrallelConsumer
+from pyrallel_consumer import ExecutionConfig, KafkaConfig, MetricsConfig, PyrallelConsumer, WorkItem
 from tests.kafka.consumer_process import ConsumerProcess
 from tests.kafka.deadline import until, until_asked, wait_until
 from tests.kafka.history import Place
 from tests.kafka.journal import Journal, journaling_worker
+from tests.kafka.readiness import reasons
 from tests.kafka_cluster import KafkaCluster
 from tests.kafka_node import KafkaNode
 from tests.letter_box import FoundLetter, read_letters
@@ -80,6 +81,25 @@ async def test_letters_arrive_once_their_topic_is_there_again(
     assert sources(before) == first
     later = {(topic, partition, offset + MESSAGES // 2) for topic, partition, offset in again}
     assert sources(letters_of(kafka, topic)) == later
+
+
+async def test_it_is_ready_again_when_the_partitions_whose_letters_were_refused_are_gone(
+    kafka: KafkaCluster, settings: Settings
+) -> None:
+    healthy, failing = kafka.new_topic(), kafka.new_topic()
+    kafka.produce(failing, [(b"key", b"value")])
+    config = settings(kafka.new_group(), librdkafka=IMPATIENT, metrics=MetricsConfig(enabled=True, port=0))
+
+    async def worker(item: WorkItem) -> None:
+        raise ValueError("invalid data")
+
+    async with PyrallelConsumer(config, worker, [healthy, failing], execution_config=ONCE) as consumer:
+        await until_asked(lambda: reasons(consumer) == ["dead_letters_refused"], "the letter is refused")
+        assert consumer.get_metrics()["consumer_dlq_failing"] == 1
+        await asyncio.to_thread(kafka.delete_topic, failing)
+        await until_asked(lambda: reasons(consumer) == [], "it is ready with the topic that is left")
+        assert consumer.get_metrics()["consumer_dlq_failing"] == 0
+        assert {each.tp.topic for each in consumer.get_runtime_snapshot().partitions} == {healthy}
 
 
 async def test_letters_arrive_once_the_broker_is_back(

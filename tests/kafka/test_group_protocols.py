@@ -177,23 +177,39 @@ def test_on_a_broker_that_keeps_protocols_apart_an_upgrade_is_done_when_the_last
     fleet.check()
 
 
+SHORT: dict[str, Any] = {"session_timeout_ms": 3000}
+
+
+@pytest.mark.parametrize(
+    ("classic", "came_first"),
+    [(SHORT | EAGER, "old"), (SHORT, "new")],
+    ids=["range, then auto", "auto, then cooperative-sticky"],
+)
 def test_in_a_mixed_fleet_members_of_either_kind_come_go_and_are_killed(
-    kafka: KafkaCluster, new_fleet: Callable[[KafkaCluster], Fleet], tmp_path: Path
+    kafka: KafkaCluster,
+    new_fleet: Callable[[KafkaCluster], Fleet],
+    tmp_path: Path,
+    classic: dict[str, Any],
+    came_first: str,
 ) -> None:
     fleet = new_fleet(kafka)
-    classic = {"session_timeout_ms": 3000}
+    kinds = {"old": classic, "new": AUTO}
+    members: list[ConsumerProcess] = []
     with fleet.load():
-        old, new = fleet.join("old", classic), fleet.join("new", AUTO)
-        goes_on(old, new)
+        for name in sorted(kinds, key=lambda name: name != came_first):
+            members.append(fleet.join(name, kinds[name]))
+            goes_on(*members)
         doomed_old, doomed_new = fleet.join("doomed-old", classic), fleet.join("doomed-new", AUTO)
-        goes_on(old, new, doomed_old, doomed_new)
+        goes_on(*members, doomed_old, doomed_new)
         doomed_old.kill()
         doomed_new.kill()
-        goes_on(old, new)
+        goes_on(*members)
     fleet.wait_done()
-    old.stop()
-    new.stop()
+    for member in members:
+        member.stop()
 
+    spoken = {member.name: protocols_of(member)[-1] for member in (*members, doomed_old, doomed_new)}
+    assert spoken == {"old": "classic", "new": "consumer", "doomed-old": "classic", "doomed-new": "consumer"}
     history = read_journals(tmp_path)
     assert history.finished == set(read_log(kafka, fleet.topic))
     killed = history.of("doomed-old").started | history.of("doomed-new").started

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 
 import pytest
 
 from pyrallel_consumer import KafkaConfig, MetricsConfig, PyrallelConsumer, WorkItem
 from tests.kafka.deadline import until, until_asked
+from tests.kafka.readiness import reasons
 from tests.kafka_cluster import KafkaCluster
 from tests.kafka_node import KafkaNode
 
@@ -22,20 +20,11 @@ async def ignore(item: WorkItem) -> None:
     """A worker that is done at once."""
 
 
-def reasons(consumer: PyrallelConsumer) -> list[str]:
-    """Why it is not ready, by ``/readyz``."""
-    assert consumer.metrics_address is not None
-    host, port = consumer.metrics_address
-    try:
-        with urllib.request.urlopen(f"http://{host}:{port}/readyz", timeout=10) as answer:
-            document = json.load(answer)
-    except urllib.error.HTTPError as refusal:
-        with refusal:
-            document = json.load(refusal)
-    return [reason["reason"] for reason in document["consumers"][0]["reasons"]]
-
-
-@pytest.mark.parametrize("how", ["killed", "frozen"])
+@pytest.mark.parametrize(
+    ("how", "group_protocol"),
+    [("killed", "classic"), ("killed", "consumer"), ("frozen", "consumer")],
+    indirect=["group_protocol"],
+)
 async def test_a_total_outage_is_no_idle_consumer(
     kafka: KafkaCluster, kafka_node: KafkaNode, settings: Callable[..., KafkaConfig], how: str
 ) -> None:
