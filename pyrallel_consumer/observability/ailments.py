@@ -64,6 +64,11 @@ def _lifeless(picture: RuntimeSnapshot, signs: SignsOfLife, limits: HealthLimits
         yield Ailment("poll_thread_silent", f"the client has not been polled for {signs.poll_age_seconds:.1f} s")
 
 
+def holds_starts(picture: RuntimeSnapshot) -> bool:
+    """Whether the consumer itself delays starts: a message that is ready does not wait for a slot then."""
+    return picture.is_circuit_open or picture.is_rate_limited or picture.starts_held_seconds > 0
+
+
 def _unready(picture: RuntimeSnapshot, signs: SignsOfLife, limits: HealthLimits) -> Iterator[Ailment]:
     if picture.state != "running":
         yield Ailment(picture.state, f"the consumer is {picture.state}")

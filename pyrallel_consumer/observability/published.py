@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from pyrallel_consumer.dto import RuntimeSnapshot
+from pyrallel_consumer.observability.ailments import holds_starts
 from pyrallel_consumer.observability.pictures import Pictures
 from pyrallel_consumer.observability.watch.blocking_watch import BlockingWatch
 
@@ -56,7 +57,7 @@ class Published:
         self._is_due_at = now + PUBLISH_SECONDS
         self._publish()
         if self.latest is not None:
-            self._watch.look(self.latest.partitions, now)
+            self._watch.look(self.latest.partitions, now, are_slots_awaited=not holds_starts(self.latest))
         took = self._clock() - began_at
         self._is_due_at = now + min(max(PUBLISH_SECONDS, took / SHARE), LONGEST_SECONDS)
 

@@ -113,6 +113,8 @@ def _settings(settings: RunSettings) -> list[Finding]:
         )
         findings.append(Finding("settings", Verdict.WARNING, sentence))
     text = f"{chosen} set, the others are defaults; `pyrallel-consumer config` lists them"
+    if not settings.origins:
+        text = "the consumer's own, from its arguments and the environment"
     return [Finding("settings", Verdict.OK, text), *findings]
 
 

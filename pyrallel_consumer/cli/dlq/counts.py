@@ -76,7 +76,10 @@ class Counts:
 
 def table_of(counts: Iterable[Count], now_ms: int) -> list[tuple[str, ...]]:
     """The counts as rows of text, with a head."""
-    head = ("dlq topic", "group", "error", "source topic", "letters", "replayed", "cannot be", "oldest", "newest")
+    head = (
+        *("dlq topic", "group", "error", "source topic", "letters", "replayed", "not replayable"),
+        *("oldest message", "newest"),
+    )
     return [head] + [
         (
             *map(printable, count.kind),

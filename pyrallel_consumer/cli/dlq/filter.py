@@ -13,21 +13,41 @@ from pyrallel_consumer.cli.dlq.letter import StoredLetter
 _AGO: Final = re.compile(r"(\d{1,9})([smhd])")
 _UNIT_MS: Final = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _HEX: Final = "hex:"
-_FORMS: Final = "a filter is error=TEXT, key=TEXT, key=hex:BYTES, since=TIME or until=TIME"
+_SPANS: Final = (("since", "until"), ("failed-since", "failed-until"))
+_TIMES: Final = frozenset(name for span in _SPANS for name in span)
+_FORMS: Final = (
+    "a filter is error=TEXT, key=TEXT, key=hex:BYTES, since=TIME, until=TIME, failed-since=TIME or failed-until=TIME"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """From ``since_ms`` on, and before ``until_ms``; milliseconds since 1970, None for no limit."""
+
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+    def holds(self, at_ms: int | None) -> bool:
+        """A time that is not known is in no span that has a limit."""
+        if self.since_ms is None and self.until_ms is None:
+            return True
+        if at_ms is None:
+            return False
+        return (self.since_ms is None or at_ms >= self.since_ms) and (self.until_ms is None or at_ms < self.until_ms)
 
 
 @dataclass(frozen=True, slots=True)
 class LetterFilter:
     """Several errors, or several keys, select letters with any of them; all given kinds must match.
 
-    ``errors`` are in lower case and looked for anywhere in the letter's reason. Times are the message's own, in
-    milliseconds since 1970: from ``since_ms`` on, and before ``until_ms``.
+    ``errors`` are in lower case and looked for anywhere in the letter's reason. ``written`` is about the time at which
+    the message was first written, ``failed`` about its last attempt.
     """
 
     errors: tuple[str, ...] = ()
     keys: tuple[bytes, ...] = ()
-    since_ms: int | None = None
-    until_ms: int | None = None
+    written: Span = Span()
+    failed: Span = Span()
     group: str | None = None
     """The consumer group whose letters are selected, None for all groups."""
 
@@ -39,12 +59,7 @@ class LetterFilter:
             return False
         if self.keys and letter.key not in self.keys:
             return False
-        if self.since_ms is None and self.until_ms is None:
-            return True
-        at = letter.timestamp_ms
-        if at is None:
-            return False
-        return (self.since_ms is None or at >= self.since_ms) and (self.until_ms is None or at < self.until_ms)
+        return self.written.holds(letter.timestamp_ms) and self.failed.holds(letter.failed_at_ms)
 
 
 def parse_filters(texts: Sequence[str], now_ms: int, group: str | None = None) -> LetterFilter:
@@ -60,13 +75,14 @@ def parse_filters(texts: Sequence[str], now_ms: int, group: str | None = None) -
             errors.append(value.lower())
         elif name == "key":
             keys.append(_key(value))
-        elif name in {"since", "until"}:
+        elif name in _TIMES:
             if name in times:
                 raise ValueError(f"{name}= is given twice")
             times[name] = _time_ms(value, now_ms)
         else:
             raise ValueError(f"{name!r} is nothing to filter by: {_FORMS}")
-    return LetterFilter(tuple(errors), tuple(keys), times.get("since"), times.get("until"), group)
+    written, failed = (Span(times.get(since), times.get(until)) for since, until in _SPANS)
+    return LetterFilter(tuple(errors), tuple(keys), written, failed, group)
 
 
 def _key(text: str) -> bytes:

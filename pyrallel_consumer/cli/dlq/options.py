@@ -27,8 +27,9 @@ Filters = Annotated[
     list[str] | None,
     typer.Option(
         "--filter",
-        help="error=TEXT in the reason, key=TEXT or key=hex:BYTES, since=TIME, until=TIME of the message "
-        "(2026-11-22T06:30, or 2h ago); may be given several times.",
+        help="error=TEXT in the reason, key=TEXT or key=hex:BYTES; since=TIME, until=TIME for when the message was "
+        "written, failed-since=TIME, failed-until=TIME for when it failed. TIME is 2026-11-22T06:30, or 2h for two "
+        "hours ago. May be given several times.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON object on the last line.")]

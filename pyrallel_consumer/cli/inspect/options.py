@@ -25,7 +25,8 @@ def look(
     context: typer.Context,
     *,
     url: Annotated[
-        str | None, typer.Option(help=f"The metrics endpoint of a running consumer; {DEFAULT_URL} unless given.")
+        str | None,
+        typer.Option(help=f"The metrics endpoint of a running consumer; by default {DEFAULT_URL}, or METRICS_PORT's."),
     ] = None,
     group: Annotated[
         str | None, typer.Option(help="Ask the broker instead: what this group has committed for --topic.")
@@ -57,8 +58,8 @@ def look(
     if group is None and topic is None:
         if bootstrap_servers is not None:
             raise typer.BadParameter("it needs --group and --topic.", param_hint="'--bootstrap-servers'")
-        address = _checked_url(url or DEFAULT_URL)
-        exit_with(lambda: run_running(address, as_json=as_json, every_seconds=every_seconds))
+        address = None if url is None else _checked_url(url)
+        exit_with(lambda: run_running(address or _own_url(), as_json=as_json, every_seconds=every_seconds))
     if url is not None:
         raise typer.BadParameter("give it, or --group and --topic, not both.", param_hint="'--url'")
     name, of_topic = _given(group, "--group"), _given(topic, "--topic")
@@ -67,6 +68,16 @@ def look(
     exit_with(
         lambda: run_group(kafka_config(bootstrap_servers), name, of_topic, as_json=as_json, every_seconds=every_seconds)
     )
+
+
+def _own_url() -> str:
+    """The address at which a consumer of this environment's settings serves its metrics, on this machine."""
+    from pyrallel_consumer.config import MetricsConfig
+
+    metrics = MetricsConfig()
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(metrics.host, metrics.host)  # noqa: S104 -- compared, not bound
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{metrics.port}" if metrics.port else DEFAULT_URL
 
 
 def _given(value: str | None, option: str) -> str:

@@ -63,8 +63,8 @@ def look_at_running(url: str) -> Report:
     except (URLError, HTTPException, OSError) as error:
         why = error.reason if isinstance(error, URLError) else error
         raise UnreachableConsumerError(
-            f"no consumer answers at {address} ({why}): does it run with METRICS_ENABLED=true, "
-            "and are host and port those of METRICS_HOST and METRICS_PORT?"
+            f"no consumer answers at {address} ({why}): start it with METRICS_ENABLED=true or --metrics-port, and give "
+            "its address with --url, or by METRICS_HOST and METRICS_PORT"
         ) from error
     except (ValueError, LookupError, TypeError) as error:
         raise UnreachableConsumerError(

@@ -204,9 +204,13 @@ def _sentence(told: dict[str, Any]) -> str:
     parts = [f"{told['seconds']:.1f} s: {told['processed']:,} messages processed"]
     if told["failed"]:
         parts.append(f"{told['succeeded']:,} succeeded, {told['failed']:,} failed")
-    for name, plural in (("dead_letters", "dead letters"), ("retries", "retries"), ("cut_off", "cut off unfinished")):
+    for name, one, more in (
+        ("dead_letters", "dead letter", "dead letters"),
+        ("retries", "retry", "retries"),
+        ("cut_off", "cut off unfinished", "cut off unfinished"),
+    ):
         if told[name]:
-            parts.append(f"{told[name]:,} {plural}")
+            parts.append(f"{told[name]:,} {one if told[name] == 1 else more}")
     return ", ".join(parts)
 
 

@@ -6,6 +6,7 @@ a member that came after the look is no victim either. All calls block, for a bo
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 from typing import Final
 
@@ -17,6 +18,7 @@ from pyrallel_consumer.config import KafkaConfig
 from pyrallel_consumer.dto import TopicPartition
 from pyrallel_consumer.errors import BrokerError
 from pyrallel_consumer.ingress.admin.group_reader import TIMEOUT_SECONDS, GroupReader, translating
+from pyrallel_consumer.ingress.client.client_events import ClientLog
 from pyrallel_consumer.ingress.client.client_settings import admin_configuration
 
 MOST_MEMBERS_NAMED: Final = 5
@@ -33,7 +35,7 @@ class GroupOffsets(GroupReader):
 
     def check_stopped(self) -> None:
         """Raise BrokerError if the group has members: their next commits would undo the change."""
-        admin = AdminClient(admin_configuration(self._config))
+        admin = AdminClient({"logger": ClientLog(time.monotonic)} | admin_configuration(self._config))
         try:
             described = admin.describe_consumer_groups([self._group], request_timeout=TIMEOUT_SECONDS)
             members = described[self._group].result().members

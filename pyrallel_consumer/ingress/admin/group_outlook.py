@@ -5,12 +5,14 @@ A user without the permission gets no answer, and no error.
 
 from __future__ import annotations
 
+import time
 from typing import Final, NamedTuple
 
 from confluent_kafka import ConsumerGroupState, ConsumerGroupType, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]
 
 from pyrallel_consumer.config import KafkaConfig
+from pyrallel_consumer.ingress.client.client_events import ClientLog
 from pyrallel_consumer.ingress.client.client_settings import admin_configuration
 from pyrallel_consumer.ingress.reading.group_protocol import Protocol
 
@@ -32,7 +34,7 @@ class GroupOutlook(NamedTuple):
 
 def group_outlook(config: KafkaConfig) -> GroupOutlook:
     """Ask the cluster, within a few seconds."""
-    admin = AdminClient(admin_configuration(config))
+    admin = AdminClient({"logger": ClientLog(time.monotonic)} | admin_configuration(config))
     return GroupOutlook(_spoken(admin, config.consumer_group), _policy(admin))
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from pyrallel_consumer.control_plane.policies import HealthLimits
 from pyrallel_consumer.dto import BlockedBy, RuntimeSnapshot
-from pyrallel_consumer.observability.ailments import SignsOfLife, ailments
+from pyrallel_consumer.observability.ailments import SignsOfLife, ailments, holds_starts
 from pyrallel_consumer.observability.status.history import Moment
 from pyrallel_consumer.observability.status.pace import Pace, Trend, pace
 
@@ -151,7 +151,7 @@ def _blocked(picture: RuntimeSnapshot, named: set[tuple[str | None, int | None]]
         more = len(blocked) - MOST_PARTITIONS_NAMED
         yield f"{_count(more, 'more partition')} {_are(more)} blocked."
     waiting = len(long) - len(blocked)
-    if waiting:
+    if waiting and not holds_starts(picture):
         yield f"{_count(waiting, 'partition')} {_are(waiting)} ready and waiting for a slot."
 
 

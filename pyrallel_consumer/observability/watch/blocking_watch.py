@@ -40,8 +40,11 @@ class BlockingWatch:
         self._unnamed = 0
         self._slots_are_told = False
 
-    def look(self, partitions: Iterable[PartitionSnapshot], now: float) -> None:
-        """Look at the partitions that are assigned now."""
+    def look(self, partitions: Iterable[PartitionSnapshot], now: float, *, are_slots_awaited: bool = True) -> None:
+        """Look at the partitions that are assigned now.
+
+        ``are_slots_awaited`` is false while the consumer itself delays starts: no message waits for a slot then.
+        """
         blocked = {}
         waiting: list[PartitionSnapshot] = []
         for partition in partitions:
@@ -49,7 +52,8 @@ class BlockingWatch:
             if offset is None or partition.blocking_seconds < self._warn_seconds:
                 continue
             if partition.blocked_by is BlockedBy.SLOT:
-                waiting.append(partition)
+                if are_slots_awaited:
+                    waiting.append(partition)
                 continue
             blocked[partition.tp] = offset
             if self._warned.get(partition.tp) != offset:
@@ -63,7 +67,7 @@ class BlockingWatch:
         longest = max(waiting, key=lambda each: each.blocking_seconds)
         logger.warning(
             "the next offsets of %d partitions have waited for a slot for %.1f s or more, that of %s for %.1f s: what "
-            "runs takes long, or max_in_flight is small. This is told again when none has waited so long",
+            "runs takes long, or max_in_flight is small. This line is not repeated until the wait has ended",
             *(len(waiting), self._warn_seconds, longest.tp, longest.blocking_seconds),
         )
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pyrallel_consumer.cli.dlq.filter import LetterFilter, parse_filters
+from pyrallel_consumer.cli.dlq.filter import LetterFilter, Span, parse_filters
 from pyrallel_consumer.cli.dlq.letter import StoredLetter, letter_of
 from pyrallel_consumer.control_plane.failures.letter import Record
 from pyrallel_consumer.dto import TopicPartition
@@ -53,7 +53,16 @@ def test_a_letter_is_selected_when_every_kind_of_filter_agrees(filters: list[str
     [("90s", NOW_MS - 90_000), ("30m", NOW_MS - 1_800_000), ("2h", NOW_MS - 7_200_000), ("7d", NOW_MS - 604_800_000)],
 )
 def test_a_time_may_be_how_long_ago(ago: str, since_ms: int) -> None:
-    assert parse_filters([f"since={ago}"], NOW_MS).since_ms == since_ms
+    assert parse_filters([f"since={ago}"], NOW_MS).written == Span(since_ms)
+
+
+def test_letters_are_selected_by_the_time_at_which_they_failed() -> None:
+    failed = replace(letter(at_ms=1_000), failed_at_ms=5_000)
+    within = ["failed-since=1970-01-01T00:00:05", "failed-until=1970-01-01T00:00:06"]
+    assert parse_filters(within, NOW_MS).selects(failed)
+    assert not parse_filters([*within, "since=1970-01-01T00:00:02"], NOW_MS).selects(failed)
+    assert not parse_filters(["failed-until=1970-01-01T00:00:05"], NOW_MS).selects(failed)
+    assert not parse_filters(["failed-since=1970-01-01"], NOW_MS).selects(letter())
 
 
 def test_a_letter_without_a_time_or_a_key_is_selected_by_none_of_them() -> None:

@@ -45,6 +45,23 @@ def answering() -> Iterator[tuple[str, dict[str, tuple[int, bytes]]]]:
         thread.join()
 
 
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:{}"),
+        ("0.0.0.0", "http://127.0.0.1:{}"),  # noqa: S104 -- no socket is bound here
+        ("::", "http://[::1]:{}"),
+    ],
+)
+def test_without_an_address_the_endpoint_of_the_environment_is_asked(
+    host: str, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METRICS_HOST", host)
+    monkeypatch.setenv("METRICS_PORT", "1")
+    code, text = run()
+    assert (code, f"no consumer answers at {url.format(1)}/snapshot.json" in text) == (1, True), text
+
+
 def test_help_names_every_option() -> None:
     _, text = run("--help")
     options = ("--url", "--group", "--topic", "--bootstrap-servers", "--watch", "--every", "--json")

@@ -132,6 +132,12 @@ def test_what_an_offset_that_blocks_waits_for_is_said(blocked_by: BlockedBy, rea
     assert [text for _, text in found.reasons] == [reason]
 
 
+@pytest.mark.parametrize("held", [{"is_circuit_open": True}, {"is_rate_limited": True}, {"starts_held_seconds": 2.0}])
+def test_slots_are_not_blamed_while_the_consumer_itself_delays_starts(held: dict[str, Any]) -> None:
+    waiting = partition(blocking_seconds=9.0, blocked_by=BlockedBy.SLOT)
+    assert not any("slot" in text for _, text in judged(picture(waiting, **held)).reasons)
+
+
 def test_what_makes_the_consumer_unready_comes_first_and_is_said_once() -> None:
     found = judged(picture(partition(blocking_seconds=121.0), held=1), moments(0, rate=0.0))
     assert found.level is Level.BAD

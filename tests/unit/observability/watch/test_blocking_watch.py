@@ -78,3 +78,9 @@ def test_partitions_that_merely_wait_for_a_slot_are_told_together_and_no_worker_
     watch.look([], 3.0)
     watch.look(waiting, 4.0)
     assert len(caplog.records) == 2
+
+
+def test_slots_are_not_blamed_while_the_consumer_itself_delays_starts(caplog: pytest.LogCaptureFixture) -> None:
+    waiting = [replace(blocked(seconds=9.0), blocked_by=BlockedBy.SLOT)]
+    BlockingWatch(WARN_SECONDS).look(waiting, 0.0, are_slots_awaited=False)
+    assert not caplog.records
