@@ -12,6 +12,7 @@ from job import Job
 from pyrallel_consumer.config import ExecutionConfig, KafkaConfig, MetricsConfig, ParallelConsumerConfig
 from pyrallel_consumer.consumer import PyrallelConsumer
 from pyrallel_consumer.dto import RuntimeSnapshot
+from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 
 GIVE_UP_SECONDS: Final = 120.0
 LOOK_SECONDS: Final = 0.05
@@ -35,12 +36,16 @@ def kafka_config(job: Job) -> KafkaConfig:
     )
 
 
-def build(job: Job, worker: Worker, *, drain_ms: int = 5000) -> PyrallelConsumer:
+def build(
+    job: Job, worker: Worker | None, *, drain_ms: int = 5000, engine: ExecutionEngine | None = None
+) -> PyrallelConsumer:
     """A consumer of the job's topic; everything that the job does not say is the library's default."""
     execution = ExecutionConfig(
         max_in_flight=job.max_in_flight, batch_size=job.batch_size, shutdown_drain_timeout_ms=drain_ms
     )
-    return PyrallelConsumer(config=kafka_config(job), execution_config=execution, worker=worker, topic=job.topic)
+    return PyrallelConsumer(
+        config=kafka_config(job), execution_config=execution, worker=worker, topic=job.topic, engine=engine
+    )
 
 
 async def until_pictured(consumer: PyrallelConsumer, holds: Callable[[RuntimeSnapshot], object]) -> None:

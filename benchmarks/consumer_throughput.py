@@ -6,8 +6,11 @@ import asyncio
 import time
 
 from consumer_setup import GIVE_UP_SECONDS, Worker, build, uncommitted, until_pictured
+from instant_engine import InstantEngine
 from job import Figures, Job
 from race.scraper import scrape
+
+from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 
 
 class _Clock:
@@ -18,6 +21,14 @@ class _Clock:
         self.finished = 0
         self.is_done = asyncio.Event()
         self._started_at = self._cpu_at = self._seconds = self._cpu_seconds = 0.0
+
+    def note(self, messages: int) -> None:
+        """The clock runs from the first of them to the last."""
+        if not self.finished:
+            self.begin()
+        self.finished += messages
+        if self.finished == self.expected:
+            self.end()
 
     def begin(self) -> None:
         self._started_at, self._cpu_at = time.perf_counter(), time.process_time()
@@ -41,13 +52,15 @@ async def noop(job: Job) -> Figures:
     clock = _Clock(job.messages)
 
     async def worker(_: object) -> None:
-        if not clock.finished:
-            clock.begin()
-        clock.finished += 1
-        if clock.finished == clock.expected:
-            clock.end()
+        clock.note(1)
 
     return await _consume(job, worker, clock)
+
+
+async def no_call(job: Job) -> Figures:
+    """The same with an engine that calls nothing: no engine can be faster."""
+    clock = _Clock(job.messages)
+    return await _consume(job, None, clock, InstantEngine(job.max_in_flight, clock.note))
 
 
 async def noop_batches(job: Job) -> Figures:
@@ -55,11 +68,7 @@ async def noop_batches(job: Job) -> Figures:
     clock = _Clock(job.messages)
 
     async def worker(items: list[object]) -> None:
-        if not clock.finished:
-            clock.begin()
-        clock.finished += len(items)
-        if clock.finished == clock.expected:
-            clock.end()
+        clock.note(len(items))
 
     return await _consume(job, worker, clock)
 
@@ -105,8 +114,8 @@ async def backlog(job: Job) -> Figures:
     return clock.figures() | {"uncommitted": await asyncio.to_thread(uncommitted, job)}
 
 
-async def _consume(job: Job, worker: Worker, clock: _Clock) -> Figures:
-    async with build(job, worker) as consumer, asyncio.timeout(GIVE_UP_SECONDS):
+async def _consume(job: Job, worker: Worker | None, clock: _Clock, engine: ExecutionEngine | None = None) -> Figures:
+    async with build(job, worker, engine=engine) as consumer, asyncio.timeout(GIVE_UP_SECONDS):
         if consumer.metrics_address is not None:
             scrape(consumer.metrics_address)
         await clock.is_done.wait()

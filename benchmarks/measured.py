@@ -33,6 +33,7 @@ BLOCKING: Final[dict[str, Callable[[Job], Figures]]] = {
 ON_LOOP: Final[dict[str, Callable[[Job], Awaitable[Figures]]]] = {
     "bare lanes": bare_lanes.lanes,
     "no-op worker": consumer_throughput.noop,
+    "no call": consumer_throughput.no_call,
     "no-op batches": consumer_throughput.noop_batches,
     "metrics on and off": consumer_metered.in_turn,
     "waiting worker": consumer_throughput.waiting,

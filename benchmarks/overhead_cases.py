@@ -42,11 +42,15 @@ def _batches(bench: Workbench) -> Mapping[str, Job]:
     return {
         "one by one": bench.job("no-op worker", topic=topic, messages=messages),
         "batches of 500": bench.job("no-op batches", topic=topic, messages=messages, batch_size=500),
+        "no call": bench.job("no call", topic=topic, messages=messages),
     }
 
 
 def _batches_readings(_: Version) -> Sequence[Reading]:
-    return [Reading("no-op batches of 500 / no-op worker", ratio(RATE, "batches of 500", "one by one"), at_least=1.5)]
+    return [
+        Reading("no-op batches of 500 / no-op worker", ratio(RATE, "batches of 500", "one by one"), at_least=1.5),
+        Reading("an engine that calls nothing / no-op worker", ratio(RATE, "no call", "one by one")),
+    ]
 
 
 def _metrics(bench: Workbench) -> Mapping[str, Job]:
