@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import ray
 from sklearn.datasets import load_digits
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.svm import SVC
 
 from pyrallel_consumer import ExecutionConfig, ExecutionMode, PyrallelConsumer, RayConfig, WorkItem
 from pyrallel_consumer.testing import TrialKafka
@@ -38,7 +38,7 @@ MODEL: ContextVar[Any] = ContextVar("MODEL")
 async def model() -> AsyncIterator[None]:
     """The lifespan: entered once in each actor, before its first batch."""
     digits = load_digits()
-    MODEL.set(KNeighborsClassifier(3).fit(digits.data[:LEARNED], digits.target[:LEARNED]))
+    MODEL.set(SVC(gamma=0.001).fit(digits.data[:LEARNED], digits.target[:LEARNED]))
     yield
 
 
@@ -69,11 +69,11 @@ async def main(file: Path) -> int:
             partial(read_digits, file),
             topic=topic,
             execution_config=ExecutionConfig(mode=ExecutionMode.RAY, batch_size=BATCH, max_in_flight=256),
-            ray=RayConfig(min_actors=2, max_actors=2, num_cpus=0.5, start_timeout_ms=120_000),
+            ray=RayConfig(min_actors=2, max_actors=2, num_cpus=0.5, start_timeout_ms=240_000),
             lifespan=model,
         )
         async with consumer:
-            await kafka.until_done(topic, timeout_seconds=120)
+            await kafka.until_done(topic, timeout_seconds=240)
     return verdict(file)
 
 

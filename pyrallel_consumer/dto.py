@@ -250,6 +250,11 @@ class WorkItem(Generic[V_co]):
         return f"<WorkItem {self.id} epoch={self.epoch} attempt={self._attempt}>"
 
 
+def value_bytes(item: WorkItem[Any]) -> int:
+    """Bytes of the value: a fifth of what ``size_bytes`` costs, for a bound that need not be exact."""
+    return len(item._message)
+
+
 def packed_item(item: WorkItem[Any], carrier: dict[str, str] | None = None) -> Row:
     """All of ``item`` as plain values, with the span of its earlier attempt, and without its partition."""
     message = item._message

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pyrallel_consumer.testing.engine_contract import rig
 from tests.kafka.conftest import kafka
 
 __all__ = ["kafka"]
@@ -19,6 +20,7 @@ os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 os.environ.setdefault("RAY_raylet_start_wait_time_s", "600")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
+PATIENCE_SECONDS = 240
 MEMORY_BYTES = 100 * 1024 * 1024
 AGENTS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
 
@@ -29,6 +31,12 @@ def node_settings(cpus: int) -> dict[str, Any]:
         listening = [probes.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in AGENTS]
         ports = {name: probe.getsockname()[1] for name, probe in zip(AGENTS, listening, strict=True)}
     return {"node_ip_address": "127.0.0.1", "object_store_memory": MEMORY_BYTES, "num_cpus": cpus, **ports}
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new actor is a process that imports Ray: on a busy machine that takes long."""
+    monkeypatch.setattr(rig, "PATIENCE_SECONDS", PATIENCE_SECONDS)
 
 
 @pytest.fixture(scope="session")

@@ -19,10 +19,11 @@ from pyrallel_consumer import (
     WorkItem,
 )
 from pyrallel_consumer.testing import TrialKafka
+from tests.ray.conftest import PATIENCE_SECONDS
 from tests.ray.ray_workers import computing, in_batches, model, waiting, with_model
 
 pytestmark = pytest.mark.usefixtures("cluster")
-RAY = RayConfig(min_actors=2, max_actors=2, start_timeout_ms=120_000)
+RAY = RayConfig(min_actors=2, max_actors=2, start_timeout_ms=PATIENCE_SECONDS * 1000)
 
 
 async def run(
@@ -30,7 +31,7 @@ async def run(
 ) -> None:
     execution = ExecutionConfig(mode=ExecutionMode.RAY, batch_size=batch_size, max_in_flight=200)
     async with PyrallelConsumer(kafka.config, worker, topic=topic, execution_config=execution, ray=RAY, **settings):
-        await kafka.until_done(topic, timeout_seconds=120)
+        await kafka.until_done(topic, timeout_seconds=PATIENCE_SECONDS)
 
 
 def journal(folder: Path) -> list[list[str]]:

@@ -13,6 +13,7 @@ from pyrallel_consumer.errors import TaskTimeoutError
 from pyrallel_consumer.execution_plane.ray.cluster import ActorPlan, Cluster
 from pyrallel_consumer.execution_plane.ray.ray_engine import RayEngine
 from pyrallel_consumer.testing.engine_contract import EngineContract, async_worker, plain_worker, set_setting
+from tests.ray.conftest import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,22 +23,19 @@ if TYPE_CHECKING:
     from pyrallel_consumer.execution_plane.engine import ExecutionEngine
     from pyrallel_consumer.testing.engine_contract.rig import Rig
 
-THREE_ACTORS = ActorPlan(fewest=3, most=3, num_cpus=0.5, num_gpus=0, resources={}, runtime_env={})
-START_SECONDS = 120
-
 
 def made_engine(
-    worker: Callable[[WorkItem], object], policy: RetryPolicy, slots: int, *, is_async: bool
+    worker: Callable[[WorkItem], object], policy: RetryPolicy, slots: int, actors: int, *, is_async: bool
 ) -> ExecutionEngine:
     prepared = partial(set_setting, "as at start")
     return RayEngine(
         worker,
         policy,
         slots,
-        Cluster("auto", THREE_ACTORS),
+        Cluster("auto", ActorPlan(actors, actors, num_cpus=0.5, num_gpus=0, resources={}, runtime_env={})),
         is_async=is_async,
         initializer=prepared,
-        start_seconds=START_SECONDS,
+        start_seconds=PATIENCE_SECONDS,
     )
 
 
@@ -59,7 +57,7 @@ class RayContract(EngineContract):
 @pytest.mark.usefixtures("cluster")
 class TestAsyncWorkers(RayContract):
     def make_engine(self, policy: RetryPolicy, slots: int) -> ExecutionEngine:
-        return made_engine(async_worker, policy, slots, is_async=True)
+        return made_engine(async_worker, policy, slots, 1, is_async=True)
 
 
 @pytest.mark.usefixtures("cluster")
@@ -69,7 +67,7 @@ class TestPlainWorkers(RayContract):
     overdue_work_is_killed = True
 
     def make_engine(self, policy: RetryPolicy, slots: int) -> ExecutionEngine:
-        return made_engine(plain_worker, policy, slots, is_async=False)
+        return made_engine(plain_worker, policy, slots, 2, is_async=False)
 
     @pytest.mark.parametrize("kind", ["stubborn", "swallow"])
     async def test_a_call_that_returned_after_its_timeout_is_done(self, rigs: list[Rig], gate: Path, kind: str) -> None:

@@ -16,7 +16,7 @@ from pyrallel_consumer.execution_plane.ray.cluster import ActorPlan, Cluster
 from pyrallel_consumer.execution_plane.ray.ray_engine import RayEngine
 from pyrallel_consumer.testing.engine_contract.rig import Rig
 from pyrallel_consumer.testing.messages import work_item
-from tests.ray.conftest import node_settings
+from tests.ray.conftest import PATIENCE_SECONDS, node_settings
 from tests.ray.ray_workers import deadly, gated, nothing, waiting
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ MANY = RetryPolicy(max_attempts=50, backoff_ms=0, jitter_ms=0, timeout_ms=0)
 FIVE_TIMES = RetryPolicy(max_attempts=5, backoff_ms=0, jitter_ms=0, timeout_ms=0)
 ONCE = RetryPolicy(max_attempts=1, backoff_ms=0, jitter_ms=0, timeout_ms=0)
 TWICE = RetryPolicy(max_attempts=2, backoff_ms=0, jitter_ms=0, timeout_ms=0)
-START_SECONDS = 120.0
 TWO_ACTORS = ActorPlan(2, 2, 1, 0, {}, {})
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -47,7 +46,7 @@ class Bench(Rig):
         plan: ActorPlan = TWO_ACTORS,
     ) -> None:
         cluster = Cluster("auto", plan)
-        super().__init__(RayEngine(worker, policy, 256, cluster, is_async=is_async, start_seconds=START_SECONDS))
+        super().__init__(RayEngine(worker, policy, 256, cluster, is_async=is_async, start_seconds=PATIENCE_SECONDS))
         self.folder = folder
 
     async def finish(self, count: int, at: Callable[[int], None]) -> list[WorkItem]:
@@ -159,7 +158,7 @@ async def test_a_worker_that_cannot_be_made_on_an_actor_is_told_at_the_start() -
         raise ValueError("no such model")
 
     cluster = Cluster("auto", ActorPlan(1, 1, 1, 0, {}, {}))
-    engine = RayEngine(nothing, TWICE, 8, cluster, is_async=True, start_seconds=START_SECONDS, initializer=fails)
+    engine = RayEngine(nothing, TWICE, 8, cluster, is_async=True, start_seconds=PATIENCE_SECONDS, initializer=fails)
     with pytest.raises(ExecutionError, match="no such model"):
         await Rig(engine).start()
     await engine.stop(1)

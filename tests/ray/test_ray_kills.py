@@ -23,6 +23,7 @@ from tests.kafka.load import Load
 from tests.kafka.plain_log import read_log
 from tests.kafka.process_worker import async_process_worker, pids, process_worker
 from tests.kafka_cluster import KafkaCluster
+from tests.ray.conftest import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -37,13 +38,15 @@ async def test_killing_actors_at_random_loses_nothing_and_gives_nobody_up(
     topic, group = kafka.new_topic(partitions=4), kafka.new_group()
     config = KafkaConfig(bootstrap_servers=kafka.bootstrap_servers, consumer_group=group)
     execution = ExecutionConfig(mode=ExecutionMode.RAY, max_retries=20, retry_backoff_ms=10, retry_jitter_ms=0)
-    ray = RayConfig(min_actors=2, max_actors=2, num_cpus=0.5, start_timeout_ms=120_000)
+    ray = RayConfig(min_actors=2, max_actors=2, num_cpus=0.5, start_timeout_ms=PATIENCE_SECONDS * 1000)
     work = partial(worker, tmp_path, work_ms)
     async with PyrallelConsumer(config, work, topic, execution_config=execution, ray=ray) as consumer:
         with Load(kafka, topic, keys=20, per_second=100) as load:
             killed = await kill_at_random(tmp_path)
         await until_asked(
-            lambda: kafka.committed_offsets(group, topic) == kafka.end_offsets(topic), "the commits reach the end"
+            lambda: kafka.committed_offsets(group, topic) == kafka.end_offsets(topic),
+            "the commits reach the end",
+            PATIENCE_SECONDS,
         )
         snapshot = consumer.get_runtime_snapshot()
 

@@ -11,9 +11,10 @@ import random
 from abc import abstractmethod
 from collections import deque
 from math import inf
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
-from pyrallel_consumer.dto import packed_item
+from pyrallel_consumer.dto import packed_item, value_bytes
 from pyrallel_consumer.execution_plane.attempts import RetryAt
 from pyrallel_consumer.execution_plane.booked_engine import BookedEngine
 from pyrallel_consumer.execution_plane.processes.frames import PICKLE_PROTOCOL
@@ -55,6 +56,7 @@ class SuspectingEngine(BookedEngine):
         self._max_attempts = policy.max_attempts
         self._trace = trace
         self._pack = pack
+        self._bytes_of: Callable[[WorkItem], int] = value_bytes if pack is packed_item else attrgetter("size_bytes")
         self._suspects = Suspects()
         self._queue: deque[Attempt] = deque()
         """Attempts that wait to be sent."""
@@ -116,10 +118,10 @@ class SuspectingEngine(BookedEngine):
     def _frame_of(self, queue: deque[Attempt], most: int) -> tuple[list[Attempt], bytes]:
         """Take up to ``most`` attempts off ``queue``; returns those that are to be sent, and their pickled rows."""
         attempts: list[Attempt] = []
-        size_bytes, pack = 0, self._pack
+        size_bytes, pack, bytes_of = 0, self._pack, self._bytes_of
         while queue and len(attempts) < most and size_bytes < MAX_FRAME_BYTES:
             attempt = queue.popleft()
-            size_bytes += attempt.item.size_bytes
+            size_bytes += bytes_of(attempt.item)
             attempts.append(attempt)
         try:
             if (trace := self._trace) is None:
