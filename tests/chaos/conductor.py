@@ -40,7 +40,7 @@ WORK_MS: Final = 5.0
 LOOK_SECONDS: Final = 0.05
 DRAIN_SECONDS: Final = 120.0
 COMMIT_SECONDS: Final = 0.2
-LOST_LINE: Final = re.compile(r"\d{4}-.{18} INFO .* let go of .*: lost")
+LOST_LINE: Final = re.compile(r"\d{4}-.{18} INFO .* released .*: lost")
 CLUSTER_VERBS: Final = frozenset(
     {
         "add_partitions",

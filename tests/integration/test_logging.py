@@ -81,7 +81,7 @@ async def test_records_say_where_as_fields_and_hold_no_payload_key_header_or_sec
         record.name.rpartition(".")[2] if "." in record.name else "consumer" for record in records
     }
     assert [record for record in records if PRIVATE in said(record)] == []
-    several = ("were cut off", "assigned ", "let go of ")
+    several = ("were cut off", "assigned ", "released ")
     of_one = [record for record in records if not any(words in record.getMessage() for words in several)]
     placed = [(record, found) for record in of_one if (found := PLACE.search(record.getMessage()))]
     assert len(placed) >= 4

@@ -165,13 +165,13 @@ class Rebalance:
         self._pauses.forget(tps)
         if released:
             names = listed([str(tp) for tp, _ in released])
-            LOGGER.info("let go of %s: %s", names, why, extra={"partitions": len(released)})
+            LOGGER.info("released %s: %s", names, why, extra={"partitions": len(released)})
         return released
 
     def drop_unanswered(self, tps: Collection[TopicPartition]) -> None:
         """Release the partitions for which the loop did not answer, and tell the loop."""
         LOGGER.error(
-            "the event loop did not let go of %d partitions in time: what it finished there last is not committed "
+            "the event loop did not release %d partitions in time: what it finished there last is not committed "
             "and will run again; is a worker blocking the loop?",
             len(tps),
         )
