@@ -85,7 +85,9 @@ SETTINGS: dict[str, str] = {
 
 
 class Seat(NamedTuple):
-    """A node's place in a cluster of several. ``voters`` are the controllers' ports by node, this one's included."""
+    """A node's place in a cluster of several. ``voters`` are the controllers' ports by node; a node that is not among
+    them is a broker only.
+    """
 
     node_id: int
     voters: Mapping[int, int]
@@ -279,8 +281,12 @@ class KafkaNode:
             self._home.mkdir(parents=True)
         seat, kinds = self._seat, self._settings["listener.security.protocol.map"]
         listeners = {"PLAINTEXT": Listener(self._broker_port, self._broker_port)} | self._listeners
-        bound = {name: at.port for name, at in listeners.items()} | {"CONTROLLER": seat.voters[seat.node_id]}
+        bound = {name: at.port for name, at in listeners.items()}
+        is_controller = seat.node_id in seat.voters
+        if is_controller:
+            bound["CONTROLLER"] = seat.voters[seat.node_id]
         settings = self._settings | {
+            "process.roles": "broker,controller" if is_controller else "broker",
             "node.id": str(seat.node_id),
             "listeners": _addresses(bound),
             "advertised.listeners": _addresses({name: at.advertised_port for name, at in listeners.items()}),
@@ -318,7 +324,7 @@ class KafkaNode:
             cluster = admin.list_topics(timeout=2)
         except KafkaException:
             return False
-        if len(self._seat.voters) > 1:
+        if len(self._seat.voters) > 1 or self._seat.node_id not in self._seat.voters:
             return self._seat.node_id in cluster.brokers  # others may be away, and lead nothing meanwhile
         partitions = [partition for topic in cluster.topics.values() for partition in topic.partitions.values()]
         return len(cluster.brokers) == 1 and all(partition.leader == 1 for partition in partitions)
