@@ -1,6 +1,8 @@
 """The real Apache Kafka of these tests: one node for the whole run, or the one that KAFKA_BOOTSTRAP_SERVERS names.
 
 Where no broker can be had the tests are skipped with the reason; with PYRALLEL_REQUIRE_KAFKA set they fail instead.
+PYRALLEL_GROUP_PROTOCOL (classic or consumer) is what members speak in tests that leave it open: with both values every
+test has run under both.
 """
 
 from __future__ import annotations
@@ -75,7 +77,14 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 @pytest.fixture
 def group_protocol(request: pytest.FixtureRequest) -> str:
     """The protocol of the test's groups: what ``each_group_protocol`` says, else what the library takes by itself."""
-    return getattr(request, "param", "auto")
+    return getattr(request, "param", os.environ.get("PYRALLEL_GROUP_PROTOCOL", "auto"))
+
+
+def to_kafka(ours: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of KafkaConfig; a protocol in the test's mapping for the client stands alone."""
+    if "group.protocol" in values.get("librdkafka", {}):
+        ours = ours | {"group_protocol": "auto"}
+    return ours | values
 
 
 @pytest.fixture
@@ -84,7 +93,7 @@ def settings(kafka: KafkaCluster, group_protocol: str) -> Callable[..., KafkaCon
 
     def make(group: str, **values: Any) -> KafkaConfig:
         ours = {"bootstrap_servers": kafka.bootstrap_servers, "group_protocol": group_protocol}
-        return KafkaConfig(consumer_group=group, **(ours | values))
+        return KafkaConfig(consumer_group=group, **to_kafka(ours, values))
 
     return make
 
@@ -99,13 +108,14 @@ def start_member(kafka: KafkaCluster, group_protocol: str, tmp_path: Path) -> It
     with ExitStack() as processes:
 
         def start(name: str, topic: Any, group: str, **values: Any) -> ConsumerProcess:
-            to_kafka = {
+            ours = {
                 "bootstrap_servers": kafka.bootstrap_servers,
                 "consumer_group": group,
                 "group_protocol": group_protocol,
                 # Heartbeats once a second: members hear of a rebalance that soon.
                 "session_timeout_ms": 6000,
-            } | values.pop("kafka", {})
-            return processes.enter_context(ConsumerProcess(tmp_path, name, topic, to_kafka, **values))
+            }
+            settings = to_kafka(ours, values.pop("kafka", {}))
+            return processes.enter_context(ConsumerProcess(tmp_path, name, topic, settings, **values))
 
         yield start
