@@ -55,7 +55,7 @@ class RunConfig(Settings):
 
     consumers: int | None = Field(None, ge=1, le=256)
     """How many processes consume, 1-256 (unset: this one), each a member of the group with all of these settings to
-    itself. More than the topics have partitions are idle. Not with ``burst`` or ``reload``."""
+    itself. More than the topics have partitions are idle. Not with ``reload``."""
 
     reload: bool = False
     """Whether to restart when a file changes. For development: each reload leaves the group and joins it again."""
