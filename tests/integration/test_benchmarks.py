@@ -30,7 +30,7 @@ LOOP_CASES = (
 )
 MEMORY_CASES = ("memory", "large")
 POOL_CASES = ("process-noop", "process-zipf", "process-cpu", "process-payload", "thread-cpu", "thread-wait")
-SCALING_CASES = ("scaling-100us-5ms", "scaling-0us-5ms", "scaling-noop", "scaling-members")
+SCALING_CASES = ("scaling-100us-5ms", "scaling-0us-5ms", "scaling-noop", "scaling-http", "scaling-members")
 CASES = LOOP_CASES + MEMORY_CASES + POOL_CASES + SCALING_CASES
 
 

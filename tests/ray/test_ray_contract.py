@@ -67,7 +67,7 @@ class TestPlainWorkers(RayContract):
     overdue_work_is_killed = True
 
     def make_engine(self, policy: RetryPolicy, slots: int) -> ExecutionEngine:
-        return made_engine(plain_worker, policy, slots, 2, is_async=False)
+        return made_engine(plain_worker, policy, slots, 3, is_async=False)
 
     @pytest.mark.parametrize("kind", ["stubborn", "swallow"])
     async def test_a_call_that_returned_after_its_timeout_is_done(self, rigs: list[Rig], gate: Path, kind: str) -> None:
