@@ -121,7 +121,7 @@ class KafkaCluster:
 
     @contextmanager
     def open_transaction(self, topic: str, messages: int) -> Iterator[None]:
-        """A transaction with messages in partition 0 that is open meanwhile, and aborted at last."""
+        """A transaction with messages in partition 0: open during the block, aborted at its end."""
         producer = Producer(
             {"bootstrap.servers": self.bootstrap_servers, "transactional.id": self.new_name("transaction")}
         )
@@ -168,14 +168,14 @@ class KafkaCluster:
             }
 
     def _is_led(self, topic: str, partitions: int) -> bool:
-        """Whether the leaders know that they lead, which comes a moment after everybody else knows."""
+        """Whether the leaders know that they lead: they learn it a moment after everybody else."""
         try:
             return len(self.end_offsets(topic)) == partitions
         except KafkaException:
             return False
 
     def close(self) -> None:
-        """Leaves no topic behind on a Kafka that goes on."""
+        """Deletes the topics of the tests from a Kafka that is not the tests' own."""
         if self.node is None and self._topics:
             for deleted in self._admin.delete_topics(self._topics).values():
                 deleted.result(TIMEOUT_SECONDS)

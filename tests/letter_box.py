@@ -1,4 +1,4 @@
-"""What lies in a dead-letter topic, read from outside by a plain client. Knows nothing of the library."""
+"""The content of a dead-letter topic, read from outside by a plain client. Knows nothing of the library."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class FoundLetter:
 
 
 def read_letters(bootstrap_servers: str, topic: str) -> list[FoundLetter]:
-    """All that lies in the topic now, partition by partition; nothing where there is no such topic."""
+    """All letters that are in the topic now, partition by partition; empty if the topic does not exist."""
     client = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "letter-box", "enable.auto.commit": False})
     try:
         found = client.list_topics(topic, TIMEOUT_SECONDS).topics[topic]

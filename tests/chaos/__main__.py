@@ -1,4 +1,4 @@
-"""``make chaos SEED= MINUTES= ENGINE= PROTOCOL= BROKERS=``: one run, and what came of it."""
+"""``make chaos SEED= MINUTES= ENGINE= PROTOCOL= BROKERS=``: runs chaos once and prints the verdict."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ HANG_SECONDS: Final = 3.0
 
 
 class Stream:
-    """The producer of one making of one topic."""
+    """The producer for one incarnation of one topic's log."""
 
     def __init__(
         self, bootstrap_servers: str, topic: str, making: str, per_second: int, seed: str, *, safe: bool
@@ -48,11 +48,11 @@ class Stream:
         self._producer.poll(0)
 
     def flush(self) -> None:
-        """Returns when all is acknowledged or given up."""
+        """Returns when every message is acknowledged or given up."""
         self._producer.flush(FLUSH_SECONDS)
 
     def end(self) -> int:
-        """Sends what it can and nothing afterwards; returns how many messages were not acknowledged."""
+        """Sends the messages that it can, then closes; returns how many were not acknowledged."""
         left = self._producer.flush(FLUSH_SECONDS)
         self._producer.purge()
         self._producer.flush(FLUSH_SECONDS)
@@ -74,7 +74,7 @@ class Stream:
 
 
 class ChaosLoad:
-    """Produces to all topics until the block ends; ``anew_stands_still`` while its topic is made again."""
+    """Produces to all topics until the block ends; ``anew_stands_still`` pauses this while its topic is made again."""
 
     def __init__(self, bootstrap_servers: str, topics: Topics, seed: int, *, may_die: bool) -> None:
         self.unsent = 0
@@ -105,7 +105,7 @@ class ChaosLoad:
 
     @contextmanager
     def anew_stands_still(self) -> Iterator[None]:
-        """Nothing is produced to ``anew`` in this block, and messages of a new making after it."""
+        """Produces nothing to ``anew`` in this block; afterwards its messages belong to the new log."""
         with self._lock:
             self._anew.flush()
             yield

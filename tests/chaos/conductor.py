@@ -60,7 +60,7 @@ CLUSTER_VERBS: Final = frozenset(
 
 @dataclass
 class Outcome:
-    """What is known when a run is over; ``stuck`` says what never came, None where everything was drained."""
+    """The evidence at the end of a run; ``stuck`` says what was not drained, None if everything was."""
 
     evidence: Evidence
     steps: Counter[str]
@@ -258,7 +258,7 @@ class Conductor:
             self._note(Trouble("topic made anew", None, from_ns, time.monotonic_ns(), topic=self._topics.anew))
 
     def _reset_offsets(self, step: Step) -> None:
-        """Sets one partition of ``work`` back by so many messages, while nobody is there."""
+        """Sets the offset of one partition of ``work`` back by so many messages, while the group has no members."""
         from_ns = time.monotonic_ns()
         for slot in self._slots:
             slot.stop()
@@ -290,7 +290,7 @@ class Conductor:
         self._slots[EXTRA_SLOT].stop()
 
     def _drained(self) -> str | None:
-        """What is not committed after so long, None where all is."""
+        """A text about what is not committed after so long, None if everything is."""
         deadline = time.monotonic() + DRAIN_SECONDS
         while behind := self._behind():
             if time.monotonic() > deadline:
@@ -336,12 +336,12 @@ class Conductor:
 
 
 def _load_per_core() -> float:
-    """Programs that wanted to run in the last five minutes, for each core."""
+    """The machine's load: programs that wanted to run in the last five minutes, per core."""
     return os.getloadavg()[1] / (os.cpu_count() or 1)
 
 
 def _losses(folder: Path) -> list[Trouble]:
-    """When members heard that their partitions were lost; explains what no fault of the run explains."""
+    """Times at which members lost their partitions; they explain repetitions that no fault of the run explains."""
     since_ns = time.time_ns() - time.monotonic_ns()
     losses = []
     for log in sorted(folder.glob("m*.log")):

@@ -19,9 +19,9 @@ from tests.kafka.journal import SUFFIX
 
 STOP_SECONDS: Final = 60.0
 EXITS_IN_ORDER: Final = (0, 3)
-"""All done, or work was cut off and told of."""
+"""The exit codes of a drained stop, and of a stop that cut work off and reported it."""
 NOT_YET_UP: Final = -15
-"""The signal came before the process listened to it."""
+"""The exit code if the signal came before the process could handle it."""
 
 
 class Slot:
@@ -43,7 +43,7 @@ class Slot:
 
     @property
     def name(self) -> str:
-        """Of the member that is or was there last."""
+        """The process id of the slot's member, or of its last one."""
         return f"m{self.number}.{self._makings}"
 
     def start(self) -> None:
@@ -63,7 +63,7 @@ class Slot:
                 self._note(Trouble("kill", self.name, at_ns, time.monotonic_ns()))
 
     def stop(self) -> None:
-        """In order; an exit code that says otherwise is noted."""
+        """Stops the member as an operator would; an unexpected exit code is noted."""
         with self._lock:
             self.is_wanted = False
             process, self._process = self._process, None
@@ -148,4 +148,4 @@ def execution_settings(engine: str) -> dict[str, Any]:
 
 
 WORKERS: Final = {"async": 1, "thread": 16, "process": 2, "process-async": 2}
-"""How many runs of a member begin at the same moment at most: what a freeze may hit between look and first line."""
+"""The most runs of a member that begin at the same moment: a freeze may hit all of them before their first line."""

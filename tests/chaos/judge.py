@@ -30,13 +30,13 @@ from tests.kafka.ledger import Ledger, Sighting
 SECOND: Final = 1_000_000_000
 GRACE_SECONDS: Final = 0.5
 AFTERMATH_SECONDS: Final = 1.0
-"""How long a thawed process may take to be heard of, on a machine with more to do than it can."""
+"""Seconds after a thaw until the process is heard of, on an overloaded machine."""
 RECREATION_SECONDS: Final = 35.0
 """A topic that was made anew is noticed within half a minute; messages that were read before run again."""
 
 
 LOST: Final = "lost by itself"
-"""A member was put out of its group though nothing was done to it, as its log tells: a machine with too much to do."""
+"""A member lost its session though no fault hit it, as its log says: the machine was overloaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Evidence:
 
 @dataclass
 class Verdict:
-    """``findings`` is empty where all is well; the counters tell what was excused, and by what."""
+    """``findings`` is empty if no guarantee was broken; the counters say how often each kind of trouble excused a run."""
 
     findings: list[str] = field(default_factory=list)
     again: Counter[str] = field(default_factory=Counter)
@@ -102,7 +102,7 @@ def member_of(owner: str) -> str:
 
 
 def generation_of(value: bytes | None) -> str:
-    """Which making of its log a value belongs to: what stands before the first hyphen."""
+    """The incarnation of the log that a value belongs to: its text before the first hyphen."""
     return (value or b"").decode().partition("-")[0]
 
 
@@ -126,7 +126,7 @@ def judge(evidence: Evidence) -> Verdict:
 
 
 def _promised(evidence: Evidence, topic: str, *, is_latest: bool) -> tuple[Guarantee, ...]:
-    """What a topic's ledger is asked: of a log that is gone, only the order."""
+    """The guarantees to check for one topic; for a log that was replaced, only the order."""
     if not is_latest:
         return (OrderPerKey(),)
     if topic in evidence.unstable_topics:
@@ -139,7 +139,7 @@ def _ledger(evidence: Evidence, topic: str, runs: Sequence[Run]) -> Ledger:
     is_stable = topic not in evidence.unstable_topics
 
     def stands(place: Place, value: bytes | None) -> bool:
-        """Whether it is in the log still, where one log took another's place."""
+        """Whether the current log still holds this message, after one log replaced another."""
         return is_stable or (place in records and records[place][1] == value)
 
     generation = generation_of(runs[0].value)
@@ -161,7 +161,7 @@ def _ledger(evidence: Evidence, topic: str, runs: Sequence[Run]) -> Ledger:
 
 
 def _ended(run: Run, lettered: set[Place], evidence: Evidence) -> Run:
-    """A last attempt that died with its worker process, or was cut off, failed: a letter tells of it."""
+    """A last attempt that was cut off, or whose worker process died, counts as failed if there is a letter for it."""
     if run.is_finished or run.attempt < evidence.max_attempts or run.place not in lettered:
         return run
     return replace(run, end="failed", ended_ns=run.started_ns if run.ended_ns is None else run.ended_ns)
@@ -177,7 +177,7 @@ def _judge_overlaps(evidence: Evidence, history: History, verdict: Verdict) -> N
 
 
 def _overlap_excuse(evidence: Evidence, run: Run) -> str | None:
-    """Why this run could not be ended before another owner began."""
+    """The reason why this run could still be running when another owner began."""
     ended_ns = run.ended_ns or run.started_ns
     if _outlasts_the_grace(evidence, run):
         return "a thread that outlasted the grace"
@@ -193,7 +193,7 @@ def _overlap_excuse(evidence: Evidence, run: Run) -> str | None:
 
 
 def _outlasts_the_grace(evidence: Evidence, run: Run) -> bool:
-    """A thread cannot be ended: when its partition goes it runs on, and its outcome is ignored."""
+    """A thread cannot be stopped: it runs on after its partition was revoked, and its outcome is ignored."""
     ended_ns = run.ended_ns or run.started_ns
     return evidence.engine == "thread" and ended_ns - run.started_ns > GRACE_SECONDS * SECOND
 
@@ -215,7 +215,7 @@ def _judge_repetitions(evidence: Evidence, history: History, verdict: Verdict) -
 
 
 def _excuse(evidence: Evidence, earlier: Run, again: Run) -> str | None:
-    """Which trouble kept the commit of ``earlier`` from coming through."""
+    """The trouble that prevented the commit of ``earlier``."""
     member, ended_ns = member_of(earlier.owner), earlier.ended_ns or 0
     if _outlasts_the_grace(evidence, earlier):
         return "a thread that outlasted the grace"
@@ -237,7 +237,7 @@ def _excuse(evidence: Evidence, earlier: Run, again: Run) -> str | None:
 
 
 def _reaches(evidence: Evidence, trouble: Trouble, member: str) -> Iterator[tuple[str, float]]:
-    """Until when what this member finished may go uncommitted because of the trouble, and the name of that reason."""
+    """Until when this member's finished messages may stay uncommitted because of the trouble, and the reason's name."""
     session_ns = (evidence.session_seconds + evidence.slack_seconds) * SECOND
     if trouble.hits(member):
         after_seconds = {
@@ -254,9 +254,9 @@ def _reaches(evidence: Evidence, trouble: Trouble, member: str) -> Iterator[tupl
 
 
 def _zombie_excuse(evidence: Evidence, run: Run, zombies: Counter[Trouble]) -> str | None:
-    """Why a member that others had taken over from began this.
+    """The reason why a member began this message after others had taken the partition over.
 
-    A freeze between the look at the lease and the worker's first line cannot be noticed: one message per worker.
+    A freeze between the check of the lease and the worker's first line cannot be noticed: one message per worker.
     """
     for trouble in evidence.troubles:
         is_in_time = trouble.from_ns <= run.started_ns <= trouble.to_ns + AFTERMATH_SECONDS * SECOND

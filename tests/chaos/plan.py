@@ -18,12 +18,12 @@ EXTRA_SLOT: Final = SLOTS
 WARM_UP_SECONDS: Final = 6.0
 SESSION_SECONDS: Final = 6.0
 CLUSTER: Final = "cluster"
-"""Whoever breaks the brokers, or asks them to change something, holds this."""
+"""The resource of every fault that breaks the brokers or asks them for a change."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """``verb`` is done to ``target`` (a slot, a broker) so many seconds after the start; ``amount`` is the verb's."""
+    """``verb`` happens to ``target`` (a slot, a broker) that many seconds after the start; ``amount`` is the verb's."""
 
     at_seconds: float
     verb: str
@@ -32,7 +32,7 @@ class Step:
 
 
 class Drawn(NamedTuple):
-    """One fault: its steps, and until when it holds which resources."""
+    """One fault: its steps, and how long it holds which resources."""
 
     steps: list[Step]
     holds: list[object]
@@ -52,7 +52,7 @@ class Dice:
         return resource not in self._held
 
     def slot(self) -> int | None:
-        """A slot that nothing is done to, None where there is none."""
+        """A slot that no other fault holds, None if there is none."""
         free = [slot for slot in range(SLOTS) if self.free(slot)]
         return self.chance.choice(free) if free else None
 
@@ -104,7 +104,7 @@ def _broker(verb: str) -> Callable[[Dice], Drawn | None]:
 
 
 def _cluster(verb: str, least: float = 0.0, most: float = 0.0, back: str = "") -> Callable[[Dice], Drawn | None]:
-    """Something that the brokers are asked to change, and to change back."""
+    """A change that the brokers are asked for, and its reversal."""
 
     def draw(dice: Dice) -> Drawn | None:
         if not dice.free(CLUSTER):
@@ -116,7 +116,7 @@ def _cluster(verb: str, least: float = 0.0, most: float = 0.0, back: str = "") -
 
 
 def _reset(dice: Dice) -> Drawn | None:
-    """All stop, the offsets of a partition are set back, all start: brokers refuse it while there are members."""
+    """All members stop, a partition's offsets are set back, all start: brokers refuse it while there are members."""
     slots: list[object] = [*range(SLOTS), EXTRA_SLOT]
     if not all(map(dice.free, [*slots, CLUSTER])):
         return None
@@ -125,7 +125,7 @@ def _reset(dice: Dice) -> Drawn | None:
 
 
 def _unclean(dice: Dice) -> Drawn | None:
-    """The follower is gone while the leader writes on; then the leader goes and the follower comes back as leader."""
+    """The follower stops while the leader writes on; then the leader stops and the follower comes back as leader."""
     if not dice.free(CLUSTER):
         return None
     first, second = dice.at + dice.seconds(2, 4), dice.at + dice.seconds(5, 7)

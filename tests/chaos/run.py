@@ -15,7 +15,7 @@ from tests.chaos.plan import Step, as_json, make_plan
 from tests.kafka_jars import ROOT
 
 ENGINES: Final = ("async", "thread", "process", "process-async")
-"""The last one is worker processes that run coroutines."""
+"""The engines; the last one is worker processes that run coroutines."""
 PROTOCOLS: Final = ("auto", "consumer", "classic", "eager", "consumer-static", "classic-static")
 RUNS: Final = ROOT / "build" / "chaos"
 SHOWN: Final = 20
@@ -59,7 +59,7 @@ def chaos_run(
 
 
 def _other_findings(outcome: Outcome, again: Counter[str]) -> list[str]:
-    """Beside what the judge says. Sessions that end by themselves are excused where the machine had too much to do."""
+    """Findings that the judge cannot see. Sessions that end by themselves are excused if the machine was overloaded."""
     troubles = outcome.evidence.troubles
     away = {trouble.kind for trouble in troubles} & {"broker away", "unclean election", "cut", "half-open"}
     exits = [] if away else [f"Exit: {name} ended with {code}" for code, name in outcome.odd_exits]

@@ -49,7 +49,7 @@ class Topics(NamedTuple):
 
 
 class Site:
-    """Starts with ``open``; whoever holds the stack ends it."""
+    """Starts with ``open``; its owner ends it by closing the stack."""
 
     def __init__(self, brokers: int) -> None:
         self.proxies = Proxies()
@@ -109,7 +109,7 @@ class Site:
         return ",".join(f"127.0.0.1:{port}" for port in self._member_ports[member])
 
     def add_partitions(self) -> bool:
-        """Two more for ``work``; False where it has enough."""
+        """Adds two partitions to ``work``; returns False if it has enough."""
         topic = self.topics.work
         wanted = len(self.kafka.partitions(topic)) + 2
         if wanted > MOST_PARTITIONS:
@@ -141,7 +141,7 @@ class Site:
         return self.nodes[partition.leader - 1], self.nodes[follower - 1]
 
     def group_state(self, group: str) -> str:
-        """What the coordinator says of the group: its state, and what each member has."""
+        """The coordinator's view of the group: its state, and each member's partitions."""
         described = self._admin.describe_consumer_groups([group])[group].result(TIMEOUT_SECONDS)
         members = [
             f"{member.host} {member.member_id} {[str(at) for at in member.assignment.topic_partitions]}"
@@ -188,7 +188,7 @@ class Site:
 
     @staticmethod
     def _retried(act: Callable[[], object]) -> None:
-        """A topic that was just deleted is there for a moment yet."""
+        """A topic that was just deleted still exists for a moment."""
         for is_last in _tries():
             try:
                 act()

@@ -1,4 +1,4 @@
-"""The judge of chaos runs finds what may not have happened, and excuses what the run itself made happen. No broker."""
+"""The judge of chaos runs finds violations, and excuses those that the run's own faults explain. Needs no broker."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def place(offset: int, topic: str = "work") -> Place:
 
 
 def run(offset: int, started: float, ended: float | None, owner: str = "m0.1", **more: Any) -> Run:
-    """Times are in seconds; it finished, unless it has no end."""
+    """A run, with times in seconds; it finished, unless it has no end."""
     values = {"key": KEY, "value": b"work-%d" % offset, "end": None if ended is None else "finished"} | more
     ended_ns = None if ended is None else int(ended * SECOND)
     return Run(owner, place(offset), started_ns=int(started * SECOND), ended_ns=ended_ns, **values)

@@ -1,4 +1,4 @@
-"""A schedule is its seed's, and asks for nothing that makes no sense. Needs no broker."""
+"""A schedule depends on its seed alone, and holds no contradictory faults. Needs no broker."""
 
 from __future__ import annotations
 

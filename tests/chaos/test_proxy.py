@@ -1,4 +1,4 @@
-"""The proxy carries, delays, cuts and holds what goes through it. Needs no broker."""
+"""The proxy forwards, delays, cuts and holds data. Needs no broker."""
 
 from __future__ import annotations
 

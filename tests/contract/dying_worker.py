@@ -24,7 +24,7 @@ logger = logging.getLogger("tests.dying_worker")
 
 
 class UnpicklableError(Exception):
-    """Holds what cannot be sent."""
+    """An exception that cannot be pickled."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -59,7 +59,7 @@ def _segfault(_: str) -> None:
 
 
 def _in_c_code(seconds: str) -> None:
-    """Holds the GIL: nothing of Python runs in this process meanwhile, no handler of a signal either."""
+    """Holds the GIL: meanwhile no Python code runs in this process, not even a signal handler."""
     ctypes.PyDLL(None).usleep(int(float(seconds) * 1e6))
 
 
@@ -95,13 +95,13 @@ def _send_signals(_: str) -> None:
 
 
 def _leave_a_child(_: str) -> None:
-    """It holds all that its parent had open."""
+    """A child that holds everything that its parent had open."""
     multiprocessing.get_context("fork").Process(target=time.sleep, args=(3,), daemon=True).start()
     _kill("")
 
 
 def _end_children(_: str) -> None:
-    """Children that multiprocessing forks are told to end, and must; ``Pool`` waits for its own for ever."""
+    """Children that multiprocessing forks must end when they are told to; or ``Pool`` waits for ever."""
     fork = multiprocessing.get_context("fork")
     child = fork.Process(target=time.sleep, args=(60,), daemon=True)
     child.start()

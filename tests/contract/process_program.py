@@ -19,11 +19,11 @@ from pyrallel_consumer.testing.messages import work_item
 
 
 class OwnError(Exception):
-    """Of the main module: processes know it by another name."""
+    """An error class of the main module: worker processes import that module under another name."""
 
 
 def worker(item: WorkItem) -> None:
-    """What the item says: fail, or work for ever."""
+    """Does what the item says: fail, or work for ever."""
     with Path(sys.argv[2]).open("a") as log:
         log.write(f"{os.getpid()}\n")
     if item.payload == b"fail":

@@ -1,4 +1,4 @@
-"""Processes of async workers that are killed, crash or hang: all that ran there pay once, and the innocent go on."""
+"""Processes of async workers that are killed, crash or hang: every message that ran there is charged once."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ONCE = RetryPolicy(max_attempts=1, backoff_ms=0, jitter_ms=0, timeout_ms=0)
 
 
 class Bench(Rig):
-    """A rig whose items are told in plain words what harm to do."""
+    """A rig whose items say which harm their worker does."""
 
     def __init__(self, log: Path, policy: RetryPolicy, processes: int, **settings: Any) -> None:
         super().__init__(AsyncProcessEngine(async_harmful_worker, policy, 256, processes, **settings))

@@ -25,7 +25,7 @@ ONE_BY_ONE = BatchPolicy(size=1, linger_seconds=0.0)
 
 
 class BatchOrderContract(OrderContract):
-    """But for what tells sent ahead from running: what stands behind a batch does not run."""
+    """The tests that tell sent-ahead items from running ones do not apply: items behind a batch do not run."""
 
     test_a_run_that_is_cancelled_comes_back_whole = None  # type: ignore[assignment]
 

@@ -1,4 +1,4 @@
-"""What was submitted and has not begun when the lease ends: held, given back when asked for, begun when it goes on."""
+"""Submitted items that have not begun when the lease ends: held, returned on request, begun when the lease goes on."""
 
 from __future__ import annotations
 

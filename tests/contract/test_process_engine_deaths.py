@@ -1,4 +1,4 @@
-"""Worker processes that are killed, crash, hang, or cannot say what happened: one item pays, and nothing hangs."""
+"""Worker processes that are killed, crash, hang or cannot report: one item is charged, and nothing hangs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TWICE = RetryPolicy(max_attempts=2, backoff_ms=0, jitter_ms=0, timeout_ms=0)
 
 
 class Bench(Rig):
-    """A rig whose items are told in plain words what harm to do."""
+    """A rig whose items say which harm their worker does."""
 
     def __init__(self, log: Path, policy: RetryPolicy, processes: int, **settings: Any) -> None:
         super().__init__(ProcessEngine(harmful_worker, policy, 256, processes, **settings))
@@ -242,7 +242,7 @@ async def test_a_message_that_cannot_be_sent_fails_alone(benches: list[Bench], t
 
 
 class OddMessage(PlainMessage):
-    """Has a value that has no length and cannot be pickled."""
+    """An item whose value has no length and cannot be pickled."""
 
     __slots__ = ()
 

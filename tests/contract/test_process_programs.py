@@ -1,4 +1,4 @@
-"""Programs that run worker processes: where the worker may live, what is said where it may not, and orphans."""
+"""Programs that run worker processes: where the worker may be defined, refusals of other places, and orphans."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def until(holds: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
 
 
 def is_alive(pid: int) -> bool:
-    """Zombies, which wait for somebody to ask for their exit code, are not."""
+    """Whether the process runs; a zombie, which waits for its exit code to be read, does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:

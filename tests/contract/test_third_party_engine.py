@@ -59,7 +59,7 @@ class PoolEngine(BookedEngine):
             self._idle.set()
 
     def _stop_attempt(self, attempt: Attempt) -> None:
-        """A thread cannot be stopped: it ends when it ends."""
+        """A thread cannot be stopped."""
 
     async def _wait_ended(self, timeout_seconds: float) -> None:
         self._idle.clear()

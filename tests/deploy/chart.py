@@ -50,7 +50,7 @@ def pod(objects: Objects) -> dict[str, Any]:
 
 
 def environment(objects: Objects, pod_name: str = "shop-0") -> dict[str, str]:
-    """What the container finds: of ConfigMap and Secret in the order of ``envFrom``, then ``env``."""
+    """The container's environment: ConfigMap and Secret in the order of ``envFrom``, then ``env``."""
     [container] = pod(objects)["containers"]
     found: dict[str, str] = {}
     for source in container["envFrom"]:
@@ -76,4 +76,4 @@ def _run(command: list[str | Path]) -> str:
 
 
 class HelmError(Exception):
-    """Helm refuses; with its words."""
+    """Helm refused the values; the text is Helm's."""

@@ -13,7 +13,7 @@ KNOWN = frozenset(
 
 
 class Instruction(NamedTuple):
-    """``word`` in capitals, and the rest of its line, continued lines joined."""
+    """One instruction: ``word`` in capitals, and the rest of its line with continued lines joined."""
 
     word: str
     rest: str
@@ -31,7 +31,7 @@ class Instruction(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """From one FROM to the next: the image that it begins with, its name ("" without one), and what follows."""
+    """The instructions from one FROM to the next: the base image, the stage's name ("" without one), and the rest."""
 
     base: str
     name: str

@@ -25,7 +25,7 @@ STEP_SECONDS = 300
 
 
 def why_not() -> str | None:
-    """Why no image can be made here, None where one can."""
+    """The reason why no image can be made here, None if one can."""
     if os.geteuid() != 0:
         return "not root"
     with tempfile.TemporaryDirectory() as folder:
@@ -61,7 +61,7 @@ class Image:
 
     @contextmanager
     def read_only(self) -> Iterator[None]:
-        """As Kubernetes runs it with ``readOnlyRootFilesystem``: nothing can be written but in an empty ``/tmp``."""
+        """Run as Kubernetes does with ``readOnlyRootFilesystem``: only an empty ``/tmp`` can be written to."""
         temporary = self.root / "tmp"
         subprocess.run(["mount", "-o", "remount,ro", self.root], check=True, capture_output=True)
         subprocess.run(["mount", "-t", "tmpfs", "tmpfs", temporary], check=True, capture_output=True)
@@ -146,7 +146,7 @@ def images(stages: list[Stage], context: Path, python: Path, folder: Path) -> It
 
 @contextmanager
 def _root(folder: Path, python: Path) -> Iterator[Path]:
-    """This machine's root with another /usr/local, both of them writable without harm."""
+    """This machine's root with another /usr/local, both under an overlay that takes the writes."""
     with ExitStack() as mounts:
         root = mounts.enter_context(_overlay(Path("/"), folder / "root"))
         local = mounts.enter_context(_overlay(python, folder / "local"))

@@ -1,4 +1,4 @@
-"""Every setting can be given to the chart, arrives in the pod under its name, and means there what was given."""
+"""Every setting can be given to the chart, arrives in the pod under its name, and keeps its value there."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ GIVEN: dict[str, Any] = {
     "PYRALLEL_TOPIC": ["orders", "payments"],
     "PYRALLEL_WORKER": "shop:handle",
 }
-"""For settings that take more than a text of any kind."""
+"""Values for settings that do not take just any text."""
 
 
 def _module() -> ModuleType:

@@ -1,4 +1,4 @@
-"""The image: what its Dockerfile says, and what comes of it when its steps are carried out."""
+"""The image: the text of its Dockerfile, and the result of its steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The release: its workflow is valid, asks for no more rights than it needs, and the version is one."""
+"""The release: its workflow is valid, asks for no more rights than it needs, and the version is valid."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ def run_program(snippet: Snippet, folder: Path) -> int:
 
 
 def environment_without_settings(**added: str) -> dict[str, str]:
-    """This process's environment less whatever configures the library, as a user's is at first."""
+    """This process's environment without the library's variables, as on a user's machine."""
     ours = ("KAFKA_", "EXECUTION_", "PARALLEL_CONSUMER_", "METRICS_", "COV_")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | added
 

@@ -13,7 +13,7 @@ from tests.documents.snippets import ROOT, environment_without_settings
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 WITH_SERVERS = {"postgres_batches", "ray_digits"}
-"""Run by the tests that start what they need: ``tests/postgres``, ``tests/ray``."""
+"""Examples that other tests run because they need a server: ``tests/postgres``, ``tests/ray``."""
 MOST_SECONDS = 240  # a bound for hangs: each takes a few seconds on an idle machine
 
 

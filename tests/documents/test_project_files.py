@@ -1,4 +1,4 @@
-"""What stands beside the code for people and machines: targets that exist, YAML that is YAML, paths that are there."""
+"""The files beside the code: targets that exist, YAML that parses, paths that exist."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def parsed(path: Path) -> dict[Any, Any]:
 
 
 def targets_in(text: str) -> set[str]:
-    """What is called by make: in a line of code, between backticks, in a step."""
+    """The targets that a document calls with make: in a line of code, between backticks, in a step."""
     return set(re.findall(r"(?:^\s*|`|run: |, |then )make ([a-z0-9.-]+)", text, re.MULTILINE))
 
 

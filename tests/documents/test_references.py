@@ -1,4 +1,4 @@
-"""What documents point to is there: files, commands with their options, targets of the Makefile."""
+"""References in documents: files, commands with their options, and targets of the Makefile exist."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def named(page: Path) -> str:
 
 
 def code_of(page: Path) -> list[str]:
-    """What stands between backticks, in indented lines and after a prompt, without comments."""
+    """The code of a document without comments: text between backticks, indented lines, and text after a prompt."""
     found = [inline or line for inline, line in CODE.findall(page.read_text("utf-8"))]
     return [re.sub(r"\s+#.*", "", code).strip() for code in found]
 

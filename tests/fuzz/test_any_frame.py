@@ -1,4 +1,4 @@
-"""What goes between the engine and its processes: bytes of any kind arrive as they were, cut anywhere."""
+"""Frames between the engine and its processes: arbitrary bytes arrive unchanged, wherever they are cut."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages and dead letters of any bytes: each letter says where it comes from, and gives its message back."""
+"""Messages and dead letters of any bytes: each letter names its source, and gives its message back."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ codes = st.sampled_from(["MSG_SIZE_TOO_LARGE", "RECORD_LIST_TOO_LARGE", "INVALID
 
 
 class TouchyError(Exception):
-    """An error that is as hard to tell as its text."""
+    """An error with an arbitrary text."""
 
     def __init__(self, text: object) -> None:
         self.text = text

@@ -1,4 +1,4 @@
-"""Requests of any bytes: the endpoint answers or hangs up, tells nothing that it should not, and goes on serving."""
+"""Requests of any bytes: the endpoint answers or hangs up, reveals no secret, and goes on serving."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ extra = st.lists(st.tuples(line_bytes, line_bytes), max_size=4)
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[HttpEndpoint]:
-    """The routes of a process that has no consumer: what is asked is the same."""
+    """The routes of a process without a consumer; requests are parsed in the same way."""
     served = HttpEndpoint("127.0.0.1", 0, made_routes(lambda: ()))
     served.start()
     yield served
@@ -48,7 +48,7 @@ def endpoint() -> Iterator[HttpEndpoint]:
 
 
 def answered(endpoint: HttpEndpoint, request: bytes) -> bytes:
-    """All that comes back to these bytes, after which nothing more is sent."""
+    """The complete answer to these bytes; the client sends nothing more after them."""
     answer = bytearray()
     # It hangs up on what is too long before it has read all of it.
     with socket.create_connection(endpoint.address, timeout=PATIENCE_SECONDS) as client, suppress(ConnectionError):

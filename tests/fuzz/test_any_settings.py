@@ -1,4 +1,4 @@
-"""Whatever stands in the environment or in ``.env``: settings, or one error that names the setting and no secret."""
+"""Arbitrary text in the environment or in ``.env`` gives settings, or one error that names the setting, no secret."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ values = st.one_of(texts, numbers, st.sampled_from(["true", "[]", "{}", '{"a": 1
 
 @contextmanager
 def surroundings(folder: Path, variables: dict[str, str], file: bytes | None = None) -> Iterator[None]:
-    """These variables and this ``.env``, and no other setting of ours."""
+    """These variables and this ``.env``, and no other settings of the library."""
     before, where = dict(os.environ), Path.cwd()
     for name in before:
         if name.startswith(PREFIXES):
@@ -52,7 +52,7 @@ def surroundings(folder: Path, variables: dict[str, str], file: bytes | None = N
 
 
 def built() -> list[str]:
-    """What each class says when it is built now: its picture, or its error."""
+    """For each class: its settings as text, or the error of building it."""
     said = []
     for each in CLASSES:
         try:

@@ -1,4 +1,4 @@
-"""Workers that take batches, for every mode: what they do stands in their messages, and what they did in a file."""
+"""Workers that take batches, for every mode: messages say what the worker does, and a file records its calls."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class BatchWorker:
 
 @dataclass
 class AsyncBatchWorker(BatchWorker):
-    """The same, to be awaited."""
+    """The same worker as a coroutine function."""
 
     async def __call__(self, items: list[WorkItem]) -> None:  # type: ignore[override]  # another kind of worker
         super().__call__(items)

@@ -58,7 +58,7 @@ class Browser:
         self.driver.get(url)
 
     def look_like(self, *, width: int, scheme: str) -> None:
-        """Be as wide, and prefer this colour scheme."""
+        """Set the window's width and the colour scheme."""
         size = {"width": width, "height": 1200, "deviceScaleFactor": 1, "mobile": False}
         self._command("Emulation.setDeviceMetricsOverride", size)
         features = [{"name": "prefers-color-scheme", "value": scheme}]
@@ -93,7 +93,7 @@ class Browser:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
     def text(self, selector: str = "body") -> str:
-        """What a person reads there, nothing where there is none; in one go, for the page changes all the time."""
+        """The visible text of an element, or ""; read in one call, because the page changes all the time."""
         return str(
             self.run(
                 "const e = document.querySelector(arguments[0]); return e?.checkVisibility() ? e.innerText : ''",
@@ -116,7 +116,7 @@ class Browser:
         return str(self.run(script))
 
     def requested(self) -> list[str]:
-        """Every address that was asked for since the window is there, in order."""
+        """Every address that was requested since the window was opened, in order."""
         for entry in self.driver.get_log("performance"):  # type: ignore[no-untyped-call]
             event = json.loads(entry["message"])["message"]
             if event["method"] == "Network.requestWillBeSent":
@@ -124,7 +124,7 @@ class Browser:
         return [url for url in self._requested if urlsplit(url).scheme not in {"data", "chrome"}]
 
     def complaints(self) -> list[str]:
-        """What the console has had since the last question."""
+        """The console's lines since the last call."""
         return [entry["message"] for entry in self.driver.get_log("browser")]  # type: ignore[no-untyped-call]
 
     def save_picture(self, path: Path) -> None:

@@ -22,7 +22,7 @@ PARTITIONS = 2
 KEYS = 20
 HANGS_AT = 5
 FAILING_KEY = 12
-"""Of the key after the one that hangs, in the same partition."""
+"""A value for the key that waits behind the hanging one, in the same partition."""
 KEY_IN_CLEAR = "alice"
 PAYLOAD = "card-number"
 
@@ -90,6 +90,6 @@ def _key(number: int) -> bytes:
 
 
 def _free_port() -> int:
-    """Consumers share an endpoint only where they name its port; this one is free as far as anybody can know."""
+    """A port that seems free: consumers share an endpoint only if they name its port."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])

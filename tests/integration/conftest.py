@@ -45,7 +45,7 @@ def embedded_broker() -> Iterator[EmbeddedBroker]:
 
 @pytest.fixture(scope="session")
 def new_topic(embedded_broker: EmbeddedBroker) -> Callable[[int], str]:
-    """Create a topic with this many partitions, of a name no other test has."""
+    """Create a topic with this many partitions, under a unique name."""
     numbers = itertools.count()
 
     def create(partitions: int) -> str:
@@ -62,7 +62,7 @@ def produce(embedded_broker: EmbeddedBroker) -> Produce:
 
 
 def producing_to(bootstrap_servers: str) -> Produce:
-    """The ``produce`` fixture for another broker than the shared one."""
+    """The ``produce`` fixture for a broker other than the shared one."""
 
     def produce(
         topic: str,
@@ -100,7 +100,7 @@ def producing_to(bootstrap_servers: str) -> Produce:
 
 @pytest.fixture
 def no_thread_is_left() -> Iterator[None]:
-    """Whatever a test does to a consumer, its threads end by themselves."""
+    """Whatever a test does to a consumer, all of the consumer's threads end."""
     yield
     deadline = time.monotonic() + DELIVERY_TIMEOUT_SECONDS
     pause = threading.Event()

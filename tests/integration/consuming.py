@@ -1,4 +1,4 @@
-"""What tests of a whole consumer have in common: quick settings, a book of what ran, and waiting for conditions."""
+"""Common parts of tests of a whole consumer: quick settings, a journal of the runs, and waiting for conditions."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from pyrallel_consumer import (
 
 PATIENCE_SECONDS = 30.0
 MODES_OF_THIS_MACHINE = [mode for mode in ExecutionMode if mode is not ExecutionMode.RAY]
-"""The modes that need no cluster: what holds for actors of one is tested with the cluster."""
+"""The modes that need no cluster; tests/ray covers the other one."""
 GROUPS = (f"consumer-group-{number}" for number in itertools.count())
 
 
 def new_group() -> str:
-    """A group that no other test has."""
+    """A group with a unique name."""
     return next(GROUPS)
 
 

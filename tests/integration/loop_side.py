@@ -162,7 +162,7 @@ class Member:
         wait_until(lambda: self.poller.get_metrics()["messages_read_ahead"] == messages)
 
     def poll_on(self, times: int = 5) -> None:
-        """Wait until the client was polled so often again."""
+        """Wait until the client was polled this many more times."""
         polls = self.poller.get_metrics()["polls"]
         wait_until(lambda: self.poller.get_metrics()["polls"] >= polls + times)
 
@@ -182,7 +182,7 @@ class Member:
 
 @contextmanager
 def running(*members: Member, grant: int = UNLIMITED) -> Iterator[None]:
-    """Start members; whatever happens, their threads have ended afterwards."""
+    """Start members; their threads have ended after the test, whatever happens."""
     try:
         for member in members:
             member.start(grant)
@@ -193,7 +193,7 @@ def running(*members: Member, grant: int = UNLIMITED) -> Iterator[None]:
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = DEADLINE_SECONDS) -> None:
-    """Wait for something that no fact tells."""
+    """Wait for a condition that no fact reports."""
     pause = threading.Event()
     deadline = time.monotonic() + seconds
     while not holds():

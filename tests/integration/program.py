@@ -13,7 +13,7 @@ from typing import Any
 from tests.integration.consuming import PATIENCE_SECONDS
 
 LINE_SECONDS = 90.0
-"""For one line: a program that starts another, on a busy machine, is silent for long."""
+"""Seconds for one line: a program that starts another one on a busy machine may be silent for long."""
 
 
 class Program:
@@ -37,7 +37,7 @@ class Program:
         self.until(lambda said: said == line, line)
 
     def until(self, holds: Callable[[str], object], what: str) -> None:
-        """Wait for a line of which it holds; ``what`` says which one was missed."""
+        """Wait for a line that satisfies ``holds``; ``what`` describes it in the error."""
         while not self.said or not holds(self.said[-1]):
             self.said.append(self._lines.get(timeout=LINE_SECONDS))
             assert holds(self.said[-1]) or self.said[-1] != "(the end)", f"never said {what!r}, but: {self.said}"

@@ -1,8 +1,8 @@
 """A script that is sent signals: ``python -m tests.integration.signalled_program WAY WORKER ADDRESS TOPIC GROUP [MS]``.
 
 WAY is ``run_forever``, ``run`` or ``plain`` (``asyncio.run`` of a program that only starts the consumer). WORKER is
-``finish`` (ends when the consumer begins to stop) or ``hang`` (never ends). MS is how long it drains, an hour if it is
-not given. Prints a line for each thing that happens.
+``finish`` (ends when the consumer begins to stop) or ``hang`` (never ends). MS is the time of the drain, an hour by
+default. Prints a line for each thing that happens.
 """
 
 from __future__ import annotations

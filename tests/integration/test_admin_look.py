@@ -1,4 +1,4 @@
-"""The questions that only an admin client can ask, to an embedded broker, and where there is none to ask."""
+"""Requests that only an admin client can make, to an embedded broker, and without any broker."""
 
 from __future__ import annotations
 

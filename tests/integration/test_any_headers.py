@@ -1,4 +1,4 @@
-"""Records whose headers hold bytes of any kind are all worked on, and those that fail all have letters."""
+"""Records with arbitrary header bytes are all processed, and those that fail all have letters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.raw_record import NOT_UTF8, produce_raw
 
 RECORDS = 60
 FAILS_EVERY = 3
-"""So that letters are made of such headers, too."""
+"""Some messages fail, so that letters with such headers are written too."""
 NAMES = [
     b"",
     b"\0",

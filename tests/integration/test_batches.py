@@ -20,7 +20,7 @@ POISON, NAMED = 777, 1234
 
 
 def done_of(calls: list[Call]) -> list[tuple[int, int]]:
-    """Partition and offset of each message that a call has done: not those that it named, nor those behind them."""
+    """Partition and offset of each message that a call finished: not the named ones, nor those behind them."""
     done = []
     for call in calls:
         if call.outcome in {"failed", "died"}:

@@ -54,7 +54,7 @@ def group() -> str:
 
 @pytest.fixture
 def own_broker() -> Iterator[EmbeddedBroker]:
-    """For tests that inject faults."""
+    """A broker of its own, for tests that inject faults."""
     with EmbeddedBroker({"orders": 1}) as broker:
         yield broker
 

@@ -1,4 +1,4 @@
-"""Ends that nobody asked for, on the embedded broker: fatal errors, interrupts, and loops that go without a stop."""
+"""Unexpected ends, on the embedded broker: fatal errors, interrupts, and event loops that end without a stop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What fails in a worker or lies in the group's metadata, and what becomes of the messages, on the embedded broker."""
+"""Failures of workers and odd metadata of the group, and what happens to the messages, on the embedded broker."""
 
 from __future__ import annotations
 

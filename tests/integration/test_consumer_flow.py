@@ -1,4 +1,4 @@
-"""How much runs and is read at once, whose turn it is, what workers share, and what an operator sees of all this."""
+"""How much runs and is read at once, in which order, what workers share, and what an operator sees of it."""
 
 from __future__ import annotations
 

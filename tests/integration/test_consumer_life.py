@@ -1,4 +1,4 @@
-"""A consumer's life on the embedded broker: starting, stopping, failing to, and what is left behind."""
+"""A consumer's life on the embedded broker: starting, stopping, failed starts, and leftovers."""
 
 from __future__ import annotations
 
@@ -274,7 +274,7 @@ async def test_a_worker_that_waits_for_the_stop_does_not_hold_it_up_for_ever(
 async def test_what_a_worker_is_given_has_started_and_can_be_paused_and_stopped(
     embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce
 ) -> None:
-    """The loop is kept busy: what the poll thread does meanwhile, from the subscription to a message, comes at once."""
+    """While the event loop is busy, the poll thread works on: from the subscription to the first message."""
     topic = new_topic(1)
     produce(topic, 1)
     loop = asyncio.get_running_loop()
@@ -369,7 +369,7 @@ async def test_stopping_while_it_starts_ends_the_start_at_once(nowhere: str) -> 
 
 
 async def test_a_stop_that_comes_before_anything_was_opened_ends_the_start(nowhere: str) -> None:
-    """As a signal that comes while the parts are being built: whatever is to open them has not taken its first step."""
+    """Stops during the building of the parts, as a signal does: their task has not taken its first step."""
     consumer = PyrallelConsumer(kafka(nowhere, new_group()), ignore, "orders")
     starting = asyncio.create_task(consumer.start())
     await asyncio.sleep(0)

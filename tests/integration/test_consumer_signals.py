@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM to a program that consumes: the first drains, the second aborts, and no way hangs."""
+"""SIGINT and SIGTERM to a program that consumes: the first drains, the second aborts, and no path hangs."""
 
 from __future__ import annotations
 

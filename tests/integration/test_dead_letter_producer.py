@@ -1,4 +1,4 @@
-"""The thread that produces dead letters: one answer for each letter, and an end that nobody waits for."""
+"""The thread that produces dead letters: one answer for each letter, and an end that blocks nobody."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def side() -> LoopSide:
 
 @pytest.fixture
 def start(embedded_broker: EmbeddedBroker, side: LoopSide) -> Iterator[Callable[..., DeadLetterProducer]]:
-    """Starts a producer; whatever happens, its thread has ended afterwards."""
+    """Starts a producer; its thread has ended after the test, whatever happens."""
     started: list[DeadLetterProducer] = []
 
     def start(**librdkafka: Any) -> DeadLetterProducer:

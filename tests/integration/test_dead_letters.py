@@ -1,4 +1,4 @@
-"""Dead letters end to end: what they carry, and that an offset is done by the broker's word and not before."""
+"""Dead letters end to end: their content, and that an offset is done only after the broker's acknowledgement."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def broker() -> Iterator[EmbeddedBroker]:
 
 
 async def failing_tenth(item: WorkItem) -> None:
-    """Every tenth message of a partition fails, whatever is done."""
+    """Every tenth message of a partition fails in each attempt."""
     if item.offset % TEN_PERCENT == 0:
         raise ValueError("invalid data")
 

@@ -120,7 +120,7 @@ def replay(broker: EmbeddedBroker, *arguments: str, code: int = 0) -> dict[str, 
 
 
 def replayed(broker: EmbeddedBroker, topic: str = "orders") -> list[FoundLetter]:
-    """What came back to the topic, partition by partition."""
+    """The messages that came back to the topic, partition by partition."""
     return [record for record in read_letters(broker.bootstrap_servers, topic) if "x-replay-count" in record.ours]
 
 
@@ -208,7 +208,7 @@ async def test_letters_are_listed_with_the_places_that_show_asks_for_and_groups_
 
 
 def letter_for(broker: EmbeddedBroker, topic: str, *, value: bytes = b"{}", key: bytes = b"key") -> None:
-    """What anybody may write to the dead-letter topic of ``orders``: a letter that names ``topic``."""
+    """A letter that names ``topic``, written by a stranger to the dead-letter topic of ``orders``."""
     producer = Producer({"bootstrap.servers": broker.bootstrap_servers})
     headers: list[tuple[str, str | bytes | None]] = [("source-topic", topic), ("partition", "0"), ("offset", "1")]
     producer.produce("orders.dlq", value, key, 0, headers=headers)

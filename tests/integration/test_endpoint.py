@@ -38,7 +38,7 @@ def free_port() -> int:
 
 
 def got(address: tuple[str, int] | None, path: str, method: str = "GET") -> tuple[int, str]:
-    """Status and body; whatever it is, for refusals are answers too."""
+    """Status and body of any answer, refusals included."""
     assert address is not None
     request = urllib.request.Request(f"http://{address[0]}:{address[1]}{path}", method=method)
     try:
@@ -59,7 +59,7 @@ def scraped(text: str) -> Samples:
 
 
 def expected(metrics: dict[str, Any]) -> Samples:
-    """The samples that ``get_metrics()`` stands for."""
+    """The samples that correspond to ``get_metrics()``."""
     samples: Samples = {}
     for family in FAMILIES:
         if not family.labels and family.name not in metrics:
@@ -91,7 +91,7 @@ async def ask_json(consumer: PyrallelConsumer, path: str) -> tuple[int, Any]:
 
 
 async def reasons(consumer: PyrallelConsumer, path: str = "/readyz") -> list[str]:
-    """Why not, of a single consumer; the status must say the same."""
+    """The reasons why a single consumer is not ready; the status must agree."""
     status, document = await ask_json(consumer, path)
     [one] = document["consumers"]
     assert (status == HTTPStatus.OK) == (document["status"] == one["status"] == "ok") == (not one["reasons"])
@@ -117,7 +117,7 @@ def broker() -> Iterator[EmbeddedBroker]:
 
 
 class ShyEngine(ThirdPartyEngine):
-    """Works, and raises whenever it is asked how it is."""
+    """An engine that works, and raises whenever its status is asked."""
 
     def status(self) -> EngineStatus:
         raise KeyError("status")
@@ -266,7 +266,7 @@ async def test_series_of_a_revoked_partition_vanish_and_count_on_when_it_comes_b
     places = {("orders", 0), ("orders", 1)}
 
     async def shown(wanted: int) -> set[tuple[str, int]]:
-        """The partitions of the page, once there are so many: the same in each family."""
+        """The partitions of the page, when there are so many; each family has the same ones."""
         await until(lambda: len(first.get_runtime_snapshot().partitions) == wanted, first.get_runtime_snapshot)
         by_family: dict[str, set[tuple[str, int]]] = {}
         for name, labels in scraped((await ask(first, "/metrics"))[1]):

@@ -1,4 +1,4 @@
-"""With ``show_error_text`` off, nothing that a worker raises is told but its type and where that was."""
+"""With ``show_error_text`` off, only the types and places of a worker's errors are shown."""
 
 from __future__ import annotations
 

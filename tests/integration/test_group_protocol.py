@@ -1,4 +1,4 @@
-"""``group_protocol=auto`` on brokers that have the consumer protocol, lack it, or refuse it; and the same by name."""
+"""``group_protocol=auto``, and protocols by name, on brokers that have the consumer protocol, lack it, or refuse it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def protocol_of(consumer: PyrallelConsumer) -> object:
 
 
 async def finishes_all(consumer: PyrallelConsumer, book: Book, protocol: str) -> None:
-    """The consumer finishes every message, each once and in order, and speaks that protocol then."""
+    """The consumer finishes every message once and in order, and then speaks that protocol."""
     async with consumer:
         await until(lambda: len(book.messages) == MESSAGES, lambda: len(book.messages))
     assert protocol_of(consumer) == protocol

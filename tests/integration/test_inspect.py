@@ -1,4 +1,4 @@
-"""`pyrallel-consumer inspect` against the commits of a consumer that is held up, and against none."""
+"""`pyrallel-consumer inspect` against the commits of a blocked consumer, and against a group without commits."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DEADLINE_SECONDS = 60.0
 
 
 def inspected(broker: EmbeddedBroker, *arguments: str) -> Result:
-    """The command's end and words; in this process, where it has not to be loaded anew each time."""
+    """Exit code and output of the command, run in this process to save the time of imports."""
     return CliRunner().invoke(main, ["inspect", "--bootstrap-servers", broker.bootstrap_servers, *arguments])
 
 
@@ -41,7 +41,7 @@ def inspected_at(url: str, encoding: str = "utf-8") -> subprocess.CompletedProce
 
 
 def watched_at(url: str, looks: int) -> tuple[list[dict[str, Any]], int]:
-    """What so many looks told, and the exit code after Ctrl-C."""
+    """The output of this many looks, and the exit code after Ctrl-C."""
     command = [str(COMMAND), "inspect", "--url", url, "--watch", "--every", "0.1", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""Headers of the client's own messages count in the bounds of memory."""
+"""Headers of the client's own messages count towards the memory bounds."""
 
 from __future__ import annotations
 

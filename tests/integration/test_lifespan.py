@@ -1,4 +1,4 @@
-"""The lifespan through whole consumers, in every mode: entered first, left last, seen by attempts; and its failures."""
+"""The lifespan in whole consumers, in every mode: entered first, left last, visible to attempts; and its failures."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def shop(embedded_broker: EmbeddedBroker, new_topic: Callable[[int], str], produ
 
 
 def assert_held(shop: Shop) -> None:
-    """In each process: entered first and once, each attempt found what it set, left last and once."""
+    """In each process the lifespan is entered first and once, is visible to each attempt, and is left last and once."""
     lines = told_in(shop.folder)
     for process in {line[0] for line in lines}:
         words = [line[1:] for line in lines if line[0] == process]

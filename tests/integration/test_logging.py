@@ -1,4 +1,4 @@
-"""What is logged while much goes wrong: where it happened as fields, and nothing that messages or secrets hold."""
+"""The log while many things fail: places as fields, and no content of messages or secrets."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def of_the_library(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
 
 
 def said(record: logging.LogRecord) -> str:
-    """All that a formatter could write of a record."""
+    """Everything that a formatter could write of a record."""
     return logging.Formatter().format(record) + repr(record.__dict__)
 
 
@@ -121,7 +121,7 @@ async def test_the_message_that_stops_the_consumer_is_named_in_the_record(
 
 
 class RaisingFilter(logging.Filter):
-    """One that relies on what is there in a request and nowhere else."""
+    """A filter that needs values which exist only within a request."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         raise LookupError("request_id")
@@ -147,7 +147,7 @@ def raising_factory(*args: Any, **more: Any) -> logging.LogRecord:
 
 @pytest.fixture(params=["clashing factory", "raising factory", "raising filter", "raising handler"])
 def users_logging(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A program's own set-up of logging that does not bear our records."""
+    """A program's own logging setup that raises for the library's records."""
     logger, factory = logging.getLogger("pyrallel_consumer"), logging.getLogRecordFactory()
     handler = RaisingHandler() if request.param == "raising handler" else logging.StreamHandler(io.StringIO())
     if request.param == "raising filter":
@@ -230,5 +230,5 @@ def _is_logging(call: ast.Call) -> bool:
 
 
 def _allowed(path: Path) -> set[str]:
-    """The throttle itself hands on a text under this name."""
+    """The throttle itself forwards a text under this name."""
     return {"message"} if path.name in {"log_throttle.py", "log.py"} else set()

@@ -1,4 +1,4 @@
-"""Workers in processes that log from finalizers and signal handlers, at any moment: none of them waits for itself."""
+"""Process workers that log from finalizers and signal handlers at any moment: none of them deadlocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``on_completion``: one event for each message that ended, in every mode, and nothing that it raises ends anything."""
+"""``on_completion``: one event for each message that ended, in every mode; its own exceptions end nothing."""
 
 from __future__ import annotations
 

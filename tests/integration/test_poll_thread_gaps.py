@@ -1,4 +1,4 @@
-"""A poll thread that stood still while the loop went on tells the loop so."""
+"""A poll thread that stood still while the loop went on reports the gap to the loop."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pyrallel_consumer.testing.broker.embedded_broker import EmbeddedBroker
 from tests.integration.loop_side import Member, running
 
 LONG_SECONDS = 1_000.0
-"""No turn of the thread takes so long, however busy the machine."""
+"""Longer than any turn of the thread, on a busy machine too."""
 
 
 class Clock:
-    """Every look at it comes ``gap`` seconds after the one before."""
+    """A clock that advances by ``gap`` seconds with each look."""
 
     def __init__(self) -> None:
         self.gap = 0.0

@@ -1,4 +1,4 @@
-"""Poll threads of one group on the embedded broker: partitions that come, go, and get lost."""
+"""Poll threads of one group on the embedded broker: assigned, revoked and lost partitions."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def committed(broker: EmbeddedBroker, group: str, topic: str, partitions: int) -
 
 
 def settled(partitions: int, *members: Member) -> Callable[[], bool]:
-    """Whether the members own that many partitions, each some, none two of the same."""
+    """Whether the members own this many partitions: each member some, and no partition twice."""
 
     def holds() -> bool:
         owned = [set(member.side.owned) for member in members]

@@ -102,7 +102,7 @@ def offsets_said(running: Program, what: str) -> set[int]:
 
 
 class TestBurst:
-    """``--burst``: to the end of the log as it was, and then the end."""
+    """``--burst``: it reads to the end of the log at the start, and ends."""
 
     def test_it_ends_with_0_and_a_summary_when_all_is_committed(
         self, runs: Runs, new_topic: NewTopic, produce: Produce
@@ -193,7 +193,7 @@ class TestBurst:
 
 
 class TestSignals:
-    """The first drains, the second aborts; a burst that was cut short is no success."""
+    """The first signal drains, the second aborts; a burst that was cut short fails."""
 
     def test_the_first_lets_running_work_finish_and_commits_it(
         self, runs: Runs, new_topic: NewTopic, produce: Produce
@@ -303,7 +303,7 @@ def handle(item):
 
 
 class TestCheck:
-    """``--check``: all that a run needs, as a table, and an exit code that tells whose turn it is."""
+    """``--check``: a table of everything that a run needs, and an exit code that says who has to act."""
 
     def test_everything_there_is_0_and_nothing_is_consumed(
         self, runs: Runs, new_topic: NewTopic, produce: Produce

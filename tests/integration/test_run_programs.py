@@ -1,4 +1,4 @@
-"""``run`` with what else a place may name: a consumer, several, a function that makes them; and ``--lifespan``."""
+"""``run`` with other objects than a worker: a consumer, several, a function that makes them; and ``--lifespan``."""
 
 from __future__ import annotations
 

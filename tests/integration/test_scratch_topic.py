@@ -1,4 +1,4 @@
-"""A topic for one run: filled in order, looked at from outside."""
+"""A topic for one run: filled in order, observed from outside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The status page in a real browser, on consumers that are at work: what it shows, asks for, and whom it serves."""
+"""The status page in a real browser, on busy consumers: what it shows and requests, and on which screens it works."""
 
 from __future__ import annotations
 
@@ -126,12 +126,12 @@ def asked(page: Browser) -> int:
 
 
 def pass_time(page: Browser, milliseconds: int) -> None:
-    """Let time go by where nothing is to happen: there is no condition to wait for."""
+    """Wait while nothing is to happen: there is no condition to wait for."""
     page.run("return new Promise((done) => setTimeout(done, arguments[0]))", milliseconds)
 
 
 def asked_when_at_rest(page: Browser) -> int:
-    """The same, with a question that was under way and is cut short."""
+    """The same, and a request that is under way may be cut short."""
     pass_time(page, 300)
     return asked(page)
 
@@ -215,7 +215,7 @@ async def test_an_outage_of_all_brokers_is_a_red_banner_and_an_unknown_lag(brows
 
 
 def cut_parts(page: Browser) -> list[str]:
-    """The elements whose content is wider than they are, so that a part of it is cut or must be scrolled to."""
+    """The elements whose content is wider than they are: it is cut, or must be scrolled."""
     script = """
         return [...document.body.querySelectorAll("*")]
             .filter((each) => each.checkVisibility() && !each.classList.contains("heard") && each.clientWidth > 0)

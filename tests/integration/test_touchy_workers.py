@@ -1,4 +1,4 @@
-"""Workers whose exceptions resist being touched, or are Ctrl-C: the consumer goes on, or stops as by the signal."""
+"""Workers whose exceptions fail when they are touched, or are Ctrl-C: the consumer goes on, or stops as by SIGINT."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAMES = sorted(TOUCHY_ERRORS)
 
 
 def plain_worker(item: WorkItem) -> None:
-    """Every message fails in its own way, but the last of them."""
+    """Every message but the last one fails in a way of its own."""
     if item.offset < len(NAMES):
         error = TOUCHY_ERRORS[NAMES[item.offset]]()
         raise error

@@ -1,4 +1,4 @@
-"""Attempts as OpenTelemetry spans, in every mode: whose children they are, what they tell, where the trace goes on."""
+"""Attempts as OpenTelemetry spans, in every mode: their parents, their attributes, and where the trace continues."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Span = dict[str, Any]
 
 @pytest.fixture(scope="module", autouse=True)
 def sdk() -> None:
-    """One for the whole process: OpenTelemetry takes the first and no other."""
+    """One provider for the whole process: OpenTelemetry keeps the first one."""
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(EXPORTER))
     trace.set_tracer_provider(provider)

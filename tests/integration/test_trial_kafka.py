@@ -1,4 +1,4 @@
-"""TrialKafka: a topic with records in two lines, a group that is nobody else's, and what is done of it."""
+"""TrialKafka: a topic with records in two lines, a unique group, and waiting until all is committed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Typed payloads through whole consumers, in every mode: what workers see, and what becomes of what cannot be read."""
+"""Typed payloads in whole consumers, in every mode: values that workers get, and messages that cannot be decoded."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Shop(NamedTuple):
     def consumer(
         self, mode: ExecutionMode, folder: Path, values: Sequence[bytes | None], *, key: bytes = b"a key", **more: Any
     ) -> PyrallelConsumer:
-        """Of messages with these values; its worker notes in ``folder`` what it sees. ``more`` are its arguments."""
+        """A consumer of messages with these values; its worker notes them in ``folder``. ``more`` are its arguments."""
         self.produce(self.topic, len(values), key_of=lambda _: key, value_of=lambda i: values[i])
         worker = more.pop("worker", partial(note_async if mode is ExecutionMode.ASYNC else note, str(folder)))
         typed = {name: more.pop(name) for name in [*more] if name.endswith(("_type", "_deserializer"))}

@@ -1,4 +1,4 @@
-"""The client's own messages, with headers that cannot be read: asked in any way, they end no process."""
+"""The client's own messages with unreadable headers: no way of asking for them ends the process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pyrallel_consumer.message import UnreadableHeaders, header_bytes, headers_o
 from tests.raw_record import NOT_UTF8, produce_raw
 
 READABLE = 40
-"""The interpreter compiles a call anew when it has run so often, and more."""
+"""More calls than the interpreter needs to specialise the call."""
 PATIENCE_SECONDS = 30.0
 ASKING: dict[str, Callable[[WorkItem], object]] = {
     "headers": lambda item: item.headers,

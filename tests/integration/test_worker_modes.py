@@ -1,4 +1,4 @@
-"""Whole consumers with workers in threads and processes: the control plane is the same, only the engine is another."""
+"""Whole consumers with workers in threads and processes: the same control plane with other engines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a group's commits say is done: the committed offset and, above it, the map in the metadata."""
+"""The finished messages of a group's commits: below the committed offset, and above it in the map."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def committed_maps(kafka: KafkaCluster, group: str, topic: str) -> dict[int, Off
 
 
 def committed_places(kafka: KafkaCluster, group: str, topic: str) -> set[Place]:
-    """Every place that the group's next owners must not run again."""
+    """Every place that the group's next owners must not run again: the finished ones."""
     return {
         (topic, partition, offset)
         for partition, known in committed_maps(kafka, group, topic).items()

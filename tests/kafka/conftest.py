@@ -49,7 +49,7 @@ def node_or_skip(settings: dict[str, str], listeners: dict[str, Listener] | None
 
 
 def skip_or_fail(error: KafkaUnavailableError) -> NoReturn:
-    """Ends a test that no Kafka can be had for."""
+    """Ends a test for which no Kafka can be had."""
     if os.environ.get("PYRALLEL_REQUIRE_KAFKA"):
         pytest.fail(f"PYRALLEL_REQUIRE_KAFKA is set, and: {error}")
     pytest.skip(str(error))

@@ -31,15 +31,11 @@ LOG_TAIL_LINES = 40
 class ConsumerProcess:
     """One member of a group, called ``name``; it runs from here on until it is stopped or killed.
 
-    Args:
-        folder: of journals and logs.
-        kafka: arguments of KafkaConfig.
-        execution: arguments of ExecutionConfig.
-        work_ms: how long the worker waits on each message.
-        never_finish: (partition, offset) on which it waits for ever; in the async mode.
-        fails_every: it fails on offsets that are multiples of this number; 0 = on none; in the async mode.
-        is_told: the worker does as the message's value tells it; see ``told_worker``.
-        is_async: the worker is ``async def`` in the process mode too.
+    Args: folder: of journals and logs. kafka: arguments of KafkaConfig. execution: arguments of ExecutionConfig.
+    work_ms: how long the worker waits on each message. never_finish: (partition, offset) on which it waits for ever; in
+    the async mode. fails_every: it fails on offsets that are multiples of this number; 0 = on none; in the async mode.
+    is_told: the worker follows the message's value; see ``told_worker``. is_async: the worker is ``async def`` in the
+    process mode too.
 
     In the process mode each worker process has a journal, ``name``, a hyphen and its process id.
     """

@@ -47,7 +47,7 @@ class AtLeastOnce(Guarantee):
 
 
 class OrderPerKey(Guarantee):
-    """No message began before the one before it, in the order of its mode, was settled."""
+    """No message began before the earlier message of its order was settled."""
 
     def violations(self, ledger: Ledger) -> Iterator[str]:
         yield from map(str, ledger.history.early_runs(LANES[ledger.ordering], ledger.max_attempts))

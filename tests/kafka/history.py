@@ -15,7 +15,7 @@ Place = tuple[str, int, int]
 """Topic, partition, offset."""
 
 Lane = tuple[object, ...]
-"""What the messages of one order have in common."""
+"""The messages of one order share this value."""
 
 SHOWN = 5
 
@@ -44,7 +44,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Early:
-    """A run that began before the message before it was settled."""
+    """A run that began before the earlier message of its lane was settled."""
 
     run: Run
     earlier: Place
@@ -110,7 +110,7 @@ class History:
         return {place for place, count in Counter(run.place for run in self.runs).items() if count > 1}
 
     def settled_ns(self, max_attempts: int | None = None) -> dict[Place, int]:
-        """When each message was done for the first time; messages that never were are left out."""
+        """When each message was settled for the first time; messages that never were are left out."""
         settled: dict[Place, int] = {}
         for run in self.runs:
             if run.ended_ns is not None and run.settles(max_attempts):
@@ -129,7 +129,7 @@ class History:
     def early_runs(
         self, lane_of: Callable[[Run], Lane | None] = key_lane, max_attempts: int | None = None
     ) -> Iterator[Early]:
-        """Runs that began before the message before them in their lane was settled once, by whomever."""
+        """Runs that began before the earlier message of their lane was settled for the first time, by any member."""
         settled = self.settled_ns(max_attempts)
         for lane in self.lanes(lane_of):
             before = {place: earlier for earlier, place in pairwise(sorted({run.place for run in lane}))}

@@ -55,7 +55,7 @@ class Journal:
             self._write(f"{kind} {number} {time.monotonic_ns()}\n")
 
     def history(self) -> History:
-        """What stands in this journal so far."""
+        """The content of this journal so far."""
         journal = _read_journal(self.folder / f"{self.owner}{SUFFIX}")
         journal.read_on()
         return History(journal.runs.values())
@@ -99,12 +99,12 @@ def plain_journaling_worker(journal: Journal, work_ms: float) -> Callable[[WorkI
 
 
 def read_journals(folder: Path) -> History:
-    """What stands in all journals of ``folder``, as far as they are written."""
+    """The content of all journals of ``folder``, as far as they are written."""
     return History(run for journal in _read_anew(folder) for run in journal.runs.values())
 
 
 def finished_places(folder: Path, owner: str) -> set[Place]:
-    """What was finished by those whose names begin with ``owner``, as far as it is written."""
+    """The messages that owners with this prefix finished, as far as that is written."""
     return {place for journal in _read_anew(folder) if journal.owner.startswith(owner) for place in journal.finished}
 
 

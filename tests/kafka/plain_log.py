@@ -1,4 +1,4 @@
-"""What a log holds for a plain consumer that knows nothing of groups: the truth that histories must match."""
+"""The content of a log for a plain consumer without a group: histories must match it."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def process_worker(folder: Path, work_ms: float, item: WorkItem, *, name: str = 
 
 
 async def async_process_worker(folder: Path, work_ms: float, item: WorkItem, *, name: str = "") -> None:
-    """The same, and others run meanwhile."""
+    """The same as a coroutine: others run meanwhile."""
     with _journal(folder, name).run(item):
         await asyncio.sleep(work_ms / 1000)
 

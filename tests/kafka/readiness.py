@@ -1,4 +1,4 @@
-"""What ``/readyz`` says of a consumer of the test's own process."""
+"""The answer of ``/readyz`` about a consumer of the test's own process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pyrallel_consumer import PyrallelConsumer
 
 
 def reasons(consumer: PyrallelConsumer) -> list[str]:
-    """Why it is not ready, by ``/readyz``."""
+    """The reasons why it is not ready."""
     assert consumer.metrics_address is not None
     host, port = consumer.metrics_address
     try:

@@ -59,7 +59,7 @@ class RecordingProcess:
         self._process.wait()
 
     def stop(self) -> int:
-        """As an operator does; returns the exit code."""
+        """Stops it as an operator would; returns the exit code."""
         self._process.terminate()
         return self._process.wait(PATIENCE_SECONDS)
 

@@ -21,7 +21,7 @@ POISON_EVERY = 1500
 
 
 class Inserts:
-    """A database in a nutshell: a call inserts all of its messages, or raises before it inserts any."""
+    """A minimal database: a call inserts all of its messages, or raises and inserts none."""
 
     def __init__(self) -> None:
         self.rows: list[tuple[int, int]] = []
@@ -42,7 +42,7 @@ class Inserts:
 
 
 def records() -> list[tuple[bytes, bytes]]:
-    """Numbered by key; poison now and then, each under a key of its own."""
+    """Messages numbered by key; some are poison, each under a key of its own."""
     return [
         (b"poison-%d" % n, b"poison") if n % POISON_EVERY == 700 else (b"key-%d" % (n % KEYS), b"%08d" % n)
         for n in range(MESSAGES)

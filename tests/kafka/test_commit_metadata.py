@@ -63,7 +63,7 @@ async def run_to_the_end(kafka: KafkaCluster, config: KafkaConfig, journal: Jour
 
 
 def warnings_about_offsets(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What the poll thread warned of; that the topics of these tests have none for dead letters is another's word."""
+    """The poll thread's warnings, without those about missing dead-letter topics."""
     return [record.getMessage() for record in caplog.records if record.name == "pyrallel_consumer.ingress"]
 
 
@@ -226,7 +226,7 @@ async def test_after_a_clean_change_of_the_leader_a_map_is_kept(
 async def finish_all_but_the_first(
     kafka: KafkaCluster, settings: Settings, group: str, journal: Journal, topic: str
 ) -> None:
-    """Leaves a map behind that tells of 60 messages, of which the first one is unfinished."""
+    """Leaves a commit whose map holds 60 messages, of which the first one is unfinished."""
     impatient = ExecutionConfig(shutdown_drain_timeout_ms=0)
     worker = journaling_worker(journal, never_finish=[(0, 0)])
     unordered = ParallelConsumerConfig(ordering_mode="unordered")  # the first message holds back no other of its key

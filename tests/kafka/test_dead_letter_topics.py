@@ -1,4 +1,4 @@
-"""Dead-letter topics that are missing or lose letters, on a real Kafka: told at the start, and by ``run --check``."""
+"""Dead-letter topics that are missing or lose letters (real Kafka): reported at the start and by ``run --check``."""
 
 from __future__ import annotations
 

@@ -269,7 +269,7 @@ def test_a_static_member_fences_its_predecessor_at_once(kafka: KafkaCluster, sta
 def test_a_broker_that_stands_still_for_longer_than_a_transaction_lasts_has_nothing_written_twice(
     kafka: KafkaCluster, kafka_node: KafkaNode, start_recorder: StartRecorder
 ) -> None:
-    """When it goes on it aborts what was open, which looks to the producer as if another had taken its id."""
+    """When it goes on it aborts the open transaction, and the producer then believes that it was fenced."""
     topics = Topics(kafka)
     member = start_recorder("member", topics, work_ms=40)
     wait_until(lambda: _committed(topics) > 100, "some is committed")

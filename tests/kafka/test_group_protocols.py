@@ -74,7 +74,7 @@ class Fleet:
         return Load(self.kafka, self.topic, keys=KEYS, per_second=PER_SECOND)
 
     def wait_done(self) -> None:
-        """Everything is committed; new commits are looked for until it is."""
+        """Everything is committed; new commits are read until that is so."""
         ends = self.kafka.end_offsets(self.topic)
         wait_until(lambda: self.kafka.committed_offsets(self.group, self.topic) == ends, "the commits reach the end")
 
@@ -97,7 +97,7 @@ def goes_on(*members: ConsumerProcess) -> None:
 
 
 def protocols_of(member: ConsumerProcess) -> list[str]:
-    """What it said that its group's protocol is, in order."""
+    """The group protocols that it logged, in order."""
     said = [line.partition("the group protocol is ")[2] for line in member.log.splitlines()]
     return [words.partition(":")[0] for words in said if words]
 

@@ -1,4 +1,4 @@
-"""Each checker of the guarantees passes a good ledger and finds what was planted in a bad one. Needs no broker."""
+"""Each checker of the guarantees passes a good ledger and finds a planted violation. Needs no broker."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ KEYS = 30
 PER_SECOND = 120
 WORK_MS = 3
 GOES_ON = 40
-"""So many more messages show that a member is at work."""
+"""This many more messages show that a member is at work."""
 
 ENGINES: dict[str, dict[str, Any]] = {
     "async": {"mode": "async"},
@@ -97,7 +97,7 @@ class Fleet:
         return len(finished_places(self.folder, name))
 
     async def run(self) -> dict[str, list[str]]:
-        """The scenario; returns what it broke."""
+        """Runs the scenario; returns the violations."""
         partitions = [(self.topic, at) for at in range(PARTITIONS)]
         with CommitSightings(self._kafka.bootstrap_servers, self.group, partitions) as sightings:
             async with AsyncExitStack() as members:

@@ -20,8 +20,9 @@ Settings = Callable[..., KafkaConfig]
 async def assert_all_that_is_left_runs_once_and_commits_reach_the_end(
     kafka: KafkaCluster, config: KafkaConfig, journal: Journal, topic: str
 ) -> None:
-    """A log may shrink while it is consumed (the broker compacts when it likes): what it held before and still holds
-    afterwards must run, what it held only before may.
+    """A log may shrink while it is consumed (the broker compacts when it likes).
+
+    Records that were there before and still are afterwards must run. Records that were there only before may run.
     """
     group, before = config.consumer_group, await asyncio.to_thread(read_log, kafka, topic)
     async with PyrallelConsumer(config, journaling_worker(journal, work_ms=1), topic):

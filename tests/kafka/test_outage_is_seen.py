@@ -1,4 +1,4 @@
-"""An outage of all brokers is seen by an idle consumer within 15 s, and so is its end: killed, or frozen in mid-air."""
+"""An idle consumer notices an outage of all brokers, killed or frozen, within 15 s, and also its end."""
 
 from __future__ import annotations
 

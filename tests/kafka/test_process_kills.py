@@ -26,9 +26,9 @@ pytestmark = pytest.mark.long
 
 KILLING_SECONDS = 30
 WORK_MS = 1
-"""So little that runs of a key are sent ahead."""
+"""Milliseconds of work: so little that runs of a key are sent ahead."""
 WAIT_MS = 20
-"""So long that a process runs several messages at once."""
+"""Milliseconds of work: so much that a process runs several messages at once."""
 
 
 async def test_killing_worker_processes_at_random_loses_nothing_and_repeats_only_what_was_running(
@@ -85,7 +85,7 @@ async def test_killing_async_worker_processes_loses_nothing_and_repeats_only_wha
 
 
 async def kill_at_random(folder: Path) -> set[int]:
-    """Kill -9 of one worker process after another; returns which."""
+    """Kill -9 of one worker process after another; returns the killed ones."""
     chance = random.Random(5)
     killed: set[int] = set()
     end_at = time.monotonic() + KILLING_SECONDS
@@ -100,12 +100,12 @@ async def kill_at_random(folder: Path) -> set[int]:
 
 
 def running_places(history: History, pid: int) -> set[Place]:
-    """What ran when the process was killed; what noted its end last may have been about to return."""
+    """The messages that ran when the process was killed; one whose end was just noted may have been about to return."""
     runs = history.of(str(pid)).runs
     last = max(runs, key=lambda run: run.ended_ns or 0)
     return {run.place for run in runs if not run.is_finished or run is last}
 
 
 def last_place(history: History, pid: int) -> Place:
-    """What ran, if anything did, when the process was killed."""
+    """The message that ran when the process was killed, if any."""
     return history.of(str(pid)).runs[-1].place

@@ -90,7 +90,7 @@ async def test_a_topic_recreated_while_it_is_consumed_is_read_from_its_beginning
 
 @pytest.fixture(scope="module")
 def ordinary_kafka(kafka: KafkaCluster) -> Iterator[KafkaCluster]:
-    """A Kafka whose KIP-848 members hear of a change as late as Kafka's own settings have it."""
+    """A Kafka whose KIP-848 members learn of a change as late as with Kafka's own defaults."""
     if kafka.node is None:
         yield kafka
         return
@@ -119,7 +119,7 @@ def made_anew(kafka: KafkaCluster, topic: str, messages: int) -> list[bytes]:
 
 
 async def until_committed(kafka: KafkaCluster, config: KafkaConfig, topic: str, offset: int) -> None:
-    """Messages that were read before the new log was known run again, so the end comes after the last first run."""
+    """Waits for the end: it comes after all first runs, because messages that were read too early run again."""
     await until_asked(
         lambda: kafka.committed_offsets(config.consumer_group, topic) == {0: offset}, "the end of the log is committed"
     )

@@ -59,7 +59,7 @@ class Command:
 
 
 def ended(process: subprocess.Popen[str], exit_code: int = 0) -> str:
-    """What it said on standard output."""
+    """Its standard output."""
     said, complaints = process.communicate(timeout=DEADLINE_SECONDS)
     assert process.returncode == exit_code, said + complaints
     return said

@@ -1,4 +1,4 @@
-"""TLS, mutual TLS, SASL and access rights against a real broker, and no secret in anything that the library says."""
+"""TLS, mutual TLS, SASL and access rights against a real broker, and no secret in any output of the library."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.kafka_node import Listener, free_port
 pytestmark = pytest.mark.xdist_group("security")
 
 CANARY = "canary-7c31d9"
-"""Stands in every secret of these tests, and may stand in nothing that the library says."""
+"""A text within every secret of these tests, which no output of the library may contain."""
 PASSWORD, SCRAM_PASSWORD, KEY_PASSWORD = f"{CANARY}-plain", f"{CANARY}-scram", f"{CANARY}-key"
 REAUTHENTICATION_MS = 1_500
 MODULES = "org.apache.kafka.common.security"
@@ -41,7 +41,7 @@ ONCE = ExecutionConfig(max_retries=2, retry_backoff_ms=20, retry_jitter_ms=0)
 
 
 class Secured(NamedTuple):
-    """A broker with a listener for each way in."""
+    """A broker with a listener for each kind of authentication."""
 
     kafka: KafkaCluster
     ports: dict[str, int]
@@ -145,7 +145,7 @@ def is_committed(kafka: KafkaCluster, topic: str, group: str) -> Callable[[], bo
 
 
 async def pages(address: tuple[str, int]) -> str:
-    """All that the endpoint tells."""
+    """Everything that the endpoint serves."""
 
     def asked(path: str) -> str:
         try:

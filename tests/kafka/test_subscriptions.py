@@ -1,4 +1,4 @@
-"""Topics by list and by pattern: what is subscribed to, and what never is."""
+"""Topics by list and by pattern: which ones are subscribed to, and which never are."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ DEADLINE_SECONDS = 60.0
 
 
 def looking_worker(item: WorkItem) -> None:
-    """Asks for headers in every way that there is, and fails where that is to be or an answer is wrong."""
+    """A worker that asks for headers in every possible way, and fails on request or if an answer is wrong."""
     if item.payload == b"untouched":
         raise DoNotRetry("as it was told")
     is_raw = item.payload != b"plain"

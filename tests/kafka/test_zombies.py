@@ -1,6 +1,4 @@
-"""A member stands still, or is not heard, for longer than its session while another does its messages: it begins none
-of them again.
-"""
+"""A member that stood still or was cut off for longer than its session begins nothing that others have done."""
 
 from __future__ import annotations
 
@@ -38,14 +36,14 @@ MODES: dict[str, tuple[int, dict[str, Any]]] = {
     "process": (8_000, {"mode": "process", "worker_pool_size": WORKER_PROCESSES}),
     "process-async": (40_000, {"mode": "process", "worker_pool_size": WORKER_PROCESSES, "max_in_flight": 32}),
 }
-"""How many messages: at the pace of this mode they last until the session is over and the other one has begun."""
+"""How many messages: in this mode they last until the session is over and the other member has begun."""
 LEASE_SECONDS = 2.0
 SLACK_SECONDS = 1.0
-"""What a machine with more to do than it can may add between a look at the clock and the line in the journal."""
+"""Seconds that an overloaded machine may add between a look at the clock and the line in the journal."""
 
 
 def done_by_others_before(history: History, owner: str, since_ns: int) -> set[tuple[str, int, int]]:
-    """What ``owner`` began after ``since_ns`` though another member had finished it."""
+    """The messages that ``owner`` began after ``since_ns`` though another member had finished them."""
     finished_ns: dict[tuple[str, int, int], int] = {}
     for run in history:
         if not run.owner.startswith(owner) and run.is_finished and run.ended_ns is not None:
@@ -132,7 +130,7 @@ BEHIND = "BEHIND"
 SLOW_MESSAGES = 6_000
 SLOW: dict[str, Any] = {"execution": {"max_in_flight": 4, "worker_pool_size": 4}, "work_ms": 50}
 QUICK: dict[str, Any] = {"execution": {"mode": "async", "max_in_flight": 100}, "work_ms": 5}
-"""The slow member still has of what it read when the quick one has overtaken it."""
+"""The slow member still has unfinished messages when the quick one has overtaken it."""
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ ALWAYS = 1_000
 
 
 class Deed(NamedTuple):
-    """What becomes of one attempt."""
+    """The outcome of one attempt."""
 
     seconds: float
     fails: bool = False
@@ -36,7 +36,7 @@ def told(number: object, verb: str = "", argument: object = "") -> bytes:
 
 
 def deed_of(item: WorkItem, work_ms: float) -> Deed:
-    """What this attempt is to do; a value without a deed takes ``work_ms`` and succeeds."""
+    """The deed for this attempt; a value without a deed takes ``work_ms`` and succeeds."""
     _, verb, argument = (*(item.payload or b"").decode().split(" "), "", "")[:3]
     seconds = work_ms / 1000
     if verb == "fail":

@@ -24,9 +24,9 @@ _READY: Final = "Server is ready to receive web requests"
 
 
 class PrometheusServer:
-    """Runs within a ``with`` block, its data in ``folder``. ``addresses``: instead of what ``prometheus.yml`` scrapes.
+    """Runs within a ``with`` block, its data in ``folder``.
 
-    Nothing else of the configuration is replaced.
+    ``addresses`` replaces the targets of ``prometheus.yml``. Nothing else of the configuration is replaced.
     """
 
     def __init__(self, folder: Path, addresses: Mapping[str, str]) -> None:

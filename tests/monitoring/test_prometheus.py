@@ -89,7 +89,7 @@ async def test_every_query_of_the_dashboard_has_data_every_rule_is_evaluated_and
 
 
 async def until_asked(holds: Callable[[], bool], what: Callable[[], object] = lambda: "nothing more is known") -> None:
-    """Wait for what Prometheus must be asked, which takes its time: the consumer's loop goes on meanwhile."""
+    """Wait for an answer of Prometheus on another thread: the consumer's loop goes on meanwhile."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not await asyncio.to_thread(holds):
         assert time.monotonic() < deadline, f"waited in vain: {what()}"

@@ -25,7 +25,7 @@ def read_yaml(path: Path) -> Any:
 
 
 def run(*command: str) -> str:
-    """What the command says; it must succeed."""
+    """The command's output; the command must succeed."""
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr

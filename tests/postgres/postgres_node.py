@@ -15,7 +15,7 @@ from tests.kafka_node import free_port
 
 INSTALLED = Path("/usr/lib/postgresql")
 USER = "postgres"
-"""Who runs the server where the tests run as root: PostgreSQL refuses root."""
+"""The server's user if the tests run as root: PostgreSQL refuses to run as root."""
 QUICK = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "listen_addresses=127.0.0.1")
 START_TIMEOUT_SECONDS = 60
 
@@ -78,7 +78,7 @@ def _programs() -> Path:
 
 
 def _user() -> str | None:
-    """Whom to run the server as, None for whoever runs the tests."""
+    """The user of the server, None for the user of the tests."""
     if os.geteuid() != 0:
         return None
     try:

@@ -23,7 +23,7 @@ Row = tuple[int, int, str, int, int]
 
 
 def row_of(item: WorkItem) -> Row:
-    """The row of a message; the offset stands beside what it changes."""
+    """The row of a message; the offset is stored beside the data."""
     return item.partition, item.offset, (item.key or b"").decode(), int(item.payload or 0), item.offset
 
 
