@@ -1,4 +1,4 @@
-"""A third party's engine that breaks its contract as it is told to: by default not at all."""
+"""A third party's engine that breaks the contract on request; by default it keeps it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pyrallel_consumer.execution_plane.engine import CompletionChannel, EngineSt
 
 
 class ThirdPartyEngine(ExecutionEngine):
-    """Ends each item as it is submitted, by ``complete``; what that raises escapes ``submit``."""
+    """Ends each item as it is submitted, by ``complete``; an exception of ``complete`` leaves ``submit``."""
 
     def __init__(
         self, complete: Callable[[CompletionChannel, WorkItem], None] = CompletionChannel.succeeded, slots: int = 10

@@ -87,7 +87,7 @@ class Evidence:
 
 @dataclass
 class Verdict:
-    """``findings`` is empty if no guarantee was broken; the counters say how often each kind of trouble excused a run."""
+    """``findings`` is empty if no guarantee was broken; the counters say what each kind of trouble excused."""
 
     findings: list[str] = field(default_factory=list)
     again: Counter[str] = field(default_factory=Counter)

@@ -125,7 +125,7 @@ class Site:
         self._make(topic, ANEW_PARTITIONS)
 
     def take_letters(self, *, is_on: bool) -> None:
-        """Whether dead-letter topics take records: otherwise they ask for more copies than there are."""
+        """Whether dead-letter topics accept records: if not, their ``min.insync.replicas`` exceeds their replicas."""
         copies = "1" if is_on else str(self.brokers + 1)
         for topic in self.topics.all:
             entry = ConfigEntry("min.insync.replicas", copies, incremental_operation=AlterConfigOpType.SET)

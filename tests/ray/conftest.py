@@ -26,7 +26,7 @@ AGENTS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_p
 
 
 def node_settings(cpus: int) -> dict[str, Any]:
-    """A node on the loopback. Its agents' ports are given: Ray waits 15 s for those it must find out, and then dies."""
+    """A node on the loopback. Its agents' ports are given: Ray waits 15 s for unknown ports, and then dies."""
     with ExitStack() as probes:
         listening = [probes.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in AGENTS]
         ports = {name: probe.getsockname()[1] for name, probe in zip(AGENTS, listening, strict=True)}

@@ -1,4 +1,4 @@
-"""Workers of these tests; they leave what they did in files, for they run in other processes."""
+"""Workers of these tests; their results go to files, because they run in other processes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def note(item: WorkItem, what: str) -> None:
 
 @asynccontextmanager
 async def model() -> AsyncIterator[None]:
-    """Loads it once in each actor."""
+    """A lifespan that is entered once in each actor."""
     MODEL.set(f"loaded in {os.getpid()}")
     yield
 
@@ -60,7 +60,7 @@ def computing(item: WorkItem) -> None:
 
 
 def deadly(item: WorkItem) -> None:
-    """Kills its process as long as the file is there."""
+    """Kills its process as long as the file exists."""
     note(item, "+")
     if item.payload == b"deadly":
         if (folder(item) / "armed").exists():

@@ -62,7 +62,7 @@ class TestAsyncWorkers(RayContract):
 
 @pytest.mark.usefixtures("cluster")
 class TestPlainWorkers(RayContract):
-    """A call that may not go on ends with its actor, unless it returns before the actor hears of that."""
+    """A cancelled call ends with its actor, unless it returns before the actor learns of the cancel."""
 
     overdue_work_is_killed = True
 

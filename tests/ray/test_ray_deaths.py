@@ -1,4 +1,4 @@
-"""Actors and nodes that die: what ran there is charged an attempt, the rest is not, and nothing is lost."""
+"""Actors and nodes that die: messages that ran there are charged an attempt, the others are not, nothing is lost."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Bench(Rig):
 
     @property
     def journal(self) -> list[list[str]]:
-        """What was noted: sign, key, offset, attempt, pid."""
+        """The journal's lines: sign, key, offset, attempt, pid."""
         path = self.folder / "journal"
         return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
 

@@ -1,4 +1,4 @@
-"""Actors killed at random for a minute, on real Kafka: nothing is lost, the order by key holds, nobody is given up."""
+"""Actors killed at random for a minute, on real Kafka: nothing is lost or given up, and the order by key holds."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def test_killing_actors_at_random_loses_nothing_and_gives_nobody_up(
 
 
 async def kill_at_random(folder: Path) -> set[int]:
-    """Kill -9 of one actor after another; returns which. An actor is known once it has run a message."""
+    """Kill -9 of one actor after another; returns the killed ones. An actor is known once it has run a message."""
     chance = random.Random(5)
     killed: set[int] = set()
     end_at = time.monotonic() + KILLING_SECONDS

@@ -54,14 +54,14 @@ _clients: list[SchemaRegistryClient] = []
 
 
 def client(url: str) -> SchemaRegistryClient:
-    """A client that soon says that the registry is down: the consumer tries again by itself."""
+    """A registry client that reports quickly that the registry is down: the consumer itself tries again."""
     made = SchemaRegistryClient({"url": url, "timeout": 5, "max.retries": 0})
     _clients.append(made)
     return made
 
 
 def close_clients() -> None:
-    """Close what was made in this process: deserializers do not close their clients."""
+    """Close the clients that this process made: deserializers do not close theirs."""
     while _clients:
         _clients.pop().close()
 

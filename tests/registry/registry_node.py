@@ -35,7 +35,7 @@ class RegistryNode:
 
     @property
     def url(self) -> str:
-        """What clients of a schema registry are given."""
+        """The settings for clients of this registry."""
         return f"http://127.0.0.1:{self._port}/apis/ccompat/v7"
 
     def __enter__(self) -> Self:

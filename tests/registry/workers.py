@@ -1,4 +1,4 @@
-"""Workers that note what they are given, for every mode."""
+"""Workers that note the values that they get, for every mode."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ async def note_async(folder: str, item: WorkItem[Any]) -> None:
 
 
 def seen_in(folder: Path) -> list[str]:
-    """What they noted, in the order of offsets."""
+    """The noted values, in the order of offsets."""
     seen = folder / "seen"
     return sorted(seen.read_text().splitlines()) if seen.exists() else []

@@ -1,7 +1,7 @@
 """Reading of one consumer: where its client stands in each log, what it hands on, and what happens to it there.
 
 The real ``Assignments`` stamps and cuts what is read, and the real ``ReadAhead`` hands it on under the credit that the
-loop side granted; plain lists beside it tell what it should have.
+loop side granted; plain lists beside it hold the expected messages.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.simulation.watched_manager import WatchedManager
 
 
 class Fetching:
-    """Paused partitions are not read; ``count`` messages were handed on since the beginning."""
+    """Paused partitions are not read; ``count`` is the number of messages handed on so far."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Fetching:
         self._unheard[assigned.tp] = []
 
     def end(self, tp: TopicPartition) -> None:
-        """Read this partition no more."""
+        """Stop reading this partition."""
         self._positions.pop(tp, None)
         self._restored.pop(tp, None)
         self._unheard.pop(tp, None)
@@ -82,11 +82,11 @@ class Fetching:
 
     @property
     def restoring(self) -> list[TopicPartition]:
-        """Partitions of which not all that an earlier owner had seen was read yet."""
+        """Partitions in which some messages that an earlier owner had seen are not read yet."""
         return [tp for tp, restored in self._restored.items() if self._positions[tp] < restored.top]
 
     def read(self, room: int) -> None:
-        """One read, of at most ``room`` messages, from whichever partitions chance takes."""
+        """One read, of at most ``room`` messages, from randomly chosen partitions."""
         random, logs = self._scene.random, self._scene.logs
         ready = sum(len(messages) for tp, messages in self._unheard.items() if tp not in self._paused)
         reading.rule_20_reads_ahead_within_bounds(ready, self._scene.scenario.read_ahead.max_messages)
@@ -116,7 +116,7 @@ class Fetching:
             self._deliver(fact)
 
     def hand_on(self, credit: int) -> None:
-        """What was read goes to the loop, as far as it allows."""
+        """Hand on to the loop as many read messages as it allows."""
         facts = self.read_ahead.take(credit, len(self._assignments))
         reading.rule_20_no_more_than_granted(facts, credit)
         for fact in facts:

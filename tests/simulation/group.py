@@ -34,7 +34,7 @@ Errors = dict[TopicPartition, str | None]
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What the group has committed. ``known`` are the records of which it tells that they are finished."""
+    """What the group has committed. ``known`` are the records that are finished by this commit."""
 
     offset: int
     metadata: str
@@ -61,7 +61,7 @@ class Request:
 
 @dataclass(slots=True)
 class Member:
-    """``mail`` are the notices on their way to it, ``wire`` its commits on their way here, oldest first."""
+    """``mail`` holds the notices on their way to the member, ``wire`` its commits on their way here, oldest first."""
 
     name: str
     mail: deque[Notice] = field(default_factory=deque)
@@ -90,7 +90,7 @@ class Group:
         self.rebalance()
 
     def leave(self, name: str) -> None:
-        """In order, after all its commits: the connection is one."""
+        """Handle the member's request after all its commits: they share one connection."""
         while self.members[name].wire:
             self.land(name)
         del self.members[name]
@@ -98,7 +98,7 @@ class Group:
         self.rebalance()
 
     def expire(self, name: str, *, is_alive: bool) -> None:
-        """The session timed out: the partitions go on at once, and the member learns of it later, if ever."""
+        """The session timed out: others get the partitions at once, and the member learns of it later, if ever."""
         member = self.members.pop(name)
         for tp in self.owned_by(name):
             self._scene.truth.taint(tp, f"{name} was found dead")
@@ -113,12 +113,12 @@ class Group:
         self.rebalance()
 
     def rejoin(self, name: str) -> None:
-        """It has let go of what it lost, and takes part again."""
+        """The member has released its lost partitions, and takes part again."""
         self._scene.note(f"group: {name} rejoins")
         self.rebalance()
 
     def rebalance(self) -> None:
-        """Deal the partitions out anew, by chance."""
+        """Distribute the partitions again, at random."""
         random = self._scene.random
         names = [name for name in self.members if not self._is_outside(name)]
         for member in self.members.values():
@@ -138,7 +138,7 @@ class Group:
         self._hand_out()
 
     def released(self, name: str, tps: Sequence[TopicPartition]) -> None:
-        """The member has given these back, after the commits it sent before."""
+        """The member has given these back, after its earlier commits."""
         while self.members[name].wire:
             self.land(name)
         self.members[name].asked.difference_update(tps)
@@ -172,11 +172,11 @@ class Group:
     # Commits
 
     def send(self, name: str, number: int | None, snapshots: tuple[CommitSnapshot, ...]) -> None:
-        """A request sets out, in the session that its sender has now."""
+        """A request is sent, in the present session of its sender."""
         self.members[name].wire.append(Request(number, snapshots, is_stale=self._is_outside(name)))
 
     def commit_and_wait(self, name: str, snapshots: tuple[CommitSnapshot, ...]) -> Errors:
-        """A synchronous commit: what was sent before it is carried out before it."""
+        """A synchronous commit: earlier requests are carried out before it."""
         wire = self.members[name].wire
         self.send(name, None, snapshots)
         while len(wire) > 1:
@@ -202,7 +202,7 @@ class Group:
         return errors
 
     def commit_start(self, start: Start) -> bool:
-        """Where the group has no offset, one that is gone, or a bad map; returns whether the member knows it."""
+        """The group gets no offset, one that the log lacks, or a bad map; returns whether the member knows it."""
         if self._scene.fault("commit refused", 0.3):
             return False
         tp = start.tp

@@ -104,7 +104,7 @@ class Happenings:
             consumer.run_loop(self._scene.random.choice((1, 1, 2, 5)))
 
     def _end_attempts(self) -> None:
-        """Worker processes go on while their consumer is frozen; nothing else does, and they have slow work then."""
+        """Worker processes go on while their consumer is frozen, with slow work; everything else stands still."""
         consumer = self._any(may_be_frozen=self._scene.scenario.work.is_sending_ahead)
         if consumer and not (consumer.is_frozen and self._scene.random.random() < SLOW_SHARE):
             for _ in range(self._scene.random.choice((1, 1, 3, 10))):
@@ -149,7 +149,7 @@ class Happenings:
         self._cut(log, log.low if random.random() < 0.3 else random.randint(log.low, log.high))
 
     def _truncate_unseen(self) -> None:
-        """An unclean leader while nobody reads: its log lacks records of which a committed map tells."""
+        """An unclean leader while nobody reads: its log lacks records that a committed map lists."""
         tops = {tp: top for tp in self._scene.logs if (top := self._top_of_map(tp)) is not None}
         if tops:
             tp = self._scene.random.choice(list(tops))
@@ -159,7 +159,7 @@ class Happenings:
             self._cut(self._scene.logs[tp], self._scene.random.randrange(self._group.stored[tp].offset, tops[tp]))
 
     def _top_of_map(self, tp: TopicPartition) -> int | None:
-        """Up to where a commit tells what is finished; None where it tells nothing of what the log holds."""
+        """The end of a commit's map; None if the map lists nothing that the log holds."""
         stored, log = self._group.stored.get(tp), self._scene.logs[tp]
         try:
             known = None if stored is None else decode(stored.metadata, tp, stored.offset)
@@ -177,7 +177,7 @@ class Happenings:
             consumer.poll_side.fetching.truncated(log.tp, offset)
 
     def _change_leader(self) -> None:
-        """A clean one: nothing is lost."""
+        """A clean change of the leader: nothing is lost."""
         tp = self._some_tp()
         self._scene.logs[tp].change_leader()
         self._scene.note(f"{tp} has a new leader")
@@ -197,7 +197,7 @@ class Happenings:
                 consumer.poll_side.fetching.rewind(tp, offset)
 
     def _write_foreign_metadata(self) -> None:
-        """Another tool writes to the group: what it makes of the metadata, or a map copied from another offset."""
+        """Another tool writes to the group: other metadata, or a map copied from another offset."""
         tp = self._scene.random.choice(self._scene.scenario.tps)
         stored = self._group.stored.get(tp)
         if stored is not None:
@@ -211,7 +211,7 @@ class Happenings:
             consumer.block_loop(self._scene.random.choice((0.2, 0.6, 2.0)))
 
     def _freeze(self) -> None:
-        """As long as a session is, and longer; of the one with the most to do."""
+        """Freeze a consumer for a session or longer: the one with the most work."""
         moving = [consumer for consumer in self.alive if not consumer.is_frozen]
         if moving:
             consumer = max(moving, key=lambda each: each.engine.running())
@@ -233,6 +233,6 @@ class Happenings:
         return self._scene.random.choice(moving) if moving else None
 
     def _some_tp(self) -> TopicPartition:
-        """Rather one that is still being restored: that state is short."""
+        """Prefer a partition that is still being restored: that state is short."""
         restoring = [tp for consumer in self.alive for tp in consumer.poll_side.fetching.restoring]
         return self._scene.random.choice(restoring or self._scene.scenario.tps)

@@ -18,12 +18,12 @@ from tests.simulation.watched_manager import WatchedManager
 
 REFUSALS = ("_TIMED_OUT", "TOPIC_AUTHORIZATION_FAILED", "MSG_SIZE_TOO_LARGE", "INVALID_RECORD", "POLICY_VIOLATION")
 REFUSED_VALUES = 5
-"""Of so many offsets one has a value that its dead-letter topic never takes."""
+"""One of this many offsets has a value that its dead-letter topic never accepts."""
 POLICY = LetterPolicy(first_wait_seconds=0.05, longest_wait_seconds=0.4, most_under_way=3)
 
 
 class VirtualLetterProducer:
-    """Letters under way; the manager is told which were acknowledged, to judge what is settled."""
+    """Letters under way; the manager learns which were acknowledged, to judge which messages are settled."""
 
     def __init__(self, scene: Scene, manager: WatchedManager) -> None:
         self._scene = scene
@@ -38,7 +38,7 @@ class VirtualLetterProducer:
         self._under_way += letters
 
     def answer_batch(self) -> LettersAnswered | None:
-        """The broker's word on some of the letters of one topic, None without any under way."""
+        """The broker's answer for some letters of one topic, None if no letter is under way."""
         if not self._under_way:
             return None
         random = self._scene.random

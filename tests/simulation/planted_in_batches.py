@@ -1,4 +1,4 @@
-"""Bugs in batches: keys that meet, orders that break, neighbours that pay."""
+"""Bugs in batches: shared keys, broken orders, and messages charged for others."""
 
 from __future__ import annotations
 

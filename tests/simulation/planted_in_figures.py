@@ -1,4 +1,4 @@
-"""Bugs in what operators see: numbers that are counted twice, or not at all."""
+"""Bugs in the numbers for operators: counted twice, or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bugs after a gap in time: a zombie that goes on, or one that never wakes."""
+"""Bugs after a gap in time: a consumer that starts messages without a session, or one that never starts again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bugs in offsets and commits that such code is known for. Some replace what is private, for there such bugs live."""
+"""Typical bugs in offsets and commits. Some replace private methods, where such bugs live."""
 
 from __future__ import annotations
 

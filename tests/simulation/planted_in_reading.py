@@ -1,4 +1,4 @@
-"""Bugs in what is read ahead and handed on that such code is known for."""
+"""Typical bugs in reading ahead and handing on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bugs in rebalances, order, retries and flow that such code is known for."""
+"""Typical bugs in rebalances, order, retries and flow."""
 
 from __future__ import annotations
 

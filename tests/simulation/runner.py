@@ -1,4 +1,4 @@
-"""Runs seeds, and tells how to see a failing one again."""
+"""Runs seeds, and says how to replay a failing one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEFAULT_STEPS = 400
 
 
 class SeedFailed(AssertionError):  # noqa: N818 -- says what happened
-    """A seed found a breach; the message tells what, and how to replay it."""
+    """A seed found a breach; the message says which, and how to replay it."""
 
 
 def run_seed(seed: int, steps: int = DEFAULT_STEPS, diary: list[str] | None = None) -> World:
@@ -30,7 +30,7 @@ def run_seed(seed: int, steps: int = DEFAULT_STEPS, diary: list[str] | None = No
 
 @contextmanager
 def _small_chunks(size: int) -> Iterator[None]:
-    """Turns of the pump take little, so that a step falls in between; and the pump's warnings are what we asked for."""
+    """Turns of the pump are short, so that steps fall in between; and this simulation provokes the pump's warnings."""
     logger = logging.getLogger("pyrallel_consumer")
     level, chunk = logger.level, control_loop.CHUNK
     logger.setLevel(logging.CRITICAL)

@@ -1,4 +1,4 @@
-"""What one seed is about: every size, policy and fault of a run, drawn once at its beginning.
+"""The parameters of one seed: every size, policy and fault of a run, drawn once at its beginning.
 
 Each seed switches only some of the faults on (swarm testing): a fault that is always on hides what happens without it.
 """
@@ -47,7 +47,7 @@ FAULTS = (
 FREEZING_SHARE = 0.3
 LIMITED_SHARE = 0.15
 FIRST_BATCH_SEED = 100_000
-"""From here on seeds have workers that take batches."""
+"""The first seed whose workers take batches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Scenario:
     batches: BatchPolicy | None = None
 
     def lane_of(self, key: bytes | None) -> object:
-        """What a message of ``key`` is kept in order with, within its partition; None = with nothing."""
+        """The value that orders a message of ``key`` within its partition; None for no order."""
         mode = self.work.ordering.mode
         if mode is OrderingMode.UNORDERED:
             return None
@@ -90,7 +90,7 @@ class Scenario:
 
 
 def draw(random: Random, steps: int) -> Scenario:
-    """One scenario. Ordered by key more often than not, for that is the main job."""
+    """One scenario. It is ordered by key more often than not, because that is the main case."""
     run_length = random.choice((1, 1, 2, 6, 30))
     topics = ("orders", "payments")[: random.choice((1, 1, 2))]
     partitions = random.randint(1, 3)

@@ -15,7 +15,7 @@ from tests.simulation.virtual_loop import Clock
 
 @dataclass(frozen=True, slots=True)
 class Standstill:
-    """A consumer stands still from ``began_at`` to ``ends_at``, for longer than the gap that the scenario allows."""
+    """A consumer is frozen from ``began_at`` to ``ends_at``, for longer than the gap that the scenario allows."""
 
     began_at: float
     ends_at: float
@@ -35,14 +35,14 @@ class Scene:
     incarnations: dict[tuple[str, TopicPartition, int], int] = field(default_factory=dict)
     """Incarnation of the log by consumer, partition and epoch, at the beginning of that epoch."""
     known: dict[int, tuple[CommitSnapshot, frozenset[Record]]] = field(default_factory=dict)
-    """Of every snapshot, by its identity: the records that its maker knows to be finished."""
+    """For every snapshot, by its identity: the records that were finished when it was made."""
     current_epochs: dict[tuple[str, TopicPartition], int] = field(default_factory=dict)
-    """What is assigned now, by consumer, as its poll side was told by the group."""
+    """The assigned partitions by consumer, as the group told its poll side."""
     standstills: dict[str, Standstill] = field(default_factory=dict)
-    """Of each consumer that stood still for too long: the last time, until the coordinator has confirmed a commit."""
+    """For each consumer that was frozen for too long: the last time, until the coordinator has confirmed a commit."""
     has_faults: bool = True
     is_outage: bool = False
-    """Whether something is down that every worker needs."""
+    """Whether a service is down that every worker needs."""
     diary: list[str] | None = None
 
     def fault(self, name: str, share: float = 0.5) -> bool:
@@ -50,7 +50,7 @@ class Scene:
         return self.has_faults and name in self.scenario.faults and self.random.random() < share
 
     def end_faults(self) -> None:
-        """From now on no fault strikes, and what stands still goes on."""
+        """From now on no fault happens, and frozen consumers go on."""
         self.has_faults = False
         cut = {
             name: Standstill(standstill.began_at, min(standstill.ends_at, self.clock.now))

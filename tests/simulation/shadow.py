@@ -15,7 +15,7 @@ from tests.simulation.truth import covers
 
 
 class Shadow:
-    """What is delivered, unfinished, in flight and held. ``incarnation`` is that of the log when the epoch began."""
+    """Delivered, unfinished, in flight and held messages. ``incarnation`` is that of the log when the epoch began."""
 
     def __init__(
         self, assigned: Assigned, incarnation: int, scenario: Scenario, handed_over: frozenset[Record]
@@ -49,7 +49,7 @@ class Shadow:
         )
 
     def add(self, records: list[Record]) -> list[Record]:
-        """Register a delivery; returns the records that an earlier owner finished, as the restored map says."""
+        """Register a delivery; returns the records that an earlier owner finished, by the restored map."""
         skipped = []
         for record in records:
             offset = record.offset()
@@ -88,13 +88,13 @@ class Shadow:
 
     @property
     def map_leader_epoch(self) -> int | None:
-        """The leader epoch of the last record that a map of this moment tells of."""
+        """The leader epoch of the last record that a map would list now."""
         is_carried_on = self.restored is not None and self.restored.top > self.next_offset
         return self.restored.leader_epoch if self.restored and is_carried_on else self.last_leader_epoch
 
     @property
     def known(self) -> frozenset[Record]:
-        """The records that are finished, by earlier owners or here: whatever a commit tells, it means these."""
+        """The finished records, of earlier owners or of this one: a commit of this moment means these."""
         finished = {record for offset, record in self.delivered.items() if offset not in self.unfinished}
         return self._handed_over | finished
 

@@ -1,4 +1,4 @@
-"""The oracles bite: every planted bug is found within a few seeds, and the same seeds pass without it."""
+"""The oracles work: every planted bug is found within a few seeds, and the same seeds pass without it."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ class TopicLog:
         return self.records[at : at + most]
 
     def truncate(self, offset: int) -> None:
-        """Everything from ``offset`` on is gone; what comes next is of a new incarnation."""
+        """Everything from ``offset`` on is gone; later records belong to a new incarnation."""
         at = bisect_left(self._offsets, offset)
         del self.records[at:], self._offsets[at:]
         self.high = max(self.low, offset)
@@ -101,13 +101,13 @@ class TopicLog:
         self.change_leader()
 
     def change_leader(self) -> None:
-        """Another broker leads from now on: what is in the log stays, and what comes next is of its leader epoch."""
+        """Another broker leads from now on: the log stays, and new records have its leader epoch."""
         self.leader_epoch += 1
         self._first_offsets[self.leader_epoch] = self.high
 
     @property
     def first_leader_epoch(self) -> int | None:
-        """That of the record that the log begins with; None without records."""
+        """The leader epoch of the log's first record; None without records."""
         return self.records[0].leader_epoch() if self.records else None
 
     def end_of(self, leader_epoch: int) -> int:

@@ -1,4 +1,4 @@
-"""What really happened, kept apart from the code under test: which records are done, and which attempts run.
+"""The facts, kept apart from the code under test: which records are done, and which attempts run.
 
 Shared by all consumers of the group. *Done* means that a worker returned within its time, that a dead letter was
 acknowledged, or that the record was skipped by policy.
@@ -46,7 +46,7 @@ class Truth:
         return record in self.done or record in self._passed_over
 
     def pass_over(self, log: TopicLog, offset: int) -> None:
-        """What the log holds below ``offset`` now need not be processed: the group begins at the end, as it wants."""
+        """Records below the log's present end need not be processed: the group chose to begin at the end."""
         self._passed_over.update(record for record in log.records if record.offset() < offset)
 
     def taint(self, tp: TopicPartition, why: str) -> None:
@@ -54,7 +54,7 @@ class Truth:
         self.tainted.setdefault(tp, why)
 
     def allow_repeats(self, log: TopicLog, claims: OffsetMap) -> None:
-        """What is done, and a new owner is not told of, may run again."""
+        """A finished record of which the new owner does not know may run again."""
         for record in log.records:
             if record in self.done and not covers(claims, record.offset()):
                 self.may_repeat.add(record)

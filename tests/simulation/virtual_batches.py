@@ -1,4 +1,4 @@
-"""An engine of batches around the real ``BatchBook``: calls end when, and how, the world says so."""
+"""An engine of batches around the real ``BatchBook``: the world decides when and how calls end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MOST_CALLS = 4
 
 
 class VirtualBatchEngine(VirtualEngine):
-    """Holds the rules of batches, and those of section *Work*, against every start and end of a call."""
+    """Checks the rules of batches, and those of section *Work*, at every start and end of a call."""
 
     is_joining = True
 
@@ -35,7 +35,7 @@ class VirtualBatchEngine(VirtualEngine):
         self._reports = CompletionChannel(lambda: None)
         self._book = BatchBook(policy, scenario.retry, scenario.slots, scene.random.random, self._reports)
         self._open: set[WorkItem] = set()
-        """What was submitted and has no completion."""
+        """Submitted items without a completion."""
         self._policy = policy
         self._began_at: dict[Batch, float] = {}
         self._cancelled: set[Batch] = set()
@@ -215,7 +215,7 @@ class VirtualBatchEngine(VirtualEngine):
             run.is_stubborn = run.is_stubborn or is_stubborn
 
     def _take_reports(self) -> None:
-        """Nobody is charged or given up who did not fail alone or by name."""
+        """No message is charged or given up unless it failed alone or by name."""
         for root, retry in self._book.charged:
             if retry.is_charged:
                 batches.only_its_own_failure_is_charged(root, self._failed_alone)

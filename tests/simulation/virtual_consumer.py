@@ -90,20 +90,20 @@ class VirtualConsumer:
 
     @property
     def is_frozen(self) -> bool:
-        """Whether nothing of it moves but what runs in processes of its own."""
+        """Whether nothing of it moves except work in other processes."""
         return self._scene.has_faults and self._scene.clock.now < self._frozen_until
 
     # What the world calls
 
     def freeze(self, seconds: float, session_seconds: float) -> None:
-        """As by SIGSTOP; the group finds it dead when its session is over."""
+        """A SIGSTOP; the group removes it when its session is over."""
         now = self._scene.clock.now
         self._scene.note(f"{self.name} is frozen for {seconds:.1f} s")
         self._frozen_until, self._expires_at = now + seconds, now + session_seconds
         self._stand_still(seconds)
 
     def block_loop(self, seconds: float) -> None:
-        """A worker or a callback keeps the event loop; all else goes on."""
+        """A worker or a callback blocks the event loop; everything else goes on."""
         self.blocked_until = self._scene.clock.now + seconds
         self._stand_still(seconds)
 
@@ -118,13 +118,13 @@ class VirtualConsumer:
         return ran
 
     def answer_letter(self) -> None:
-        """The broker's word on a batch of dead letters sets out."""
+        """The broker's answer for a batch of dead letters is sent."""
         answered = self._letters.answer_batch()
         if answered is not None:
             self._control.deliver(answered)
 
     def resume_exhausted(self) -> None:
-        """The operator looks after partitions that were paused for a message that failed."""
+        """The operator resumes partitions that were paused for a failed message."""
         for shadow in list(self.manager.shadows.values()):
             self.manager.resume(shadow.tp, "exhausted")
 
@@ -139,7 +139,7 @@ class VirtualConsumer:
             self.engine.withdraw(lambda _: True)
 
     def step_life(self) -> None:
-        """Go on with the stop, if it is time."""
+        """Continue the stop, if it is time."""
         now = self._scene.clock.now
         if self.is_frozen:
             if now >= self._expires_at:

@@ -1,4 +1,4 @@
-"""An engine around the real ``Attempts``: attempts end when, and how, the world says so."""
+"""An engine around the real ``Attempts``: the world decides when and how attempts end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CUT_SHORT_SHARE = 0.7
 
 
 class VirtualEngine(ExecutionEngine):
-    """Holds the rules of section *Work* against every start and end of an attempt."""
+    """Checks the rules of section *Work* at every start and end of an attempt."""
 
     def __init__(self, scene: Scene, consumer: str, manager: WatchedManager) -> None:
         self._scene = scene
@@ -54,7 +54,7 @@ class VirtualEngine(ExecutionEngine):
         return self._attempts.capacity
 
     def run_length(self) -> int:
-        """At times less than at others, as with engines that learn how long an item takes."""
+        """The length of a run varies, as in engines that learn how long an item takes."""
         longest = self._scene.scenario.run_length
         return longest if self._scene.random.random() < 0.8 else self._scene.random.randint(1, longest)
 
@@ -122,7 +122,7 @@ class VirtualEngine(ExecutionEngine):
     def endable(self) -> list[WorkItem]:
         """Items whose attempt may end now, oldest start first; stubborn ones end when the faults do.
 
-        Doomed ones that were sent ahead are among them: word of them may come late.
+        Doomed items that were sent ahead are among them: they may be reported late.
         """
         runs, has_faults = self._scene.truth.runs, self._scene.has_faults
         return [
@@ -132,7 +132,7 @@ class VirtualEngine(ExecutionEngine):
         ]
 
     def end_by_chance(self, item: WorkItem) -> None:
-        """Cancelled attempts mostly raise, others mostly return."""
+        """Cancelled attempts usually raise, others usually return."""
         scene = self._scene
         if item not in scene.truth.runs:
             self.end(item, "unbegun")
@@ -147,7 +147,7 @@ class VirtualEngine(ExecutionEngine):
         self.end(item, "failed" if is_failure else "ok")
 
     def end(self, item: WorkItem, how: str) -> None:
-        """The attempt of ``item`` returned or raised; or it is doomed, and the word of that comes."""
+        """The attempt of ``item`` returned or raised; or it is doomed, and that is reported now."""
         scene = self._scene
         if item not in scene.truth.runs:
             self._give_back(item)
@@ -197,7 +197,7 @@ class VirtualEngine(ExecutionEngine):
         return [item for item in self._attempts.running if item not in self._scene.truth.runs]
 
     def _expired(self, now: float) -> list[Attempt]:
-        """What was sent ahead has its time from its beginning on."""
+        """An item that was sent ahead is timed from its real beginning."""
         if not (self.is_keeping_order and self._timeout_seconds):
             return self._attempts.expired(now)
         found = [
@@ -210,14 +210,14 @@ class VirtualEngine(ExecutionEngine):
         return found
 
     def _give_back(self, item: WorkItem) -> None:
-        """Unbegun and uncharged; what stands behind it can only follow."""
+        """Given back unbegun and uncharged, together with the items behind it."""
         uncharged = self._attempts.ended_cancelled(item, self._scene.clock.now)
         self._scene.note(f"{self._consumer} {item!r} is given back unbegun")
         self._runs.broke(item, is_final=True)
         self.channel.cancelled(item, uncharged.attempt)
 
     def _returned(self, item: WorkItem) -> Verdict | None:
-        """What comes of a call that returned: nothing but its success, where no bug is planted."""
+        """The outcome of a call that returned: success, unless a bug is planted."""
         ended_ok: Callable[[WorkItem, float], Verdict | None] = self._attempts.ended_ok
         return ended_ok(item, self._scene.clock.now)
 
@@ -232,7 +232,7 @@ class VirtualEngine(ExecutionEngine):
         return ValueError("invalid data")
 
     def _begin(self, attempt: Attempt) -> bool:
-        """Begin it, or hold it until it may begin."""
+        """Begin the item, or hold it until it may begin."""
         if self._scene.clock.now > self.channel.starts_until:
             attempt.started_at = inf
             self._held.append(attempt)

@@ -1,4 +1,4 @@
-"""Time and the event loop, without either: callbacks run when the world says so, and the clock is a number."""
+"""Simulated time and event loop: callbacks run when the world says so, and the clock is a number."""
 
 from __future__ import annotations
 

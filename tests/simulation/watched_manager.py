@@ -1,6 +1,6 @@
 """The real work manager, with a shadow beside it: every fact and decision is judged by the oracles as it passes.
 
-Overrides the public methods only; each calls the real one and then holds the books of both against each other.
+Overrides the public methods only; each calls the real one and then compares the books of both.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.simulation.shadow import Shadow
 from tests.simulation.topic_log import Record
 
 STARTS_KEPT = 100
-"""So many starts in a row are held against the rate."""
+"""The rate is checked over this many starts in a row."""
 
 
 class WatchedManager(WorkManager):
@@ -243,7 +243,7 @@ class WatchedManager(WorkManager):
     # Judging
 
     def check_all(self) -> None:
-        """Hold everything against the shadows, and what counts as committed against the broker."""
+        """Compare everything with the shadows, and the committed offsets with the broker's."""
         assigned = {real.tp for real in self}
         if assigned != set(self.shadows):
             raise RuleBroken("8", f"work exists for {assigned}, assigned are {set(self.shadows)}")
@@ -282,7 +282,7 @@ class WatchedManager(WorkManager):
             self.probed_at = now
 
     def is_still_ours(self, shadow: Shadow) -> bool:
-        """Whether the assignment still is as the group sees it; what ends it may be on its way to us."""
+        """Whether the group still has this assignment; news of its end may be on the way."""
         is_owner = self._scene.owners.get(shadow.tp) == self._consumer
         return is_owner and shadow.epoch == self._scene.current_epochs.get((self._consumer, shadow.tp))
 

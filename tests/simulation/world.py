@@ -1,4 +1,4 @@
-"""The world of one seed: steps with faults in any order that chance gives, then a last phase in which all must drain.
+"""The world of one seed: steps and faults in random order, then a last phase in which all must drain.
 
 In the last phase no fault strikes any more: every record must get done, everything must be committed to the end of its
 log, and then nothing more may move.
@@ -73,7 +73,7 @@ class World:
         raise RuleBroken("2/6/20", f"it does not drain, or does not come to rest: {self._leftovers()}")
 
     def _take_round(self) -> None:
-        """Everybody's turn, all that is under way arrives."""
+        """Everybody takes a turn, and everything under way arrives."""
         self.scene.clock.now += ROUND_SECONDS
         alive = {consumer.name for consumer in self._happenings.alive}
         for name in [name for name in self._group.members if name not in alive]:
@@ -100,7 +100,7 @@ class World:
         consumer.step_life()
 
     def _leftovers(self) -> list[str]:
-        """What is not yet as it must be in the end."""
+        """What is not yet in its final state."""
         leftovers = []
         for tp, log in self.scene.logs.items():
             undone = [record for record in log.records if not self.scene.truth.is_done(record)]
@@ -122,7 +122,7 @@ class World:
 
 
 def _has_map(log: TopicLog, stored: Stored) -> bool:
-    """Whether something is said about offsets from the end on; after a truncation that nobody noticed it may be."""
+    """Whether a commit lists offsets beyond the log's end; after an unnoticed truncation it may."""
     try:
         return log.incarnation == 0 and not decode(stored.metadata, log.tp, stored.offset).is_empty
     except MetadataRefused:

@@ -1,4 +1,4 @@
-"""mypy (strict) and pyright say of the files beside what those say of themselves."""
+"""mypy (strict) and pyright accept and refuse the lines of the files beside this one as these say."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MARK = "# refused"
 
 
 def mypy(file: Path) -> dict[int, str]:
-    """What mypy says, by line."""
+    """Errors of mypy by line."""
     command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--hide-error-context", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=FOLDER.parents[1])
     found = re.findall(rf"{file.name}:(\d+): error: (.*)", done.stdout)

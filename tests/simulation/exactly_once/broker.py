@@ -18,11 +18,11 @@ from tests.simulation.oracles.verdict import RuleBroken
 
 Place = tuple[TopicPartition, int]
 REFUSED_OF = 11
-"""Of so many offsets one has a record that the broker never takes."""
+"""One of this many offsets has a record that the broker never accepts."""
 
 
 def is_refused(offset: int) -> bool:
-    """Whether the broker refuses what any worker makes of this message."""
+    """Whether the broker refuses every record of this message."""
     return offset % REFUSED_OF == REFUSED_OF // 2
 
 
@@ -44,7 +44,7 @@ class Broker:
         return PlainMessage(tp.topic, tp.partition, offset, self.logs[tp][offset], b"")
 
     def refusals(self, snapshots: Sequence[CommitSnapshot]) -> list[Refusal]:
-        """What is refused of a transaction: a record, and by chance others of its batch with it."""
+        """The refused records of a transaction: one bad record, and by chance others of its batch."""
         written = [entry for snapshot in snapshots for entry in snapshot.entries if entry.records]
         bad = [at for at, entry in enumerate(written) if is_refused(entry.item.offset)]
         if not bad:

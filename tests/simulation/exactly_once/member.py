@@ -1,4 +1,4 @@
-"""One member: the real books and outputs, and what loop, poll thread and producer do around them."""
+"""One member: the real work manager and outputs, and simulated loop, poll thread and producer around them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Errors = dict[TopicPartition, str | None]
 
 
 class Member:
-    """``under_way`` is the transaction that the producer has, with what became of it once the broker has decided."""
+    """``under_way`` is the producer's open transaction, with its outcome once the broker has decided."""
 
     def __init__(self, random: Random, broker: Broker, name: str, clock: list[float], policy: WorkPolicy) -> None:
         self.name = name
@@ -67,14 +67,14 @@ class Member:
     # Assignments
 
     def assign(self, tp: TopicPartition, epoch: int) -> None:
-        """Begin where the group stands, by a stable read."""
+        """Begin at the group's committed offsets, by a stable read."""
         offset, metadata = self._broker.offsets[tp]
         self.epochs[tp] = epoch
         self._positions[tp] = offset
         self.manager.assign(Assigned(tp, epoch, offset, decode(metadata, tp, offset)))
 
     def revoke(self, tp: TopicPartition, *, has_time: bool) -> None:
-        """The callback: workers end or are cancelled, the transaction under way ends; the last one goes."""
+        """The revoke: workers end or are cancelled, the open transaction ends, and a last one is sent."""
         self.manager.stop_dispatching([tp])
         for item in [item for item in self.running if item.tp == tp]:
             if has_time:
@@ -95,7 +95,7 @@ class Member:
         self.let_go(tp)
 
     def lose(self, tp: TopicPartition) -> None:
-        """It hears that the partition is another's."""
+        """It learns that the partition has another owner."""
         self.manager.end([(tp, self.epochs[tp])], is_lost=True)
         self.running = [item for item in self.running if item.tp != tp or self._end_fenced(item)]
         if self.under_way is not None and self.outcome is None:
@@ -124,7 +124,7 @@ class Member:
         self._exhausted.take_condemned()
 
     def finish(self, item: WorkItem) -> None:
-        """A worker returned one record, or none, or failed for good."""
+        """A worker returned one record, or none, or failed permanently."""
         self.running.remove(item)
         kind = item.offset % 5
         if kind == 4 and self.manager.is_current(item):
@@ -148,7 +148,7 @@ class Member:
             self.outcome = {}, []
 
     def produce(self, *, is_calm: bool = False) -> None:
-        """The broker decides about the transaction under way."""
+        """The broker decides about the open transaction."""
         job = self.under_way
         if job is None or self.outcome is not None:
             return
@@ -172,7 +172,7 @@ class Member:
             self.outcome = dict.fromkeys((s.tp for s in job.snapshots), None), []
 
     def hear(self) -> None:
-        """The loop takes the outcome in."""
+        """The loop processes the outcome."""
         if self.under_way is None or self.outcome is None:
             return
         job, (errors, refusals) = self.under_way, self.outcome

@@ -1,4 +1,4 @@
-"""Seeds of the simulation of exactly once hold every rule, and bugs that are planted into the real parts are found."""
+"""Seeds of the simulation of exactly once keep every rule, and bugs planted into the real parts are found."""
 
 from __future__ import annotations
 

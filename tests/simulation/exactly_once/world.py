@@ -1,4 +1,4 @@
-"""The world of one seed: members come, go, die and are slow to hear; at last all must be written, and nothing twice."""
+"""The world of one seed: members join, leave, die and are slow; at the end everything is written, and nothing twice."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class World:
             self._hand(tp, heir)
 
     def _lose(self) -> None:
-        """The group gives a partition away, and its owner does not know yet; what it has under way is fenced."""
+        """The group gives a partition away before its owner learns of it; the owner's open transaction is fenced."""
         tp = self._random.choice(list(self.broker.owners))
         owner, heir = self._owner(tp), self._random.choice(self.members)
         if owner is not None and heir is not owner:
@@ -115,7 +115,7 @@ class World:
             member.lose(tp)
 
     def _crash(self) -> None:
-        """As by kill -9: the transaction under way ends as it may."""
+        """A kill -9: the open transaction ends in either way."""
         if len(self.members) < 2:
             return
         member = self.members.pop(self._random.randrange(len(self.members)))
@@ -161,7 +161,7 @@ class World:
 
 @contextmanager
 def _tight_maps() -> Iterator[None]:
-    """Small maps need little slack; and the warnings are what we asked for."""
+    """Small maps need little slack; and this simulation provokes the warnings."""
     logger = logging.getLogger("pyrallel_consumer")
     level, slack = logger.level, transaction_plan.SLACK_BYTES
     logger.setLevel(logging.CRITICAL)

@@ -1,4 +1,4 @@
-"""Rules of batches: keys apart, order inside and behind, nobody pays for a neighbour, slots."""
+"""Rules of batches: keys apart, order within and after a batch, no charge for another's fault, slots."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def no_two_calls_share_a_key(batch: Batch, others: Iterable[Batch]) -> None:
 
 
 def order_holds_inside(shadow: Shadow, run: Run, before_in_batch: Container[Record], truth: Truth) -> None:
-    """What stands before a message of its key is done, or before it in the same batch."""
+    """Earlier messages of the key are done, or stand before it in the same batch."""
     for offset in shadow.before(run.record):
         record = shadow.unfinished[offset]
         if record not in truth.done and record not in before_in_batch:

@@ -1,4 +1,4 @@
-"""The circuits: while that for outages is open nothing is let go and little is tried; poisoned keys were poisoned."""
+"""The circuits: while the circuit for outages is open few messages start; poisoned keys had failed in a row."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def what_is_kept_is_kept_for_an_outage(item: WorkItem, *, is_kept: bool, is_open
 def probes_start_when_they_are_due(
     started: Sequence[WorkItem], seconds_since_the_last: float, wait_seconds: float
 ) -> None:
-    """``wait_seconds`` is the wait between two, while none of those before hangs."""
+    """``wait_seconds`` is the wait between two probes, while no earlier probe hangs."""
     if len(started) > 1 or (started and seconds_since_the_last < wait_seconds - SLACK_SECONDS):
         raise RuleBroken("circuit", f"{started} start as probes, {seconds_since_the_last} s after the last one")
 
 
 def rule_29_a_probe_is_under_way_or_due(idle_seconds: float, wait_seconds: float) -> None:
-    """``idle_seconds``: so long none was started, though the circuit is open, something is ready and slots are free."""
+    """For ``idle_seconds`` no probe started, though the circuit is open, a message is ready and a slot is free."""
     if idle_seconds > MOST_PATIENCE * wait_seconds + IDLE_SLACK_SECONDS:
         raise RuleBroken("29", f"the circuit is open, and no probe was started for {idle_seconds} s")
 

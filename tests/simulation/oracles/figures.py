@@ -1,4 +1,4 @@
-"""What operators see adds up: what ended was timed once, and a moment has one cause of slowness at most."""
+"""Numbers for operators add up: each ended attempt was timed once, and a moment has one cause of slowness at most."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ ROUNDING_SECONDS = 1e-6
 
 
 def rule_14_what_ended_was_timed_once(work: PartitionWork, fenced: int) -> None:
-    """What ended after its offset had come again (``fenced``, of all partitions) may be timed, and counts nowhere."""
+    """``fenced`` attempts ended after their offset was delivered again: they may be timed, and count nowhere."""
     assert work.latency is not None
     counts = work.latency.taken_of(work.finished - work.settled).counts
     timed = sum(counts)
@@ -19,7 +19,7 @@ def rule_14_what_ended_was_timed_once(work: PartitionWork, fenced: int) -> None:
 
 
 def a_moment_has_one_cause(work: PartitionWork, elapsed_seconds: float) -> None:
-    """Of the three causes together there are no more seconds than have gone by since the consumer began."""
+    """The seconds of the three causes add up to no more than the time since the consumer began."""
     seconds = sum(work.slowness.seconds.values())
     if seconds > elapsed_seconds + ROUNDING_SECONDS:
         raise RuleBroken("slowness", f"{work.tp} was slow for {seconds} of {elapsed_seconds} s")

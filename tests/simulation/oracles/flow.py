@@ -1,4 +1,4 @@
-"""Rule 20: what is read and unfinished stays within its bounds, and nothing starves."""
+"""Rule 20: read and unfinished messages stay within their bounds, and nothing starves."""
 
 from __future__ import annotations
 

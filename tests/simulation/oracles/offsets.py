@@ -1,4 +1,4 @@
-"""Rules 1 to 6: what is committed, how far, by whom, and what its metadata says."""
+"""Rules 1 to 6: which offsets are committed, how far, by whom, and with which metadata."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def rule_6_idle_commits_nothing_new(snapshot: CommitSnapshot, confirmed: CommitS
 def rule_23_every_partition_is_committed_again(
     snapshots: Sequence[CommitSnapshot], assigned: Collection[TopicPartition]
 ) -> None:
-    """After a gap in time the answer to any of them tells whether we still are a member."""
+    """After a gap in time the answer to any commit says whether this consumer is still a member."""
     if {snapshot.tp for snapshot in snapshots} != set(assigned):
         raise RuleBroken("23", f"of {set(assigned)} only {[str(s) for s in snapshots]} is committed after a gap")
 

@@ -1,4 +1,4 @@
-"""Rules 6, 10, 13 and 20 where messages are handed on: what was read of each partition, once, in order, and in time."""
+"""Rules 6, 10, 13 and 20 for messages that are handed on: once, in order, and in time."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def rule_10_hands_nothing_on_of_paused_partitions(fact: Delivered, paused: Colle
 
 
 def rule_13_hands_on_in_the_order_of_the_log(fact: Delivered, unheard: Sequence[Message]) -> None:
-    """``unheard`` is what was read of the partition and not handed on, as plainly kept."""
+    """``unheard`` are the messages of the partition that were read and not handed on, as a plain list."""
     expected = unheard[: len(fact.messages)]
     if len(expected) != len(fact.messages) or any(a is not b for a, b in zip(expected, fact.messages, strict=True)):
         raise RuleBroken("13", f"{fact} is handed on where {expected} was next")
 
 
 def rule_20_nothing_is_forgotten(read_ahead: ReadAhead, unheard: Mapping[TopicPartition, Sequence[Message]]) -> None:
-    """A partition's position may be told only while nothing of it is kept."""
+    """A partition's position may be reported only while none of its messages is kept."""
     kept = {tp for tp in unheard if tp in read_ahead}
     expected = {tp for tp, messages in unheard.items() if messages}
     if kept != expected or read_ahead.messages != sum(map(len, unheard.values())):

@@ -1,4 +1,4 @@
-"""Rules 7 and 8: partitions that go, and epochs that fence what comes after."""
+"""Rules 7 and 8: revoked partitions, and epochs that fence late results."""
 
 from __future__ import annotations
 

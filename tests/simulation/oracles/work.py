@@ -1,4 +1,4 @@
-"""Rules 9, 13 to 15, 18, 27, 28: order, overlap, completions, slots, attempts; and how few messages may run twice."""
+"""Rules 9, 13 to 15, 18, 27, 28: order, overlap, completions, slots, attempts, and the number of repetitions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CLOCK_SLACK_SECONDS = 0.05
 
 
 def rule_13_heads_start_first(shadow: Shadow | None, item: WorkItem, run_length: int = 1) -> None:
-    """To an engine that keeps order ``run_length`` items of a key may go, none past one that does not run."""
+    """An engine that keeps order may hold ``run_length`` items of a key, and none behind an item that cannot run."""
     if shadow is None or item.offset not in shadow.unfinished:
         raise RuleBroken("13", f"{item} starts and is not an unfinished message of its partition")
     if shadow.unfinished[item.offset] is not item.message:
@@ -41,7 +41,7 @@ def rule_13_nothing_begins_before_those_before_it_are_done(shadow: Shadow, run: 
 
 
 def rules_9_and_13_keys_do_not_overlap(run: Run, others: Iterable[Run], scenario: Scenario) -> None:
-    """Within one consumer never. Across consumers it is the farewell that is judged (rule 7)."""
+    """Within one consumer runs never overlap. Across consumers rule 7 judges the revoke."""
     lane = scenario.lane_of(run.record.key())
     for other in others:
         is_same_key = other.record.tp == run.record.tp and scenario.lane_of(other.record.key()) == lane
@@ -55,7 +55,7 @@ def rule_28_what_returned_is_done(run: Run, verdict: Verdict | None) -> None:
 
 
 def the_lowest_offset_goes_first(item: WorkItem, ready: Iterable[WorkItem]) -> None:
-    """Where more is ready than there are slots: what holds the commit back is to run next."""
+    """If more messages are ready than there are slots, those that hold the commit back start first."""
     lower = [other for other in ready if other.offset < item.offset]
     if lower:
         raise RuleBroken("order", f"{item} took the slot that {lower} waited for")
@@ -72,7 +72,7 @@ def rule_14_completed_once(item: WorkItem, was_open: bool) -> None:
 
 
 def rules_8_and_14_books_agree(work: PartitionWork, shadow: Shadow) -> None:
-    """Load, order and commits rest on live structures, which nothing of an ended assignment may touch."""
+    """Load, order and commits depend on live structures, which nothing of an ended assignment may change."""
     pairs = {
         "epoch": (work.epoch, shadow.epoch),
         "unfinished": (sorted(work.tracker.unfinished), sorted(shadow.unfinished)),
@@ -103,7 +103,7 @@ def rule_18_letters_settle_by_their_acknowledgement(item: WorkItem, acknowledged
 
 
 def rule_27_a_letter_shrinks_for_its_own_refusals(letter: Letter, *, is_refused_alone: bool) -> None:
-    """A letter that is refused in a batch loses nothing: another of the batch may be the reason."""
+    """A letter that is refused in a batch loses nothing: another letter of the batch may be the reason."""
     if letter.form is not LetterForm.FULL and not is_refused_alone:
         raise RuleBroken("27", f"{letter!r} carries less than its message, and was never refused alone")
 
@@ -111,7 +111,7 @@ def rule_27_a_letter_shrinks_for_its_own_refusals(letter: Letter, *, is_refused_
 def rule_23_nothing_begins_after_a_gap_until_a_commit_is_confirmed(
     run: Run, now: float, standstill: Standstill | None, gap_seconds: float
 ) -> None:
-    """A zombie begins nothing again, and what runs apart from a frozen consumer begins nothing either."""
+    """A consumer that lost its session begins nothing, nor do the processes of a frozen consumer."""
     if standstill is None or now < standstill.began_at + gap_seconds + CLOCK_SLACK_SECONDS:
         return
     if now < standstill.ends_at:
@@ -122,7 +122,7 @@ def rule_23_nothing_begins_after_a_gap_until_a_commit_is_confirmed(
 def repeats_only_what_nobody_was_told(run: Run, truth: Truth, *, is_current: bool) -> None:
     """As few duplicates as possible: only what was not committed when an assignment ended without order.
 
-    A consumer that has lost the partition and has not heard of it goes on meanwhile: that run is not current.
+    A consumer that has lost the partition and does not know it yet goes on: such a run is not current.
     """
     if run.record in truth.done and run.record not in truth.may_repeat and is_current:
         raise RuleBroken("1-7", f"{run} runs again and nothing went wrong that would explain it")

@@ -80,7 +80,7 @@ def test_a_stream_that_is_no_file_is_left_alone(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_commands_print_through_this_file_alone() -> None:
-    """Whoever adds a command meets strangers' texts: a print of its own would print them as they are."""
+    """A command that prints by itself could print foreign text unescaped."""
     folder = Path(pyrallel_consumer.cli.__file__).parent
     others = [path for path in folder.rglob("*.py") if path.name != "terminal.py" and path.parent.name != "demo"]
     calls = [

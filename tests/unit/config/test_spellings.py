@@ -1,4 +1,4 @@
-"""What type checkers know of the settings is what there is: every field, in both spellings, and nothing else."""
+"""Type checkers know exactly the settings that exist: every field, in both spellings."""
 
 from __future__ import annotations
 

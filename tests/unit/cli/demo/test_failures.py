@@ -1,4 +1,4 @@
-"""Which orders of the demo fail, and that whatever is wrong with their letters is noticed."""
+"""Which orders of the demo fail, and that any fault in their letters is noticed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo's witness finds every broken promise, and none where all were kept."""
+"""The demo's ledger finds every broken promise, and none if all were kept."""
 
 from __future__ import annotations
 

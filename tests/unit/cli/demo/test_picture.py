@@ -9,7 +9,7 @@ from pyrallel_consumer.dto import PartitionSnapshot, RuntimeSnapshot, TopicParti
 
 
 def snapshot_of(*partitions: int, at: float = 0.0, committed: int = 10) -> RuntimeSnapshot:
-    """A consumer that holds these partitions, has committed so far and fetched 20 more."""
+    """A consumer that holds these partitions, with these commits, and 20 more fetched offsets."""
     return RuntimeSnapshot(
         taken_at=at,
         state="running",

@@ -1,4 +1,4 @@
-"""What a stored letter says, and what goes back of it."""
+"""What a stored letter says, and which message a replay sends."""
 
 from __future__ import annotations
 

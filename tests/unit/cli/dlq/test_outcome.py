@@ -1,4 +1,4 @@
-"""What a replay says at its end, and when it counts as one that went well."""
+"""What a replay says at its end, and when it counts as a success."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a commit tells of a partition: counts, ranges and the picture, held against naive models."""
+"""What a commit says about a partition: counts, ranges and the picture, compared with naive models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``inspect`` on the command line, and what it makes of answers that are none."""
+"""``inspect`` on the command line, and its errors for answers that are no snapshot."""
 
 from __future__ import annotations
 

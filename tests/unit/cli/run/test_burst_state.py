@@ -1,4 +1,4 @@
-"""When a burst is over, held against pictures of real work managers."""
+"""When a burst is done, by pictures of real work managers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Log records as JSON: one line each, with all that the log call gave."""
+"""Log records as JSON: one line each, with every field of the log call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From flags, environment and file to the settings of a run, and where each came from."""
+"""From flags, environment and file to the settings of a run, with the source of each."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_the_name_that_counts_is_told_where_a_setting_has_several(variables: pyt
 
 
 class TestConcurrency:
-    """One number for what bounds the work of each mode."""
+    """One number for the limit of each mode: tasks, threads or processes."""
 
     def test_it_is_the_slots_of_workers_that_await(self, variables: pytest.MonkeyPatch) -> None:
         settings = settings_of(Flags(concurrency=50))

@@ -1,4 +1,4 @@
-"""``package.module:function`` to the worker: what is found, and whose fault it is when nothing is."""
+"""``package.module:function`` to the worker: the object that is found, or whose fault it is that none is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a member is started again, and what the exit code of several is."""
+"""When a member is started again, and the exit code of several members."""
 
 from __future__ import annotations
 
