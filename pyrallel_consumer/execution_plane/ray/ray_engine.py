@@ -181,8 +181,8 @@ class RayEngine(SuspectingEngine):
         return self._doubtful if root in self._suspects else self._queue
 
     def _call_suspects(self) -> None:
-        """A retry that is due starts now, so that the actor set aside for the one before is kept."""
-        if self._suspects.are_waiting and not self._is_stopped and self._call_next():
+        """Among several actors a due retry starts now: the one that was set aside for the suspect before is kept."""
+        if self._suspects.are_waiting and not self._is_stopped and self._call_next() and len(self._members) > 1:
             now = self._now()
             if now <= self._channel.starts_until:
                 self._start_due(now)
