@@ -1,4 +1,4 @@
-"""A pump whose poll thread is not there: nobody hears what it grants and commands."""
+"""A pump without a poll thread: its grants and commands go nowhere."""
 
 from __future__ import annotations
 

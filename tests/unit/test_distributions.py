@@ -1,4 +1,4 @@
-"""What is shipped has all that the package needs at run time, the status page's files among it."""
+"""The distributions hold everything that the package needs at run time, the status page's files included."""
 
 from __future__ import annotations
 

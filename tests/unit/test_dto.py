@@ -1,4 +1,4 @@
-"""The values that travel: what a worker may rely on in its item, and that nobody can change it."""
+"""The values that travel: what a worker may rely on in its item, which nobody can change."""
 
 from __future__ import annotations
 

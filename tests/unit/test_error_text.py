@@ -1,4 +1,4 @@
-"""What is told of a worker's errors, with and without their texts."""
+"""What is shown of a worker's errors, with and without their texts."""
 
 from __future__ import annotations
 

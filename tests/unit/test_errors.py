@@ -1,4 +1,4 @@
-"""The exception hierarchy: who broke it can be told from the class, and catching the plain Python class works too."""
+"""The exception hierarchy: the class says whose fault it is, and catching the plain Python class works too."""
 
 from __future__ import annotations
 

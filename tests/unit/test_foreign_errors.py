@@ -1,4 +1,4 @@
-"""Exceptions that resist being touched can be shown, sent between processes and told; what fails is left out."""
+"""Exceptions that fail when they are touched can be shown, pickled and logged; parts that fail are left out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ touchy = pytest.mark.parametrize("name", sorted(TOUCHY_ERRORS))
 
 
 def raised(name: str) -> BaseException:
-    """With the traceback of having been raised."""
+    """The error with the traceback of having been raised."""
     error = TOUCHY_ERRORS[name]()
     try:
         raise error
@@ -110,7 +110,7 @@ class UnpicklableLaterError(RetryLater):
 
 
 class ForgetfulLaterError(RetryLater):
-    """Restored, it has another delay."""
+    """An error that has another delay after it was restored."""
 
     def __reduce__(self) -> tuple[object, ...]:
         return RetryLater, (1, "restored")

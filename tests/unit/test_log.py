@@ -1,4 +1,4 @@
-"""Logging by the library: under names of its own, at the place of the caller, and never at the cost of its caller."""
+"""Logging by the library: under its own names, with the place of the caller, and without harm to the caller."""
 
 from __future__ import annotations
 

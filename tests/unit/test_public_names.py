@@ -1,4 +1,4 @@
-"""The public surface: every name is there, where it is said to be, and asking for one loads no more than it needs."""
+"""The public surface: every name is where it is documented, and asking for one imports no more than it needs."""
 
 from __future__ import annotations
 

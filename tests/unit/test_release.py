@@ -1,4 +1,4 @@
-"""Which of the two packages of this name one has: the code says its version, and warns where metadata is another's."""
+"""Which of the two packages of this name is installed: the code knows its version, and warns of foreign metadata."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ TP = TopicPartition("orders", 0)
 
 
 class CountedTurns(AsyncEngine):  # type: ignore[valid-type, misc]  # the form that fits this Python
-    """Counts turns: each asks once when a sweep is due before it does anything."""
+    """Counts turns: each turn first asks once when a sweep is due."""
 
     asked = 0
 
@@ -61,7 +61,7 @@ async def test_ticks_and_deliveries_during_steady_work_never_add_up_to_several_t
 
 
 class SlowStarts(AsyncEngine):  # type: ignore[valid-type, misc]  # the form that fits this Python
-    """Starts nothing, and takes a little more than a millisecond for it by a clock of its own."""
+    """Starts nothing, and takes a little more than a millisecond by a clock of its own."""
 
     seconds = 0.0
     starts = 0

@@ -45,7 +45,7 @@ def keyed(start: int, keys: str) -> dict[int, bytes | None]:
 
 
 def lane_of(item: WorkItem) -> VirtualPartition:
-    """The virtual partition of an item: more than its protocol says."""
+    """The virtual partition of an item, with the members that its protocol leaves out."""
     return cast("VirtualPartition", item.origin)
 
 

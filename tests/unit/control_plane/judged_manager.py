@@ -1,4 +1,4 @@
-"""The books of the work manager held against those of the naive model, after every step of a machine."""
+"""The books of the work manager compared with those of the naive model, after every step of a machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FAR_TOO_MANY = 10_000
 
 
 class JudgedManager(RuleBasedStateMachine):
-    """A manager and a model that were told the same. ``fenced`` counts attempts that ended and no longer counted."""
+    """A manager and a model with the same input. ``fenced`` counts attempts that ended after their assignment."""
 
     manager: WorkManager
     model: WorkModel

@@ -1,4 +1,4 @@
-"""Pictures of a consumer that is well, to be changed where a test wants it otherwise."""
+"""Pictures of a healthy consumer; tests change the fields that they need."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An engine that keeps the order of a key itself, as slow and as unlucky as the machine that plays it wants it to be.
+"""An engine that keeps the order of a key itself; its machine decides how slow and how unlucky it is.
 
 Of each key, only the first of what was sent is begun; when it has ended well, so is the next. Behind any other end all
 that was sent, and all that is still sent before the rest of it has come back, is doomed: given back unbegun, any time.
@@ -14,7 +14,7 @@ from tests.unit.control_plane.work_model import Running
 
 @dataclass(eq=False)
 class SentRun:
-    """What was sent of one virtual partition and has not ended, in this order. ``doomed`` is the end of it."""
+    """The unfinished items that were sent for one virtual partition, in this order. ``doomed`` are the last of them."""
 
     sent: list[Running] = field(default_factory=list)
     doomed: list[Running] = field(default_factory=list)
@@ -22,7 +22,7 @@ class SentRun:
 
     @property
     def begun(self) -> Running | None:
-        """The one that runs, or waits to be tried again."""
+        """The item that runs, or waits for its next attempt."""
         return self.sent[0] if self.sent and self.sent[0] not in self.doomed else None
 
 
@@ -57,7 +57,7 @@ class RunEngine:
             self._on_begin(running)
 
     def end_well(self, running: Running) -> Running | None:
-        """One that is begun. Returns the next one of its run, if that is begun by this."""
+        """End the attempt of a begun item. Returns the next item of its run, if that begins now."""
         run = self._take_out(running)
         self.succeeded.append(running)
         if run.begun is not None:
@@ -72,7 +72,7 @@ class RunEngine:
             self.failed.append(running)
 
     def give_back(self, running: Running) -> None:
-        """Any one: it is doomed, or cancelled, begun or not."""
+        """End any item: it is doomed, or cancelled, begun or not."""
         self._break(running)
         run = self._take_out(running)
         if running in run.doomed:

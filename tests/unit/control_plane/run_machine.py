@@ -15,7 +15,7 @@ from tests.unit.control_plane.work_model import Partition, Running
 
 
 class RunMachine(WorkManagerMachine):
-    """What the engine has to tell is reported late, kind by kind; nothing starts while a setback is not reported."""
+    """The engine's reports come late, kind by kind; nothing starts while a setback is not reported."""
 
     steps: ClassVar[list[Step]] = [
         *FACTS,
@@ -50,7 +50,7 @@ class RunMachine(WorkManagerMachine):
 
     @property
     def sealable(self) -> list[Running]:
-        """What is out of keys that are kept in order, but for what is left of ended assignments."""
+        """The sent items of keys that are kept in order, without those of ended assignments."""
         model = self.model
         return [each for each in model.running.values() if each.place is not None and model.entry_of(each) is not None]
 
@@ -98,7 +98,7 @@ class RunMachine(WorkManagerMachine):
         return items
 
     def inside_of_runs(self, tp: TopicPartition) -> list[int]:
-        """Offsets that are out or held behind others of their keys."""
+        """Offsets that were sent, or are held, behind others of their keys."""
         behind = [running for run in self.engine.runs.values() for running in run.sent[1:]]
         behind += [held for held in self.model.held.values() if self.model.out(held.tp, held.place)]
         return [running.offset for running in behind if running.tp == tp and self.model.entry_of(running)]
@@ -128,7 +128,7 @@ class RunMachine(WorkManagerMachine):
     # The engine's side
 
     def began(self, running: Running) -> None:
-        """Nothing of a key begins before the one before it ended well, and while another runs, of whatever epoch."""
+        """No item of a key begins before the earlier one ended well, or while another one runs, in any epoch."""
         if running.place is None:
             return
         others = [other for other in self.engine.begun if (other.tp, other.place) == (running.tp, running.place)]
@@ -139,13 +139,13 @@ class RunMachine(WorkManagerMachine):
             assert all(id(entry) in done for entry in entries if entry.offset < running.offset)
 
     def end_well(self, draw: Draw) -> None:
-        """One after another of a run."""
+        """The items of a run, one after another."""
         running = draw(st.sampled_from(self.engine.begun))
         for _ in range(draw(st.sampled_from([1, 2, 5]))):
             running = None if running is None else self.engine.end_well(running)
 
     def fail(self, draw: Draw) -> None:
-        """In the middle of a run, where there is one."""
+        """An item in the middle of a run, if there is one."""
         runs = [run for run in self.engine.runs.values() if run.begun is not None]
         run = draw(st.sampled_from([run for run in runs if len(run.sent) > 1] or runs))
         for begun in run.sent[: draw(st.sampled_from([0, 1, 2]))]:
@@ -155,7 +155,7 @@ class RunMachine(WorkManagerMachine):
             self.engine.fail(run.begun, is_tried_again=draw(st.booleans()))
 
     def cancel(self, draw: Draw) -> None:
-        """Out of the middle, too: what of a run was forgotten is the end of it."""
+        """Offsets are forgotten, also from the middle of a run: they are always its end."""
         run = draw(st.sampled_from(list(self.engine.runs.values())))
         self.engine.give_back(draw(st.sampled_from(run.sent)))
 

@@ -1,4 +1,4 @@
-"""The naive model where keys are sent ahead: how many of a key may be out, and when it waits for what is out."""
+"""The naive model for keys that are sent ahead: how many items of a key may be out, and when the key has to wait."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class RunModel(WorkModel):
         self.runs: dict[tuple[TopicPartition, object], Run] = {}
 
     def out(self, tp: TopicPartition, place: object) -> list[Running]:
-        """All attempts of ``place`` that are not reported, those of ended assignments included."""
+        """All unreported attempts of ``place``, those of ended assignments included."""
         return [running for running in self.running.values() if running.tp == tp and running.place == place]
 
     def states(self, partition: Partition) -> dict[int, State]:
-        """Of what is out, only the first of a key is known to run."""
+        """Of the items that are out, only the first one of a key certainly runs."""
         first = {running.place: running for running in reversed(self.running.values()) if running.tp == partition.tp}
         return {
             offset: State.QUEUED
@@ -48,12 +48,12 @@ class RunModel(WorkModel):
         }
 
     def entries_of(self, partition: Partition, place: object) -> list[Entry]:
-        """What is unfinished of ``place``, by offset."""
+        """The unfinished messages of ``place`` by offset."""
         entries = [entry for entry in partition.entries.values() if self.place_of(entry.key) == place]
         return sorted(entries, key=lambda entry: entry.offset)
 
     def may_start(self, partition: Partition, place: object) -> list[int]:
-        """The offsets of ``place`` that may go out, in this order."""
+        """The offsets of ``place`` that may be sent, in this order."""
         run, out = self.runs[partition.tp, place], self.out(partition.tp, place)
         entries = self.entries_of(partition, place)
         if any(entry.state is State.HELD for entry in entries) or (out and run.is_stopped):
@@ -64,12 +64,12 @@ class RunModel(WorkModel):
         return queued[: max(0, min(run.reach, self.allowed) - len(out))]
 
     def places(self, partition: Partition) -> list[object]:
-        """The ordered ones that have something unfinished."""
+        """The ordered places that have unfinished messages."""
         places = {self.place_of(entry.key) for entry in partition.entries.values()} - {None}
         return sorted(places, key=repr)
 
     def unordered(self, partition: Partition) -> list[int]:
-        """Offsets that may start whatever else runs."""
+        """Offsets that may start independently of all others."""
         return [entry.offset for entry in self.entries_of(partition, None) if entry.state is State.QUEUED]
 
     def ready_offsets(self, partition: Partition) -> list[int]:
@@ -79,7 +79,7 @@ class RunModel(WorkModel):
         return sorted(ordered + self.unordered(partition))
 
     def due(self, partition: Partition) -> dict[object, list[int]]:
-        """What must go out where there are slots: of the places that are awake, or of which nothing is out."""
+        """Offsets that must be sent if there are slots: of places that are awake, or of which nothing is out."""
         if partition.is_stopped:
             return {}
         due = {
@@ -90,7 +90,7 @@ class RunModel(WorkModel):
         return {place: offsets for place, offsets in due.items() if offsets}
 
     def took(self, partition: Partition, places: set[object]) -> None:
-        """These had something go out: they are awake while more may; the others may have been asked in vain."""
+        """Items of these places were sent: the places are awake while more may be sent."""
         for place in self.places(partition):
             run = self.runs[partition.tp, place]
             run.is_awake = (run.is_awake or place in places) and bool(self.may_start(partition, place))
@@ -129,7 +129,7 @@ class RunModel(WorkModel):
         self._set_back(running)
 
     def seal(self, running: Running) -> None:
-        """What is out of its key has begun together."""
+        """The sent items of its key have begun together."""
         self.runs[running.tp, running.place].is_stopped = True
 
     def go_back(self, partition: Partition, epoch: int, offset: int) -> None:
@@ -156,7 +156,7 @@ class RunModel(WorkModel):
         self._wake(self.partitions[running.tp], running.place)
 
     def _review(self, running: Running) -> None:
-        """Something of a key ended: it goes on, or it is empty."""
+        """A message of a key ended: the key goes on, or it is empty."""
         partition, place = self.partitions[running.tp], running.place
         if self.entries_of(partition, place):
             self._wake(partition, place)

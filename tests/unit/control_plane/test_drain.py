@@ -1,4 +1,4 @@
-"""The bounded wait: wait, cancel once, give the cancelled a moment, go on."""
+"""The bounded wait: wait, cancel once, wait briefly for the cancelled attempts, go on."""
 
 from __future__ import annotations
 

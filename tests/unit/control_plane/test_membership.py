@@ -1,4 +1,4 @@
-"""Whether the group may have given our partitions away while we stood still, and what proves that it has not."""
+"""Whether the group may have given our partitions away during a gap in time, and what proves that it has not."""
 
 from __future__ import annotations
 

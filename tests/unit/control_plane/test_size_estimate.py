@@ -1,4 +1,4 @@
-"""Keys and headers count in the bounds of memory, and cost next to nothing where there are none or small ones."""
+"""Keys and headers count in the memory bounds, and cost next to nothing if there are none or small ones."""
 
 from __future__ import annotations
 

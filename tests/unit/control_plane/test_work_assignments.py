@@ -1,4 +1,4 @@
-"""What a revoke, a loss and an offset that comes again leave behind: fences, and keys that wait for old attempts."""
+"""After a revoke, a loss and a repeated offset: fences, and keys that wait for old attempts."""
 
 from __future__ import annotations
 

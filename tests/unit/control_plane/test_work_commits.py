@@ -1,4 +1,4 @@
-"""What may be committed and what is worth it: offset and map from one moment, of this assignment only."""
+"""Which commits are allowed and worth sending: offset and map of one moment, of this assignment only."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def test_a_commit_before_any_message_carries_the_leader_epoch_of_the_start() -> 
 
 
 def test_a_map_of_a_log_that_was_cut_and_has_grown_again_is_believed_below_the_cut_only() -> None:
-    """Committed 100, the map to 150, cut to 120 by an unclean leader, grown to 200."""
+    """The group committed 100 with a map to 150; an unclean leader cut the log to 120, and it grew to 200."""
     manager = beginning(Assigned(TP, 1, 100, OffsetMap(100, 150, (100,), leader_epoch=5)))
     manager.add(TP, 1, run_of({offset: b"%d" % offset for offset in range(100, 120)}, leader_epoch=5))
     manager.add(TP, 1, run_of({offset: b"%d" % offset for offset in range(120, 200)}, leader_epoch=6))

@@ -1,4 +1,4 @@
-"""Load, pauses and pictures: what is read and not finished, who is paused and why, what an operator sees."""
+"""Load, pauses and pictures: read and unfinished messages, reasons of pauses, the view of operators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What starts, what waits, and how attempts end: order per key, turns across partitions, exhausted messages."""
+"""Which messages start, which wait, and how attempts end: order per key, fairness of partitions, exhausted messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys sent ahead to engines that keep order: how much of a key goes, what is given back, and when it goes on."""
+"""Keys sent ahead to engines that keep order: how many items are sent, given back, and when the key goes on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Machines whose durations are taken, with books of their own beside them. Times are sums of powers of two: exact."""
+"""Machines that compare durations with their own records. Times are sums of powers of two, so they are exact."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TIME_PASSES: Step = ("let_time_pass", 4, lambda _: True)
 
 
 class Timed(WorkManagerMachine):
-    """What each attempt took, from being taken to being told of, by partition."""
+    """The durations of the attempts, from submission to report, by partition."""
 
     is_timed = True
 
@@ -68,12 +68,12 @@ class Timed(WorkManagerMachine):
 
 
 class TimedMachine(Timed):
-    """Each item is timed from being taken."""
+    """Each item is timed from its submission."""
 
     steps: ClassVar[list[Step]] = [*WorkManagerMachine.steps, TIME_PASSES]
 
 
 class TimedRunMachine(Timed, RunMachine):
-    """Each item of a run is timed from being sent."""
+    """Each item of a run is timed from its sending."""
 
     steps: ClassVar[list[Step]] = [*RunMachine.steps, TIME_PASSES]

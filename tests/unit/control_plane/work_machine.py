@@ -26,7 +26,7 @@ from tests.unit.control_plane.work_model import Partition, Running, WorkModel
 TPS = [TP, OTHER]
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 Step = tuple[str, int, Callable[[Any], object]]
-"""A method of the machine, its weight by hand, and whether it is possible now."""
+"""A method of the machine, its weight, and whether it is possible now."""
 KEYS = st.sampled_from([b"a", b"bb", b"a", None])
 VALUES = st.sampled_from([b"xyz", None, b""])
 
@@ -93,7 +93,7 @@ class WorkManagerMachine(JudgedManager):
 
     @rule(data=st.data())
     def step(self, data: st.DataObject) -> None:
-        """One step of those that are possible now. Weighted by hand: what matters needs many reads and starts."""
+        """One of the steps that are possible now. The weights favour reads and starts, which other steps need."""
         possible = [name for name, weight, is_possible in self.steps for _ in range(weight) if is_possible(self)]
         getattr(self, data.draw(st.sampled_from(possible)))(data.draw)
 
@@ -185,7 +185,7 @@ class WorkManagerMachine(JudgedManager):
         self.go_back_to(partition, offset, is_current=draw(st.integers(0, 3)) > 0)
 
     def read_again(self, draw: Draw) -> None:
-        """What is unfinished comes a second time, at once."""
+        """All unfinished messages are delivered a second time, at once."""
         partition = self.draw_partition(draw)
         offset = max(0, draw(st.sampled_from(self.where_to_go_back(partition))))
         again = [(known, entry.key) for known, entry in sorted(partition.entries.items()) if known >= offset]
@@ -293,7 +293,7 @@ class WorkManagerMachine(JudgedManager):
         self.fenced += 1
 
     def end_attempt(self, running: Running) -> bool:
-        """Take the attempt off the model; returns whether it still counted."""
+        """Remove the attempt from the model; returns whether it still counted."""
         is_current = self.model.end_attempt(running)
         self.fenced += not is_current
         return is_current
@@ -318,7 +318,7 @@ class WorkManagerMachine(JudgedManager):
         self.in_commit = []
 
     def teardown(self) -> None:
-        """When every attempt has ended, all that is left starts and ends in order, and then nothing is left."""
+        """After all attempts have ended, the remaining messages start and end in order, and then nothing is left."""
         if not hasattr(self, "model"):
             return
         started = None

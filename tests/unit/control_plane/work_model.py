@@ -1,4 +1,4 @@
-"""What the work manager must do, said so plainly that it can be believed: sets and dicts, no queues, no fences.
+"""What the work manager must do, as simply as possible: sets and dicts, no queues, no fences.
 
 The model knows every message that was delivered and what became of it. It is slow, and never clever.
 """
@@ -32,7 +32,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Running:
-    """One started attempt: ``place`` is what must be kept in order, None for nothing."""
+    """One started attempt: attempts of the same ``place`` keep their order; None for no order."""
 
     item: WorkItem
     tp: TopicPartition
@@ -71,7 +71,7 @@ class Partition:
         return sum(entry.size_bytes for entry in self.entries.values())
 
     def is_unfinished(self, offset: int) -> bool:
-        """Of an offset from the committable one on: whether it is to run (again)."""
+        """Whether an offset from the committable one on is to run, or to run again."""
         return offset in self.entries or (offset >= self.next_offset and offset not in self.done_before)
 
     def expected_map(self) -> OffsetMap:
@@ -90,7 +90,7 @@ class WorkModel:
         self.ended: dict[TopicPartition, Counter[str]] = defaultdict(Counter)
 
     def place_of(self, key: bytes | None) -> object:
-        """What a message must wait for within its partition; None for nothing."""
+        """The value that orders a message within its partition; None for no order."""
         if self.ordering.mode is OrderingMode.UNORDERED:
             return None
         if self.ordering.mode is OrderingMode.PARTITION:
@@ -106,11 +106,11 @@ class WorkModel:
         return entry if entry is running.entry else None
 
     def states(self, partition: Partition) -> dict[int, State]:
-        """What is known of each unfinished offset."""
+        """The state of each unfinished offset."""
         return {offset: entry.state for offset, entry in partition.entries.items()}
 
     def next_of_place(self, running: Running) -> int | None:
-        """The offset that may start when ``running``, which still counts, has ended well; None without any."""
+        """The offset that may start after ``running``, which still counts, has ended well; None if there is none."""
         partition = self.partitions[running.tp]
         if running.place is None or partition.is_stopped:
             return None
@@ -118,7 +118,7 @@ class WorkModel:
         return min((entry.offset for entry in behind if entry is not running.entry), default=None)
 
     def ready_offsets(self, partition: Partition) -> list[int]:
-        """What may start: nothing of its place is unfinished before it, and no attempt of its place runs anywhere."""
+        """Whether a message may start: none of its place is unfinished before it, and no attempt of its place runs."""
         if partition.is_stopped:
             return []
         busy = {running.place for running in self.running.values() if running.tp == partition.tp}
@@ -147,7 +147,7 @@ class WorkModel:
         self.running[id(item)] = Running(item, item.tp, item.offset, self.place_of(entry.key), entry)
 
     def end_attempt(self, running: Running) -> bool:
-        """An attempt ended, however. Returns whether it still counts; then what became of its message is to follow."""
+        """An attempt ended. Returns whether it still counts; if so, the caller reports the message's outcome next."""
         del self.running[id(running.item)]
         return self.entry_of(running) is not None
 
@@ -164,7 +164,7 @@ class WorkModel:
         self.held[id(running.item)] = running
 
     def settle(self, held: Running) -> bool:
-        """A held message is done with; returns whether it still counted."""
+        """A held message is settled; returns whether it still counted."""
         del self.held[id(held.item)]
         if self.entry_of(held) is None:
             return False

@@ -1,4 +1,4 @@
-"""What is particular to workers on the event loop: tasks, contexts, cancellation; for each form of the engine."""
+"""Workers on the event loop: tasks, contexts, cancellation; for each form of the engine."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def offsets(items: list[WorkItem]) -> list[int]:
 
 
 async def suspend() -> None:
-    """Give the loop a turn, and come back by way of a future."""
+    """Give the loop a turn, and continue after a future."""
     future = asyncio.get_running_loop().create_future()
     asyncio.get_running_loop().call_soon(future.set_result, None)
     await future
@@ -223,7 +223,7 @@ async def test_the_loop_s_task_factory_stays_the_user_s(form: type[PlainEngine])
 
 
 async def run_one_key(form: type[PlainEngine], worker: Worker, count: int = 12, policy: RetryPolicy = ONCE) -> Rig:
-    """Run ``count`` items one after the other in one slot, as those of one key."""
+    """Run ``count`` items one after the other in one slot, as items of one key run."""
     rig = await Rig(form(worker, policy, 1)).start()
     for finished in range(count):
         rig.submit()

@@ -1,4 +1,4 @@
-"""The first failures of each kind of error are told while there are attempts left, and the rest is counted."""
+"""The first failures of each kind of error are logged while attempts are left, and the others are counted."""
 
 from __future__ import annotations
 

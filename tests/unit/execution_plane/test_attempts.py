@@ -395,7 +395,7 @@ class AttemptsAgainstAModel(RuleBasedStateMachine):
         assert [attempt.root for attempt in self.attempts.start_all(roots, self.now)] == roots
 
     def new_record(self) -> Record:
-        """One that runs; with all slots taken the last of the due retries steps back for it."""
+        """Start a running attempt; with all slots taken, the last due retry gives way to it."""
         if len(self.of("running", "due")) == self.slots:
             max(self.of("due"), key=lambda record: (record.due_at, record.waits_since)).state = "waiting"
         record = Record(work_item(), "running", started_at=self.now)
@@ -492,7 +492,7 @@ class AttemptsAgainstAModel(RuleBasedStateMachine):
             assert moment <= self.now
 
     def teardown(self) -> None:
-        """However it went, whoever keeps sweeping and ends every attempt gets to the end of all items."""
+        """Whatever happened before, sweeping and ending every attempt ends all items."""
         for _ in range(10_000):
             if not self.of("running", "waiting", "due"):
                 break

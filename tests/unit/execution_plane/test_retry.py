@@ -1,4 +1,4 @@
-"""The waits between attempts, and when there is none."""
+"""The waits between attempts, and the cases without another attempt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is particular to workers in threads: how many there are, what is left of them, and what they are handed."""
+"""Workers in threads: how many threads there are, what remains of them, and what they are given."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def worker_threads() -> list[threading.Thread]:
 
 @pytest.fixture(autouse=True)
 def only_threads_of_the_test() -> None:
-    """Those of earlier tests are on their way out."""
+    """Threads of earlier tests may still be ending."""
     for thread in worker_threads():
         thread.join(PATIENCE_SECONDS)
 

@@ -1,4 +1,4 @@
-"""What a grant does to a poll thread that sleeps: it is woken for more, and for nothing else."""
+"""A grant wakes a sleeping poll thread if it allows more, and only then."""
 
 from __future__ import annotations
 

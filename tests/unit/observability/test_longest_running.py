@@ -1,4 +1,4 @@
-"""An engine of somebody else's that says nothing of its longest attempts: what runs is told all the same."""
+"""A third party's engine that does not report its longest attempts: the running messages are shown all the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What operators look at can fail in every part of it: that is counted and told once, and consuming goes on."""
+"""Any part of what operators see can fail: the failure is counted and logged once, and consuming goes on."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_logging_set_up_that_raises_costs_no_more_than_the_word(monkeypatch: p
 
 
 class Snapshots:
-    """Snapshots that can be taken until they cannot."""
+    """Snapshots that can be taken until a switch makes them fail."""
 
     def __init__(self) -> None:
         self.can_be_taken = True

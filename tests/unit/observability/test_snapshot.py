@@ -1,4 +1,4 @@
-"""The operator's picture: nobody can change it, it has all that is promised, and it becomes JSON without payloads."""
+"""The operator's picture: nobody can change it, it has every promised field, and it becomes JSON without payloads."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def snapshot_of_a_busy_consumer() -> RuntimeSnapshot:
 
 
 def changeable(value: Any, path: str = "snapshot") -> list[str]:
-    """Where something could be written into."""
+    """The parts of a value that could be written to."""
     if is_dataclass(value):
         found = [] if vars(type(value))["__dataclass_params__"].frozen else [path]
         return found + [

@@ -1,4 +1,4 @@
-"""The pump with a real work manager and engine, between facts from here and a poll thread that only takes notes."""
+"""The pump with a real work manager and engine, between facts of the test and a poll thread that only takes notes."""
 
 from __future__ import annotations
 
@@ -363,7 +363,7 @@ def test_a_closed_loop_takes_no_facts() -> None:
 
 
 class RunsElsewhere(AsyncEngine):  # type: ignore[valid-type, misc]  # the form that fits this Python
-    """Keeps what it is given: somebody else reports it."""
+    """An engine that keeps its items: the test reports them."""
 
     given: list[WorkItem]
 

@@ -1,4 +1,4 @@
-"""The collector's threshold is raised while somebody wants it, never lowered, and put back unless others set it."""
+"""The collector's threshold is raised while a consumer runs, never lowered, and restored unless others changed it."""
 
 from __future__ import annotations
 

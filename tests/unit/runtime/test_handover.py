@@ -1,4 +1,4 @@
-"""What other threads hand to the pump is heard at once, whenever it comes: the ticker, which would mend it, is away."""
+"""Facts that other threads hand to the pump are processed at once, without the help of the ticker, which is off."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SIDES = (TopicPartition("orders", 0), TopicPartition("orders", 1), TopicPartitio
 
 
 class ReportingEngine(BookedEngine):
-    """A third party's: its threads report to the channel themselves, and nothing else of it wakes the loop."""
+    """A third party's engine: its threads report to the channel, and only these reports wake the loop."""
 
     def __init__(self) -> None:
         super().__init__(RetryPolicy(), 8)
@@ -48,7 +48,7 @@ def plain_engine() -> ExecutionEngine:
 
 
 class NotingManager(WorkManager):
-    """Tells each partition's side of every success."""
+    """Reports every success to the origin of its partition."""
 
     def __init__(self) -> None:
         super().__init__(WorkPolicy())
@@ -71,7 +71,7 @@ async def test_nothing_is_left_unheard_in_any_interleaving(
     control.start(Silent())
 
     def one_side(tp: TopicPartition) -> None:
-        """One message at a time, the next one as soon as it is done: as near as can be to the loop's going to sleep."""
+        """One message at a time, each as soon as the earlier one is done: when the loop is about to sleep."""
         control.deliver(Assigned(tp, 1, 0, OffsetMap(0, 0)))
         for offset in range(ROUNDS):
             messages: list[Message] = [PlainMessage(tp.topic, tp.partition, offset, b"%d" % offset, b"")]

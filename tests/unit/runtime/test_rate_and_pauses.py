@@ -1,4 +1,4 @@
-"""A consumer that is slowed down or held by its user: the rate of starts, and pauses of all partitions."""
+"""A consumer that its user slows down or stops: the rate of starts, and pauses of all partitions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ async def good(item: WorkItem) -> None:
 
 
 def assert_kept(messages: int, seconds: float, rate: float = PER_SECOND) -> None:
-    """So many messages in so much of the kit's time: no more than the limit says, and hardly fewer."""
+    """The number of messages within some time of the kit: no more than the limit, and hardly fewer."""
     assert 0.8 * seconds * rate <= messages <= seconds * rate + 2 + 0.1 * rate
 
 

@@ -37,7 +37,7 @@ GAP = 11.0
 
 
 class Jumping:
-    """A clock that goes on while a test says that all else stood still."""
+    """A clock that goes on while everything else stands still."""
 
     def __init__(self) -> None:
         self.gaps = 0.0
@@ -57,7 +57,7 @@ class Notes(Silent):
 
 
 class Zombie:
-    """A pump that was frozen, or that will be."""
+    """A pump that was frozen, or will be."""
 
     control: ControlLoop
 
@@ -82,7 +82,7 @@ class Zombie:
         return next(commit for commit in self.notes.commits if commit.number == number)
 
     async def ticks(self, count: int = 3) -> None:
-        """What must not happen has its time."""
+        """Give time to everything that must not happen."""
         seen: list[float] = []
         self.control.on_tick.append(seen.append)
         self.control.hurry()

@@ -1,4 +1,4 @@
-"""The ticker while nothing moves: slower, and at its usual pace again as soon as anything does."""
+"""The ticker while nothing moves: it slows down, and has its usual pace again as soon as something moves."""
 
 from __future__ import annotations
 

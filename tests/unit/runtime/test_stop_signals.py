@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM, taken while consumers run and handed back: several consumers, loops, threads, forked children."""
+"""SIGINT and SIGTERM, taken while consumers run and restored: several consumers, loops, threads, forked children."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def new_loop(request: pytest.FixtureRequest) -> LoopFactory:
 
 
 class Ears:
-    """What one consumer hears, and a way to wait for it."""
+    """The signals that one consumer gets, and a way to wait for them."""
 
     def __init__(self) -> None:
         self.heard: list[signal.Signals] = []
@@ -108,7 +108,7 @@ def test_the_last_one_gives_back_what_the_first_one_found(new_loop: LoopFactory)
 
 
 def test_a_handler_of_the_loop_s_own_hears_during_and_after_the_consumer_s_run(new_loop: LoopFactory) -> None:
-    """A loop wakes its own handlers by a file descriptor, which is left alone: they cannot be put to sleep."""
+    """A loop wakes its own handlers by a file descriptor that stays as it is, so these handlers cannot be suspended."""
 
     async def main() -> None:
         of_the_loop, ears = Ears(), Ears()

@@ -1,4 +1,4 @@
-"""The kit: a worker's test needs no broker and no waiting, and sees what the consumer does to its messages."""
+"""The kit: a worker's test needs no broker and no waiting, and sees what happens to its messages."""
 
 from __future__ import annotations
 

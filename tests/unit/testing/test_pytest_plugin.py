@@ -1,4 +1,4 @@
-"""The fixtures that the library brings to pytest: there where they are asked for, and nothing else of it."""
+"""The library's pytest fixtures: they exist where they are requested, and cost nothing elsewhere."""
 
 from __future__ import annotations
 

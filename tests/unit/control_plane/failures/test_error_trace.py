@@ -1,4 +1,4 @@
-"""Where an error was raised, in a dead letter: its types and places, none of its texts, whatever the error does."""
+"""The place of an error in a dead letter: its types and places, none of its texts, whatever the error does."""
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ def test_a_letter_that_is_refused_for_what_it_is_keeps_its_payload_longer_than_i
 
 
 class Unreadable(PlainMessage):
-    """A message of a third party's that fails when it is asked for its headers."""
+    """A third party's message that fails when it is asked for its headers."""
 
     asked = 0
 

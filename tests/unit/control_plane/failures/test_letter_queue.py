@@ -1,4 +1,4 @@
-"""Which letters go out, and what becomes of those that failed: every lane by itself, and no letter lost."""
+"""Which letters are sent, and what happens to refused ones: each topic by itself, and no letter is lost."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def letter(offset: int, topic: str = "orders", key: bytes | None = b"key") -> Le
 
 
 class Desk:
-    """A queue, with whose assignments have ended."""
+    """A queue, and the set of partitions whose assignments have ended."""
 
     def __init__(self) -> None:
         self.queue = LetterQueue(POLICY)

@@ -1,4 +1,4 @@
-"""When the poll thread may hand on more: in large pieces where enough is there, at once where it is not."""
+"""When the poll thread may hand on more: in large pieces if enough messages are there, else at once."""
 
 from __future__ import annotations
 

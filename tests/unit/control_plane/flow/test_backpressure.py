@@ -1,4 +1,4 @@
-"""Load into room: bounds, hysteresis, and nobody starved by a hot partition or by failing keys."""
+"""From load to room: bounds, hysteresis, and no starvation by a hot partition or by failing keys."""
 
 from __future__ import annotations
 

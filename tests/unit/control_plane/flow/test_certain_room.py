@@ -1,4 +1,4 @@
-"""The short way to the room of fair shares never grants more than the long way."""
+"""The quick calculation of fair shares never grants more than the full one."""
 
 from __future__ import annotations
 

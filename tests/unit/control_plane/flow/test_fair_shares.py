@@ -1,4 +1,4 @@
-"""Fair shares of the buffer: nobody is starved by a hot partition or by failing keys."""
+"""Fair shares of the buffer: no partition is starved by a hot partition or by failing keys."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def parts_of(
 
 
 def reviewed(shares: FairShares, *loads: Load) -> set[TopicPartition]:
-    """What is full when the loads stay as they are for a while."""
+    """The full partitions if the loads stay unchanged for a while."""
     parts = parts_of(dict(zip((TP, OTHER, THIRD), loads, strict=False)))
     for _ in range(REVIEWS_BEFORE_PAUSE - 1):
         shares.review(parts)

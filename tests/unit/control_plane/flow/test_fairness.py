@@ -1,4 +1,4 @@
-"""Reading as fast as the grants allow, hot partitions first: the bounds hold, and the others get their turn."""
+"""Reading as fast as the grants allow, hot partitions first: the bounds hold, and all partitions get their turn."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.unit.control_plane.builders import assigned, run_of
 PARTITIONS = [TopicPartition("orders", number) for number in range(4)]
 HEALTHY = PARTITIONS[-1]
 BATCH = 20
-"""Messages of one read: those of the first one are of a size that nobody knows yet."""
+"""Messages of one read; the size of the first partition's messages is not known yet."""
 
 
 @dataclass
 class GreedyReader:
-    """A poll thread that reads all it may, the partitions in the order that it is told, and obeys pauses."""
+    """A poll thread that reads all that it may, with the partitions in a given order, and obeys pauses."""
 
     manager: WorkManager
     read: dict[TopicPartition, int] = field(default_factory=lambda: dict.fromkeys(PARTITIONS, 0))

@@ -1,4 +1,4 @@
-"""Sums over all partitions are kept up as these change: they equal sums made anew, and no turn looks at them all."""
+"""Running sums over all partitions equal freshly made sums, and no turn looks at all partitions."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def lines_of(call: Callable[[], object]) -> int:
 
 
 def busy_manager(partitions: int, *, is_short: bool) -> WorkManager:
-    """Every partition has a message that runs; what is anybody's is taken by the first one, or is there."""
+    """Every partition has a running message; the first partition takes the common part of the buffer, or not."""
     manager = manager_of(
         *(TopicPartition("orders", number) for number in range(partitions)),
         policy=WorkPolicy(limits=FlowLimits(max_messages=(4 if is_short else 40) * partitions)),
@@ -107,7 +107,7 @@ def busy_manager(partitions: int, *, is_short: bool) -> WorkManager:
 
 
 def one_turn(manager: WorkManager) -> None:
-    """A message ends, another one starts, and the next are allowed."""
+    """One message ends, another one starts, and more may be read."""
     work = next(iter(manager))
     item = next(iter(work.tracker.unfinished.values()))
     manager.succeed([item])

@@ -1,4 +1,4 @@
-"""The rate limit: so many messages a second on average, few at once, retries paid for later."""
+"""The rate limit: a number of messages a second on average, few at once, and retries that count."""
 
 from __future__ import annotations
 

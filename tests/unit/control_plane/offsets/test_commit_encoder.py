@@ -39,7 +39,7 @@ def map_of_bits(base: int, bits: Sequence[bool]) -> OffsetMap:
 
 
 def map_of_runs(base: int, runs: Sequence[tuple[int, int]]) -> OffsetMap:
-    """Pairs of how many offsets are unfinished and how many after them are finished."""
+    """Pairs: how many offsets are unfinished, and how many after them are finished."""
     unfinished: list[int] = []
     position = base
     for length, finished in runs:

@@ -1,4 +1,4 @@
-"""Commits one after the other: one under way, counted when the broker says so, late answers ignored."""
+"""Commits one after the other: one under way, counted when the broker confirms it, late answers ignored."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ def test_a_map_whose_size_the_broker_refuses_is_halved_until_none_is_left() -> N
 
 
 class CommitSequenceModel(RuleBasedStateMachine):
-    """A broker that answers late, wrongly, twice or never: what counts as committed is what it confirmed."""
+    """A broker that answers late, wrongly, twice or never: only confirmed commits count as committed."""
 
     @initialize()
     def begin(self) -> None:

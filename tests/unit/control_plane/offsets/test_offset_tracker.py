@@ -1,4 +1,4 @@
-"""Delivered and unfinished offsets of one partition: examples, and any history against sets of offsets."""
+"""Delivered and unfinished offsets of one partition: examples, and any history compared with sets of offsets."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_gaps_are_runs_of_finished_offsets_and_the_last_one_counts() -> None:
 
 
 class TrackerModel(RuleBasedStateMachine):
-    """The tracker beside three plain sets: what was delivered, finished, and known to be finished before."""
+    """The tracker beside three plain sets: delivered offsets, finished ones, and those that earlier owners finished."""
 
     @initialize(start=st.integers(0, 50), length=st.integers(0, 12), data=st.data())
     def begin(self, start: int, length: int, data: st.DataObject) -> None:

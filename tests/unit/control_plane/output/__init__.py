@@ -1,1 +1,1 @@
-"""Records that workers return: when they are written, and what becomes of them."""
+"""Records that workers return: when they are written, and what happens to refused ones."""

@@ -1,4 +1,4 @@
-"""Records go out in the order in which workers returned; one that is refused alone comes back as refused."""
+"""Records are sent in the order in which workers returned; one that is refused alone comes back as refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes into a transaction: its map tells of all that it writes, and of all that was written before."""
+"""The content of a transaction: its map lists everything that it writes, and everything that was written before."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def tracker_of(
 
 
 def covered(made: Plan, offsets: Iterable[int]) -> list[int]:
-    """Those of ``offsets`` that whoever restores the commit passes over."""
+    """Those of ``offsets`` that the next owner skips after this commit."""
     known = decode(made.metadata, TP, made.offset)
     unfinished = frozenset(known.unfinished)
     return [offset for offset in offsets if offset < known.top and offset not in unfinished]

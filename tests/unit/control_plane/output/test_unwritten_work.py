@@ -1,4 +1,4 @@
-"""A worker returned, and what it returned is not written yet: its key goes on, its offset does not complete."""
+"""A worker returned records that are not written yet: its key goes on, and its offset does not complete."""
 
 from __future__ import annotations
 

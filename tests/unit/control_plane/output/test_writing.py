@@ -1,4 +1,4 @@
-"""Exactly once: nothing is finished before the transaction with it is committed, and what was written stays written."""
+"""Exactly once: nothing is finished before its transaction is committed, and written messages stay written."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def durations(manager: WorkManager, tp: TopicPartition = TP) -> Durations | None
 
 
 def seen(manager: WorkManager, tp: TopicPartition = TP) -> list[tuple[float, int]]:
-    """Upper bounds of the buckets that hold something, and how much."""
+    """The buckets that are not empty: upper bound and number."""
     bounds = (*DURATION_BOUNDS_SECONDS, float("inf"))
     found = durations(manager, tp)
     assert found is not None

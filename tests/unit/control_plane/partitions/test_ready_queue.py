@@ -1,4 +1,4 @@
-"""What may start in a partition: unsorted while all of it could start, lowest offsets first when slots are short."""
+"""What may start in a partition: unsorted while everything could start, lowest offsets first when slots are short."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a partition is not faster, and how long it has not got on: by single moments, then through the work manager."""
+"""Why a partition is not faster, and for how long it made no progress: at single moments, and by the work manager."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ STARVED, PAUSED, BLOCKED, NONE = "starved", "paused", "blocked", ""
 
 
 def causes(manager: WorkManager, free_slots: int) -> list[str]:
-    """For each partition, what one more second counts for while things are as they are now."""
+    """For each partition, the cause to which one more second counts in the present state."""
     manager.observe_slowness(float(next(SECONDS)), free_slots=free_slots)
     before = [seconds_of(partition_picture(work, 0.0, ())) for work in manager]
     manager.observe_slowness(float(next(SECONDS)), free_slots=free_slots)

@@ -1,4 +1,4 @@
-"""The book of the engine of batches, against a world that plays control loop and worker and keeps sets and lists."""
+"""The book of the batch engine, in a world that plays control loop and worker with sets and lists."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LINGER = 5.0
 
 
 class Key:
-    """An origin; ``sealed`` as a lane of the control plane would be."""
+    """An origin; ``sealed`` is a field as in a lane of the control plane."""
 
     epoch = 1
 
@@ -36,7 +36,7 @@ class Key:
 
 
 class BookWorld:
-    """Every message ends once, in order; nobody is charged or given up in company."""
+    """Every message ends once, in order; no message is charged or given up for another one's fault."""
 
     def __init__(self, seed: int) -> None:
         self.random = random = Random(seed)
@@ -46,7 +46,7 @@ class BookWorld:
         self.max_bytes = random.choice([1 << 20, 40])
         self.by = random.choice(list(BatchBy))
         self.spans_keys = random.random() < 0.3
-        """Whether an origin has messages of several keys, as where a partition is kept in order."""
+        """Whether an origin has messages of several keys, as with order per partition."""
         policy = BatchPolicy(self.size, self.max_bytes, LINGER, self.by)
         retry = RetryPolicy(max_attempts=MAX_ATTEMPTS, backoff_ms=1000, jitter_ms=0)
         self.channel = CompletionChannel(lambda: None)
@@ -54,7 +54,7 @@ class BookWorld:
         self.keys = [Key(name, partition) for partition in range(2) for name in (b"a", b"b", b"c", None)]
         self.offset = 0
         self.alive: dict[Any, list[WorkItem]] = defaultdict(list)
-        """What was submitted and has no completion, in the order of submission."""
+        """Submitted items without a completion, in the order of submission."""
         self.charges: dict[WorkItem, int] = defaultdict(int)
         self.failed_alone: set[WorkItem] = set()
         self.waits_until: dict[WorkItem, float] = {}
@@ -177,7 +177,7 @@ class BookWorld:
         return batch
 
     def note_charges(self) -> None:
-        """Only who failed alone or by name is charged, and once for it; the wait follows from the number of charges."""
+        """Only messages that failed alone or by name are charged, once each; the wait depends on their number."""
         for root, retry in self.book.charged:
             if retry.is_charged:
                 assert root in self.failed_alone
@@ -205,7 +205,7 @@ class BookWorld:
         self.alive[item.origin].remove(item)
 
     def end_all(self) -> None:
-        """All of it can be brought to its end, and nothing is left."""
+        """Everything can be brought to its end, and nothing is left."""
         for _ in range(2000):
             for batch in self.running:
                 self.book.succeeded(batch, self.now)

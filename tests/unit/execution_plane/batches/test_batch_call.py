@@ -1,4 +1,4 @@
-"""How a worker that takes batches is called: what it says by name, what cannot be decoded, and how it travels."""
+"""How a batch worker is called: failures by name, messages that cannot be decoded, and pickling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The search by halves: whom it finds, in which order it tries, and how many calls it takes."""
+"""The search by halves: which messages it finds, in which order it tries, and how many calls it takes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROUNDS = 3
 
 @dataclass(eq=False)
 class Message:
-    """One of key ``key``; None is no key. ``fails`` is how many calls with it fail before it is well."""
+    """A message of key ``key``; None is no key. ``fails`` is how many calls with it fail before one succeeds."""
 
     number: int
     key: int | None
@@ -28,7 +28,7 @@ class Message:
 
 @dataclass
 class Trial:
-    """Plays the worker: a call fails while one of its messages does."""
+    """Plays the worker: a call fails while one of its messages fails."""
 
     messages: list[Message]
     outage_calls: int = 0
@@ -118,7 +118,7 @@ def test_one_among_five_hundred_costs_eighteen_calls() -> None:
 
 @given(keys(), st.sampled_from([2, 3, 5, 6, 8]))
 def test_an_outage_is_waited_out_and_nobody_is_charged(of_keys: list[int | None], outage_calls: int) -> None:
-    """Three calls a round: the halves, and all of it again after the wait."""
+    """Three calls a round: the two halves, and the whole batch again after the wait."""
     messages = [Message(nth, key) for nth, key in enumerate(of_keys)]
     trial = Trial(messages, outage_calls=outage_calls).run()
     if len({key for key in of_keys if key is not None}) + of_keys.count(None) > 1:

@@ -1,4 +1,4 @@
-"""Frames between engine and processes, however the socket cuts them; items and errors on their way."""
+"""Frames between engine and processes, cut anywhere by the socket; items and errors within them."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Of the Ray engine, what needs no Ray."""
+"""The parts of the Ray engine that need no Ray."""

@@ -1,4 +1,4 @@
-"""Whether a cluster has what the actors need, and the sentence where it has not."""
+"""Whether a cluster has the resources for the actors, and the error if it has not."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ async def test_where_there_is_one_actor_suspects_and_others_take_turns(started: 
 
 
 async def test_an_actor_out_of_reach_is_killed_and_costs_what_ran_there(started: Callable[..., Bench]) -> None:
-    """A process that is killed is first only out of reach, says Ray."""
+    """Ray reports a killed process as unreachable at first."""
     bench = started(2, actors=1, concurrency=4)
     await bench.start()
     items = bench.send(*[b"gate"] * 3)

@@ -1,4 +1,4 @@
-"""Actors come while messages wait, and go when they have nothing to do; a start that cannot be says why."""
+"""Actors start while messages wait, and end when they are idle; a start that fails gives its reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an actor was sent: who may have run there when it dies, and how much more it should have."""
+"""The items that an actor was sent: which may have run when it dies, and how many more it should get."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One item decoded: what the worker gets, and what is said where it cannot be."""
+"""Decoding of one item: what the worker gets, and the error if it cannot be decoded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lifespan: what is entered and left, in which order and context, and what is said when that fails."""
+"""The lifespan: what is entered and left, in which order and context, and the errors when that fails."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def held(function: Any = None, own: Any = None, mode: ExecutionMode = THREAD) ->
 
 
 async def on_a_loop(lifespan: Lifespan) -> str:
-    """What attempts find while it is entered."""
+    """The values that attempts find while it is entered."""
     base = contextvars.copy_context()
     task = LifespanTask(lifespan, base)
     await task.enter()
@@ -104,7 +104,7 @@ def test_without_a_lifespan_there_is_nothing_to_hold() -> None:
 
 
 class Failing:
-    """A context manager of either kind that fails where it is told to."""
+    """A context manager of either kind that fails in the given step."""
 
     def __init__(self, where: str, error: BaseException) -> None:
         self._where, self._error = where, error

@@ -1,4 +1,4 @@
-"""Which errors of a deserializer are the message's fault, and which may be gone with another attempt."""
+"""Which errors of a deserializer are the message's fault, and which may be gone at another attempt."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def mapped(**client_settings: Any) -> KafkaConfig:
 
 
 def refusal_of(configuration: dict[str, Any], client: Any = Consumer) -> str:
-    """What we say of a configuration the client does not take."""
+    """The error for a configuration that the client does not accept."""
     with pytest.raises((KafkaException, TypeError, ValueError)) as refused:
         client(configuration)
     translated = translate_client_error(refused.value)

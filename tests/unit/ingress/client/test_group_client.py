@@ -1,4 +1,4 @@
-"""What a client's log tells of the brokers, and which lines of it the user sees."""
+"""What a client's log reveals about the brokers, and which of its lines the user sees."""
 
 from __future__ import annotations
 

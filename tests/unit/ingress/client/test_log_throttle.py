@@ -1,4 +1,4 @@
-"""The same complaint, once in a while."""
+"""The same line of the client, logged only now and then."""
 
 from __future__ import annotations
 

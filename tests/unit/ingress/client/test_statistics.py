@@ -1,4 +1,4 @@
-"""The client's statistics as it reports them: what is read of them, and the user's own callback for them."""
+"""The client's statistics: the values that are read, and the user's own callback for them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def report(*brokers: dict[str, Any], join_state: str = "steady") -> str:
 
 
 class Client:
-    """A client that reports now and then, and what became of it."""
+    """A client that sends reports, and what was read from them."""
 
     def __init__(self, **configuration: Any) -> None:
         self.now = 100.0
@@ -38,7 +38,7 @@ class Client:
         raise AssertionError(error)
 
     def reports(self, text: str, seconds: float = INTERVAL_MS / 1000) -> bool:
-        """Returns whether a broker answers, as far as is known then."""
+        """Returns whether a broker answers, as far as is known at that time."""
         self.now += seconds
         self.installed["stats_cb"](text)
         return self.events.statistics.silence.is_connected

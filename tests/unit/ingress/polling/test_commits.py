@@ -23,7 +23,7 @@ REBALANCING = KafkaError(KafkaError.REBALANCE_IN_PROGRESS)
 
 
 class ScriptedClient:
-    """Notes what it is asked and answers as it was told; ``frozen`` has no coordinator."""
+    """Notes its calls and answers as scripted; ``frozen`` has no coordinator."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, dict[tuple[str, int], int]]] = []
@@ -52,7 +52,7 @@ class ScriptedClient:
 
 
 class Answer:
-    """A partition as ``on_commit`` gets it: the client's own type does not let its error be set."""
+    """A partition as ``on_commit`` gets it: the error of the client's own type cannot be set."""
 
     def __init__(self, asked: ClientPartition, error: KafkaError | None) -> None:
         self.topic, self.partition, self.offset, self.error = asked.topic, asked.partition, asked.offset, error

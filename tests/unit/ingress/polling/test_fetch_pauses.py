@@ -21,7 +21,7 @@ A, B, C = (TopicPartition("orders", partition) for partition in range(3))
 
 
 class ScriptedClient:
-    """Keeps which partitions are paused, as the client does, and where it was sent by seeks."""
+    """Keeps which partitions are paused, as the client does, and the offsets of its seeks."""
 
     def __init__(self) -> None:
         self.paused: set[TopicPartition] = set()

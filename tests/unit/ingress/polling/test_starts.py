@@ -1,4 +1,4 @@
-"""Where partitions begin, asked of a scripted client: in how many requests, for how long, and what counts as odd."""
+"""Where partitions begin, with a scripted client: in how many requests, for how long, and which answers are errors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TIMED_OUT = KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001 -- the client's pu
 
 
 class Answer:
-    """What the real client answers: its own class cannot be made with an error."""
+    """An answer of the real client: its own class cannot be made with an error."""
 
     def __init__(self, tp: TopicPartition, offset: int, metadata: str = "", error: KafkaError | None = None) -> None:
         self.topic, self.partition = tp
@@ -46,7 +46,7 @@ class Answer:
 
 
 class ScriptedClient:
-    """Logs hold 0 to 100, the group has committed ``offsets``; each request takes ``round_trip`` seconds."""
+    """A client whose logs hold 0 to 100; the group has ``offsets``; each request takes ``round_trip`` seconds."""
 
     def __init__(self) -> None:
         self.now = 0.0

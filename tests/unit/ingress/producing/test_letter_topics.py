@@ -1,4 +1,4 @@
-"""Looking for dead-letter topics at the start never ends what produces letters, whatever the client answers."""
+"""The check for dead-letter topics at the start never ends the producer, whatever the client answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pyrallel_consumer.ingress.producing.letter_topics import MOST_LOOKS, Letter
 
 
 class Client:
-    """Stands for the client's producer: raises what it is given."""
+    """A stand-in for the client's producer that raises the given error."""
 
     def __init__(self, error: Exception) -> None:
         self.asked = 0

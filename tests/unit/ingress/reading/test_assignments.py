@@ -1,4 +1,4 @@
-"""The poll thread's book: epochs that never repeat, reads sorted by partition, offsets that come a second time."""
+"""The poll thread's assignments: epochs that never repeat, reads sorted by partition, offsets that come twice."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ def test_all_of_a_log_is_read_where_an_epoch_began_at_its_first_offset() -> None
 
 
 class AssignmentsModel(RuleBasedStateMachine):
-    """Any reads over three partitions: the loop that takes the facts in their order sees each offset ascend."""
+    """Any reads over three partitions: the loop that takes the facts in their order sees ascending offsets."""
 
     @initialize()
     def begin(self) -> None:

@@ -1,4 +1,4 @@
-"""Whether any broker answers: a total outage is the silence of all, however it comes about, and nothing less."""
+"""Whether any broker answers: a total outage, of whatever cause, is a silence of all brokers, and nothing less."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COORDINATOR = Connection(is_up=True, is_asked=True, silent_seconds=SILENT, is_co
 
 
 def is_connected(*connections: Connection, is_joining: bool = False, seconds: float = SILENT) -> bool:
-    """After all was well, and then was as it is here for so long."""
+    """The verdict after all was well, and then these statistics came for this long."""
     silence = BrokerSilence(0.0)
     silence.look(100.0, [ANSWERS], is_joining=False)
     assert silence.is_connected

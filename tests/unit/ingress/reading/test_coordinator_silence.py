@@ -1,4 +1,4 @@
-"""A commit that stays unanswered for half a session is told of, once."""
+"""A commit that stays unanswered for half a session is reported once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fetch gate: read with credit, hold back for a moment, pause when that lasts."""
+"""The fetch gate: read while it is allowed, hold back for a moment, pause when that lasts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was read ahead: served to partitions in turn within credit and bounds, cut by what comes again, dropped."""
+"""Messages read ahead: handed on in turn within their bounds, cut by repeated offsets, dropped at a revoke."""
 
 from __future__ import annotations
 
@@ -278,7 +278,7 @@ def test_of_a_partition_that_went_nothing_is_handed_on() -> None:
 
 
 class AgainstPlainLists(RuleBasedStateMachine):
-    """Reads of three partitions, against one plain list for each of what the loop must still get."""
+    """Reads of three partitions, compared with a plain list of the messages that the loop must still get."""
 
     limits = FlowLimits(20, 60)
 

@@ -1,4 +1,4 @@
-"""The HTTP server under the status page, metrics and health: what it answers, and why it cannot listen."""
+"""The HTTP server under status page, metrics and health: its answers, and why it cannot listen."""
 
 from __future__ import annotations
 

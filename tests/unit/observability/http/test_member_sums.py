@@ -15,7 +15,7 @@ def page(text: str) -> list[Metric]:
 
 
 def values(merged: Iterable[Metric]) -> dict[str, float]:
-    """By name and labels, as Prometheus writes them."""
+    """Samples by name and labels, as Prometheus writes them."""
     return {
         sample.name + "".join(f" {name}={value}" for name, value in sorted(sample.labels.items())): sample.value
         for metric in merged

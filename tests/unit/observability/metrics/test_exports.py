@@ -1,4 +1,4 @@
-"""Metrics where people have theirs: a Prometheus registry of their own, OpenTelemetry, and a label for the group."""
+"""Metrics in the user's own tools: a Prometheus registry, OpenTelemetry, and a label for the group."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of metrics out of plain numbers: the fixed names and labels, and what consumers that share it look like."""
+"""The page of metrics made of plain numbers: the fixed names and labels, and several consumers on one page."""
 
 from __future__ import annotations
 

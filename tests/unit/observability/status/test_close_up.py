@@ -1,4 +1,4 @@
-"""A partition looked at closely: its slowest keys, without the keys; bounded, and nothing of the work is changed."""
+"""A close look at a partition: its slowest keys, without the keys; bounded, and without any change of the work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The last minutes in rows of one second: rates and latencies from totals, and never more than five minutes."""
+"""The last minutes in rows of one second: rates and latencies from totals, for five minutes at most."""
 
 from __future__ import annotations
 

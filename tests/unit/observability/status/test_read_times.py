@@ -1,4 +1,4 @@
-"""When an offset was read is known about, with few looks kept, however old it is."""
+"""The time at which an offset was read is known roughly, with few stored looks, however old the offset is."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from tests.unit.control_plane.pictures import LIMITS, WELL, partition, picture
 
 
 def moments(*backlogs: int, rate: float = 10.0, in_flight: int = 1) -> list[Moment]:
-    """One per ten seconds, of partitions that were there all the time."""
+    """Moments ten seconds apart with these backlogs; all partitions were assigned all the time."""
     before = (backlogs[0], *backlogs) if backlogs else ()
     return [
         Moment(10.0 * at, rate, 0.0, backlog, backlog, 1, in_flight, None, None, grown=backlog - before[at])

@@ -1,4 +1,4 @@
-"""Tracing where it is off, missing, or has nobody who records: it costs nothing, or says what to do."""
+"""Tracing that is off, missing, or not recorded: it costs nothing, or says what to do."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ async def worker(item: WorkItem) -> None:
 
 @pytest.fixture(autouse=True)
 def nobody_records(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever other tests of this process have set up."""
+    """A fresh state, whatever other tests of this process have set up."""
     monkeypatch.setattr(trace, "get_tracer", lambda *_: trace.NoOpTracer())
 
 
 def run_attempt(worker: Callable[[WorkItem], Any], item: WorkItem) -> Any:
-    """As engines do: in a context of its own."""
+    """Call the worker in a context of its own, as engines do."""
     return contextvars.copy_context().run(worker, item)
 
 
@@ -192,7 +192,7 @@ def test_tracing_that_raises_is_told_once_and_changes_no_outcome(
 
 
 class NotingSpan(trace.NonRecordingSpan):
-    """Notes all that it is told."""
+    """A tracer that notes all its calls."""
 
     told: ClassVar[list[str]] = []
 

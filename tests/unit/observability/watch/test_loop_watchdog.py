@@ -1,4 +1,4 @@
-"""The watchdog beside an event loop: what it says of one that stands still, is not run, or is gone."""
+"""The watchdog of an event loop: its reports about a loop that stands still, does not run, or is gone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What other threads do, as it is told with the interpreter's lock and without."""
+"""The stacks of other threads, as they are shown with the interpreter's lock and without."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PATIENCE_SECONDS = 30.0
 
 @pytest.fixture(params=[True, False], ids=["with the lock", "without"])
 def _lock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The way without the lock works with it, too; the other way round it is not safe."""
+    """The way for builds without the lock works with the lock, too; the other way is not safe without it."""
     if not request.param:
         monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
     elif not getattr(sys, "_is_gil_enabled", lambda: True)():

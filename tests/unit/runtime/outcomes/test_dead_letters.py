@@ -1,4 +1,4 @@
-"""The loop's side of dead letters: what a letter tells of its failure, and what is left when its partition is gone."""
+"""The loop's side of dead letters: what a letter says about its failure, and what remains after a revoke."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Failures are counted for the page, and who heard of them before still does."""
+"""Failures are counted for the page, and the earlier listener still gets them."""
 
 from __future__ import annotations
 

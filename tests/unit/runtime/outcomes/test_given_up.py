@@ -1,4 +1,4 @@
-"""Each message that is given up is named in the log: by a line, or of very many at once in a sum that comes in time."""
+"""Each message that is given up is named in the log: by a line, or, if there are very many, by ranges in time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames of a worker process, sent from threads and from whatever interrupts them."""
+"""Frames of a worker process, sent from threads and from handlers that interrupt them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PATIENCE_SECONDS = 30.0
 
 
 class Connection:
-    """Takes bytes in two halves; ``between`` is called between the halves of the first frame, as an interruption is."""
+    """Takes bytes in two halves; ``between`` is called between the halves of the first frame, like an interruption."""
 
     def __init__(self) -> None:
         self.taken = b""

@@ -1,4 +1,4 @@
-"""What a process was sent, and how much more it is sent."""
+"""The items that a process was sent, and how many more it should get."""
 
 from __future__ import annotations
 

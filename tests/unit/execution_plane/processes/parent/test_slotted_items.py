@@ -1,4 +1,4 @@
-"""What an async process was sent, by slot, and what its marker says of that."""
+"""The items that an async process was sent, by slot, and what its marker says about them."""
 
 from __future__ import annotations
 

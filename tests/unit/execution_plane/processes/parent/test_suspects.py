@@ -1,4 +1,4 @@
-"""Who may have killed a process: charged first, then alone, one at a time, until cleared."""
+"""Messages that may have killed a process: charged first, then run alone, one at a time, until cleared."""
 
 from __future__ import annotations
 

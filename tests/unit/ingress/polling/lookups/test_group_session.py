@@ -1,4 +1,4 @@
-"""The session of a group is asked for once and not waited for; the admin client is scripted."""
+"""The session of a group is requested once, without waiting for it; the admin client is scripted."""
 
 from __future__ import annotations
 

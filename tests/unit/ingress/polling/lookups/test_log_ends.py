@@ -1,4 +1,4 @@
-"""Where the logs end: as the client has it from its fetches, and by a seldom question where it fetches nothing."""
+"""The ends of the logs: from the client's fetches, and by rare requests for partitions without fetches."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NOT_KNOWN_YET = -1001
 
 
 class ScriptedClient:
-    """What it has ``cached`` of fetches, and what the broker would ``answer``; keeps what was asked for."""
+    """The ends ``cached`` from fetches, and those that the broker would ``answer``; keeps the requests."""
 
     def __init__(self) -> None:
         self.cached: dict[TopicPartition, int] = {}

@@ -1,4 +1,4 @@
-"""When ids of topics are asked for, and which partitions begin anew for them; the admin client is scripted."""
+"""When topic ids are requested, and which partitions begin anew because of them; the admin client is scripted."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Rig:
         self.assignments.split(messages)
 
     def look(self, seconds: float = 0.0, *odd: TopicPartition) -> set[TopicPartition]:
-        """The poll thread's looks for so long: what the last one said."""
+        """The poll thread looks for this long; returns the result of its last look."""
         found: set[TopicPartition] = set()
         for _ in range(int(seconds * 4) + 1):
             self.now += 0.25
@@ -81,7 +81,7 @@ class Rig:
         return found
 
     def settle(self) -> int:
-        """Wait until no suspicion is left; returns how many questions there were."""
+        """Wait until no suspicion is left; returns how many requests there were."""
         self.look(SUSPICION_SECONDS + 3)
         return len(self.admin.asked)
 
