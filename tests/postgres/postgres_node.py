@@ -7,6 +7,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,7 +17,10 @@ from tests.kafka_node import free_port
 INSTALLED = Path("/usr/lib/postgresql")
 USER = "postgres"
 """The server's user if the tests run as root: PostgreSQL refuses to run as root."""
-QUICK = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "listen_addresses=127.0.0.1")
+HERE_ONLY = "listen_addresses=127.0.0.1"
+QUICK = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", HERE_ONLY)
+DURABLE = (HERE_ONLY,)
+"""PostgreSQL's own settings: what is committed is on the disk."""
 START_TIMEOUT_SECONDS = 60
 
 
@@ -27,7 +31,8 @@ class PostgresUnavailableError(Exception):
 class PostgresNode:
     """Starts in a second or two; use it as a context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, options: Sequence[str] = QUICK) -> None:
+        self._options = options
         self._port = free_port()
         self._folder = Path(tempfile.mkdtemp(prefix="postgres-"))
         self._data = self._folder / "data"
@@ -42,7 +47,9 @@ class PostgresNode:
         if _user() is not None:
             shutil.chown(self._folder, USER)
         self._run("initdb", "--auth=trust", f"--username={USER}", "--encoding=UTF8", "--no-sync", "-D", self._data)
-        options = " ".join(["-p", str(self._port), "-k", str(self._folder), *(f"-c {option}" for option in QUICK)])
+        options = " ".join(
+            ["-p", str(self._port), "-k", str(self._folder), *(f"-c {option}" for option in self._options)]
+        )
         log = self._folder / "log"
         self._run("pg_ctl", "start", "-w", "-t", START_TIMEOUT_SECONDS, "-D", self._data, "-l", log, "-o", options)
         return self

@@ -65,10 +65,17 @@ final class Lap {
       options.initialLoadFactor(settings.get("initial_load_factor").asInt());
       options.maximumLoadFactor(settings.get("initial_load_factor").asInt());
     }
+    if (settings.has("batch_size")) {
+      options.batchSize(settings.get("batch_size").asInt());
+    }
     ParallelStreamProcessor<String, byte[]> processor =
         ParallelStreamProcessor.createEosStreamProcessor(options.build());
     processor.subscribe(List.of(plan.get("topic").asText()));
-    processor.poll(context -> process(context.getSingleConsumerRecord()));
+    if (settings.has("batch_size")) {
+      processor.poll(context -> processBatch(context.getConsumerRecordsFlattened()));
+    } else {
+      processor.poll(context -> process(context.getSingleConsumerRecord()));
+    }
     boolean isOver =
         stopwatch.await(plan.get("start_seconds").asDouble(), plan.get("cap_seconds").asDouble());
     Map<String, Double> figures = stopwatch.figures(isOver);
@@ -100,6 +107,15 @@ final class Lap {
       note(each);
     }
     stopwatch.complete(each, begun);
+  }
+
+  /** One wait for all records of a batch. */
+  private void processBatch(List<ConsumerRecord<String, byte[]>> batch) {
+    long begun = System.nanoTime();
+    sleep(workMs);
+    for (ConsumerRecord<String, byte[]> each : batch) {
+      stopwatch.complete(each, begun);
+    }
   }
 
   private static void sleep(double ms) {
