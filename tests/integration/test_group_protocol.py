@@ -64,10 +64,11 @@ async def test_auto_is_consumer_where_the_broker_has_it(
 
 
 @pytest.mark.parametrize("topic", ["orders", "^ord.*"], ids=["name", "pattern"])
+@pytest.mark.parametrize("newest_version", [None, 0], ids=["Kafka 3.6", "Kafka 3.9, which has a preview"])
 async def test_auto_is_classic_on_a_broker_that_is_too_old_and_one_line_says_why(
-    broker: EmbeddedBroker, topic: str, caplog: pytest.LogCaptureFixture
+    broker: EmbeddedBroker, topic: str, newest_version: int | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    broker.withdraw(HEARTBEAT)
+    broker.withdraw(HEARTBEAT, newest_version=newest_version)
     book = Book()
     with caplog.at_level(logging.INFO):
         await finishes_all(consumer_of(broker, topic, book), book, "classic")
@@ -143,10 +144,11 @@ async def test_a_setting_of_the_classic_protocol_makes_it_classic(
 @pytest.mark.parametrize(
     "values", [{"group_protocol": "consumer"}, {"librdkafka": {"group.protocol": "consumer"}}], ids=["ours", "mapping"]
 )
+@pytest.mark.parametrize("newest_version", [None, 0], ids=["Kafka 3.6", "Kafka 3.9, which has a preview"])
 async def test_consumer_by_name_does_not_start_on_a_broker_that_lacks_it(
-    broker: EmbeddedBroker, values: dict[str, Any]
+    broker: EmbeddedBroker, values: dict[str, Any], newest_version: int | None
 ) -> None:
-    broker.withdraw(HEARTBEAT)
+    broker.withdraw(HEARTBEAT, newest_version=newest_version)
     consumer = consumer_of(broker, **values)
 
     with pytest.raises(BrokerError, match="does not have the group protocol consumer") as raised:

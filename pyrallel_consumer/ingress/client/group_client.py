@@ -26,7 +26,14 @@ LOGGER: Final = Log("pyrallel_consumer.ingress")
 FEATURE_CONTEXT: Final = "feature"
 _FEATURE_FACILITIES: Final = frozenset({"APIVERSION", "FEATURE"})
 _SHOWS_FEATURES: Final = frozenset({"all", "broker", "feature", "protocol"})
-_OFFER: Final = re.compile(r": ConsumerGroupHeartbeat \([\d.]+\) (?P<missing>NOT )?supported by broker")
+_VERSIONS: Final = re.compile(
+    r"(?P<broker>\S+):\s+ApiKey ConsumerGroupHeartbeat \(\d+\) Versions \d+\.\.(?P<newest>\d+)"
+)
+_OFFER: Final = re.compile(
+    r"(?P<broker>\S+):\s+Feature \w+: ConsumerGroupHeartbeat \([\d.]+\) (?P<missing>NOT )?supported by broker"
+)
+_VERSION_NEEDED: Final = 1
+"""Kafka 3.7 to 3.9 have a preview, version 0. The client calls it supported and then does not speak it."""
 _COORDINATOR: Final = "GroupCoordinator/"
 
 
@@ -42,6 +49,7 @@ class FeatureLog:
         contexts = {context.strip() for context in str(configuration.get("debug", "")).split(",")} - {""}
         self._is_debugging = bool(contexts)
         self._shows_features = bool(contexts & _SHOWS_FEATURES)
+        self._with_preview: set[str] = set()
 
     @classmethod
     def installed_in(cls, configuration: Mapping[str, Any], trial: ProtocolTrial) -> dict[str, Any]:
@@ -52,13 +60,21 @@ class FeatureLog:
     def log(self, level: int, template: str, facility: str, name: str, text: str) -> None:
         """Called by the client, from within ``poll``."""
         is_feature = facility in _FEATURE_FACILITIES
-        if is_feature and (offer := _OFFER.search(text)) is not None:
-            self._trial.hear_broker(has_it=offer["missing"] is None, is_coordinator=_COORDINATOR in text)
+        if is_feature:
+            self._hear(text)
         if facility == "FATAL" and self._trial.may_change and hidden_cause(text) in REFUSALS:
             level = logging.DEBUG
         elif level <= logging.DEBUG and (not self._is_debugging or (is_feature and not self._shows_features)):
             return
         self._inner.log(level, template, facility, name, text)
+
+    def _hear(self, text: str) -> None:
+        if (versions := _VERSIONS.search(text)) is not None:
+            is_preview = int(versions["newest"]) < _VERSION_NEEDED
+            (self._with_preview.add if is_preview else self._with_preview.discard)(versions["broker"])
+        elif (offer := _OFFER.search(text)) is not None:
+            has_it = offer["missing"] is None and offer["broker"] not in self._with_preview
+            self._trial.hear_broker(has_it=has_it, is_coordinator=_COORDINATOR in text)
 
 
 class GroupClient:

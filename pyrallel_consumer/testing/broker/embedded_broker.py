@@ -141,9 +141,12 @@ class EmbeddedBroker:
         """Forget the errors that ``fail_requests`` still holds for this kind of request."""
         self._inject("clear_faults", api_key=_api_key(api))
 
-    def withdraw(self, api: int | str) -> None:
-        """Know no requests of a kind, as a broker does that is too old for them. Clients hear it when they connect."""
-        self._inject("withdraw", api_key=_api_key(api))
+    def withdraw(self, api: int | str, *, newest_version: int | None = None) -> None:
+        """Know no requests of a kind, as a broker does that is too old for them. Clients hear it when they connect.
+
+        With ``newest_version`` it knows that version of them and older ones.
+        """
+        self._inject("withdraw", api_key=_api_key(api), newest_version=newest_version)
 
     def set_down(self) -> None:
         """Cut all connections and accept no new ones until ``set_up``; groups and records stay."""

@@ -154,8 +154,9 @@ class MockCluster:
     def clear_faults(self, api_key: int) -> None:
         self._library.rd_kafka_mock_clear_request_errors(self._cluster, api_key)
 
-    def withdraw(self, api_key: int) -> None:
-        code = self._library.rd_kafka_mock_set_apiversion(self._cluster, api_key, NO_VERSION, NO_VERSION)
+    def withdraw(self, api_key: int, newest_version: int | None) -> None:
+        oldest, newest = (NO_VERSION, NO_VERSION) if newest_version is None else (0, newest_version)
+        code = self._library.rd_kafka_mock_set_apiversion(self._cluster, api_key, oldest, newest)
         _check(code, f"request {api_key} cannot be withdrawn")
 
     def set_down(self) -> None:

@@ -14,6 +14,7 @@ from pyrallel_consumer.ingress.reading.group_protocol import ProtocolChoice, Pro
 
 TEMPLATE = "%s [%s] %s"
 FEATURE = "%s: Feature BrokerBalancedConsumer: ConsumerGroupHeartbeat (0..32767) %ssupported by broker"
+VERSIONS = "%s:   ApiKey ConsumerGroupHeartbeat (68) Versions 0..%d"
 REFUSED = "Fatal error: Broker: The group id does not exist: ConsumerGroupHeartbeat fatal error"
 
 
@@ -46,6 +47,34 @@ def test_a_brokers_features_reach_the_trial_and_not_the_user(place: str, missing
 
     assert trial.must_change is bool(missing)
     assert lines.seen == []
+
+
+@pytest.mark.parametrize(
+    "place", ["[thrd:a:1/bootstrap]: a:1/bootstrap", "[thrd:GroupCoordinator]: GroupCoordinator/1"]
+)
+@pytest.mark.parametrize(("newest", "is_spoken"), [(0, False), (1, True), (2, True)])
+def test_a_preview_that_the_client_calls_supported_and_does_not_speak_is_no_offer(
+    place: str, newest: int, is_spoken: bool
+) -> None:
+    configuration, trial, lines = listening(AUTO)
+    log = configuration["logger"].log
+
+    log(logging.DEBUG, TEMPLATE, "APIVERSION", "rdkafka#1", VERSIONS % (place, newest))
+    log(logging.DEBUG, TEMPLATE, "APIVERSION", "rdkafka#1", FEATURE % (place, ""))
+    trial.check_offer()
+
+    assert trial.must_change is not is_spoken
+    assert lines.seen == []
+
+
+def test_a_broker_that_was_upgraded_meanwhile_offers_more() -> None:
+    configuration, trial, _ = listening(ProtocolChoice("consumer"))
+    for newest in (0, 1):
+        configuration["logger"].log(
+            logging.DEBUG, TEMPLATE, "APIVERSION", "r#1", VERSIONS % ("[thrd:a]: a:1/1", newest)
+        )
+        configuration["logger"].log(logging.DEBUG, TEMPLATE, "APIVERSION", "r#1", FEATURE % ("[thrd:a]: a:1/1", ""))
+        assert trial.check_offer() is (newest == 1)
 
 
 def test_once_it_joins_only_the_coordinators_features_count() -> None:
