@@ -21,7 +21,7 @@ import timer_lateness
 from job import Figures, Job, answer
 
 from pyrallel_consumer.config import ExecutionConfig
-from pyrallel_consumer.runtime.garbage_threshold import RaisedThreshold
+from pyrallel_consumer.runtime.life.garbage_threshold import RaisedThreshold
 
 BLOCKING: Final[dict[str, Callable[[Job], Figures]]] = {
     "plain loop": plain_loop.throughput,

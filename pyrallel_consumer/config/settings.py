@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeVar
 
 from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
@@ -18,6 +18,8 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 
 from pyrallel_consumer.config.environment import EnvironmentSource, environment, named_variable
 from pyrallel_consumer.errors import ConfigurationError
+
+_S = TypeVar("_S", bound="Settings")
 
 MASK = "**********"
 _LONGEST_VALUE_SHOWN = 80
@@ -191,6 +193,13 @@ class Settings(BaseSettings):
                 yield name, shown_mapping(value)
             else:
                 yield name, value
+
+
+def checked_settings(value: object, kind: type[_S], name: str) -> _S:
+    """The settings that were given as ``name``, every field valid. Raises ConfigurationError otherwise."""
+    if not isinstance(value, kind):
+        raise ConfigurationError(f"{name} must be of type {kind.__name__}, not {type(value).__name__}")
+    return value.validate_all()
 
 
 def _unknown_setting(cls: type[Settings], name: str) -> str:

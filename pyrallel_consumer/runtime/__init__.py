@@ -1,5 +1,5 @@
-"""The pump between the threads, on the event loop: takes facts and completions, starts items, closes in order.
+"""A running consumer on the event loop: the pump between the threads, outcomes of messages, its life, its wiring.
 
-It carries out the decisions of the control plane, and decides nothing. Begin with ``control_loop``; ``wiring`` builds
-the parts.
+It carries out the decisions of the control plane, and decides nothing. Begin with ``pump/control_loop``; ``wiring``
+builds the parts.
 """

@@ -19,7 +19,7 @@ from pyrallel_consumer.ingress.broker_poller import BrokerPoller, PollerPolicy
 from pyrallel_consumer.ingress.producing.dead_letter import DeadLetterProducer
 from pyrallel_consumer.ingress.producing.transactions import Transactions
 from pyrallel_consumer.ingress.reading.subscription import Subscription
-from pyrallel_consumer.runtime.control_loop import Ingress
+from pyrallel_consumer.runtime.pump.ports import Ingress
 
 
 class ClientThread(Protocol):

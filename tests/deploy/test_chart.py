@@ -11,7 +11,7 @@ import kubernetes_validate  # type: ignore[import-untyped] # it has no stubs
 import pytest
 from ruamel.yaml import YAML
 
-from pyrallel_consumer.runtime import closing
+from pyrallel_consumer.runtime.life import closing
 from tests.deploy.chart import (
     EXAMPLES,
     KUBERNETES,

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pyrallel_consumer.runtime import control_loop
+from pyrallel_consumer.runtime.pump import control_loop
 from tests.simulation.world import World
 
 DEFAULT_STEPS = 400

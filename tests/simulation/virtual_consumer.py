@@ -13,8 +13,8 @@ from pyrallel_consumer.control_plane.membership import Membership
 from pyrallel_consumer.control_plane.offsets.commit_sequence import CommitSequence
 from pyrallel_consumer.dto import DlqPayloadMode, TopicPartition
 from pyrallel_consumer.errors import MessageExhaustedError
-from pyrallel_consumer.runtime.control_loop import ControlLoop
 from pyrallel_consumer.runtime.outcomes.dead_letters import DeadLetters
+from pyrallel_consumer.runtime.pump.control_loop import ControlLoop
 from tests.simulation.group import Group
 from tests.simulation.letter_producer import POLICY, VirtualLetterProducer
 from tests.simulation.oracles import circuits, figures, flow, rebalances

@@ -10,7 +10,7 @@ from pyrallel_consumer.control_plane.events import Commit, Pause, Resume
 from pyrallel_consumer.control_plane.offsets.commit_sequence import CommitSequence
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
-from pyrallel_consumer.runtime.control_loop import ControlLoop
+from pyrallel_consumer.runtime.pump.control_loop import ControlLoop
 
 
 class Silent:

@@ -13,7 +13,7 @@ from pyrallel_consumer.control_plane.policies import RetryPolicy
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
 from pyrallel_consumer.dto import TopicPartition, WorkItem
 from pyrallel_consumer.execution_plane.async_engine import AsyncEngine
-from pyrallel_consumer.runtime.timers import TICK_SECONDS
+from pyrallel_consumer.runtime.pump.timers import TICK_SECONDS
 from pyrallel_consumer.testing.messages import PlainMessage
 from tests.unit.silent_pump import Silent, silent_pump
 

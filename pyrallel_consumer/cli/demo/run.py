@@ -31,7 +31,7 @@ from pyrallel_consumer.config import KafkaConfig
 from pyrallel_consumer.consumer import PyrallelConsumer
 from pyrallel_consumer.dto import WorkItem
 from pyrallel_consumer.ingress.admin.scratch_topic import LogBounds, ScratchTopic
-from pyrallel_consumer.runtime.stop_signals import StopSignals
+from pyrallel_consumer.runtime.life.stop_signals import StopSignals
 
 FIRST_LOT = 0.65
 """Share of the orders that is in the topic from the beginning."""

@@ -30,7 +30,7 @@ from pyrallel_consumer.dto import TopicPartition
 from pyrallel_consumer.errors import PyrallelConsumerError, UnknownTopicError
 from pyrallel_consumer.ingress.admin.dead_letter_reader import DeadLetterReader
 from pyrallel_consumer.ingress.admin.record_sender import RecordSender
-from pyrallel_consumer.runtime.stop_signals import signals_to_take
+from pyrallel_consumer.runtime.life.stop_signals import signals_to_take
 
 COUNTED_TEXTS = (0, 1, 2, 3)
 """Columns of the counts that are text; the others are numbers."""

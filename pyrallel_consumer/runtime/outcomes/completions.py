@@ -50,8 +50,12 @@ class Completions:
         manager.succeed = succeed_and_tell  # type: ignore[method-assign]  # of this manager alone
         manager.written = write_and_tell  # type: ignore[method-assign]  # as above
 
-    def watch_engine(self, engine: ExecutionEngine) -> None:
-        """Hear of attempts that failed, where the engine keeps a log of them."""
+    def watch_pump(
+        self, engine: ExecutionEngine, exhausted: ExhaustedMessages, note_failure: Callable[[str, Exception], None]
+    ) -> None:
+        """Hear of failed messages, and of failed attempts where the engine keeps a log of them."""
+        exhausted.given_up = self._failed
+        self.note_failure = note_failure
         log: Any = getattr(engine, "attempt_log", None)
         if log is None:
             return
@@ -62,10 +66,6 @@ class Completions:
             heard(root, retry)
 
         log.heard = note
-
-    def watch_exhausted(self, exhausted: ExhaustedMessages) -> None:
-        """Hear of messages that failed their last attempt."""
-        exhausted.given_up = self._failed
 
     def watched_outcomes(self, take: Callable[[TransactionAnswered], None]) -> Callable[[TransactionAnswered], None]:
         """``take``, and also note the messages of committed transactions: under exactly once every offset is in one."""

@@ -26,7 +26,7 @@ class KitConsumer(PyrallelConsumer):
 
     @property
     def is_stopping(self) -> bool:
-        return self._stop_asked.is_set()
+        return self._life.is_stop_asked
 
     def _build(self, base: Context) -> None:
         super()._build(base)

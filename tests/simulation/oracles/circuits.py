@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pyrallel_consumer.control_plane.failures.failure_circuit import MOST_PATIENCE
 from pyrallel_consumer.dto import OnExhausted, WorkItem
-from pyrallel_consumer.runtime.timers import STILL_TICK_SECONDS
+from pyrallel_consumer.runtime.pump.timers import STILL_TICK_SECONDS
 from tests.simulation.oracles.verdict import RuleBroken
 
 SLACK_SECONDS = STILL_TICK_SECONDS + 0.01

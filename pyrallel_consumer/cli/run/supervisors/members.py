@@ -28,7 +28,7 @@ from pyrallel_consumer.cli.run.settings import RunSettings
 from pyrallel_consumer.cli.run.supervisors.reload import LIFELINE, arguments_of, code_of
 from pyrallel_consumer.cli.run.supervisors.restarts import STEADY_SECONDS, Restarts, one_exit_code
 from pyrallel_consumer.log import Log
-from pyrallel_consumer.runtime.stop_signals import signals_to_take
+from pyrallel_consumer.runtime.life.stop_signals import signals_to_take
 
 if TYPE_CHECKING:
     from pyrallel_consumer.observability.http.http_endpoint import HttpEndpoint

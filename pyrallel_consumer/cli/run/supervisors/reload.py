@@ -22,7 +22,7 @@ from pyrallel_consumer.cli.run.plan import Flags
 from pyrallel_consumer.cli.run.settings import RunSettings
 from pyrallel_consumer.errors import ConfigurationError
 from pyrallel_consumer.log import Log
-from pyrallel_consumer.runtime.stop_signals import signals_to_take
+from pyrallel_consumer.runtime.life.stop_signals import signals_to_take
 
 LIFELINE: Final = "_PYRALLEL_LIFELINE"
 """The variable with a run's file descriptor that is closed when its supervisor ends."""

@@ -14,22 +14,21 @@ import random
 from array import array
 from collections import deque
 from contextlib import suppress
-from time import monotonic
-from typing import TYPE_CHECKING, Final
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final, Unpack
 
 from pyrallel_consumer.dto import packed_item
-from pyrallel_consumer.errors import InvariantViolation, LifespanError, ProcessDiedError, StateError
+from pyrallel_consumer.errors import InvariantViolation, ProcessDiedError
 from pyrallel_consumer.execution_plane.engine import RunningAttempt
 from pyrallel_consumer.execution_plane.processes import frames
-from pyrallel_consumer.execution_plane.processes.parent.process_pool import Member, ProcessPool, max_tasks
-from pyrallel_consumer.execution_plane.processes.parent.slotted_items import SlottedItems
+from pyrallel_consumer.execution_plane.processes.parent.members.hung_loops import HungLoops
+from pyrallel_consumer.execution_plane.processes.parent.members.loop_member import LoopMember
+from pyrallel_consumer.execution_plane.processes.parent.pooled_engine import PooledEngine, PoolOptions
+from pyrallel_consumer.execution_plane.processes.parent.process_pool import max_tasks
 from pyrallel_consumer.execution_plane.processes.parent.suspecting_engine import SuspectingEngine
-from pyrallel_consumer.execution_plane.processes.parent.worker_setup import packed_setup
-from pyrallel_consumer.execution_plane.processes.progress_marker import STORES_ARE_SEEN_SECONDS
 from pyrallel_consumer.execution_plane.processes.remote_error import PackedError, restored_error
-from pyrallel_consumer.execution_plane.processes.setup import is_loading
+from pyrallel_consumer.execution_plane.processes.shared_marker import STORES_ARE_SEEN_SECONDS
 from pyrallel_consumer.execution_plane.processes.slot_marker import SlotMarker
-from pyrallel_consumer.log import Log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,55 +36,23 @@ if TYPE_CHECKING:
     from pyrallel_consumer.control_plane.policies import RetryPolicy
     from pyrallel_consumer.dto import WorkItem
     from pyrallel_consumer.execution_plane.attempts import Attempt, Verdict
-    from pyrallel_consumer.execution_plane.engine import CompletionChannel
     from pyrallel_consumer.execution_plane.processes.attempt_trace import AttemptTrace
     from pyrallel_consumer.execution_plane.processes.parent.child_process import ChildProcess, SharedMemory
-    from pyrallel_consumer.execution_plane.worker.lifespan import Lifespan
     from pyrallel_consumer.message import Row
 
-logger = Log("pyrallel_consumer.execution_plane")
 
 LOOK_SECONDS: Final = 0.05
 """How often busy processes are checked: whether they live, and whether their sent messages begin."""
 MAX_FRAME_ITEMS: Final = 256
 SET_ASIDE_SECONDS: Final = 10.0
 """The process for suspects is kept this long after the last suspect."""
-HUNG_SECONDS: Final = 2.0
-"""A loop that has not run for this much longer than a timeout hangs: its process is killed."""
 
 
-class LoopMember(Member):
-    """A process with an event loop, and its sent messages. ``max_tasks`` = 0 is no limit."""
+class AsyncProcessEngine(PooledEngine[LoopMember], SuspectingEngine):
+    """Runs an ``async def`` worker; each process has its share of the ``slots``."""
 
-    def __init__(self, child: ChildProcess, marker: SlotMarker, slots: int, max_tasks: int) -> None:
-        super().__init__(child)
-        self.marker = marker
-        self.sent = SlottedItems(slots, marker)
-        self.max_tasks = max_tasks
-        self.recalled_at: float | None = None
-        self.was_unbegun = False
-        """Whether the last sent message had not begun at the last look."""
-        self.hung_at: float | None = None
-        """``turned_at`` when its loop was found to hang."""
-        self.why_killed: str | None = None
-
-    @property
-    def is_busy(self) -> bool:
-        return len(self.sent) > 0
-
-    @property
-    def room(self) -> int:
-        """How many more it may be sent now."""
-        if not self.may_be_sent or self.recalled_at is not None:
-            return 0
-        return self.sent.room if not self.is_set_aside else 1 - len(self.sent)
-
-
-class AsyncProcessEngine(SuspectingEngine):
-    """Runs a picklable ``async def`` worker in ``processes`` processes, each with its share of the ``slots``.
-
-    ``initializer``, ``lifespan``, ``max_tasks_per_child`` and ``pack`` as in ``ProcessEngine``.
-    """
+    has_loop = True
+    look_seconds = LOOK_SECONDS
 
     def __init__(
         self,
@@ -94,60 +61,30 @@ class AsyncProcessEngine(SuspectingEngine):
         slots: int,
         processes: int,
         *,
-        initializer: Callable[[], object] | str | None = None,
-        lifespan: Lifespan | None = None,
-        max_tasks_per_child: int = 0,
         trace: AttemptTrace | None = None,
         pack: Callable[..., Row] = packed_item,
         jitter: Callable[[], float] = random.random,
         is_recording: bool = False,
+        **pool: Unpack[PoolOptions],
     ) -> None:
-        super().__init__(policy, slots, trace=trace, pack=pack, jitter=jitter, is_recording=is_recording)
-        self._worker = worker
-        self._initializer = initializer
-        self._lifespan = lifespan
-        self._processes = processes
-        self._slots_each = -(-slots // processes)
-        self._timeout_seconds = policy.timeout_ms / 1000 if policy.timeout_ms else None
-        self._max_tasks_per_child = max_tasks_per_child
+        SuspectingEngine.__init__(self, policy, slots, trace=trace, pack=pack, jitter=jitter, is_recording=is_recording)
+        self._plan_pool(worker, policy, processes, **pool)
         self._random = jitter
-        self._pool: ProcessPool[LoopMember] | None = None
-        self._members: list[LoopMember] = []
-        self._is_dispatch_due = False
-        self._ticker: asyncio.TimerHandle | None = None
+        self._slots_each = -(-slots // processes)
+        self._hung_loops = HungLoops(self._timeout_seconds)
         self._dismissal: asyncio.TimerHandle | None = None
-        self._look_at: float | None = None
         self._all_ended: asyncio.Event | None = None
-
-    async def start(self, channel: CompletionChannel, now: Callable[[], float]) -> None:
-        await super().start(channel, now)
-        if is_loading():
-            raise StateError(
-                "a worker process imports the program's main file, and that starts a consumer again: start it under "
-                '`if __name__ == "__main__":`'
-            )
-        self._loop = asyncio.get_running_loop()
-        setup = packed_setup(
-            self._worker, self._initializer, self._lifespan, has_loop=True, timeout_seconds=self._timeout_seconds
-        )
-        pool = self._pool = ProcessPool(self._processes, setup, self, has_lifespan=self._lifespan is not None)
-        self._members = pool.members
-        await pool.open()
-
-    def submit(self, item: WorkItem) -> None:
-        self.submit_all((item,))
 
     def submit_all(self, items: Sequence[WorkItem]) -> None:
         self._queue += self._attempts.start_all(items, self._now())
         self._dispatch_soon()
 
     def sweep(self, now: float) -> None:
-        if self._look_at is not None and self._look_at <= now:
-            self._look_for_hung(now)
+        self._hung_loops.look(self._members, now)
         super().sweep(now)
 
     def next_sweep_at(self) -> float | None:
-        moments = (super().next_sweep_at(), self._look_at if self._attempts.running else None)
+        moments = (super().next_sweep_at(), self._hung_loops.look_at if self._attempts.running else None)
         return min((moment for moment in moments if moment is not None), default=None)
 
     def withdraw(self, which: Callable[[WorkItem], bool]) -> None:
@@ -187,7 +124,7 @@ class AsyncProcessEngine(SuspectingEngine):
             for slot, attempt in member.sent.by_slot.items()
             if member.sent.has_begun(slot)
         ]
-        begun.sort(key=_started_at)
+        begun.sort(key=attrgetter("started_at"))
         return [RunningAttempt(each.root, each.number, each.started_at) for each in begun[:most]]
 
     def heed_lease(self) -> None:
@@ -215,20 +152,12 @@ class AsyncProcessEngine(SuspectingEngine):
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout_seconds):
                     await self._all_ended.wait()
-        await self._pool.close(max(0.0, stop_at - self._now()))
-        if self._pool.unleft:
-            raise LifespanError(f"in {len(self._pool.unleft)} worker processes: {self._pool.unleft[-1]}")
+        await self._close_pool(max(0.0, stop_at - self._now()))
 
     # To the processes
 
-    def _dispatch_soon(self) -> None:
-        if not self._is_dispatch_due:
-            self._is_dispatch_due = True
-            self._loop.call_soon(self._guarded, self._dispatch)
-
     def _dispatch(self) -> None:
         """Send queued messages to the processes that run the fewest."""
-        self._is_dispatch_due = False
         if self._now() > self._channel.starts_until or self._is_stopped:
             return
         takers = [member for member in self._members if member.room > 0]
@@ -256,8 +185,7 @@ class AsyncProcessEngine(SuspectingEngine):
         first, slots = sent.add(attempts)
         member.marker.let_start(self._channel.starts_until_boot)
         member.child.send(frames.ITEMS, frames.packed_slots(sent.generation, first, slots, packed))
-        if self._look_at is None and self._timeout_seconds is not None:
-            self._look_at = now + self._timeout_seconds
+        self._hung_loops.note_sent(now)
         if member.max_tasks and sent.sent_total >= member.max_tasks and self._pool is not None:
             self._pool.retire(member)
 
@@ -320,9 +248,6 @@ class AsyncProcessEngine(SuspectingEngine):
         self._dispatch_soon()
         return victims[0].root if victims and not member.child.is_killed else None
 
-    def broke(self, error: BaseException) -> None:
-        self._channel.crashed(error)
-
     # How attempts end
 
     def _all_returned(self, ended: list[Attempt]) -> None:
@@ -341,10 +266,6 @@ class AsyncProcessEngine(SuspectingEngine):
     def _note_end(self) -> None:
         if self._all_ended is not None and not self._attempts.running:
             self._all_ended.set()
-
-    def _note_progress(self) -> None:
-        if self._pool is not None:
-            self._pool.note_progress()
 
     # Suspects
 
@@ -370,7 +291,6 @@ class AsyncProcessEngine(SuspectingEngine):
     # Looking at the processes
 
     def _tick(self) -> None:
-        self._ticker = None
         for member in list(self._members):
             member.child.look()
             is_unbegun = member.sent.is_last_unbegun
@@ -378,11 +298,10 @@ class AsyncProcessEngine(SuspectingEngine):
                 self._recall(member)
             member.was_unbegun = is_unbegun
         self._dispatch()
-        self._tick_later()
 
-    def _tick_later(self) -> None:
-        if self._ticker is None and not self._is_stopped and any(member.is_busy for member in self._members):
-            self._ticker = self._loop.call_later(LOOK_SECONDS, self._guarded, self._tick)
+    @property
+    def _is_ticking(self) -> bool:
+        return any(member.is_busy for member in self._members)
 
     def _has_room_beside(self, member: LoopMember) -> bool:
         return any(
@@ -396,9 +315,9 @@ class AsyncProcessEngine(SuspectingEngine):
             member.recalled_at = self._now()
             member.sent.generation += 1
             member.marker.recall(member.sent.generation)
-            self._loop.call_later(STORES_ARE_SEEN_SECONDS, self._guarded, lambda: self._settle(member))
+            self._loop.call_later(STORES_ARE_SEEN_SECONDS, self._guarded, lambda: self._recall_was_seen(member))
 
-    def _settle(self, member: LoopMember) -> None:
+    def _recall_was_seen(self, member: LoopMember) -> None:
         """After a recall: take back messages that certainly have not begun."""
         member.recalled_at = None
         if not member.child.has_ended():
@@ -406,39 +325,6 @@ class AsyncProcessEngine(SuspectingEngine):
             if self._queue or self._alone:
                 self._dispatch_soon()
 
-    def _look_for_hung(self, now: float) -> None:
-        """Kill a process whose loop has not gone round for longer than an attempt may take.
-
-        Twice in a row: after a pause of the whole machine the processes need a moment as well.
-        """
-        timeout_seconds = self._timeout_seconds or 0.0
-        looks = []
-        for member in self._members:
-            oldest = member.sent.oldest_begun()
-            if oldest is None or member.child.is_killed:
-                member.hung_at = None
-                if member.is_busy:
-                    looks.append(now + timeout_seconds)
-                continue
-            due_at = oldest.started_at + timeout_seconds
-            turned_at = member.marker.turned_at
-            still_seconds = monotonic() - turned_at
-            if due_at > now or still_seconds < timeout_seconds + HUNG_SECONDS:
-                member.hung_at = None
-                looks.append(max(due_at, now + HUNG_SECONDS / 4))
-            elif member.hung_at != turned_at:
-                member.hung_at = turned_at
-                looks.append(now + HUNG_SECONDS / 4)
-            else:
-                member.why_killed = f"killed: its event loop had been kept busy for {still_seconds:.1f} s"
-                logger.warning("worker process %d is %s", member.child.pid, member.why_killed)
-                member.child.kill()
-        self._look_at = min(looks, default=None)
-
 
 def _sent_count(member: LoopMember) -> int:
     return len(member.sent)
-
-
-def _started_at(attempt: Attempt) -> float:
-    return attempt.started_at

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pyrallel_consumer.runtime.garbage_threshold import RaisedThreshold
+from pyrallel_consumer.runtime.life.garbage_threshold import RaisedThreshold
 
 
 @pytest.fixture(autouse=True)

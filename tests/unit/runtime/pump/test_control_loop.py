@@ -32,7 +32,7 @@ from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
 from pyrallel_consumer.dto import Message, OnExhausted, TopicPartition, WorkItem
 from pyrallel_consumer.errors import BrokerError
 from pyrallel_consumer.execution_plane.async_engine import AsyncEngine
-from pyrallel_consumer.runtime.control_loop import ControlLoop
+from pyrallel_consumer.runtime.pump.control_loop import ControlLoop
 from pyrallel_consumer.testing.messages import PlainMessage
 
 PATIENCE_SECONDS = 30.0

@@ -1,6 +1,6 @@
 """When the pump is woken without a fact or a completion: by its ticker, and by one alarm before the next tick.
 
-Belongs to the event loop. While the consumer is idle, the ticker is slower.
+Belongs to the event loop. While the consumer is idle, the ticker is slower. ``turn_seconds`` bounds one turn.
 """
 
 from __future__ import annotations
@@ -19,6 +19,17 @@ STILL_SECONDS = 2.0
 """The consumer is idle after this long without movement: longer than a commit usually takes."""
 MIN_ALARM_SECONDS = 0.001
 """Two alarms are at least this far apart, even if they are set for closer times."""
+TURN_SECONDS, LONGEST_TURN_SECONDS = 0.002, 0.01
+"""How long one turn may take: usually, and at most, if the loop's other callbacks delay the turn by the same time."""
+
+
+def turn_seconds(waited_seconds: float) -> float:
+    """How long a turn may take that started ``waited_seconds`` late.
+
+    With thousands of waiting workers an iteration of the loop is long. Short turns could not route and start enough
+    messages per iteration, and keys would run dry.
+    """
+    return min(max(TURN_SECONDS, 2 * waited_seconds), LONGEST_TURN_SECONDS)
 
 
 class Timers:

@@ -8,97 +8,41 @@ decisions. Nothing spins: facts, completions and one ticker ask for turns.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
-from pyrallel_consumer.control_plane.events import (
-    Assigned,
-    Commit,
-    CommitAnswered,
-    CoordinatorSilent,
-    Delivered,
-    LetterProducerFailed,
-    LettersAnswered,
-    Lost,
-    OffsetWentBack,
-    Pause,
-    PollerClosed,
-    PollerFailed,
-    PollThreadFroze,
-    PositionAdvanced,
-    RecordsAnswered,
-    Resume,
-    RevokeAsked,
-    TransactionAnswered,
-)
+from pyrallel_consumer.control_plane.events import Pause
 from pyrallel_consumer.control_plane.membership import Membership
-from pyrallel_consumer.control_plane.offsets.commit_sequence import FATAL, CommitSequence
+from pyrallel_consumer.control_plane.offsets.commit_sequence import CommitSequence
 from pyrallel_consumer.error_text import ErrorText
-from pyrallel_consumer.errors import BrokerError, StateError
+from pyrallel_consumer.errors import StateError
 from pyrallel_consumer.execution_plane.booked_engine import any_item
 from pyrallel_consumer.execution_plane.engine import CompletionChannel
 from pyrallel_consumer.observability.pictures import Pictures
-from pyrallel_consumer.runtime.cut_off import Noted
+from pyrallel_consumer.runtime.life.cut_off import Noted
 from pyrallel_consumer.runtime.outcomes.exhausted import ExhaustedMessages
-from pyrallel_consumer.runtime.revocation import Revocation
-from pyrallel_consumer.runtime.start_lease import StartLease
-from pyrallel_consumer.runtime.timers import Timers
+from pyrallel_consumer.runtime.outcomes.outstanding import Outstanding
+from pyrallel_consumer.runtime.pump.facts import Facts
+from pyrallel_consumer.runtime.pump.inbox import Inbox
+from pyrallel_consumer.runtime.pump.start_lease import StartLease
+from pyrallel_consumer.runtime.pump.timers import Timers, turn_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from contextvars import Context
 
-    from pyrallel_consumer.control_plane.events import RecordAnswer
     from pyrallel_consumer.control_plane.work_manager import WorkManager
     from pyrallel_consumer.dto import WorkItem
     from pyrallel_consumer.execution_plane.engine import ExecutionEngine
-    from pyrallel_consumer.record import OutputFigures
     from pyrallel_consumer.runtime.outcomes.dead_letters import DeadLetters
+    from pyrallel_consumer.runtime.pump.ports import Ingress, Output
+    from pyrallel_consumer.runtime.pump.revocation import Revocation
 
-TURN_SECONDS, LONGEST_TURN_SECONDS = 0.002, 0.01
-"""How long one turn may take: usually, and at most, if the loop's other callbacks delay the turn by the same time."""
 CHUNK = 128
 """How many completions or starts are handled before the clock is read."""
-FACTS_CHUNK = 256
-"""How many delivered messages are handled before the clock is read: more, because routing runs no worker."""
 FIRST_START_CHUNK = 2
 SLOW_CHUNK_SECONDS = 0.001
 """A chunk of starts that takes longer runs the workers' own code: the next chunk is half as large."""
-
-
-class Output(Protocol):
-    """The pump's interface to the records that workers return; no method waits."""
-
-    @property
-    def is_full(self) -> bool: ...
-    def figures(self, now: float) -> OutputFigures: ...
-    @property
-    def next_at(self) -> float | None: ...
-    def succeed(self, items: Sequence[WorkItem], now: float | None = None) -> None: ...
-    def pump(self) -> None: ...
-    def take_answers(self, answers: Sequence[RecordAnswer]) -> None: ...
-    def coming(self, which: Callable[[WorkItem], bool]) -> int: ...
-    def items(self) -> list[WorkItem]: ...
-    def forget_ended(self) -> None: ...
-
-
-class Ingress(Protocol):
-    """The pump's interface to the poll thread; no method waits."""
-
-    def grant(self, total: int) -> None: ...
-    def commit(self, command: Commit) -> None: ...
-    def pause(self, command: Pause) -> None: ...
-    def resume(self, command: Resume) -> None: ...
-
-
-def turn_seconds(waited_seconds: float) -> float:
-    """How long a turn may take that started ``waited_seconds`` late.
-
-    With thousands of waiting workers an iteration of the loop is long. Short turns could not route and start enough
-    messages per iteration, and keys would run dry.
-    """
-    return min(max(TURN_SECONDS, 2 * waited_seconds), LONGEST_TURN_SECONDS)
 
 
 class ControlLoop:
@@ -130,7 +74,6 @@ class ControlLoop:
         self.engine = engine
         self.channel = CompletionChannel(self._wake_for_report)
         self.ingress: Ingress | None = None
-        self.has_poller_ended = False
         self.is_broken = False
         self.on_tick: list[Callable[[float], None]] = []
         """Necessary work at each tick: an error in it ends the consumer."""
@@ -147,27 +90,31 @@ class ControlLoop:
             clock=self._clock,
             boot_clock=boot_clock or self._clock,
         )
-        self._revoke_grace_seconds = revoke_grace_seconds
         self._loop = loop
         self._thread = get_ident()
         self._base = base
         self._fail = fail
         self._is_timed = manager.policy.is_timed
         self.exhausted = self._exhausted = ExhaustedMessages(manager, fail, self._clock, errors or ErrorText())
-        self._output: Output | None = None
-        self.on_outcome: Callable[[TransactionAnswered], None] | None = None
-        """What hears of transactions, where commits are some."""
+        self.outstanding = Outstanding(self._exhausted)
         self._succeed = manager.succeed
         self.pictures.add(self._exhausted.tell)
-        self._inbox: deque[Any] = deque()
-        self._inbox_at = 0
-        self._messages_taken = 0
-        self._is_announced = False
+        self._inbox = Inbox(loop, base, self.wake)
+        self.deliver = self._inbox.deliver
+        self._facts = Facts(
+            manager,
+            commits,
+            engine,
+            self.lease,
+            self.outstanding,
+            fail=fail,
+            clock=self._clock,
+            revoke_grace_seconds=revoke_grace_seconds,
+        )
         self._is_scheduled = False
         self._woken_at = self.heartbeat
         self._is_stopped = False
         self._start_chunk = FIRST_START_CHUNK
-        self._revocation: Revocation | None = None
         self._timers = Timers(loop, base, tick=self._tick, ring=self.wake, now=self.heartbeat)
         self._changed = asyncio.Event()
         self._is_draining = False
@@ -185,31 +132,27 @@ class ControlLoop:
     @property
     def output(self) -> Output | None:
         """The output for records of workers, None if they return none."""
-        return self._output
+        return self.outstanding.output
 
     @output.setter
     def output(self, output: Output) -> None:
-        self._output = output
+        self.outstanding.output = output
         self._succeed = output.succeed
+
+    @property
+    def has_poller_ended(self) -> bool:
+        """Whether the poll thread has said that it ended."""
+        return self._facts.has_poller_ended
+
+    @property
+    def is_rebalancing(self) -> bool:
+        """Whether a revoke waits for running work."""
+        return self._facts.revocation is not None
 
     @property
     def has_facts(self) -> bool:
         """Whether facts wait to be taken."""
         return bool(self._inbox)
-
-    # In from other threads
-
-    def deliver(self, fact: object) -> None:
-        """Deliver a fact, from the poll thread. Raises RuntimeError if the loop is closed."""
-        self._inbox.append(fact)
-        if not self._is_announced:
-            self._is_announced = True
-            self._loop.call_soon_threadsafe(self._hear, context=self._base)
-
-    def _hear(self) -> None:
-        """The loop's end of ``deliver``; it resets the flag before it reads the inbox, so that no fact is missed."""
-        self._is_announced = False
-        self.wake()
 
     def _wake_for_report(self) -> None:
         if get_ident() == self._thread:
@@ -262,9 +205,7 @@ class ControlLoop:
         """Items that have started and not ended: they run, or their dead letters are not acknowledged."""
         noted = Noted(self.manager.is_current)
         self.engine.running(noted)
-        letters = self.dead_letters.queue.items() if self.dead_letters else []
-        records = self._output.items() if self._output else []
-        return [*noted.items, *filter(self.manager.is_current, [*letters, *records])]
+        return [*noted.items, *filter(self.manager.is_current, self.outstanding.items())]
 
     def begin_final_commits(self) -> None:
         """From now on commit at every tick, not at the interval: the consumer stops."""
@@ -297,8 +238,8 @@ class ControlLoop:
                 ends_at = started_at + turn_seconds(started_at - self._woken_at)
                 while self._clock() < ends_at and self._step():
                     pass
-            if self._revocation is not None:
-                self._step_revocation(self._revocation)
+            if self._facts.revocation is not None:
+                self._step_revocation(self._facts.revocation)
             self._pump_letters()
             self._grant()
             self._is_scheduled = False
@@ -318,8 +259,8 @@ class ControlLoop:
         """Withdraw unstarted items of partitions that are being revoked."""
         if self._is_draining:
             self.engine.withdraw(any_item)
-        elif self._revocation is not None:
-            self._revocation.withdraw()
+        elif self._facts.revocation is not None:
+            self._facts.revocation.withdraw()
 
     def _break(self, error: BaseException) -> None:
         """The state may be wrong: nothing more is taken, started or committed."""
@@ -335,25 +276,24 @@ class ControlLoop:
 
     def _set_alarm(self, now: float) -> None:
         """Have a turn when engine, dead letters or a revocation are next due, if that is before the next tick."""
-        due = [self.engine.next_sweep_at(), None if self.lease.is_held else self._exhausted.next_at]
-        if self._output is not None and not self.lease.is_held:
-            due.append(self._output.next_at)
+        due = [self.engine.next_sweep_at(), None if self.lease.is_held else self.outstanding.next_at]
         if self.manager.rate.is_limited:
             due.append(self.manager.rate.next_at(now))
-        if self._revocation is not None:
-            due.append(self._revocation.next_step_at)
+        if self._facts.revocation is not None:
+            due.append(self._facts.revocation.next_step_at)
         self._timers.set_alarm(min((at for at in due if at is not None), default=None), now)
 
     def _has_work(self) -> bool:
         if self._inbox or self.channel.has_items:
             return True
-        if self.lease.is_held or self.manager.rate.is_limited or (self._output is not None and self._output.is_full):
+        if self.lease.is_held or self.manager.rate.is_limited or self.outstanding.is_full:
             return False
         return self.manager.ready > 0 and self.engine.capacity() > 0
 
     def _step(self) -> bool:
         has_completions = self.channel.has_items and self._take_completions()
-        has_facts = bool(self._inbox) and self._take_facts()
+        if has_facts := bool(self._inbox):
+            self._inbox.take(self.manager, self._facts.take)
         return self._start_items() or has_completions or has_facts
 
     def _take_completions(self) -> bool:
@@ -369,73 +309,11 @@ class ControlLoop:
             manager.cancel(cancelled.item)
         return True
 
-    def _take_facts(self) -> bool:
-        budget = FACTS_CHUNK
-        inbox = self._inbox
-        while budget > 0 and inbox:
-            fact = inbox[0]
-            if type(fact) is not Delivered:
-                inbox.popleft()
-                self._take_fact(fact)
-                budget -= 1
-                continue
-            at, messages = self._inbox_at, fact.messages
-            piece = messages[at : at + budget]
-            self.manager.add(fact.tp, fact.epoch, piece)
-            self._messages_taken += len(piece)
-            budget -= len(piece)
-            self._inbox_at = at + len(piece)
-            if self._inbox_at >= len(messages):
-                inbox.popleft()
-                self._inbox_at = 0
-        return True
-
-    def _take_fact(self, fact: object) -> None:
-        manager = self.manager
-        match fact:
-            case Assigned():
-                manager.assign(fact)
-            case CommitAnswered():  # TransactionAnswered, too
-                self._take_answer(fact)
-            case PositionAdvanced():
-                manager.advance(fact)
-            case PollThreadFroze() | CoordinatorSilent():
-                self.lease.doubt(fact)
-            case RevokeAsked():
-                self._begin_revocation(fact)
-            case Lost() | OffsetWentBack():
-                self._take_loss(fact)
-            case LettersAnswered() | RecordsAnswered():
-                self._take_produced(fact)
-            case PollerFailed(error) | LetterProducerFailed(error):
-                self.has_poller_ended |= type(fact) is PollerFailed
-                self._fail(error)
-            case PollerClosed():
-                self.has_poller_ended = True
-            case _:
-                msg = f"unknown fact {fact!r}"
-                raise TypeError(msg)
-
-    def _take_produced(self, fact: LettersAnswered | RecordsAnswered) -> None:
-        if isinstance(fact, LettersAnswered):
-            self._exhausted.take_answers(fact.answers)
-        elif self._output is not None:
-            self._output.take_answers(fact.answers)
-
-    def _take_loss(self, fact: Lost | OffsetWentBack) -> None:
-        manager = self.manager
-        if isinstance(fact, Lost):
-            manager.end([(fact.tp, fact.epoch)], is_lost=True)
-        else:
-            manager.go_back(fact)
-        self._forget_ended()
-        self.engine.cancel(lambda item: not manager.is_current(item))
-
     def _start_items(self) -> bool:
         capacity = self.engine.capacity()
         if self.channel.has_setbacks:
             return False  # A failure changes which messages may start.
-        if not self.lease.may_start() or (self._output is not None and self._output.is_full):
+        if not self.lease.may_start() or self.outstanding.is_full:
             return False
         self.manager.allow_runs(self.engine.run_length(), are_whole=self.engine.is_joining)
         items = self._take(min(capacity, self._start_chunk), capacity)
@@ -458,82 +336,21 @@ class ControlLoop:
 
     def _pump_letters(self) -> None:
         if self.lease.may_start():
-            self._exhausted.pump()
-            if self._output is not None:
-                self._output.pump()
+            self.outstanding.pump()
 
     def _grant(self) -> None:
         if self.ingress is not None:
             # The size of messages is known after the first one; until then bytes cannot be converted into messages.
-            taken = self._messages_taken
+            taken = self._inbox.messages_taken
             self.ingress.grant(self.manager.allowed(taken, free_slots=self.engine.capacity()) if taken else 1)
-
-    # Revocation
-
-    @property
-    def is_rebalancing(self) -> bool:
-        """Whether a revoke waits for running work."""
-        return self._revocation is not None
-
-    def _begin_revocation(self, asked: RevokeAsked) -> None:
-        deadline = self._clock() + self._revoke_grace_seconds
-        self._revocation = Revocation(
-            asked,
-            self.manager,
-            self.engine,
-            self._exhausted,
-            deadline=deadline,
-            coming=self._coming,
-            may_commit=lambda: self.on_outcome is None or not self.commits.is_under_way,
-        )
 
     def _step_revocation(self, revocation: Revocation) -> None:
         revocation.withdraw()
         while self.channel.has_items:  # However many come from other partitions: at most the items in flight.
             self._take_completions()
-        if revocation.step(self._clock()):
-            self._revocation = None
-            self._forget_letters_and_records()
+        self._facts.step_revocation()
 
-    def _forget_ended(self) -> None:
-        """Withdraw retries of ended assignments, and drop a revocation that the poll thread gave up."""
-        is_current = self.manager.is_current
-        self.engine.withdraw(lambda item: not is_current(item))
-        self._forget_letters_and_records()
-        if self._revocation is not None and self._revocation.is_moot:
-            self._revocation = None
-
-    def _coming(self, which: Callable[[WorkItem], bool]) -> int:
-        """How many of these messages will be done soon without a worker: their letters or records are on the way."""
-        if self.on_outcome is not None and self._output is not None:
-            return self._output.coming(which)  # Letters go with the last transaction.
-        coming = self._exhausted.coming(which)
-        return coming if self._output is None else coming + self._output.coming(which)
-
-    def _forget_letters_and_records(self) -> None:
-        self._exhausted.forget_ended()
-        if self._output is not None:
-            self._output.forget_ended()
-
-    @property
-    def has_records(self) -> bool:
-        """Whether records are on their way to the broker, so that a stop waits for them."""
-        return self._output is not None and self._output.coming(any_item) > 0
-
-    # Commits and the ticker
-
-    def _take_answer(self, answered: CommitAnswered) -> None:
-        self.lease.answered(answered)
-        errors = self.commits.answer(answered)
-        if self.on_outcome is not None and isinstance(answered, TransactionAnswered):
-            self.on_outcome(answered)
-        for tp, code in errors.items():
-            if code in FATAL:
-                message = (
-                    f"the broker fenced this consumer off while it committed {tp}: another has its group.instance.id"
-                )
-                self._fail(BrokerError(message, code=code))
-                return
+    # The ticker
 
     def hurry(self) -> None:
         """A command must be sent: tick soon, even if the loop is idle."""
@@ -552,7 +369,7 @@ class ControlLoop:
             for call in self.on_tick:
                 call(now)
             self.pictures.draw(now)
-            self._timers.next_tick(now, may_be_still=self._revocation is None)
+            self._timers.next_tick(now, may_be_still=self._facts.revocation is None)
         except BaseException as error:
             self._break(error)
             if not isinstance(error, Exception):
@@ -569,7 +386,7 @@ class ControlLoop:
                 ingress.pause(command)
             else:
                 ingress.resume(command)
-        if self._revocation is not None and self.on_outcome is not None:
+        if self._facts.revocation is not None and self.outstanding.on_outcome is not None:
             return  # The last transaction of what goes is made when the one under way has ended.
         commit = self.commits.next(now, is_final=self._is_final, is_repeating=self.lease.is_held)
         if commit is not None:

@@ -15,9 +15,9 @@ from pyrallel_consumer.control_plane.policies import RetryPolicy
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
 from pyrallel_consumer.dto import TopicPartition, WorkItem
 from pyrallel_consumer.execution_plane.async_engine import AsyncEngine
-from pyrallel_consumer.runtime import timers
-from pyrallel_consumer.runtime.control_loop import ControlLoop
-from pyrallel_consumer.runtime.timers import STILL_TICK_SECONDS
+from pyrallel_consumer.runtime.pump import timers
+from pyrallel_consumer.runtime.pump.control_loop import ControlLoop
+from pyrallel_consumer.runtime.pump.timers import STILL_TICK_SECONDS
 from tests.unit.silent_pump import Silent, silent_pump
 
 PATIENCE_SECONDS = 30.0

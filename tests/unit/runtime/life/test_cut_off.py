@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyrallel_consumer.log import MOST_NAMED
-from pyrallel_consumer.runtime.cut_off import Noted, names_of
+from pyrallel_consumer.runtime.life.cut_off import Noted, names_of
 from pyrallel_consumer.testing.messages import work_item
 
 

@@ -25,9 +25,9 @@ from pyrallel_consumer.control_plane.policies import RetryPolicy
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
 from pyrallel_consumer.dto import DlqPayloadMode, Message, TopicPartition, WorkItem
 from pyrallel_consumer.execution_plane.async_engine import AsyncEngine
-from pyrallel_consumer.runtime import start_lease
-from pyrallel_consumer.runtime.control_loop import ControlLoop
 from pyrallel_consumer.runtime.outcomes.dead_letters import DeadLetters
+from pyrallel_consumer.runtime.pump import start_lease
+from pyrallel_consumer.runtime.pump.control_loop import ControlLoop
 from pyrallel_consumer.testing.messages import PlainMessage
 from tests.unit.silent_pump import Silent, silent_pump
 

@@ -15,8 +15,8 @@ from typing import Final
 from pyrallel_consumer.dto import WorkItem
 from pyrallel_consumer.execution_plane.booked_engine import any_item
 from pyrallel_consumer.log import Log
-from pyrallel_consumer.runtime.control_loop import ControlLoop
-from pyrallel_consumer.runtime.cut_off import names_of
+from pyrallel_consumer.runtime.life.cut_off import names_of
+from pyrallel_consumer.runtime.pump.control_loop import ControlLoop
 from pyrallel_consumer.runtime.surroundings import Poller
 
 CANCEL_SECONDS: Final = 1.0
@@ -108,7 +108,7 @@ class Closing:
             control.engine.running() == 0
             and not control.channel.has_items
             and not control.dead_letters
-            and not control.has_records
+            and not control.outstanding.has_records
         )
 
     async def _commit(self) -> None:

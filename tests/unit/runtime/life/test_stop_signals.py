@@ -13,7 +13,7 @@ import pytest
 
 from pyrallel_consumer.errors import StateError
 from pyrallel_consumer.execution_plane.processes.forked_children import STOP_SIGNALS
-from pyrallel_consumer.runtime.stop_signals import StopSignals
+from pyrallel_consumer.runtime.life.stop_signals import StopSignals
 
 PATIENCE_SECONDS = 20.0
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]

@@ -18,7 +18,7 @@ from pyrallel_consumer.execution_plane.attempts import Attempt
 from pyrallel_consumer.execution_plane.booked_engine import BookedEngine
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 from pyrallel_consumer.execution_plane.thread_engine import ThreadEngine
-from pyrallel_consumer.runtime import timers
+from pyrallel_consumer.runtime.pump import timers
 from pyrallel_consumer.testing.messages import PlainMessage
 from tests.unit.silent_pump import Silent, silent_pump
 

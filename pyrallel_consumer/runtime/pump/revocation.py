@@ -14,7 +14,7 @@ from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import WorkItem
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 from pyrallel_consumer.log import Log
-from pyrallel_consumer.runtime.cut_off import Noted, names_of
+from pyrallel_consumer.runtime.life.cut_off import Noted, names_of
 from pyrallel_consumer.runtime.outcomes.exhausted import ExhaustedMessages
 
 logger = Log("pyrallel_consumer")
