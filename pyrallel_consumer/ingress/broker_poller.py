@@ -17,7 +17,8 @@ from confluent_kafka import Consumer
 
 from pyrallel_consumer.control_plane.events import Commit, Pause, Resume
 from pyrallel_consumer.errors import StateError
-from pyrallel_consumer.ingress.polling.poll_thread import PollerPolicy, PollThread
+from pyrallel_consumer.ingress.polling.poll_thread import PollThread
+from pyrallel_consumer.ingress.polling.poller_policy import PollerPolicy
 from pyrallel_consumer.ingress.producing.transactions import Transactions
 from pyrallel_consumer.ingress.reading.group_protocol import ProtocolChoice
 from pyrallel_consumer.ingress.reading.subscription import Subscription

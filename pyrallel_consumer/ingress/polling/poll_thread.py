@@ -7,22 +7,18 @@ or commits.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from pyrallel_consumer.control_plane.events import CoordinatorSilent, PollerClosed, PollerFailed, PollThreadFroze
-from pyrallel_consumer.control_plane.membership import GAP_SECONDS
-from pyrallel_consumer.control_plane.policies import FlowLimits
 from pyrallel_consumer.ingress.admin.admin_look import AdminLook
 from pyrallel_consumer.ingress.client.client_errors import translate_client_error
 from pyrallel_consumer.ingress.client.client_events import ClientEvents
-from pyrallel_consumer.ingress.client.client_settings import MOST_READ_AHEAD, is_cooperative, protocol_of
+from pyrallel_consumer.ingress.client.client_settings import is_cooperative, protocol_of
 from pyrallel_consumer.ingress.client.group_client import GroupClient
 from pyrallel_consumer.ingress.client.log_throttle import LogThrottle
 from pyrallel_consumer.ingress.polling.commits import Commits
@@ -33,9 +29,10 @@ from pyrallel_consumer.ingress.polling.lookups.log_ends import LogEnds
 from pyrallel_consumer.ingress.polling.lookups.topic_ids import TopicIds
 from pyrallel_consumer.ingress.polling.lookups.topic_lookup import TopicLookup
 from pyrallel_consumer.ingress.polling.orderly_close import OrderlyClose
+from pyrallel_consumer.ingress.polling.poller_policy import PollerPolicy, refresh_seconds, reset_of
 from pyrallel_consumer.ingress.polling.reader import Reader
 from pyrallel_consumer.ingress.polling.rebalance import Rebalance
-from pyrallel_consumer.ingress.polling.starts import PATIENCE_SECONDS, StartSearch
+from pyrallel_consumer.ingress.polling.starts import StartSearch
 from pyrallel_consumer.ingress.polling.transactional_commits import TransactionalCommits
 from pyrallel_consumer.ingress.producing.transactions import Transactions
 from pyrallel_consumer.ingress.reading.assignments import Assignments
@@ -43,7 +40,6 @@ from pyrallel_consumer.ingress.reading.coordinator_silence import CoordinatorSil
 from pyrallel_consumer.ingress.reading.fetch_gate import FetchGate, GateState
 from pyrallel_consumer.ingress.reading.group_protocol import ProtocolChoice
 from pyrallel_consumer.ingress.reading.read_ahead import ReadAhead
-from pyrallel_consumer.ingress.reading.start_offset import Reset
 from pyrallel_consumer.ingress.reading.subscription import Subscription
 from pyrallel_consumer.log import Log
 
@@ -56,28 +52,6 @@ PAUSED_POLL_SECONDS: Final = 0.02
 # time.
 ANSWER_MARGIN_SECONDS: Final = 1.0
 LEAVE_SECONDS: Final = 1.0
-RESETS: Final[Mapping[str, Reset]] = {
-    **dict.fromkeys(("smallest", "earliest", "beginning"), "earliest"),
-    **dict.fromkeys(("largest", "latest", "end"), "latest"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class PollerPolicy:
-    """How the poll thread reads and waits.
-
-    ``start_timeout_seconds`` bounds the wait for a first broker's answer, ``start_patience_seconds`` the silence while
-    it asks where new partitions begin.
-    After it hung for more than ``gap_seconds``, it tells the loop.
-    """
-
-    poll_batch_size: int = 1000
-    read_ahead: FlowLimits = MOST_READ_AHEAD
-    revoke_grace_seconds: float = 0.5
-    start_timeout_seconds: float = 10.0
-    start_patience_seconds: float = PATIENCE_SECONDS
-    pattern_refresh_seconds: float = 30.0
-    gap_seconds: float = GAP_SECONDS
 
 
 class PollThread:
@@ -138,21 +112,7 @@ class PollThread:
         self._session = GroupSession(self._admin, str(configuration.get("group.id", "")), self._silence)
         self.topic_ids = TopicIds(self._admin, self.assignments, self.events.errors_by_code, clock)
         answer_seconds = policy.revoke_grace_seconds + ANSWER_MARGIN_SECONDS
-        self.rebalance = Rebalance(
-            is_cooperative=is_cooperative(configuration),
-            grace_seconds=answer_seconds,
-            assignments=self.assignments,
-            read_ahead=self.read_ahead,
-            starts=self._start_search(configuration, throttle),
-            commits=self.commits,
-            pauses=self.pauses,
-            ending=self.ending,
-            clock=clock,
-            deliver=self.deliver,
-            fail=self._fail,
-            settle=self.group_client.settle,
-            serve=self.serve_commits if self.commits.is_transactional else None,
-        )
+        self.rebalance = self._rebalance(configuration, throttle, answer_seconds)
         self._orderly_close = OrderlyClose(
             grace_seconds=answer_seconds,
             rebalance=self.rebalance,
@@ -161,16 +121,7 @@ class PollThread:
             ending=self.ending,
             clock=clock,
         )
-        self._lookup = TopicLookup(
-            subscription,
-            bootstrap_servers=str(configuration.get("bootstrap.servers", "")),
-            may_create=str(configuration.get("allow.auto.create.topics", False)).lower() == "true",
-            start_timeout_seconds=policy.start_timeout_seconds,
-            refresh_seconds=_refresh_seconds(configuration, policy.pattern_refresh_seconds),
-            events=self.events,
-            ending=self.ending,
-            clock=clock,
-        )
+        self._lookup = self._topic_lookup(configuration, subscription)
         self._is_static_member = bool(configuration.get("group.instance.id"))
 
     def run(self, started: Future[None], ended: Future[None]) -> None:
@@ -207,6 +158,25 @@ class PollThread:
             self.ending.abandon()
             LOGGER.warning("the event loop takes nothing any more (%s): the poll thread ends without a commit", error)
 
+    # The parts
+
+    def _rebalance(self, configuration: Mapping[str, Any], throttle: LogThrottle, answer_seconds: float) -> Rebalance:
+        return Rebalance(
+            is_cooperative=is_cooperative(configuration),
+            grace_seconds=answer_seconds,
+            assignments=self.assignments,
+            read_ahead=self.read_ahead,
+            starts=self._start_search(configuration, throttle),
+            commits=self.commits,
+            pauses=self.pauses,
+            ending=self.ending,
+            clock=self._clock,
+            deliver=self.deliver,
+            fail=self._fail,
+            settle=self.group_client.settle,
+            serve=self.serve_commits if self.commits.is_transactional else None,
+        )
+
     def _start_search(self, configuration: Mapping[str, Any], throttle: LogThrottle) -> StartSearch:
         return StartSearch(
             reset_of(configuration),
@@ -216,6 +186,18 @@ class PollThread:
             clock=self._clock,
             throttle=throttle,
             patience_seconds=self._policy.start_patience_seconds,
+        )
+
+    def _topic_lookup(self, configuration: Mapping[str, Any], subscription: Subscription) -> TopicLookup:
+        return TopicLookup(
+            subscription,
+            bootstrap_servers=str(configuration.get("bootstrap.servers", "")),
+            may_create=str(configuration.get("allow.auto.create.topics", False)).lower() == "true",
+            start_timeout_seconds=self._policy.start_timeout_seconds,
+            refresh_seconds=refresh_seconds(configuration, self._policy.pattern_refresh_seconds),
+            events=self.events,
+            ending=self.ending,
+            clock=self._clock,
         )
 
     # Commands
@@ -383,17 +365,3 @@ def _translated(error: BaseException, doing: str) -> BaseException:
         translated.__cause__ = error
         return translated
     return error
-
-
-def reset_of(configuration: Mapping[str, Any]) -> Reset:
-    """Where a group without an offset begins, by the client's configuration."""
-    return RESETS.get(str(configuration.get("auto.offset.reset", "largest")).lower(), "error")
-
-
-def _refresh_seconds(configuration: Mapping[str, Any], otherwise: float) -> float:
-    """Time between two looks for a pattern's topics: the user's client setting, if there is one."""
-    try:
-        milliseconds = int(configuration.get("topic.metadata.refresh.interval.ms", otherwise * 1000))
-    except (TypeError, ValueError):
-        return otherwise  # the client refuses it by name in a moment
-    return milliseconds / 1000 if milliseconds > 0 else math.inf  # -1 turns the client's own looks off, too

@@ -14,7 +14,7 @@ from pyrallel_consumer.dto import ExecutionMode, TopicPartition, WorkItem
 from pyrallel_consumer.errors import PyrallelConsumerError, StateError, WorkerMismatchError
 from pyrallel_consumer.execution_plane.worker.kind import Worker, check_worker
 from pyrallel_consumer.ingress.client.client_settings import consumer_configuration
-from pyrallel_consumer.ingress.polling.poll_thread import reset_of
+from pyrallel_consumer.ingress.polling.poller_policy import reset_of
 from pyrallel_consumer.ingress.reading.subscription import Subscription, parse_topic
 from pyrallel_consumer.runtime.life.cut_off import Noted
 from pyrallel_consumer.testing.kit.clock import KitClock

@@ -28,7 +28,7 @@ from pyrallel_consumer.control_plane.offsets.commit_encoder import encode
 from pyrallel_consumer.control_plane.partitions.latency import Histogram
 from pyrallel_consumer.dto import Message, TopicPartition
 from pyrallel_consumer.errors import BrokerError
-from pyrallel_consumer.ingress.polling.poll_thread import PollerPolicy, reset_of
+from pyrallel_consumer.ingress.polling.poller_policy import PollerPolicy, reset_of
 from pyrallel_consumer.ingress.reading.assignments import Assignments
 from pyrallel_consumer.ingress.reading.start_offset import Start
 from pyrallel_consumer.ingress.reading.subscription import Subscription

@@ -13,7 +13,7 @@ from pyrallel_consumer.execution_plane.attempts import RetryAt
 from pyrallel_consumer.execution_plane.batches.engine import BatchEngine
 from pyrallel_consumer.execution_plane.booked_engine import BookedEngine
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine, Failed
-from pyrallel_consumer.ingress.polling.poll_thread import PollerPolicy
+from pyrallel_consumer.ingress.polling.poller_policy import PollerPolicy
 from pyrallel_consumer.ingress.producing.transactions import Transactions
 from pyrallel_consumer.ingress.reading.subscription import Subscription
 from pyrallel_consumer.runtime.surroundings import Poller, ProducerThread, Surroundings
