@@ -15,8 +15,8 @@ import pytest_asyncio
 
 from pyrallel_consumer.control_plane.policies import RetryPolicy
 from pyrallel_consumer.errors import ProcessDiedError, TaskTimeoutError
-from pyrallel_consumer.execution_plane.processes.parent import async_process_engine
 from pyrallel_consumer.execution_plane.processes.parent.async_process_engine import AsyncProcessEngine
+from pyrallel_consumer.execution_plane.processes.parent.members import hung_loops
 from pyrallel_consumer.testing.engine_contract.rig import Rig
 from pyrallel_consumer.testing.messages import work_item
 from tests.contract.dying_worker import async_harmful_worker, initialize
@@ -176,7 +176,7 @@ async def test_a_timeout_ends_its_message_and_not_its_process(benches: list[Benc
 async def test_a_message_that_will_not_end_does_not_cost_its_process(
     benches: list[Bench], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(async_process_engine, "HUNG_SECONDS", 0.5)
+    monkeypatch.setattr(hung_loops, "HUNG_SECONDS", 0.5)
     bench = await started(benches, tmp_path, RetryPolicy(max_attempts=1, timeout_ms=300))
     gate = tmp_path / "gate"
     stubborn = bench.send(f"stubborn {gate}")

@@ -13,8 +13,8 @@ import pytest
 from pyrallel_consumer.control_plane.policies import RetryPolicy
 from pyrallel_consumer.execution_plane.async_engine import LateEngine
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
-from pyrallel_consumer.execution_plane.processes.parent import async_process_engine
 from pyrallel_consumer.execution_plane.processes.parent.async_process_engine import AsyncProcessEngine
+from pyrallel_consumer.execution_plane.processes.parent.members import hung_loops
 from pyrallel_consumer.execution_plane.processes.parent.process_engine import ProcessEngine
 from pyrallel_consumer.execution_plane.thread_engine import ThreadEngine
 from pyrallel_consumer.testing.engine_contract import SLOTS, EngineRigs, Rig, async_worker, plain_worker
@@ -175,7 +175,7 @@ class TestAsyncProcessEngine(HeldStarts):
     async def test_a_process_that_holds_back_for_longer_than_a_timeout_is_left_alive(
         self, rigs: list[Rig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(async_process_engine, "HUNG_SECONDS", 0.2)
+        monkeypatch.setattr(hung_loops, "HUNG_SECONDS", 0.2)
         rig, log = await self.rig(rigs, RetryPolicy(max_attempts=1, timeout_ms=300)), tmp_path / "log"
         rig.channel.starts_until_boot = 0.0
         items = [rig.submit([], log=log) for _ in range(SLOTS)]
