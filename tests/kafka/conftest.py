@@ -81,8 +81,8 @@ def group_protocol(request: pytest.FixtureRequest) -> str:
 
 
 def to_kafka(ours: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of KafkaConfig; a protocol in the test's mapping for the client stands alone."""
-    if "group.protocol" in values.get("librdkafka", {}):
+    """The arguments of KafkaConfig; a test whose client's mapping names a protocol, or an assignor, has chosen."""
+    if {"group.protocol", "partition.assignment.strategy"} & values.get("librdkafka", {}).keys():
         ours = ours | {"group_protocol": "auto"}
     return ours | values
 
