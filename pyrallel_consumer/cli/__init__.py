@@ -1,4 +1,7 @@
-"""The command line, `pyrallel-consumer`: a folder per command; each imports its modules only when it runs."""
+"""The command line, `pyrallel-consumer`: a folder per command; each imports its modules only when it runs.
+
+A new command is a folder with its ``options``, and one line at the end of this file.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """All settings, with their meaning, unit, range, default and what breaks at the ends of the range: one class per file.
 
 They are read from arguments, environment and ``.env``, by ``settings``. The inner parts never see these objects:
-methods give them frozen policies. Begin with ``kafka``, in which others are nested, or ``execution``.
+methods give them frozen policies. A new setting is a field of its class, and stands in ``typed``. Begin with
+``kafka``, in which others are nested, or ``execution``.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from pyrallel_consumer.control_plane.flow.backpressure import Backpressure
 from pyrallel_consumer.control_plane.flow.fair_shares import FairShares
 from pyrallel_consumer.control_plane.flow.rate_limit import RateLimit
 from pyrallel_consumer.control_plane.partitions.partition_work import PartitionWork
-from pyrallel_consumer.control_plane.partitions.run_work import RunLane
+from pyrallel_consumer.control_plane.partitions.run_work import RunQueue
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import OnExhausted
 from pyrallel_consumer.execution_plane.attempts import Attempts, RetryAt, Uncharged
@@ -75,7 +75,7 @@ def a_lost_partition_is_committed(patch: pytest.MonkeyPatch) -> None:
 
 @planted
 def a_key_forgets_its_old_attempt(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(PartitionWork, "_waits_for_predecessor", lambda work, lane: False)
+    patch.setattr(PartitionWork, "_waits_for_predecessor", lambda work, queue: False)
 
 
 # Work
@@ -145,21 +145,21 @@ def a_dead_letter_settles_before_its_acknowledgement(patch: pytest.MonkeyPatch) 
 
 @planted
 def what_is_given_back_is_overtaken(patch: pytest.MonkeyPatch) -> None:
-    def put_back(original: Callable[..., None], lane: RunLane, item: Any) -> None:
-        lane.waiting.append(item)
-        lane._land(item)  # noqa: SLF001 -- the bug to plant
-        lane.offer()
+    def put_back(original: Callable[..., None], queue: RunQueue, item: Any) -> None:
+        queue.waiting.append(item)
+        queue._land(item)  # noqa: SLF001 -- the bug to plant
+        queue.offer()
 
-    around(patch, RunLane, "put_back", put_back)
+    around(patch, RunQueue, "put_back", put_back)
 
 
 @planted
 def a_key_is_sent_ahead_while_its_run_comes_back(patch: pytest.MonkeyPatch) -> None:
-    def stop(original: Callable[..., None], lane: RunLane, item: Any) -> None:
-        original(lane, item)
-        lane._is_stopped, lane._reach = False, 30  # noqa: SLF001 -- the bug to plant
+    def stop(original: Callable[..., None], queue: RunQueue, item: Any) -> None:
+        original(queue, item)
+        queue._is_stopped, queue._reach = False, 30  # noqa: SLF001 -- the bug to plant
 
-    around(patch, RunLane, "_stop", stop)
+    around(patch, RunQueue, "_stop", stop)
 
 
 @planted
@@ -169,12 +169,12 @@ def a_run_is_longer_than_the_engine_takes(patch: pytest.MonkeyPatch) -> None:
 
 @planted
 def a_key_is_sent_ahead_of_a_message_that_failed_for_good(patch: pytest.MonkeyPatch) -> None:
-    def hold(original: Callable[..., None], lane: RunLane, item: Any) -> None:
-        original(lane, item)
-        lane.held = 0
+    def hold(original: Callable[..., None], queue: RunQueue, item: Any) -> None:
+        original(queue, item)
+        queue.held = 0
 
-    around(patch, RunLane, "hold", hold)
-    patch.setattr(RunLane, "release", lambda lane, item: lane.flying.append(item))
+    around(patch, RunQueue, "hold", hold)
+    patch.setattr(RunQueue, "release", lambda queue, item: queue.flying.append(item))
 
 
 @planted

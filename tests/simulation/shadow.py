@@ -32,7 +32,7 @@ class Shadow:
         self.unfinished: dict[int, Record] = {}
         self.in_flight: dict[int, WorkItem] = {}
         self.held: dict[int, WorkItem] = {}
-        self.lanes: dict[object, list[int]] = {}
+        self.queues: dict[object, list[int]] = {}
         self.is_revoking = False
         self.map_limit_bytes: int | None = None
         self.went_back_to: int | None = None
@@ -63,28 +63,28 @@ class Shadow:
                 skipped.append(record)
                 continue
             self.unfinished[offset] = record
-            lane = self._scenario.lane_of(record.key())
-            if lane is not None:
-                self.lanes.setdefault(lane, []).append(offset)
+            queue = self._scenario.lane_of(record.key())
+            if queue is not None:
+                self.queues.setdefault(queue, []).append(offset)
         return skipped
 
     def before(self, record: Record) -> list[int]:
         """The unfinished offsets that must end before the record may start."""
-        lane = self._scenario.lane_of(record.key())
-        return [] if lane is None else [offset for offset in self.lanes[lane] if offset < record.offset()]
+        queue = self._scenario.lane_of(record.key())
+        return [] if queue is None else [offset for offset in self.queues[queue] if offset < record.offset()]
 
     def behind(self, record: Record) -> list[int]:
         """The unfinished offsets that wait for the record."""
-        lane = self._scenario.lane_of(record.key())
-        return [] if lane is None else [offset for offset in self.lanes[lane] if offset > record.offset()]
+        queue = self._scenario.lane_of(record.key())
+        return [] if queue is None else [offset for offset in self.queues[queue] if offset > record.offset()]
 
     def finish(self, offset: int) -> None:
         record = self.unfinished.pop(offset)
         self.in_flight.pop(offset, None)
         self.held.pop(offset, None)
-        lane = self._scenario.lane_of(record.key())
-        if lane is not None:
-            self.lanes[lane].remove(offset)
+        queue = self._scenario.lane_of(record.key())
+        if queue is not None:
+            self.queues[queue].remove(offset)
 
     @property
     def map_leader_epoch(self) -> int | None:

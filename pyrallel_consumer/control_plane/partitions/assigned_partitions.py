@@ -110,18 +110,18 @@ class AssignedPartitions:
 
     def let_go(self, item: WorkItem) -> tuple[PartitionWork, ...]:
         """An attempt of an ended assignment ended, so its key may go on; returns the works in which it may."""
-        lane = cast("VirtualPartition", item.origin)
-        if not lane.let_go(item):
+        queue = cast("VirtualPartition", item.origin)
+        if not queue.let_go(item):
             return ()
-        self._loads.touch(lane.work)
-        if self._lingering.get((lane.work.tp, lane.key)) is not lane:
-            return (lane.work,)  # Only items that were sent ahead had been forgotten.
-        del self._lingering[lane.work.tp, lane.key]
-        if lane.successor is None:
+        self._loads.touch(queue.work)
+        if self._lingering.get((queue.work.tp, queue.key)) is not queue:
+            return (queue.work,)  # Only items that were sent ahead had been forgotten.
+        del self._lingering[queue.work.tp, queue.key]
+        if queue.successor is None:
             return ()
-        lane.successor.follow()
-        self._loads.touch(lane.successor.work)
-        return (lane.successor.work,)
+        queue.successor.follow()
+        self._loads.touch(queue.successor.work)
+        return (queue.successor.work,)
 
     @property
     def processed(self) -> int:

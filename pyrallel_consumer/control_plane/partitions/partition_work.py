@@ -56,11 +56,11 @@ class PartitionWork:
         "_headers",
         "_is_by_key",
         "_is_ordered",
-        "_lanes",
         "_lingering",
         "_measured_at",
         "_orders_null_keys",
         "_probed_offset",
+        "_queues",
         "_unordered",
         "blocked",
         "committed_offset",
@@ -91,7 +91,7 @@ class PartitionWork:
         "writing",
     )
 
-    lane_type: Callable[[Any, object], VirtualPartition] = VirtualPartition
+    queue_type: Callable[[Any, object], VirtualPartition] = VirtualPartition
 
     def __init__(self, assigned: Assigned, ordering: OrderingPolicy, lingering: Lingering) -> None:
         self.tp = assigned.tp
@@ -127,7 +127,7 @@ class PartitionWork:
         self.loaded_bytes = 0
         self._measured_at = 0
         self._headers = SizeEstimate()
-        self._lanes: dict[object, VirtualPartition] = {}
+        self._queues: dict[object, VirtualPartition] = {}
         self._lingering = lingering
         self._unordered = VirtualPartition(self, None, is_ordered=False)
         self._is_by_key = ordering.mode is OrderingMode.KEY_HASH
@@ -178,10 +178,10 @@ class PartitionWork:
 
     def add(self, messages: Sequence[Message]) -> None:
         """Register and route messages: at least one, ascending by offset, and above all earlier ones."""
-        tracker, lanes, ready = self.tracker, self._lanes, self.ready.delivered
+        tracker, queues, ready = self.tracker, self._queues, self.ready.delivered
         unfinished, unordered = tracker.unfinished, self._unordered
         is_restoring, is_by_key, is_ordered = tracker.is_restoring, self._is_by_key, self._is_ordered
-        orders_null_keys, lane_type = self._orders_null_keys, self.lane_type
+        orders_null_keys, queue_type = self._orders_null_keys, self.queue_type
         size = MESSAGE_OVERHEAD_BYTES * len(messages) + sum(map(len, messages)) + self._headers.of_new(messages)
         if messages[0].offset() < tracker.next_offset:
             raise InvariantViolation(f"{self.tp} delivered {messages[0].offset()} again without a new epoch")
@@ -200,15 +200,15 @@ class PartitionWork:
                 unfinished[offset] = item = WorkItem(message, offset, unordered)
                 ready.append(item)
                 continue
-            lane = lanes.get(key)
-            if lane is not None:
-                unfinished[offset] = item = WorkItem(message, offset, lane)
-                lane.append(item)
+            queue = queues.get(key)
+            if queue is not None:
+                unfinished[offset] = item = WorkItem(message, offset, queue)
+                queue.append(item)
                 continue
-            lanes[key] = lane = lane_type(self, key)
-            unfinished[offset] = item = WorkItem(message, offset, lane)
-            if self._lingering and self._waits_for_predecessor(lane):
-                lane.append(item)
+            queues[key] = queue = queue_type(self, key)
+            unfinished[offset] = item = WorkItem(message, offset, queue)
+            if self._lingering and self._waits_for_predecessor(queue):
+                queue.append(item)
             else:
                 ready.append(item)
         last = messages[-1]
@@ -223,10 +223,10 @@ class PartitionWork:
         """
         items = self.ready.take(most, slots)
         for item in items:
-            lane = item._origin
-            if lane.is_ordered:
-                lane.running = item
-                lane.started_at = now
+            queue = item._origin
+            if queue.is_ordered:
+                queue.running = item
+                queue.started_at = now
             else:
                 item._submitted = now
         self.in_flight += len(items)
@@ -239,10 +239,10 @@ class PartitionWork:
         """
         item = self.ready.take_after(self._probed_offset)
         self._probed_offset = item.offset
-        lane = item._origin
-        if lane.is_ordered:
-            lane.running = item
-            lane.started_at = now
+        queue = item._origin
+        if queue.is_ordered:
+            queue.running = item
+            queue.started_at = now
         else:
             item._submitted = now
         self.in_flight += 1
@@ -266,23 +266,23 @@ class PartitionWork:
         else:
             self.unwritten[item._offset] = unwritten
         self.in_flight -= 1
-        lane = item._origin
-        if not lane.is_ordered:
+        queue = item._origin
+        if not queue.is_ordered:
             if now is not None:
                 self.latency.succeeded(now - item._submitted)  # type: ignore[union-attr,operator]  # else it is not timed
             return False
         if now is not None:
-            took = now - lane.started_at
+            took = now - queue.started_at
             latency: Any = self.latency
             if took > QUICK_SECONDS:
                 latency.pending.append(took)
             else:
                 latency.quick_seconds += took
-        lane.running = None
-        if lane.waiting:
-            self.ready.arrived.append(lane.waiting.popleft())
+        queue.running = None
+        if queue.waiting:
+            self.ready.arrived.append(queue.waiting.popleft())
             return True
-        del self._lanes[lane.key]
+        del self._queues[queue.key]
         return False
 
     def time(self, item: WorkItem, now: float) -> None:
@@ -433,10 +433,10 @@ class PartitionWork:
         if offset in self.failing:
             return BlockedBy.RETRY
         item = self.tracker.unfinished[offset]
-        lane: VirtualPartition = item._origin
-        if lane.is_ordered and lane.running is None and (self.tp, lane.key) in self._lingering:
+        queue: VirtualPartition = item._origin
+        if queue.is_ordered and queue.running is None and (self.tp, queue.key) in self._lingering:
             return BlockedBy.EARLIER_ASSIGNMENT
-        is_started = lane.running is item if lane.is_ordered else item not in self.ready
+        is_started = queue.running is item if queue.is_ordered else item not in self.ready
         return BlockedBy.RUNNING if is_started else BlockedBy.SLOT
 
     def _went_on_without(self, item: WorkItem) -> bool:
@@ -453,19 +453,19 @@ class PartitionWork:
     def _queue_again(self, item: WorkItem) -> None:
         """Let an item that is no longer in flight run again, behind the waiting items of its key."""
         key = self._key_of(item)
-        lane = self._lanes.get(key)
-        is_new = lane is None
-        if lane is None:
-            self._lanes[key] = lane = self.lane_type(self, key)
-        again = WorkItem(item.message, item.offset, lane, item.attempt)
+        queue = self._queues.get(key)
+        is_new = queue is None
+        if queue is None:
+            self._queues[key] = queue = self.queue_type(self, key)
+        again = WorkItem(item.message, item.offset, queue, item.attempt)
         self.tracker.unfinished[item.offset] = again
-        if not is_new or (self._lingering and self._waits_for_predecessor(lane)):
-            lane.append(again)
+        if not is_new or (self._lingering and self._waits_for_predecessor(queue)):
+            queue.append(again)
         else:
-            self._begin_lane(lane, again)
+            self._begin_queue(queue, again)
 
-    def _begin_lane(self, lane: VirtualPartition, item: WorkItem) -> None:  # noqa: ARG002 -- for lanes with tickets
-        """The first item of a new lane is ready."""
+    def _begin_queue(self, queue: VirtualPartition, item: WorkItem) -> None:  # noqa: ARG002 -- for queues with tickets
+        """The first item of a new queue is ready."""
         self.ready.arrived.append(item)
 
     def _forget(self, from_offset: int) -> None:
@@ -482,16 +482,16 @@ class PartitionWork:
         kept_held = {offset: item for offset, item in self.held.items() if offset < from_offset}
         idle += len(self.held) - len(kept_held)
         self.held = kept_held
-        for key, lane in list(self._lanes.items()):
-            waiting = lane.waiting or ()
+        for key, queue in list(self._queues.items()):
+            waiting = queue.waiting or ()
             kept = [item for item in waiting if id(item) not in forgotten]
             idle += len(waiting) - len(kept)
             if waiting:
-                lane.waiting = deque(kept)
-            if id(lane) not in alive:
-                del self._lanes[key]
-                if lane.is_busy:
-                    self._lingering[self.tp, key] = lane
+                queue.waiting = deque(kept)
+            if id(queue) not in alive:
+                del self._queues[key]
+                if queue.is_busy:
+                    self._lingering[self.tp, key] = queue
         self.in_flight -= len(forgotten) - idle
         self._measured_at = -1
         self.count_bytes()
@@ -501,12 +501,12 @@ class PartitionWork:
         return self.ready.discard(lambda item: id(item) in forgotten)
 
     def _started_at(self, item: WorkItem) -> float:
-        lane: VirtualPartition = item._origin
-        return lane.started_at if lane.is_ordered else item._submitted  # type: ignore[return-value]  # it is timed
+        queue: VirtualPartition = item._origin
+        return queue.started_at if queue.is_ordered else item._submitted  # type: ignore[return-value]  # it is timed
 
-    def _waits_for_predecessor(self, lane: VirtualPartition) -> bool:
-        predecessor = self._lingering.get((self.tp, lane.key))
+    def _waits_for_predecessor(self, queue: VirtualPartition) -> bool:
+        predecessor = self._lingering.get((self.tp, queue.key))
         if predecessor is None:
             return False
-        predecessor.successor = lane
+        predecessor.successor = queue
         return True

@@ -38,7 +38,7 @@ class RunLength:
         self.is_whole = False
 
 
-class RunLane(VirtualPartition):
+class RunQueue(VirtualPartition):
     """``waiting`` holds the items that are not started, ``flying`` the run, by offset; its first item is ``running``.
 
     While it may start one more item, it has a *ticket* in the partition's ready queue: one of its items, which stands
@@ -214,7 +214,7 @@ class RunWork(PartitionWork):
 
     __slots__ = ("length",)
 
-    lane_type = RunLane
+    queue_type = RunQueue
 
     def __init__(self, assigned: Assigned, ordering: OrderingPolicy, lingering: Lingering, length: RunLength) -> None:
         super().__init__(assigned, ordering, lingering)
@@ -225,9 +225,9 @@ class RunWork(PartitionWork):
         before = len(delivered)
         super().add(messages)
         for item in islice(delivered, before, None):
-            lane = item._origin
-            if lane.is_ordered and lane.is_new:
-                lane.begin(item)
+            queue = item._origin
+            if queue.is_ordered and queue.is_new:
+                queue.begin(item)
 
     def take(self, most: int, slots: int, now: float | None = None) -> list[WorkItem]:
         """Start up to ``most`` items: one of each virtual partition in turn, or all that one may start."""
@@ -236,8 +236,8 @@ class RunWork(PartitionWork):
         started: list[WorkItem] = []
         while self.ready and len(started) < most:
             for ticket in self.ready.take(most - len(started), slots - len(started)):
-                lane = ticket._origin
-                item: WorkItem | None = lane.next() if lane.is_ordered else ticket
+                queue = ticket._origin
+                item: WorkItem | None = queue.next() if queue.is_ordered else ticket
                 if item is not None:
                     item._submitted = now
                     started.append(item)
@@ -253,8 +253,8 @@ class RunWork(PartitionWork):
                 if len(started) >= most:
                     ready.arrived.extend(tickets[nth:])
                     break
-                lane = ticket._origin
-                started += lane.next_run(most - len(started)) if lane.is_ordered else (ticket,)
+                queue = ticket._origin
+                started += queue.next_run(most - len(started)) if queue.is_ordered else (ticket,)
         if now is not None:
             for item in started:
                 item._submitted = now
@@ -283,24 +283,24 @@ class RunWork(PartitionWork):
         else:
             self.unwritten[item._offset] = unwritten
         self.in_flight -= 1
-        lane = item._origin
-        if not lane.is_ordered:
+        queue = item._origin
+        if not queue.is_ordered:
             return False
-        flying = lane.flying
-        if lane._is_stopped and len(flying) > 1 and flying[0] is item:  # ``succeeded``, written out for batches
+        flying = queue.flying
+        if queue._is_stopped and len(flying) > 1 and flying[0] is item:  # ``succeeded``, written out for batches
             del flying[0]
-            lane.running = flying[0]
-            lane._reach += 1
+            queue.running = flying[0]
+            queue._reach += 1
             return False
-        is_ready: bool = lane.succeeded(item)
-        if not (lane.flying or lane.waiting):
-            self.drop(lane)
+        is_ready: bool = queue.succeeded(item)
+        if not (queue.flying or queue.waiting):
+            self.drop(queue)
         return is_ready
 
-    def drop(self, lane: RunLane) -> None:
+    def drop(self, queue: RunQueue) -> None:
         """A virtual partition exists until it is empty."""
-        if lane.is_empty and self._lanes.get(lane.key) is lane:
-            del self._lanes[lane.key]
+        if queue.is_empty and self._queues.get(queue.key) is queue:
+            del self._queues[queue.key]
 
     def hold(self, item: WorkItem) -> None:
         super().hold(item)
@@ -309,8 +309,8 @@ class RunWork(PartitionWork):
 
     def condemn(self, item: WorkItem) -> bool:
         """Only for the first item of a run: the letters of a key are sent in the key's order."""
-        lane = item._origin
-        if lane.is_ordered and lane.held:
+        queue = item._origin
+        if queue.is_ordered and queue.held:
             self.put_back(item)
             return False
         return super().condemn(item)
@@ -338,9 +338,9 @@ class RunWork(PartitionWork):
                 self.ready.arrived.append(item)
         self.held.clear()
 
-    def _begin_lane(self, lane: Any, item: WorkItem) -> None:
-        """The item is its own ticket; see ``RunLane.is_new``."""
-        lane.begin(item)
+    def _begin_queue(self, queue: Any, item: WorkItem) -> None:
+        """The item is its own ticket; see ``RunQueue.is_new``."""
+        queue.begin(item)
         self.ready.arrived.append(item)
 
     def _forget_ready(self, forgotten: set[int], alive: set[int]) -> int:
@@ -356,20 +356,20 @@ class RunWork(PartitionWork):
             if item._origin.is_ordered:
                 item._origin.held -= 1
         forgotten = {id(item) for item in before.values()} - {id(item) for item in self.tracker.unfinished.values()}
-        for lane in self._lanes.values():
-            assert isinstance(lane, RunLane)
-            lane.forget(forgotten)
+        for queue in self._queues.values():
+            assert isinstance(queue, RunQueue)
+            queue.forget(forgotten)
 
     @property
     def is_at_work(self) -> bool:
         """Several items of one key may be in flight, so keys are counted, and only as far as the answer needs."""
         not_at_work = len(self.failing) + self._is_by_key
         keys = in_runs = 0
-        for lane in self._lanes.values():
-            assert isinstance(lane, RunLane)
-            if lane.flying:
+        for queue in self._queues.values():
+            assert isinstance(queue, RunQueue)
+            if queue.flying:
                 keys += 1
-                in_runs += len(lane.flying)
+                in_runs += len(queue.flying)
                 if keys > not_at_work:
                     return True
         return keys + self.in_flight - in_runs > not_at_work
@@ -377,8 +377,8 @@ class RunWork(PartitionWork):
     def _started_at(self, item: WorkItem) -> float:
         return item._submitted  # type: ignore[return-value]  # it is timed
 
-    def _waits_for_predecessor(self, lane: Any) -> bool:
-        is_waiting = super()._waits_for_predecessor(lane)
+    def _waits_for_predecessor(self, queue: Any) -> bool:
+        is_waiting = super()._waits_for_predecessor(queue)
         if is_waiting:
-            lane.wait_for_predecessor()
+            queue.wait_for_predecessor()
         return is_waiting

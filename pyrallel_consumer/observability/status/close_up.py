@@ -161,8 +161,8 @@ def _states(offsets: list[int], items: list[WorkItem], work: PartitionWork, unde
     held, is_queued, is_held = work.held, OffsetState.QUEUED, OffsetState.HELD
     states = []
     for offset, item in zip(offsets, items, strict=True):
-        lane: Any = item.origin  # A virtual partition: more than the protocol says.
-        if lane.running is not item and lane.is_ordered:
+        queue: Any = item.origin  # A virtual partition: more than the protocol says.
+        if queue.running is not item and queue.is_ordered:
             states.append(is_held if offset in held else is_queued)
         else:
             states.append(is_held if offset in held else _state_of_started(item, under_way))
@@ -181,7 +181,7 @@ def _state_of_started(item: WorkItem, under_way: UnderWay) -> OffsetState:
 def _key(
     item: WorkItem, state: OffsetState, under_way: UnderWay, read_at: float | None, now: float, *, secret: bytes
 ) -> KeyCloseUp:
-    lane: Any = item.origin  # As above.
+    queue: Any = item.origin  # As above.
     attempt, began_at = under_way.running.get(item, (None, None))
     running_seconds = None if began_at is None else now - began_at
     read_seconds = 0.0 if read_at is None else now - read_at
@@ -189,16 +189,16 @@ def _key(
         tp=item.tp,
         offset=item.offset,
         state=state,
-        order=_order(lane),
+        order=_order(queue),
         fingerprint=None if item.key is None else fingerprint(item.key, secret),
         attempt=attempt,
         running_seconds=running_seconds,
         read_seconds=max(read_seconds, running_seconds or 0.0),
-        behind=len(lane.waiting or ()),
+        behind=len(queue.waiting or ()),
     )
 
 
-def _order(lane: Any) -> Order:
-    if not lane.is_ordered:
+def _order(queue: Any) -> Order:
+    if not queue.is_ordered:
         return Order.NONE
-    return Order.PARTITION if lane.key is WHOLE_PARTITION else Order.KEY
+    return Order.PARTITION if queue.key is WHOLE_PARTITION else Order.KEY

@@ -62,8 +62,8 @@ def gap_window(
     buckets = -(-(top - base) // width)
     counts: dict[OffsetState, list[int]] = {}
     for offset, state in unfinished:
-        lane = counts.get(state)
-        if lane is None:
-            lane = counts[state] = [0] * buckets
-        lane[(offset - base) // width] += 1
-    return GapWindow(base, top, width, {state: tuple(lane) for state, lane in counts.items()}, unseen)
+        row = counts.get(state)
+        if row is None:
+            row = counts[state] = [0] * buckets
+        row[(offset - base) // width] += 1
+    return GapWindow(base, top, width, {state: tuple(row) for state, row in counts.items()}, unseen)

@@ -42,10 +42,10 @@ def rule_13_nothing_begins_before_those_before_it_are_done(shadow: Shadow, run: 
 
 def rules_9_and_13_keys_do_not_overlap(run: Run, others: Iterable[Run], scenario: Scenario) -> None:
     """Within one consumer runs never overlap. Across consumers rule 7 judges the revoke."""
-    lane = scenario.lane_of(run.record.key())
+    queue = scenario.lane_of(run.record.key())
     for other in others:
-        is_same_key = other.record.tp == run.record.tp and scenario.lane_of(other.record.key()) == lane
-        if lane is not None and is_same_key and other.consumer == run.consumer:
+        is_same_key = other.record.tp == run.record.tp and scenario.lane_of(other.record.key()) == queue
+        if queue is not None and is_same_key and other.consumer == run.consumer:
             raise RuleBroken("13" if other.epoch == run.epoch else "9", f"{run} starts while {other} runs")
 
 

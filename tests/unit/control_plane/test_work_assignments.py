@@ -150,8 +150,8 @@ def test_nothing_is_left_of_a_key_once_its_messages_are_done() -> None:
     gc.collect()
 
     assert [ref() for ref in gone] == [None] * 3
-    lanes = [known for known in gc.get_objects() if isinstance(known, VirtualPartition) and known.work in manager]
-    assert [lane.is_ordered for lane in lanes] == [False]
+    queues = [known for known in gc.get_objects() if isinstance(known, VirtualPartition) and known.work in manager]
+    assert [queue.is_ordered for queue in queues] == [False]
 
 
 def test_nothing_is_left_of_an_ended_assignment_once_its_attempts_ended() -> None:

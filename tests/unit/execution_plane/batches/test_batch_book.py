@@ -22,7 +22,7 @@ LINGER = 5.0
 
 
 class Key:
-    """An origin; ``sealed`` is a field as in a lane of the control plane."""
+    """An origin; ``sealed`` is a field as in a queue of the control plane."""
 
     epoch = 1
 
