@@ -121,7 +121,7 @@ def _take_durations(consumer: PyrallelConsumer, *, is_wanted: bool) -> None:
     wiring.manager._works.is_timed = wiring.control._is_timed = is_wanted  # noqa: SLF001 -- as said
     started_at = time.monotonic() if is_wanted else None
     for work in wiring.manager:
-        for lane in work._lanes.values():  # noqa: SLF001 -- as said
+        for lane in work._queues.values():  # noqa: SLF001 -- as said
             lane.started_at = started_at
 
 
