@@ -24,7 +24,7 @@ export UV_PYTHON_DOWNLOADS := never
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help chaos demo docs test test-core test-integration test-kafka test-documents test-deploy test-ray helm chart-schema test-3.11 test-nogil wheel-test coverage lint format kafka bench hot-spots simulate lock clean
+.PHONY: help chaos demo docs pictures test test-core test-integration test-kafka test-documents test-deploy test-ray helm chart-schema test-3.11 test-nogil wheel-test coverage lint format kafka bench hot-spots simulate lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -35,6 +35,9 @@ demo: .venv/.synced ## See it work on a broker of its own (ARGS="--messages 2000
 docs: .venv/.synced ## Build the documents, with the reference made from the code, into build/docs
 	@$(PYTHON) -m sphinx -W --keep-going --quiet --builder html docs build/docs
 	@echo "Open build/docs/index.html"
+
+pictures: .venv/.synced ## Take the documents' pictures from real runs (ARGS="demo" takes one; the page's need Chromium)
+	@$(PYTHON) docs/pictures.py $(ARGS)
 
 test: .venv/.synced ## Run every test; unit, contract and simulation tests against the built wheel too
 	@$(MAKE) --no-print-directory test-core

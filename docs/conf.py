@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,10 @@ project = "Pyrallel Consumer"
 version = release = pyrallel_consumer.__version__
 project_copyright = "the Pyrallel Consumer project; Apache-2.0"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+_PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
+repository = _PROJECT["urls"]["Repository"]
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "page_parts"]
 exclude_patterns = ["_generated"]
 myst_heading_anchors = 3
 smartquotes = False  # what is quoted is copied
@@ -27,12 +31,19 @@ smartquotes = False  # what is quoted is copied
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_class_signature = "separated"
+autodoc_default_options = {"exclude-members": "__new__"}
 napoleon_use_rtype = False
+
+add_module_names = False
+toc_object_entries = False
 
 html_theme = "furo"
 html_title = f"Pyrallel Consumer {release}"
 html_show_sphinx = False
 html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_favicon = "../pyrallel_consumer/observability/status/status_page/icon.svg"
 
 
 def write_reference(_: Sphinx) -> None:

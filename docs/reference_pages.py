@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import textwrap
 from enum import Enum
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
@@ -42,9 +44,19 @@ SETTINGS: tuple[type[Settings], ...] = (
 )
 
 
+SPELT = {"dlq": "DLQ", "fastapi": "FastAPI", "http": "HTTP", "postgres": "PostgreSQL", "sqlite": "SQLite"}
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
 def pages() -> dict[str, str]:
     """Name of the page and its Markdown."""
-    return {"settings": settings_page(), "metrics": metrics_page(), "commands": commands_page(), "api": api_page()}
+    return {
+        "settings": settings_page(),
+        "metrics": metrics_page(),
+        "commands": commands_page(),
+        "api": api_page(),
+        "examples": examples_page(),
+    }
 
 
 def settings_page() -> str:
@@ -130,3 +142,19 @@ def _api_section(module: str, names: list[str]) -> str:
         lines += [] if kind == "function" else ["   :members:", "   :undoc-members:", "   :show-inheritance:"]
         lines.append("")
     return "\n".join([*lines, "```"])
+
+
+def examples_page() -> str:
+    """What each example shows and needs, from the table of their README, and its source to unfold."""
+    table = (EXAMPLES / "README.md").read_text("utf-8")
+    rows = re.findall(r"^\| \[(\w+)\.py\]\(\1\.py\) \| (.+?) \| (.*?) ?\|$", table, re.MULTILINE)
+    return "\n\n".join(_example(*row) for row in rows)
+
+
+def _example(name: str, shown: str, needed: str) -> str:
+    needs = f"Needs {needed}." if needed else "Needs nothing else."
+    source = (EXAMPLES / f"{name}.py").read_text("utf-8").rstrip()
+    title = " ".join(SPELT.get(word, word) for word in name.split("_"))
+    title = title[:1].upper() + title[1:]
+    unfold = f"<details><summary>examples/{name}.py</summary>\n\n````python\n{source}\n````\n\n</details>"
+    return f"## {title}\n\n{shown[:1].upper()}{shown[1:]}. {needs}\n\n{unfold}"

@@ -210,11 +210,19 @@ def _unknown_setting(cls: type[Settings], name: str) -> str:
         return f"{message}; settings of the client go into librdkafka={{{name!r}: ...}}"
     for other in Settings.__subclasses__():
         if other._field_of(field) in other.model_fields:  # noqa: SLF001 -- a class of this kind
-            return f"{message}; it is a setting of {other.__name__}"
+            return f"{message}; it is a setting of {other.__name__}{_way_to(cls, other, field)}"
         if (ours := NAMES_ELSEWHERE.get(field)) in other.model_fields:
             return f"{message}; did you mean {other.__name__}.{ours}?"
     close = get_close_matches(field, cls.model_fields, n=1)
     return f"{message}; did you mean {close[0]!r}?" if close else f"{message}; it has {', '.join(cls.model_fields)}"
+
+
+def _way_to(cls: type[Settings], nested: type[Settings], field: str) -> str:
+    """How ``field`` of a class that is nested in ``cls`` is reached; "" if it is not nested there."""
+    for name, holder in cls.model_fields.items():
+        if holder.annotation is nested:
+            return f", reached as config.{name}.{field}"
+    return ""
 
 
 def _settings_error(cls: type[Settings], error: ValidationError, given: Mapping[str, Any]) -> SettingsError:

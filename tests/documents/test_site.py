@@ -15,6 +15,10 @@ import pyrallel_consumer
 from pyrallel_consumer.config import ExecutionConfig, KafkaConfig, MetricsConfig, ParallelConsumerConfig
 from pyrallel_consumer.observability.metrics.families import FAMILIES
 from tests.documents.snippets import ROOT
+from tests.documents.test_readme import REPOSITORY
+from tests.integration.browser import Browser, browser
+
+__all__ = ["browser"]
 
 LOADED_FROM_ELSEWHERE = re.compile(r"""<(?:script|link|img|iframe)[^>]*(?:src|href)=["'](?:https?:)?//""")
 MOST_SECONDS = 240
@@ -56,6 +60,38 @@ def test_the_site_loads_nothing_from_elsewhere_and_the_reference_is_complete(sit
     for name in set(pyrallel_consumer.__all__) - {each.__name__ for each in (KafkaConfig, ParallelConsumerConfig)}:
         assert name in names or name.endswith("Config"), name
     assert "pyrallel-consumer dlq replay" in shown(site, "commands")
+    assert "__new__" not in names
+    landing = (site / "index.html").read_text("utf-8")
+    for wanted in (
+        "demo.svg",
+        "status-page.png",
+        "way-of-a-message.svg",
+        "install.html",
+        "examples.html",
+        "changelog.html",
+    ):
+        assert wanted in landing
+    promises = (site / "reference" / "guarantees.html").read_text("utf-8")
+    assert f'href="{REPOSITORY}/blob/main/tests/kafka/guarantees.py"' in promises
+
+
+@pytest.mark.parametrize("width", [1400, 375])
+def test_nothing_on_the_site_is_cut(site: Path, browser: Browser, width: int) -> None:
+    browser.look_like(width=width, scheme="light")
+    script = """
+        const clips = (each) => getComputedStyle(each).overflowX !== "visible";
+        return [document.documentElement, ...document.querySelectorAll("article, article *")]
+            .filter((each) => each.checkVisibility() && each.clientWidth > 1 && clips(each))
+            .filter((each) => each.scrollWidth > each.clientWidth)
+            .map((each) => `${each.tagName} ${each.className} ${each.scrollWidth} > ${each.clientWidth}`)
+    """
+    wide = {}
+    for page in sorted(site.rglob("*.html")):
+        browser.open(page.as_uri())
+        edge = browser.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        if found := [*browser.run(script), *(["the page"] if edge > 0 else [])]:
+            wide[page.relative_to(site).as_posix()] = found[:3]
+    assert wide == {}
 
 
 def test_every_setting_says_what_it_means(monkeypatch: pytest.MonkeyPatch) -> None:

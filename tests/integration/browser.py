@@ -57,9 +57,9 @@ class Browser:
     def open(self, url: str) -> None:
         self.driver.get(url)
 
-    def look_like(self, *, width: int, scheme: str) -> None:
-        """Set the window's width and the colour scheme."""
-        size = {"width": width, "height": 1200, "deviceScaleFactor": 1, "mobile": False}
+    def look_like(self, *, width: int, scheme: str, height: int = 1200) -> None:
+        """Set the window's width and height, and the colour scheme."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self._command("Emulation.setDeviceMetricsOverride", size)
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self._command("Emulation.setEmulatedMedia", {"features": features})
@@ -127,9 +127,13 @@ class Browser:
         """The console's lines since the last call."""
         return [entry["message"] for entry in self.driver.get_log("browser")]  # type: ignore[no-untyped-call]
 
-    def save_picture(self, path: Path) -> None:
-        """The whole page as PNG."""
-        picture = self._command("Page.captureScreenshot", {"format": "png", "captureBeyondViewport": True})
+    def save_picture(self, path: Path, height: int | None = None) -> None:
+        """The whole page as PNG, or the upper ``height`` pixels."""
+        shot: dict[str, Any] = {"format": "png", "captureBeyondViewport": True}
+        if height is not None:
+            width = self.run("return document.documentElement.clientWidth")
+            shot["clip"] = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+        picture = self._command("Page.captureScreenshot", shot)
         path.write_bytes(base64.b64decode(picture["data"]))
 
     def _command(self, name: str, arguments: dict[str, Any]) -> Any:

@@ -44,7 +44,7 @@ VISIT_SHARE = 0.20
 STALL_SECONDS = 60.0
 """The run is given up when no order was processed for this long."""
 LOOK_SECONDS = 0.05
-TELL_SECONDS = 1.0
+TELL_SECONDS = 2.0
 """How often the demo tells how many orders it has written, while nothing else can be seen."""
 
 

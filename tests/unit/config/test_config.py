@@ -429,7 +429,10 @@ def test_one_setting_in_two_spellings_is_refused() -> None:
         ("max_retries", "it is a setting of ExecutionConfig"),
         ("group_id", r"did you mean KafkaConfig\.consumer_group\?"),
         ("max_concurrency", r"did you mean ExecutionConfig\.max_in_flight\?"),
-        ("ordering_mode", "it is a setting of ParallelConsumerConfig"),
+        (
+            "ordering_mode",
+            r"of ParallelConsumerConfig, reached as config\.parallel_consumer\.ordering_mode",
+        ),
         ("group.instance.id", r"go into librdkafka=\{'group.instance.id': ...\}"),
         ("zzz", "it has bootstrap_servers, consumer_group"),
         ("_env_file", "it has bootstrap_servers"),
