@@ -46,6 +46,7 @@ def test_the_plugin_loads_nothing_of_the_library() -> None:
     assert loaded.isdisjoint(HEAVY_MODULES)
     assert {name for name in loaded if name.startswith("pyrallel_consumer")} == {
         "pyrallel_consumer",
+        "pyrallel_consumer.release",
         "pyrallel_consumer.testing",
         "pyrallel_consumer.testing.pytest_plugin",
     }
