@@ -93,8 +93,8 @@ test-nogil: ## Run unit, contract and simulation tests without the GIL, if a fre
 wheel-test: .venv/.synced ## Build the wheel and test it: unit, contract, simulation; on Python 3.11 if one is found
 	@scripts/test-wheel $(UV) "$$(scripts/find-python 3.11 2>/dev/null || scripts/find-python)" $(JOBS)
 
-coverage: .venv/.synced ## Measure what core and integration tests cover of everything
-	$(PYTHON) -m pytest -n $(JOBS) --dist loadgroup --cov $(CORE_TESTS) tests/integration
+coverage: .venv/.synced ## Measure what unit tests cover of everything
+	$(PYTHON) -m pytest -n $(JOBS) --cov --cov-report=term-missing:skip-covered tests/unit
 
 lint: .venv/.synced ## Check format, lint, types and layers
 	@.venv/bin/ruff format --check .

@@ -25,8 +25,14 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests marked ``long`` start first, so that none is left running alone; an ``xdist_group`` stays in one process.
 
-    pytest-xdist 3.8 finds the group in the test's id, and cannot put it there since pytest 9.2.
+    pytest-xdist 3.8 finds the group in the test's id, and cannot put it there since pytest 9.2. Coverage is measured in
+    unit tests and those marked ``measured``: they reach every branch of what decides, and measuring makes the others
+    three times as slow.
     """
+    unit = config.rootpath / "tests" / "unit"
+    for item in items:
+        if not (item.path.is_relative_to(unit) or item.get_closest_marker("measured")):
+            item.add_marker("no_cover")
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
     if config.getoption("loadgroup", default=False):
         for item in items:

@@ -36,7 +36,7 @@ def test_without_a_broker_nothing_is_told_and_nothing_waits_longer_than_it_may()
     began_at = time.monotonic()
 
     assert look.high_watermarks([TopicPartition("orders", 0)], 0.3) == {}
-    assert time.monotonic() - began_at < 3
+    assert time.monotonic() - began_at < 10
     answers = look.topic_ids(["orders"], 0.3)
     look.serve()
     look.close()

@@ -24,7 +24,7 @@ StartMember = Callable[..., ConsumerProcess]
 COMMIT_INTERVAL_MS = 200
 # Longer than a commit interval: whenever the kill comes, the last commit knew of messages that were running.
 WORK_MS = 300
-COOPERATIVE = {"librdkafka": {"partition.assignment.strategy": "cooperative-sticky"}, "session_timeout_ms": 2000}
+COOPERATIVE = {"librdkafka": {"partition.assignment.strategy": "cooperative-sticky"}, "session_timeout_ms": 4000}
 KIP_848 = {"librdkafka": {"group.protocol": "consumer"}}
 
 
@@ -77,7 +77,7 @@ def test_after_a_kill_what_was_finished_above_stuck_offsets_does_not_run_again(
         "doomed",
         topic,
         group,
-        kafka={"session_timeout_ms": 1000, "parallel_consumer": {"commit_interval_ms": COMMIT_INTERVAL_MS}},
+        kafka={"session_timeout_ms": 3000, "parallel_consumer": {"commit_interval_ms": COMMIT_INTERVAL_MS}},
         execution={"task_timeout_ms": 0},
         never_finish=[(at, offset) for at, offsets in stuck.items() for offset in offsets],
     )

@@ -234,3 +234,26 @@ def test_a_partition_paused_for_a_message_that_is_forgotten_is_fetched_again() -
     manager.go_back(OffsetWentBack(TP, 2, 3, 0))
     assert manager.pause_reasons(TP) == ()
     assert manager.take_pause_changes() == [Resume(TP, 3)]
+
+
+def test_the_end_of_an_assignment_that_was_replaced_is_passed_over() -> None:
+    manager = manager_of()
+    manager.add(TP, 1, run_of(keyed(0, "a")))
+
+    assert manager.end([(TP, 7)], is_lost=False) == ()
+    assert offsets_of(manager.take(10)) == [0]
+
+
+def test_a_key_that_waited_for_an_old_attempt_and_has_nothing_left_just_ends() -> None:
+    manager = manager_of()
+    manager.add(TP, 1, run_of(keyed(0, "a")))
+    [old] = manager.take(10)
+    manager.end([(TP, 1)], is_lost=True)
+    manager.assign(assigned(TP, 2))
+    manager.add(TP, 2, run_of(keyed(0, "ab")))
+    manager.go_back(OffsetWentBack(TP, 2, 3, 0))
+    manager.cancel(old)
+    assert manager.take(10) == []
+
+    manager.add(TP, 3, run_of(keyed(0, "ab")))
+    assert offsets_of(manager.take(10)) == [0, 1]

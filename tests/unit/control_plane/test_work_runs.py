@@ -291,6 +291,18 @@ def test_what_was_ready_or_held_and_comes_again_is_forgotten() -> None:
     assert manager.load.messages == 1
 
 
+def test_a_failed_message_without_a_key_that_comes_again_is_tried_again() -> None:
+    manager = with_runs("a-")
+    first, second = manager.take(10)
+    manager.exhaust(second)
+    manager.go_back(OffsetWentBack(TP, 1, 2, 1))
+    assert (manager.in_flight, picture_of(manager).held) == (1, 0)
+    manager.add(TP, 2, run_of(keyed(1, "-")))
+    manager.succeed([first])
+
+    assert offsets_of(manager.take(10)) == [1]
+
+
 def test_a_failed_message_that_comes_again_no_longer_holds_its_key() -> None:
     manager = with_runs("aa-")
     first, second = [item for item in manager.take(10) if item.key]

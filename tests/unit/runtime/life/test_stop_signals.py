@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -287,23 +288,35 @@ def test_an_ignored_sigterm_is_taken_since_it_is_how_programs_are_told_to_stop(n
 # Forked children
 
 
+SEND_AGAIN_SECONDS = 1.0
+
+
 def exit_code_of_forked_child(number: signal.Signals) -> int:
     """Fork a child that waits, and send it the signal; its exit code, or the negative number of what killed it.
 
-    Sent until it ends: in a child forked by a thread, Python 3.13 forgets a signal that comes while it runs bytecode.
+    Sent again if it does not end: in a child forked by a thread, Python 3.13 forgets a signal that comes while it runs
+    bytecode. Not before the child waits, and not soon: a second KeyboardInterrupt could hit it between two lines.
     """
+    waits, tell = os.pipe()
     child = os.fork()
     if child == 0:
         code = 17
         try:
+            os.write(tell, b".")
             for _ in range(int(PATIENCE_SECONDS * 100)):
                 threading.Event().wait(0.01)
         except KeyboardInterrupt:
             code = 18
         finally:
             os._exit(code)
+    os.close(tell)
+    os.read(waits, 1)
+    os.close(waits)
+    send_at = 0.0
     while (ended := os.waitpid(child, os.WNOHANG))[0] == 0:
-        os.kill(child, number)
+        if time.monotonic() >= send_at:
+            os.kill(child, number)
+            send_at = time.monotonic() + SEND_AGAIN_SECONDS
         threading.Event().wait(0.01)
     return os.waitstatus_to_exitcode(ended[1])
 
