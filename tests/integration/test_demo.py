@@ -143,7 +143,7 @@ def lines_until(process: subprocess.Popen[str], words: str) -> None:
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_ctrl_c_drains_and_gives_the_verdict_so_far_as_incomplete(number: signal.Signals, exit_code: int) -> None:
     with running_demo("--messages", "20000", "--keys", "15", "--worker-ms", "20", "--json") as process:
-        lines_until(process, "in flight 1")  # of 15 keys
+        lines_until(process, "in flight    1")  # ten or more, of 15 keys, in a column of five figures
         os.killpg(process.pid, number)
         rest, _ = process.communicate()
 
