@@ -39,7 +39,7 @@ docs: .venv/.synced ## Build the documents, with the reference made from the cod
 pictures: .venv/.synced ## Take the documents' pictures from real runs (ARGS="demo" takes one; the page's need Chromium)
 	@$(PYTHON) docs/pictures.py $(ARGS)
 
-test: .venv/.synced ## Run every test; unit, contract and simulation tests against the built wheel too
+test: .venv/.synced ## Run every test; the built wheel is tested too
 	@$(MAKE) --no-print-directory test-core
 	@$(MAKE) --no-print-directory test-integration
 	@$(MAKE) --no-print-directory test-documents
@@ -90,7 +90,7 @@ test-nogil: ## Run unit, contract and simulation tests without the GIL, if a fre
 		echo "No free-threaded Python was found: the tests without the GIL are left out."; \
 	fi
 
-wheel-test: .venv/.synced ## Build the wheel and test it: unit, contract, simulation; on Python 3.11 if one is found
+wheel-test: .venv/.synced ## Build the wheel and test it: unit, contract, some simulation; on Python 3.11 if one is found
 	@scripts/test-wheel $(UV) "$$(scripts/find-python 3.11 2>/dev/null || scripts/find-python)" $(JOBS)
 
 coverage: .venv/.synced ## Measure what unit tests cover of everything

@@ -161,7 +161,7 @@ def _ledger(evidence: Evidence, topic: str, runs: Sequence[Run]) -> Ledger:
 
 
 def _ended(run: Run, lettered: set[Place], evidence: Evidence) -> Run:
-    """A last attempt that was cut off, or whose worker process died, counts as failed if there is a letter for it."""
+    """With a letter, a last attempt without an end counts as failed: it was cut off, or its worker process died."""
     if run.is_finished or run.attempt < evidence.max_attempts or run.place not in lettered:
         return run
     return replace(run, end="failed", ended_ns=run.started_ns if run.ended_ns is None else run.ended_ns)

@@ -25,6 +25,7 @@ from pyrallel_consumer.dto import unpacked_item
 from pyrallel_consumer.execution_plane.async_engine import AsyncEngine
 from pyrallel_consumer.execution_plane.engine import CompletionChannel, ExecutionEngine
 from pyrallel_consumer.execution_plane.processes.boot_clock import boot_seconds
+from pyrallel_consumer.execution_plane.processes.log_fields import log_fields
 from pyrallel_consumer.execution_plane.processes.remote_error import packed_error
 from pyrallel_consumer.execution_plane.thread_engine import SLOTS_PER_THREAD, ThreadEngine
 from pyrallel_consumer.execution_plane.worker.lifespan_task import LifespanTask
@@ -344,14 +345,7 @@ class _ToTheEngine(logging.Handler):
         self._formatter = logging.Formatter()
 
     def emit(self, record: logging.LogRecord) -> None:
-        fields = dict(record.__dict__)
-        try:
-            fields["msg"] = record.getMessage()
-            if record.exc_info:
-                fields["exc_text"] = self._formatter.formatException(record.exc_info)
-        except Exception:  # noqa: BLE001 -- arguments of the user's that cannot be formatted
-            fields["msg"] = str(record.msg)
-        fields["args"] = fields["exc_info"] = None
+        fields = log_fields(record, self._formatter)
         self._logs.append({name: value for name, value in fields.items() if _is_plain(value)})
 
 

@@ -26,6 +26,7 @@ from pyrallel_consumer.execution_plane.processes.boot_clock import boot_seconds
 from pyrallel_consumer.execution_plane.processes.child.frame_sender import FrameSender
 from pyrallel_consumer.execution_plane.processes.child.lifeline import hold
 from pyrallel_consumer.execution_plane.processes.forked_children import STOP_SIGNALS, DefaultsInForkedChildren
+from pyrallel_consumer.execution_plane.processes.log_fields import log_fields
 from pyrallel_consumer.execution_plane.processes.progress_marker import ProgressMarker
 from pyrallel_consumer.execution_plane.processes.remote_error import packed_error, packed_refusal
 from pyrallel_consumer.execution_plane.processes.setup import Setup, loading
@@ -242,14 +243,7 @@ class _ToTheEngine(logging.Handler):
         return True
 
     def emit(self, record: logging.LogRecord) -> None:
-        fields = dict(record.__dict__)
-        try:
-            fields["msg"] = record.getMessage()
-            if record.exc_info:
-                fields["exc_text"] = self._formatter.formatException(record.exc_info)
-        except Exception:  # noqa: BLE001 -- arguments of the user's that cannot be formatted
-            fields["msg"] = str(record.msg)
-        fields["args"] = fields["exc_info"] = None
+        fields = log_fields(record, self._formatter)
         try:
             body = pickle.dumps(fields)
         except Exception:  # noqa: BLE001 -- extras of the user's that cannot be pickled

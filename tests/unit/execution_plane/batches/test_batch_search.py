@@ -1,4 +1,4 @@
-"""The search by halves: which messages it finds, in which order it tries, and how many calls it takes."""
+"""The search by halves: the messages it finds, the order of its calls, and their number."""
 
 from __future__ import annotations
 

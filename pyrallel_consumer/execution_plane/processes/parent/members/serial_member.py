@@ -33,5 +33,5 @@ class SerialMember(Member):
 
     @property
     def seconds_ahead(self) -> float:
-        """How long it will take for what it was sent and what waits for it."""
+        """Seconds of work in its sent items and in the items that wait for it."""
         return self.sent.seconds_ahead + len(self.bound) * self.sent.seconds_each
