@@ -121,7 +121,9 @@ def test_a_rolling_upgrade_of_a_live_classic_group_and_its_way_back_lose_and_dou
 ) -> None:
     fleet = new_fleet(kafka)
     with fleet.load():
-        first, second = fleet.join("first-old", old), fleet.join("second-old", old)
+        first = fleet.join("first-old", old)
+        goes_on(first)  # Cooperative members have something to tell each other from their second rebalance on.
+        second = fleet.join("second-old", old)
         goes_on(first, second)
 
         first.stop()

@@ -20,7 +20,7 @@ from pyrallel_consumer.dto import TopicPartition
 
 
 class _Assignment:
-    __slots__ = ("began_at", "epoch", "is_awaited", "leader_epoch", "next_offset", "tp")
+    __slots__ = ("began_at", "epoch", "has_gone_back", "is_awaited", "leader_epoch", "next_offset", "tp")
 
     def __init__(self, tp: TopicPartition, epoch: int, start_offset: int) -> None:
         self.tp = tp
@@ -29,6 +29,8 @@ class _Assignment:
         self.next_offset = start_offset
         self.leader_epoch = -1
         self.is_awaited = False
+        self.has_gone_back = False
+        """Its epoch began when its offsets went back, and not with the assignment."""
 
 
 class Assignments:
@@ -73,10 +75,15 @@ class Assignments:
         """The epoch that began last, of any partition."""
         return self._epochs
 
-    def has_begun(self, tp: TopicPartition, after_epoch: int) -> bool:
-        """Whether the whole log of ``tp`` is read, from offset 0 on, under an epoch later than ``after_epoch``."""
+    def has_begun(self, tp: TopicPartition, after_epoch: int, *, assigned_after: int) -> bool:
+        """Whether a whole log of ``tp`` is read, from offset 0 on, under a later epoch.
+
+        ``after_epoch`` counts if its offsets went back since it was assigned, else ``assigned_after``.
+        """
         assignment = self._by_tp.get(tp)
-        return assignment is not None and assignment.epoch > after_epoch and assignment.began_at == 0
+        if assignment is None or assignment.began_at != 0:
+            return False
+        return assignment.epoch > (after_epoch if assignment.has_gone_back else assigned_after)
 
     def begin_anew(self, tp: TopicPartition) -> list[OffsetWentBack]:
         """The log of ``tp`` was created anew: all knowledge of it is void, and reading begins at its beginning.
@@ -174,6 +181,7 @@ class Assignments:
         old_epoch = assignment.epoch
         assignment.epoch = self._next_epoch()
         assignment.began_at = offset
+        assignment.has_gone_back = True
         self._odd.add(assignment.tp)
         return OffsetWentBack(assignment.tp, old_epoch, assignment.epoch, offset, leader_epoch)
 

@@ -39,6 +39,7 @@ class TopicIds:
         self._known: dict[str, str] = {}
         self._changed: dict[str, str] = {}
         self._confirmed_epochs: dict[str, int] = {}
+        self._changed_epochs: dict[str, int] = {}
         self._assigned_at: dict[str, float] = {}
         self._odd_until: dict[str, float] = {}
         self._latest_epoch = 0
@@ -91,7 +92,7 @@ class TopicIds:
         self._assigned_at |= dict.fromkeys(topics, now)
         for topic in [topic for topic, at in self._assigned_at.items() if now - at > FORGET_SECONDS]:
             del self._assigned_at[topic]
-            for book in (self._known, self._changed, self._confirmed_epochs, self._odd_until):
+            for book in (self._known, self._changed, self._confirmed_epochs, self._changed_epochs, self._odd_until):
                 book.pop(topic, None)
         return topics
 
@@ -122,22 +123,30 @@ class TopicIds:
     def _note(self, topic: str, found: str) -> None:
         known = self._known.setdefault(topic, found)
         if known == found:
-            # An assignment that began after the question may read the new log: the answer may be older.
+            # Offsets that went back after the question may be those of the new log: the answer may be older.
             self._confirmed_epochs[topic] = self._asked_at_epoch
-        else:
+        elif self._changed.get(topic) != found:
+            # Of an assignment before this answer nobody knows whether it began in the old log or in the new one. It
+            # begins anew: some messages run twice, and none is skipped.
+            if topic in self._changed:
+                self._confirmed_epochs[topic] = self._assignments.latest_epoch  # These are of the log in between.
             self._changed[topic] = found
+            self._changed_epochs[topic] = self._assignments.latest_epoch
 
     def _to_begin_anew(self) -> set[TopicPartition]:
         left: set[TopicPartition] = set()
         for topic, found in list(self._changed.items()):
             if topic not in {tp.topic for tp in self._assignments}:
                 continue  # It may come back, from an offset that was committed before the new log was noticed.
-            since = self._confirmed_epochs.get(topic, 0)
+            since, found_at = self._confirmed_epochs.get(topic, 0), self._changed_epochs[topic]
             of_topic = {
-                tp for tp in self._assignments if tp.topic == topic and not self._assignments.has_begun(tp, since)
+                tp
+                for tp in self._assignments
+                if tp.topic == topic and not self._assignments.has_begun(tp, since, assigned_after=found_at)
             }
             left |= of_topic
             if not of_topic:
                 self._known[topic] = found
+                self._confirmed_epochs[topic] = self._assignments.latest_epoch
                 del self._changed[topic]
         return left

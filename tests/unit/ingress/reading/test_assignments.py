@@ -196,16 +196,15 @@ def test_all_of_a_log_is_read_where_an_epoch_began_at_its_first_offset() -> None
     assignments.assign([start(A0), start(A1, 7)])
     before = assignments.latest_epoch
 
-    assert (assignments.has_begun(A0, 0), assignments.has_begun(A1, 0), assignments.has_begun(B0, 0)) == (
-        True,
-        False,
-        False,
-    )
-    assert not assignments.has_begun(A0, before)
+    def have_begun(*tps: TopicPartition, after: int, assigned_after: int) -> list[bool]:
+        return [assignments.has_begun(tp, after, assigned_after=assigned_after) for tp in tps]
+
+    assert have_begun(A0, A1, B0, after=before, assigned_after=0) == [True, False, False]
+    assert have_begun(A0, after=0, assigned_after=before) == [False]
     assignments.split([*messages(A0, 3, 2), *messages(A1, 7, 0)])
-    assert (assignments.has_begun(A0, before), assignments.has_begun(A1, before)) == (False, True)
+    assert have_begun(A0, A1, after=before, assigned_after=before + 9) == [False, True]
     assignments.begin_anew(A0)
-    assert assignments.has_begun(A0, before)
+    assert have_begun(A0, after=before, assigned_after=before + 9) == [True]
 
 
 class AssignmentsModel(RuleBasedStateMachine):

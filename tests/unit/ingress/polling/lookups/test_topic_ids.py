@@ -119,6 +119,51 @@ def test_the_id_is_asked_for_before_anything_is_assigned() -> None:
     assert rig.look(1) == {A}
 
 
+def test_a_partition_that_was_assigned_between_question_and_new_log_is_begun_anew_although_it_began_at_0() -> None:
+    rig = Rig()
+    rig.ids.expect(["orders"], rig.now)
+    rig.look()
+    rig.assign(A)
+    rig.read(A, *range(4))
+    rig.admin.ids = {"orders": "new"}
+
+    assert rig.look(1) == {A}
+
+
+def test_a_topic_that_is_created_anew_again_before_all_of_it_is_begun_is_begun_anew_as_a_whole(rig: Rig) -> None:
+    rig.admin.ids = {"orders": "new"}
+    assert rig.look(1, A) == {A, B}
+    rig.assignments.begin_anew(A)
+    assert rig.look() == {B}
+    rig.admin.ids = {"orders": "newer"}
+
+    assert rig.look(1.5) == {A, B}
+
+
+@pytest.mark.parametrize("looks_between", [0, 1])
+def test_a_topic_that_is_created_anew_twice_in_a_moment_is_begun_anew_twice(rig: Rig, looks_between: int) -> None:
+    rig.admin.ids = {"orders": "new"}
+    assert rig.look(1, A) == {A, B}
+    for tp in (A, B):
+        rig.assignments.begin_anew(tp)
+    for _ in range(looks_between):
+        assert rig.look() == set()
+    rig.admin.ids = {"orders": "newer"}
+
+    assert rig.look(1.5) == {A, B}
+
+
+def test_a_partition_that_is_assigned_once_the_new_log_is_known_is_not_begun_twice(rig: Rig) -> None:
+    rig.admin.ids = {"orders": "new"}
+    rig.look(0, A)
+    rig.assignments.release([A, B])
+    assert rig.look(3) == set()
+
+    rig.assign(A)
+
+    assert rig.look(1) == set()
+
+
 @pytest.mark.parametrize("sign", ["offset", "leader epoch", "end of the log", "error", "assignment"])
 def test_a_sign_has_the_id_looked_at_within_a_second_and_the_new_log_is_begun(rig: Rig, sign: str) -> None:
     rig.read(A, *range(5, 9), leader_epoch=3)
