@@ -139,9 +139,16 @@ def test_a_kill_between_acknowledgement_and_commit_costs_a_second_letter_and_nev
     topic, group = new_topic(kafka), kafka.new_group()
     failing = produced(kafka, topic)
     # A gap in time of half the session, two seconds at most, would have it commit at once: to confirm its membership.
-    never_commits = {"parallel_consumer": {"commit_interval_ms": 600_000}, "session_timeout_ms": 10_000}
+    never_commits = {"parallel_consumer": {"commit_interval_ms": 600_000}, "session_timeout_ms": 4000}
+    # The interval begins with the first tick, which commits all messages done by then: none in the first second.
     doomed = start_member(
-        "doomed", topic, group, kafka=never_commits, execution={"max_retries": 1}, fails_every=FAILS_EVERY
+        "doomed",
+        topic,
+        group,
+        kafka=never_commits,
+        execution={"max_retries": 1},
+        fails_every=FAILS_EVERY,
+        work_ms=1000,
     )
     wait_until(lambda: sources(letters_of(kafka, topic)) == failing, "all letters of the first are there")
     doomed.kill()
