@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pyrallel_consumer.errors import RecordError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 RECORD_OVERHEAD_BYTES: Final = 512
 """The memory of a record beside its key, value and headers."""
@@ -65,6 +66,13 @@ Records = tuple[Record, ...]
 """Records whose values and keys are bytes or None: ready to be produced, in this order."""
 
 
+class BatchRecords(NamedTuple):
+    """Records of messages of a batch, by their places in it. ``failures`` tells which messages failed, None if none."""
+
+    by_place: Mapping[int, Records]
+    failures: Exception | None
+
+
 def size_bytes(records: Records) -> int:
     """Bytes that ``records`` take in memory while they wait for the broker."""
     return sum(
@@ -79,10 +87,12 @@ def size_bytes(records: Records) -> int:
 
 
 def holds_record(result: object) -> bool:
-    """Whether ``result`` is a record, or a list that begins with one: it must not be dropped in silence."""
+    """Whether ``result`` is a record, or a list or mapping that begins with one: it must not be dropped in silence."""
     if isinstance(result, list) or type(result) is tuple:
         return len(result) > 0 and isinstance(result[0], Record)
-    return isinstance(result, Record)
+    if type(result) is dict:
+        return any(map(holds_record, islice(result.values(), 1)))
+    return isinstance(result, Record | BatchRecords)
 
 
 def lost_record() -> RecordError:

@@ -58,10 +58,6 @@ class EquippedWorker:
         if output is None and own_engine is None and returns_records(worker):
             output = OutputConfig()
         self.output = None if output is None else checked_settings(output, OutputConfig, "output")
-        if self.output is not None and execution.batch_size > 1:
-            raise ConfigurationError(
-                "a worker that takes batches returns no records: leave output out, or ExecutionConfig.batch_size at 1"
-            )
         self.spans = spans_for(execution, group, items_of)
 
     @property
@@ -117,10 +113,12 @@ class EquippedWorker:
         mode = self._execution.mode
         given = worker = cast("Worker", self._worker)  # check_worker saw that it is one
         output = self.output
-        if output is not None:
-            worker = recording(worker, RecordMaker(output.value_serializer, serialization_context))
-        made_call = worker_call if self._execution.batch_size == 1 else batch_call
-        worker = made_call(worker, mode, self._deserializers)
+        maker = None if output is None else RecordMaker(output.value_serializer, serialization_context)
+        if self._execution.batch_size > 1:
+            worker = batch_call(worker, mode, self._deserializers, maker)
+        else:
+            recorded = worker if maker is None else recording(worker, maker)
+            worker = worker_call(recorded, mode, self._deserializers)
         if self.spans is not None:
             worker = self.spans.wrapped(worker, mode, is_async=is_async(given))
         return made_engine(

@@ -34,3 +34,25 @@ def plainly_yields(item: WorkItem) -> Iterator[Record]:
 
 def returns_for_even_offsets(item: WorkItem) -> Record | None:
     return answer_to(item) if item.offset % 2 == 0 else None
+
+
+# Workers that take batches
+
+
+async def answers_in_order(items: list[WorkItem]) -> list[Record]:
+    return [answer_to(item) for item in items]
+
+
+def plainly_answers_by_item(items: list[WorkItem]) -> dict[WorkItem, Record]:
+    return {item: answer_to(item) for item in items if item.offset % 2 == 0}
+
+
+async def yields_with_items(items: list[WorkItem]) -> AsyncIterator[tuple[WorkItem, Record]]:
+    for item in items:
+        yield item, answer_to(item)
+        yield item, answer_to(item)
+
+
+def plainly_answers_where_it_can(items: list[WorkItem]) -> list[Record | ValueError]:
+    """Every seventh fails once."""
+    return [ValueError("not yet") if item.offset % 7 == 0 and item.attempt == 1 else answer_to(item) for item in items]

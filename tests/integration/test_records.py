@@ -28,11 +28,15 @@ from tests.integration.consuming import PATIENCE_SECONDS, committed, execution, 
 from tests.integration.record_workers import (
     OUT,
     answer_to,
+    answers_in_order,
+    plainly_answers_by_item,
+    plainly_answers_where_it_can,
     plainly_returns_a_list,
     plainly_yields,
     returns_for_even_offsets,
     returns_one,
     yields_two,
+    yields_with_items,
 )
 from tests.letter_box import FoundLetter, read_letters
 
@@ -105,6 +109,33 @@ async def test_every_engine_writes_what_workers_return_in_the_order_of_their_key
     assert records[0].value is not None
     assert records[0].value.startswith(b"done value-")
     assert sum(committed(broker.bootstrap_servers, group, "orders", 2)) == MESSAGES
+
+
+@pytest.mark.parametrize(
+    ("worker", "mode", "each"),
+    [
+        (answers_in_order, ExecutionMode.ASYNC, 1),
+        (yields_with_items, ExecutionMode.ASYNC, 2),
+        (plainly_answers_by_item, ExecutionMode.THREAD, 0.5),
+        (plainly_answers_where_it_can, ExecutionMode.PROCESS, 1),
+        (answers_in_order, ExecutionMode.PROCESS, 1),
+    ],
+)
+async def test_every_engine_writes_what_workers_of_batches_return_in_the_order_of_their_keys(
+    broker: EmbeddedBroker, worker: Callable[..., Any], mode: ExecutionMode, each: float
+) -> None:
+    fill(broker)
+    group = new_group()
+
+    async with consumer_of(broker, worker, group, mode=mode, batch_size=30) as consumer:
+        await until_committed(consumer)
+
+    records = written(broker)
+    assert len(records) == MESSAGES * each
+    for offsets in sources(records).values():
+        for partition in (0, 1):
+            of_partition = [offset for its, offset in offsets if its == partition]
+            assert of_partition == sorted(of_partition)
 
 
 async def test_an_offset_is_not_committed_before_the_broker_has_its_record(broker: EmbeddedBroker) -> None:

@@ -115,9 +115,7 @@ def start_recorder(kafka: KafkaCluster, group_protocol: str, tmp_path: Path) -> 
         yield start
 
 
-def consumer_of(
-    settings: Settings, topics: Topics, worker: Callable[[WorkItem], Any], **execution: Any
-) -> PyrallelConsumer:
+def consumer_of(settings: Settings, topics: Topics, worker: Callable[..., Any], **execution: Any) -> PyrallelConsumer:
     return PyrallelConsumer(
         settings(topics.group, parallel_consumer=QUICK),
         worker,
@@ -202,6 +200,28 @@ async def test_records_for_a_topic_that_is_not_there_fail_their_messages_and_no_
 
     assert sorted(topics.letters) == list(bad)
     topics.assert_written_once_in_order(but=bad)
+
+
+async def test_records_of_batches_are_written_once_although_messages_of_a_batch_fail_or_its_call_does(
+    kafka: KafkaCluster, settings: Settings
+) -> None:
+    topics = Topics(kafka)
+    bad = (2, 17)
+
+    async def worker(items: list[WorkItem]) -> list[Record | ValueError]:
+        await asyncio.sleep(random.random() * 0.01)
+        if any((item.partition, item.offset) == bad for item in items):
+            raise ValueError("one of them is poison")
+        return [
+            ValueError("not yet") if item.offset % 9 == 0 and item.attempt == 1 else record_of(item, topics.target)
+            for item in items
+        ]
+
+    async with consumer_of(settings, topics, worker, max_retries=2, batch_size=50):
+        await until_asked(topics.is_done, "the commits reach the end")
+
+    assert topics.letters == [bad]
+    topics.assert_written_once_in_order(but=(bad,))
 
 
 def test_a_check_tells_whether_the_broker_takes_the_transactional_id(kafka: KafkaCluster, settings: Settings) -> None:

@@ -14,6 +14,7 @@ another attempt fit the slots.
 from __future__ import annotations
 
 from collections import Counter, deque
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pyrallel_consumer.errors import DoNotRetry
@@ -28,11 +29,12 @@ from pyrallel_consumer.execution_plane.worker.named_failures import NamedFailure
 from pyrallel_consumer.foreign_errors import is_a
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pyrallel_consumer.control_plane.policies import BatchPolicy, RetryPolicy
     from pyrallel_consumer.dto import WorkItem
     from pyrallel_consumer.execution_plane.engine import CompletionChannel
+    from pyrallel_consumer.record import BatchRecords, Records
 
     Found: TypeAlias = "list[tuple[WorkItem, BaseException]]"
     """Messages that a search has found to fail alone, each with its error."""
@@ -201,15 +203,29 @@ class BatchBook:
             for origin in batch.ordered:
                 self._collect(self._behind.pop(origin, ()), now)
 
-    def failed(self, batch: Batch, error: BaseException, now: float) -> None:
-        """The call raised ``error``, timed out, or its process died."""
+    def returned(self, batch: Batch, told: BatchRecords, now: float) -> None:
+        """The worker returned records: those of a message go to the channel before its success does."""
+        if told.failures is None:
+            for place, records in told.by_place.items():
+                self.channel.returned[batch.roots[place]] = batch.items[place].attempt, records
+            self.succeeded(batch, now)
+        else:
+            self.failed(batch, told.failures, now, told.by_place)
+
+    def failed(
+        self, batch: Batch, error: BaseException, now: float, records: Mapping[int, Records] = MappingProxyType({})
+    ) -> None:
+        """The call raised ``error``, timed out, or its process died.
+
+        ``records`` are those of messages that are done all the same, by their places: ``error`` names the others.
+        """
         del self.running[batch]
         self._count(batch)
         search, roots = batch.search, batch.roots
         found: Found = []
         if type(error) is NamedFailures:
             found += search.passed() if search else []
-            self._take_named(batch, error.errors, found, now)
+            self._take_named(batch, error.errors, records, found, now)
         elif len(roots) == 1 and (search is None or _is_of_its_own(error)):
             found += search.passed() if search else []
             self._charge(roots[0], error, search, found, now)
@@ -230,7 +246,14 @@ class BatchBook:
         del self.running[batch]
         self._withdraw_call(batch, batch.leaving.__contains__ if batch.leaving else _any, now)
 
-    def _take_named(self, batch: Batch, errors: dict[int, BaseException], found: Found, now: float) -> None:
+    def _take_named(
+        self,
+        batch: Batch,
+        errors: dict[int, BaseException],
+        records: Mapping[int, Records],
+        found: Found,
+        now: float,
+    ) -> None:
         """Named messages failed, messages behind them are given back, and the others are done."""
         stopped: set[Any] = set()
         for place, root in enumerate(batch.roots):
@@ -242,6 +265,8 @@ class BatchBook:
                     stopped.add(origin)
                 self._charge(root, errors[place], batch.search, found, now, may_join=True)
             else:
+                if place in records:
+                    self.channel.returned[root] = batch.items[place].attempt, records[place]
                 self.channel.successes.append(root)
                 self._leave(root, now)
 

@@ -222,8 +222,12 @@ class BatchEngine(ExecutionEngine):
             self._channel.interrupted()
         finished = calls.drain(sys.maxsize)
         now = self._now()
-        for batch in finished.successes:
-            book.succeeded(batch, now)  # type: ignore[arg-type]  # the inner engine has nothing but batches
+        for batch in finished.successes:  # The inner engine has nothing but batches.
+            told = calls.returned.pop(batch, None) if calls.returned else None
+            if told is None:
+                book.succeeded(batch, now)  # type: ignore[arg-type]  # as above
+            else:
+                book.returned(batch, told[1], now)  # type: ignore[arg-type]  # and records of batches
         for failed in finished.failures:
             book.failed(failed.item, failed.error, now)  # type: ignore[arg-type]  # as above
         for cancelled in finished.cancellations:

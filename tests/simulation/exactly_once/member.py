@@ -41,7 +41,7 @@ class Member:
         self._broker = broker
         self._clock = clock
         self._positions: dict[TopicPartition, int] = {}
-        self._returned: dict[WorkItem, tuple[int, Records]] = {}
+        self._returned = self._returned_records()
         exhausted = ExhaustedMessages(self.manager, _fail, self._now, ErrorText())
         self._exhausted = exhausted
         self.output = TransactionOutput(
@@ -61,6 +61,9 @@ class Member:
             clock=self._now,
         )
 
+    def _returned_records(self) -> dict[WorkItem, tuple[int, Records]]:
+        return {}
+
     def _now(self) -> float:
         return self._clock[0]
 
@@ -76,12 +79,7 @@ class Member:
     def revoke(self, tp: TopicPartition, *, has_time: bool) -> None:
         """The revoke: workers end or are cancelled, the open transaction ends, and a last one is sent."""
         self.manager.stop_dispatching([tp])
-        for item in [item for item in self.running if item.tp == tp]:
-            if has_time:
-                self.finish(item)
-            else:
-                self.running.remove(item)
-                self.manager.cancel(item)
+        self._end_work(tp, has_time=has_time)
         if self.under_way is not None and has_time:
             self.produce()
             self.hear()
@@ -97,7 +95,7 @@ class Member:
     def lose(self, tp: TopicPartition) -> None:
         """It learns that the partition has another owner."""
         self.manager.end([(tp, self.epochs[tp])], is_lost=True)
-        self.running = [item for item in self.running if item.tp != tp or self._end_fenced(item)]
+        self._end_work(tp, has_time=False)
         if self.under_way is not None and self.outcome is None:
             self._disown({tp})
         self.let_go(tp)
@@ -122,6 +120,15 @@ class Member:
         self.output.pump()
         self.running += self.manager.take(most)
         self._exhausted.take_condemned()
+
+    def _end_work(self, tp: TopicPartition, *, has_time: bool) -> None:
+        """The partition goes: its workers end, or are cancelled."""
+        for item in [item for item in self.running if item.tp == tp]:
+            if has_time:
+                self.finish(item)
+            else:
+                self.running.remove(item)
+                self.manager.cancel(item)
 
     def finish(self, item: WorkItem) -> None:
         """A worker returned one record, or none, or failed permanently."""
@@ -192,10 +199,6 @@ class Member:
         job = self.under_way
         if job is not None and any(s.tp in tps for s in job.snapshots):
             self.outcome = self._failed("_DISOWNED"), []
-
-    def _end_fenced(self, item: WorkItem) -> bool:
-        self.manager.cancel(item)
-        return False
 
 
 def _fail(error: BaseException) -> None:

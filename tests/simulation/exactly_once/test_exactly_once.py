@@ -12,6 +12,8 @@ from pyrallel_consumer.control_plane.output.refusal_search import RefusalSearch
 from pyrallel_consumer.control_plane.output.transaction_plan import Floor
 from pyrallel_consumer.control_plane.output.writing import Writing
 from pyrallel_consumer.control_plane.work_manager import WorkManager
+from pyrallel_consumer.execution_plane.batches.book import BatchBook
+from pyrallel_consumer.record import BatchRecords
 from pyrallel_consumer.runtime.outcomes.refused_records import RefusedRecords
 from pyrallel_consumer.runtime.outcomes.transaction_output import TransactionOutput
 from tests.simulation.exactly_once import member as member_module
@@ -110,6 +112,25 @@ def a_transaction_finishes_what_came_after_it_was_made(patch: pytest.MonkeyPatch
         return letters
 
     around(patch, Writing, "confirm", confirm)
+
+
+@planted
+def records_of_a_batch_are_those_of_another_of_its_messages(patch: pytest.MonkeyPatch) -> None:
+    def returned(real: Any, book: BatchBook, batch: Any, told: BatchRecords, now: float) -> None:
+        moved = {(place + 1) % len(batch): records for place, records in told.by_place.items()}
+        real(book, batch, told._replace(by_place=moved), now)
+
+    around(patch, BatchBook, "returned", returned)
+
+
+@planted
+def what_a_batch_returned_for_messages_behind_a_failure_is_kept(patch: pytest.MonkeyPatch) -> None:
+    def returned(real: Any, book: BatchBook, batch: Any, told: BatchRecords, now: float) -> None:
+        real(book, batch, told, now)
+        for place, records in told.by_place.items():
+            book.channel.returned.setdefault(batch.roots[place], (1, records))
+
+    around(patch, BatchBook, "returned", returned)
 
 
 def _whoever_owns_it(produce: Any, member: Member, *, is_calm: bool = False) -> None:

@@ -11,6 +11,7 @@ from random import Random
 from pyrallel_consumer.control_plane.output import transaction_plan
 from pyrallel_consumer.control_plane.work_manager import WorkPolicy
 from pyrallel_consumer.dto import RebalanceStateStrategy, TopicPartition
+from tests.simulation.exactly_once.batch_member import BatchMember
 from tests.simulation.exactly_once.broker import Broker
 from tests.simulation.exactly_once.member import Member
 from tests.simulation.oracles.verdict import RuleBroken
@@ -32,9 +33,10 @@ class World:
         self._names = (f"member-{number}" for number in count())
         self._epochs = count(1)
         self._zombies: list[tuple[Member, TopicPartition]] = []
+        self._member = random.choice((Member, Member, BatchMember))
         self._policy = WorkPolicy(
             is_writing=True,
-            is_sending_ahead=random.random() < 0.3,
+            is_sending_ahead=self._member is BatchMember or random.random() < 0.3,
             state_strategy=random.choice(
                 (*[RebalanceStateStrategy.METADATA_SNAPSHOT] * 5, RebalanceStateStrategy.CONTIGUOUS_ONLY)
             ),
@@ -79,7 +81,7 @@ class World:
     def _join(self) -> None:
         if len(self.members) >= 3:
             return
-        self.members.append(Member(self._random, self.broker, next(self._names), self.clock, self._policy))
+        self.members.append(self._member(self._random, self.broker, next(self._names), self.clock, self._policy))
         for tp, owner in self.broker.owners.items():
             if owner is None:
                 self._hand(tp, self.members[-1])

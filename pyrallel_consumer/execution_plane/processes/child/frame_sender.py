@@ -2,10 +2,12 @@
 
 A finalizer, or a handler of a signal, may log at any moment, also in the middle of a frame that its own thread sends.
 Its frame then waits until the other one is sent, so that a thread never waits for a lock that it holds itself.
+uvloop makes the sockets that it watches non-blocking: a frame that does not fit then waits for the reader's side.
 """
 
 from __future__ import annotations
 
+import select
 import threading
 from collections import deque
 from typing import Protocol
@@ -16,7 +18,9 @@ from pyrallel_consumer.execution_plane.processes import frames
 class Connection(Protocol):
     """The methods of a socket that are used."""
 
-    def sendall(self, data: bytes, /) -> object: ...
+    def send(self, data: memoryview, /) -> int: ...
+
+    def fileno(self) -> int: ...
 
 
 class FrameSender:
@@ -37,6 +41,16 @@ class FrameSender:
                 self._is_sending = True
                 try:
                     while self._unsent:
-                        self._connection.sendall(self._unsent.popleft())
+                        self._send_whole(memoryview(self._unsent.popleft()))
                 finally:
                     self._is_sending = False
+
+    def _send_whole(self, data: memoryview) -> None:
+        connection = self._connection
+        while data:
+            try:
+                data = data[connection.send(data) :]
+            except BlockingIOError:
+                writable = select.poll()
+                writable.register(connection.fileno(), select.POLLOUT)
+                writable.poll()

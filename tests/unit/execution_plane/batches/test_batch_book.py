@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -15,6 +16,7 @@ from pyrallel_consumer.execution_plane.batches.batch import Batch
 from pyrallel_consumer.execution_plane.batches.book import BatchBook
 from pyrallel_consumer.execution_plane.engine import CompletionChannel
 from pyrallel_consumer.execution_plane.worker.named_failures import NamedFailures
+from pyrallel_consumer.record import BatchRecords, Record, Records
 from pyrallel_consumer.testing.messages import PlainMessage
 
 MAX_ATTEMPTS = 3
@@ -60,6 +62,8 @@ class BookWorld:
         self.waits_until: dict[WorkItem, float] = {}
         self.running: list[Batch] = []
         self.ended: set[WorkItem] = set()
+        self.returned: dict[WorkItem, int] = {}
+        """Messages of the call that ends, whose records the worker returned, and their attempts."""
 
     def run(self, steps: int) -> None:
         idle = [self.submit, self.submit, self.call, self.call, self.wait, self.withdraw]
@@ -95,7 +99,11 @@ class BookWorld:
         self.now += self.random.choice([0.1, 1.0, 5.0, 60.0])
 
     def succeed(self) -> None:
-        self.book.succeeded(self.ending(), self.now)
+        batch = self.ending()
+        if self.random.random() < 0.5:
+            self.book.succeeded(batch, self.now)
+        else:
+            self.book.returned(batch, BatchRecords(self.records_of(batch, range(len(batch))), None), self.now)
         self.take_reports()
 
     def fail(self) -> None:
@@ -121,8 +129,19 @@ class BookWorld:
                 self.failed_alone.add(root)
             if root.origin.is_ordered:
                 stopped.add(root.origin)
-        self.book.failed(batch, NamedFailures({place: ValueError() for place in places}), self.now)
+        named = NamedFailures({place: ValueError() for place in places})
+        if self.random.random() < 0.5:
+            self.book.failed(batch, named, self.now)
+        else:
+            others = [place for place in range(len(batch)) if place not in places]
+            self.book.returned(batch, BatchRecords(self.records_of(batch, others), named), self.now)
         self.take_reports()
+
+    def records_of(self, batch: Batch, places: Sequence[int]) -> dict[int, Records]:
+        """For some of these places a record that names its message and its attempt."""
+        chosen = [place for place in places if self.random.random() < 0.7]
+        self.returned = {batch.roots[place]: batch.items[place].attempt for place in chosen}
+        return {place: (Record("out", b"%d" % batch.roots[place].offset),) for place in chosen}
 
     def cut_short(self) -> None:
         """The call was cancelled for some of its messages, or for all of them by the program's end."""
@@ -190,6 +209,13 @@ class BookWorld:
     def take_reports(self) -> None:
         self.note_charges()
         finished = self.channel.drain(10_000)
+        for root, (attempt, [record]) in self.channel.returned.items():
+            assert root in finished.successes
+            assert (attempt, record.value) == (self.returned[root], b"%d" % root.offset)
+        done = [item for item in finished.successes if item in self.returned]
+        assert len(done) == len(self.channel.returned)
+        self.channel.returned.clear()
+        self.returned = {}
         for failed in finished.failures:
             assert failed.item in self.failed_alone
             assert failed.attempt == self.charges[failed.item] + 1 <= MAX_ATTEMPTS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable
 
@@ -21,15 +22,18 @@ class Connection:
         self.between: Callable[[], None] | None = None
         self.error: OSError | None = None
 
-    def sendall(self, data: bytes) -> None:
+    def send(self, data: memoryview) -> int:
         if self.error is not None:
             raise self.error
-        half = len(data) // 2
+        half = (len(data) + 1) // 2
         self.taken += data[:half]
         between, self.between = self.between, None
         if between is not None:
             between()
-        self.taken += data[half:]
+        return half
+
+    def fileno(self) -> int:
+        raise AssertionError("nothing has to wait")
 
     def frames(self) -> list[tuple[int, bytes]]:
         return list(FrameReader().feed(self.taken))
@@ -75,3 +79,19 @@ def test_a_connection_that_ended_is_told_each_time() -> None:
     for _ in range(2):
         with pytest.raises(BrokenPipeError):
             sender.send(1)
+
+
+def test_a_frame_that_does_not_fit_a_socket_of_uvloop_waits_for_its_reader() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        body = b"x" * 5_000_000
+        sending = threading.Thread(target=FrameSender(ours).send, args=(1, body), daemon=True)
+        sending.start()
+        reader = FrameReader()
+        found: list[tuple[int, bytes]] = []
+        while not found:
+            found += reader.feed(theirs.recv(1 << 16))
+        sending.join(PATIENCE_SECONDS)
+
+    assert found == [(1, body)]
