@@ -103,12 +103,13 @@ def protocols_of(member: ConsumerProcess) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "protocol"),
+    ("old", "new", "protocols"),
     [
-        (EAGER, AUTO, "consumer"),
-        # The broker refuses to lose what librdkafka's cooperative-sticky members tell each other.
-        (COOPERATIVE, AUTO, "classic"),
-        (STATIC, {"librdkafka": NAMED}, "consumer"),
+        (EAGER, AUTO, {"consumer"}),
+        # The broker refuses to lose what librdkafka's cooperative-sticky members tell each other. They do so from their
+        # second rebalance on, and how many there were by now is the broker's choice.
+        (COOPERATIVE, AUTO, {"classic", "consumer"}),
+        (STATIC, {"librdkafka": NAMED}, {"consumer"}),
     ],
     ids=["range", "cooperative-sticky", "static members"],
 )
@@ -117,12 +118,12 @@ def test_a_rolling_upgrade_of_a_live_classic_group_and_its_way_back_lose_and_dou
     new_fleet: Callable[[KafkaCluster], Fleet],
     old: dict[str, Any],
     new: dict[str, Any],
-    protocol: str,
+    protocols: set[str],
 ) -> None:
     fleet = new_fleet(kafka)
     with fleet.load():
         first = fleet.join("first-old", old)
-        goes_on(first)  # Cooperative members have something to tell each other from their second rebalance on.
+        goes_on(first)
         second = fleet.join("second-old", old)
         goes_on(first, second)
 
@@ -132,7 +133,7 @@ def test_a_rolling_upgrade_of_a_live_classic_group_and_its_way_back_lose_and_dou
         second.stop()
         second = fleet.join("second-new", new)
         goes_on(first, second)
-        assert [protocols_of(member)[-1] for member in (first, second)] == [protocol, protocol]
+        assert {protocols_of(member)[-1] for member in (first, second)} <= protocols
 
         first.stop()
         first = fleet.join("first-back", old)
