@@ -6,7 +6,6 @@ takes long to start delays no thaw.
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 import re
 import threading
@@ -24,6 +23,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from tests.chaos.chaos_load import ChaosLoad
 from tests.chaos.fleet import WORKERS, Slot, execution_settings, member_settings
 from tests.chaos.judge import LOST, SECOND, Evidence, Trouble
+from tests.chaos.log_excerpt import log_time, wall_clock_of_monotonic
 from tests.chaos.plan import EXTRA_SLOT, SESSION_SECONDS, SLOTS, Step
 from tests.chaos.site import Site, Topics
 from tests.kafka.consumer_process import ConsumerProcess
@@ -342,13 +342,13 @@ def _load_per_core() -> float:
 
 def _losses(folder: Path) -> list[Trouble]:
     """Times at which members lost their partitions; they explain repetitions that no fault of the run explains."""
-    since_ns = time.time_ns() - time.monotonic_ns()
+    zero = wall_clock_of_monotonic()
     losses = []
     for log in sorted(folder.glob("m*.log")):
         for line in log.read_text(errors="replace").splitlines():
-            if LOST_LINE.fullmatch(line):
-                told = dt.datetime.strptime(line[:23], "%Y-%m-%d %H:%M:%S,%f").astimezone()
-                heard_ns = int(told.timestamp() * SECOND) - since_ns
+            heard_at = log_time(line) if LOST_LINE.fullmatch(line) else None
+            if heard_at is not None:
+                heard_ns = int((heard_at - zero) * SECOND)
                 losses.append(Trouble(LOST, log.stem, heard_ns - int(SESSION_SECONDS * SECOND), heard_ns))
     return losses
 

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from tests.chaos.conductor import Conductor, Outcome
 from tests.chaos.judge import LOST, Verdict, judge
+from tests.chaos.log_excerpt import excerpts
 from tests.chaos.plan import Step, as_json, make_plan
 from tests.kafka_jars import ROOT
 
@@ -94,9 +95,11 @@ def _counts(counter: Counter[str]) -> str:
 def _findings_told(findings: list[str], folder: Path, seed: int) -> list[str]:
     if not findings:
         return ["  clean"]
-    more = [f"    and {len(findings) - SHOWN} more"] if len(findings) > SHOWN else []
-    shown = [f"    {each}" for each in findings[:SHOWN]]
-    return [f"  {len(findings)} FINDINGS, seed {seed}, schedule, journals and logs in {folder}:", *shown, *more]
+    said = [f"  {len(findings)} FINDINGS, seed {seed}, schedule, journals and logs in {folder}:"]
+    said += [f"    {each}" for each in findings[:SHOWN]]
+    if len(findings) > SHOWN:
+        said.append(f"    and {len(findings) - SHOWN} more")
+    return [*said, *excerpts(folder, findings)]
 
 
 def _keep(folder: Path, outcome: Outcome, text: str) -> None:

@@ -1,0 +1,54 @@
+"""What members logged around the moments of findings, so that a verdict explains itself where its files are gone."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+FINDING: Final = re.compile(r": (m\d+\.\d+)\S* ran .* at (\d+\.\d+) s")
+"""A member and a moment of the monotonic clock."""
+STAMP: Final = "%Y-%m-%d %H:%M:%S,%f"
+STAMP_LENGTH: Final = 23
+AROUND_SECONDS: Final = 1.0
+MOST_FINDINGS: Final = 3
+MOST_LINES: Final = 60
+LONGEST_LINE: Final = 300
+
+
+def wall_clock_of_monotonic() -> float:
+    """The POSIX time at which the monotonic clock of this machine was 0."""
+    return time.time() - time.monotonic()
+
+
+def log_time(line: str) -> float | None:
+    """The POSIX time at the beginning of a log's line; None for a line that goes on with the one before it."""
+    try:
+        return dt.datetime.strptime(line[:STAMP_LENGTH], STAMP).astimezone().timestamp()
+    except ValueError:
+        return None
+
+
+def excerpts(folder: Path, findings: Sequence[str]) -> Iterator[str]:
+    """The lines of members' logs around the first findings that name a member and a moment."""
+    zero = wall_clock_of_monotonic()
+    named = [match for match in map(FINDING.search, findings) if match is not None][:MOST_FINDINGS]
+    for member in sorted({match[1] for match in named}):
+        moments = [zero + float(match[2]) for match in named if match[1] == member]
+        yield f"  log of {member}:"
+        yield from _around(folder / f"{member}.log", moments)
+
+
+def _around(log: Path, moments: Sequence[float]) -> Iterator[str]:
+    shown = 0
+    for line in log.read_text(errors="replace").splitlines():
+        at = log_time(line)
+        if at is None or not any(abs(at - moment) <= AROUND_SECONDS for moment in moments):
+            continue
+        yield f"    {line[:LONGEST_LINE]}"
+        shown += 1
+        if shown == MOST_LINES:
+            return
