@@ -167,6 +167,7 @@ class PollThread:
             assignments=self.assignments,
             read_ahead=self.read_ahead,
             starts=self._start_search(configuration, throttle),
+            topic_ids=self.topic_ids,
             commits=self.commits,
             pauses=self.pauses,
             ending=self.ending,

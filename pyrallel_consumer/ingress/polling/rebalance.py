@@ -20,6 +20,7 @@ from pyrallel_consumer.dto import TopicPartition
 from pyrallel_consumer.ingress.polling.commits import Commits
 from pyrallel_consumer.ingress.polling.ending import Ending
 from pyrallel_consumer.ingress.polling.fetch_pauses import FetchPauses
+from pyrallel_consumer.ingress.polling.lookups.topic_ids import TopicIds
 from pyrallel_consumer.ingress.polling.starts import NobodyAnswered, SearchGivenUp, StartSearch, for_client
 from pyrallel_consumer.ingress.reading.assignments import Assignments
 from pyrallel_consumer.ingress.reading.read_ahead import ReadAhead
@@ -78,6 +79,7 @@ class Rebalance:
         assignments: Assignments,
         read_ahead: ReadAhead,
         starts: StartSearch,
+        topic_ids: TopicIds,
         commits: Commits,
         pauses: FetchPauses,
         ending: Ending,
@@ -93,6 +95,7 @@ class Rebalance:
         self._assignments = assignments
         self._read_ahead = read_ahead
         self._starts = starts
+        self._topic_ids = topic_ids
         self._commits = commits
         self._pauses = pauses
         self._ending = ending
@@ -184,6 +187,7 @@ class Rebalance:
         self.count += 1
         self._settle()
         tps = _places(partitions)
+        self._topic_ids.expect({tp.topic for tp in tps}, self._clock())
         try:
             found = self._starts.find(client, tps)
         except SearchGivenUp as why:
@@ -194,6 +198,7 @@ class Rebalance:
             return
         uncommitted = self._commit_starts(client, found)
         self._read_ahead.drop(tps)
+        self._topic_ids.hear(self._clock())  # A new log that is known by now is not taken for one that comes later.
         taken = self._assignments.assign(found, uncommitted)
         if taken:
             names = listed([f"{assigned.tp} from offset {assigned.start_offset}" for assigned in taken])

@@ -77,9 +77,24 @@ class TopicIds:
             self._errors, self._latest_epoch = errors, latest_epoch
             for topic in topics:
                 self._suspect(topic, now)
-        self._hear(now)
+        self.hear(now)
         self._ask(topics, now)
         return self._to_begin_anew()
+
+    def hear(self, now: float) -> None:
+        """Take in the answers that have come: what is assigned from now on is of these logs, or of later ones."""
+        if not self._answers:
+            return
+        self._admin.serve()
+        if not all(answer.done() for answer in self._answers.values()):
+            return
+        answers, self._answers = self._answers, {}
+        for topic, answer in answers.items():
+            description = answered(answer)
+            found = None if description is None else description.topic_id
+            if found is not None:
+                self._note(topic, str(found))
+        self._odd_until = {topic: until for topic, until in self._odd_until.items() if until > now}
 
     def _suspect(self, topic: str, now: float) -> None:
         if topic not in self._odd_until:
@@ -105,20 +120,6 @@ class TopicIds:
     def _send(self, topics: Collection[str]) -> None:
         self._asked_at_epoch = self._assignments.latest_epoch
         self._answers = self._admin.topic_ids(topics, ANSWER_SECONDS)
-
-    def _hear(self, now: float) -> None:
-        if not self._answers:
-            return
-        self._admin.serve()
-        if not all(answer.done() for answer in self._answers.values()):
-            return
-        answers, self._answers = self._answers, {}
-        for topic, answer in answers.items():
-            description = answered(answer)
-            found = None if description is None else description.topic_id
-            if found is not None:
-                self._note(topic, str(found))
-        self._odd_until = {topic: until for topic, until in self._odd_until.items() if until > now}
 
     def _note(self, topic: str, found: str) -> None:
         known = self._known.setdefault(topic, found)

@@ -130,6 +130,17 @@ def test_a_partition_that_was_assigned_between_question_and_new_log_is_begun_ane
     assert rig.look(1) == {A}
 
 
+def test_a_partition_that_is_assigned_after_the_answer_with_the_new_id_is_not_begun_twice(rig: Rig) -> None:
+    rig.admin.ids = {"orders": "new"}
+    rig.assignments.release([A, B])
+    rig.ids.expect(["orders"], rig.now)
+    rig.ids.hear(rig.now)
+    rig.assign(A)
+    rig.read(A, *range(4))
+
+    assert rig.look(3) == set()
+
+
 def test_a_topic_that_is_created_anew_again_before_all_of_it_is_begun_is_begun_anew_as_a_whole(rig: Rig) -> None:
     rig.admin.ids = {"orders": "new"}
     assert rig.look(1, A) == {A, B}
