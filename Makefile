@@ -24,7 +24,7 @@ export UV_PYTHON_DOWNLOADS := never
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help chaos demo docs pictures test test-core test-integration test-kafka test-documents test-deploy test-ray helm chart-schema test-3.11 test-nogil wheel-test coverage lint format kafka bench hot-spots simulate lock clean
+.PHONY: help chaos demo docs pictures test test-core test-integration test-kafka test-documents test-deploy test-ray helm chart-schema test-3.11 test-nogil wheel-test coverage lint format kafka bench hot-spots simulate lock clean audit
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -118,6 +118,9 @@ hot-spots: .venv/.synced ## See where the time of a case of `make bench` goes (A
 simulate: .venv/.synced ## Run the control plane's simulator (SEED=7 replays one, SEEDS=1000 tries many)
 	@$(PYTHON) -m tests.simulation $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
 
+audit: .venv-proof/.synced ## Ask for known vulnerabilities of every version in the lock files (needs PyPI's JSON API or OSV)
+	@.venv-proof/bin/python scripts/audit_lock.py $(ARGS)
+
 chaos: .venv/.synced ## Break a real Kafka and its consumers at random (SEED=7 MINUTES=2 ENGINE=async PROTOCOL=auto BROKERS=1)
 	@$(PYTHON) -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) \
 		$(if $(ENGINE),--engine $(ENGINE)) $(if $(PROTOCOL),--protocol $(PROTOCOL)) \
@@ -129,13 +132,15 @@ lock: $(FETCHED_UV) ## Pin anew what pyproject.toml asks for, with hashes (ARGS=
 		--output-file dev-requirements.txt pyproject.toml
 	$(COMPILE) $(ARGS) --extra ray --group ray-tests --constraint dev-requirements.txt --no-annotate \
 		--output-file ray-requirements.txt pyproject.toml
+	$(COMPILE) $(ARGS) --group proof --constraint dev-requirements.txt --no-annotate \
+		--output-file scripts/proof-requirements.txt pyproject.toml
 	$(COMPILE) --no-annotate --output-file benchmarks/peers/aiokafka-requirements.txt \
 		benchmarks/peers/aiokafka-requirements.in
 	$(subst version 3.11,version 3.12,$(COMPILE)) --no-annotate --output-file benchmarks/peers/pypi-requirements.txt \
 		benchmarks/peers/pypi-requirements.in
 
 clean: ## Remove everything that was fetched or built here
-	rm -rf .venv .venv-3.11 .venv-nogil .venv-ray .tools .cache .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \
+	rm -rf .venv .venv-3.11 .venv-nogil .venv-proof .venv-ray .tools .cache .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \
 		.pytest_cache .ruff_cache build dist htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -154,6 +159,9 @@ clean: ## Remove everything that was fetched or built here
 
 .venv/.synced: dev-requirements.txt pyproject.toml | $(FETCHED_UV)
 	@$(call synchronise,.venv,)
+
+.venv-proof/.synced: scripts/proof-requirements.txt pyproject.toml | $(FETCHED_UV)
+	@$(call synchronise,.venv-proof,,scripts/proof-requirements.txt)
 
 .venv-3.11/.synced: dev-requirements.txt pyproject.toml | $(FETCHED_UV)
 	@$(call synchronise,.venv-3.11,3.11)
@@ -179,7 +187,7 @@ clean: ## Remove everything that was fetched or built here
 define synchronise
 	python=$$(scripts/find-python $(2)) && echo "Preparing $(1) with $$python ..." && \
 	{ [ -x $(1)/bin/python ] || $(UV) venv --quiet --clear --python "$$python" $(1); } && \
-	scripts/shown $(UV) pip sync --python $(1)/bin/python --require-hashes dev-requirements.txt && \
+	scripts/shown $(UV) pip sync --python $(1)/bin/python --require-hashes $(or $(3),dev-requirements.txt) && \
 	$(UV) pip install --quiet --python $(1)/bin/python --no-deps --no-build-isolation --no-index --editable . && \
 	touch $@
 endef
