@@ -46,6 +46,7 @@ class Happenings:
             "foreign metadata": (1, self._write_foreign_metadata),
             "blocked loop": (0.7, self._block_loop),
             "freeze": (2, self._freeze),
+            "death": (3, self._kill_worker),
             "answer never": (1, self._lose_answer),
             "outage": (3, self._begin_or_end_outage),
         }
@@ -217,6 +218,10 @@ class Happenings:
             consumer = max(moving, key=lambda each: each.engine.running())
             session_seconds = 2 * self._scene.scenario.gap_seconds
             consumer.freeze(session_seconds * self._scene.random.choice((0.3, 0.8, 1.5, 3.0)), session_seconds)
+
+    def _kill_worker(self) -> None:
+        if consumer := self._any():
+            consumer.engine.kill_worker(self._scene.random.choice((1, 2, 20)))
 
     def _lose_answer(self) -> None:
         if self._group.answers:

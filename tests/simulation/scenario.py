@@ -46,6 +46,7 @@ FAULTS = (
 )
 FREEZING_SHARE = 0.3
 LIMITED_SHARE = 0.15
+DEATHS_SHARE = 0.3
 FIRST_BATCH_SEED = 100_000
 """The first seed whose workers take batches."""
 
@@ -156,6 +157,13 @@ def with_rate(scenario: Scenario, random: Random) -> Scenario:
     """In some scenarios no more than so many messages may start in a second; drawn by a chance apart, as freezes."""
     if random.random() < LIMITED_SHARE:
         return replace(scenario, work=replace(scenario.work, max_per_second=random.choice((3.0, 10.0, 50.0))))
+    return scenario
+
+
+def with_deaths(scenario: Scenario, random: Random) -> Scenario:
+    """Worker processes die in some scenarios in which engines are sent items ahead; drawn by a chance apart."""
+    if scenario.work.is_sending_ahead and random.random() < DEATHS_SHARE:
+        return replace(scenario, faults=(*scenario.faults, "death"))
     return scenario
 
 

@@ -66,6 +66,7 @@ def test_the_faults_happen_that_the_rules_speak_of() -> None:
         "the circuit closes",
         "condemned",
         "is frozen for",
+        "ended died",
     }
     repeated = 0
     for seed in range(SEEDS):

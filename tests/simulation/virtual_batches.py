@@ -145,6 +145,10 @@ class VirtualBatchEngine(VirtualEngine):
         self._make_calls()
         self.check_slots()
 
+    def kill_worker(self, most: int) -> None:
+        for batch in list(self._book.running)[:most]:
+            self.end(batch, "died")
+
     def check_slots(self) -> None:
         sleepers = self._book.sleepers
         held = len(self._open) - len(sleepers) + sleepers.due_count

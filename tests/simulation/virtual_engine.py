@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from math import inf
 
 from pyrallel_consumer.dto import WorkItem
-from pyrallel_consumer.errors import DoNotRetry, RetryLater
+from pyrallel_consumer.errors import DoNotRetry, ProcessDiedError, RetryLater
 from pyrallel_consumer.execution_plane.attempts import Attempt, Attempts, Exhausted, RetryAt, Uncharged, Verdict
 from pyrallel_consumer.execution_plane.engine import (
     CompletionChannel,
@@ -157,7 +157,7 @@ class VirtualEngine(ExecutionEngine):
             verdict = self._returned(item)
             work.rule_28_what_returned_is_done(run, verdict)
         else:
-            verdict = self._attempts.ended_failed(item, self._error(), scene.clock.now)
+            verdict = self._attempts.ended_failed(item, self._error(how), scene.clock.now)
         scene.note(f"{self._consumer} {item!r} ended {how}: {verdict}")
         match verdict:
             case None:
@@ -177,6 +177,15 @@ class VirtualEngine(ExecutionEngine):
         else:
             self._runs.broke(item, is_final=not isinstance(verdict, RetryAt))
         self.check_slots()
+
+    def kill_worker(self, most: int) -> None:
+        """A worker process dies: ``most`` attempts that began fail, stubborn or not; as many unbegun are given back."""
+        unbegun = self._unbegun()[:most]
+        for attempt in self._begun()[:most]:
+            self.end(attempt.root, "died")
+        for item in unbegun:
+            if item in self._attempts.running and item not in self._scene.truth.runs:
+                self._give_back(item)
 
     def check_slots(self) -> None:
         attempts = self._attempts
@@ -221,7 +230,9 @@ class VirtualEngine(ExecutionEngine):
         ended_ok: Callable[[WorkItem, float], Verdict | None] = self._attempts.ended_ok
         return ended_ok(item, self._scene.clock.now)
 
-    def _error(self) -> BaseException:
+    def _error(self, how: str = "failed") -> BaseException:
+        if how == "died":
+            return ProcessDiedError("the worker process died")
         random = self._scene.random
         kind = random.random()
         if kind < 0.1:
