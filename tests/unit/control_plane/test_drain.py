@@ -23,6 +23,13 @@ def test_running_work_is_waited_for_until_the_deadline_then_cancelled_then_left(
     assert drain.step(running=2, now=10.1) is DrainStep.DONE
 
 
+def test_by_default_the_cancelled_have_a_tenth_of_a_second() -> None:
+    drain = Drain(deadline=1.0)
+
+    assert drain.step(running=1, now=1.0) is DrainStep.CANCEL
+    assert drain.next_step_at == 1.1
+
+
 def test_work_that_ends_after_the_cancel_ends_the_drain_at_once() -> None:
     drain = Drain(deadline=1.0)
     drain.step(running=1, now=1.0)

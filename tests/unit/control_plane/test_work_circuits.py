@@ -15,6 +15,7 @@ from tests.unit.control_plane.builders import (
     TP,
     assigned,
     keyed,
+    lane_of,
     manager_of,
     offsets_of,
     only,
@@ -322,3 +323,20 @@ def test_without_dead_letters_no_key_is_poisoned(on_exhausted: OnExhausted) -> N
     manager.exhaust(manager.take(9)[0])
 
     assert not manager.poison_keys
+
+
+def test_a_probe_counts_as_in_flight_beside_what_ran_before_and_its_key_has_it() -> None:
+    manager = manager_of(policy=WorkPolicy(circuit=CIRCUIT))
+    manager.observe(100.0)
+    manager.add(TP, 1, run_of(keyed(0, "abcd")))
+    first, second, _ = manager.take(3)
+    manager.exhaust(first)
+    manager.exhaust(second)
+    assert manager.circuit.is_open
+    before = picture_of(manager).in_flight
+    manager.observe(105.0)
+
+    [probe] = manager.take(9)
+
+    assert picture_of(manager).in_flight == before + 1
+    assert lane_of(probe).running is probe

@@ -14,6 +14,7 @@ from pyrallel_consumer.control_plane.policies import FlowLimits
 from pyrallel_consumer.control_plane.work_manager import WorkPolicy
 from tests.unit.control_plane.builders import (
     OTHER,
+    THIRD,
     TP,
     assigned,
     keyed,
@@ -155,3 +156,26 @@ def test_gaps_beyond_what_a_map_tells_of_are_not_counted() -> None:
     manager = manager_of()
     manager.add(TP, 1, run_of(dict.fromkeys(range(0, 4 * MOST_GAPS, 2))))
     assert picture_of(manager).gap_count == MOST_GAPS
+
+
+def test_the_user_pauses_all_partitions_those_to_come_too_and_resumes_all() -> None:
+    manager = manager_of(TP, OTHER)
+
+    manager.pause_all()
+    manager.assign(assigned(THIRD, 3))
+
+    assert [manager.pause_reasons(tp) for tp in (TP, OTHER, THIRD)] == [("user",)] * 3
+    manager.resume_all()
+    assert [manager.pause_reasons(tp) for tp in (TP, OTHER, THIRD)] == [()] * 3
+    manager.end([(TP, 1)], is_lost=False)
+    manager.assign(assigned(TP, 4))
+    assert manager.pause_reasons(TP) == ()
+
+
+def test_resuming_all_ends_the_pauses_of_exhausted_messages_too() -> None:
+    manager = manager_of()
+    manager.pause(TP, "exhausted")
+
+    manager.resume_all()
+
+    assert manager.pause_reasons(TP) == ()

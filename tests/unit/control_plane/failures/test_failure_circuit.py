@@ -192,3 +192,19 @@ def test_it_is_open_exactly_when_a_naive_count_says_so(
         assert circuit.is_open == should_open
         if should_open:
             return
+
+
+@given(outcomes=st.lists(st.booleans(), max_size=40), window=st.integers(1, 6), share=st.sampled_from((0.2, 0.5, 0.8)))
+def test_it_opens_exactly_when_the_last_outcomes_of_a_full_window_say_so(
+    outcomes: list[bool], window: int, share: float
+) -> None:
+    circuit = FailureCircuit(CircuitPolicy(failure_share=share, window=window, probe_seconds=5.0))
+    for count, is_failure in enumerate(outcomes, start=1):
+        last = outcomes[max(0, count - window) : count]
+        if not is_failure:
+            circuit.succeeded([item()])
+            continue
+        is_expected = len(last) == window and sum(last) > share * window
+        assert circuit.failed(item()) is is_expected
+        if is_expected:
+            return

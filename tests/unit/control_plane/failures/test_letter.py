@@ -217,3 +217,12 @@ def test_a_letter_without_a_key_is_given_one_of_its_own_and_is_no_tombstone(
     assert (record.key, record.value) == (b"orders-0-7", made)
     assert record.headers == [*OURS, ("x-key-added", told)]
     assert letter.form is form
+
+
+def test_only_the_smallest_form_cuts_the_reason_to_a_short_one() -> None:
+    for form in LetterForm:
+        letter = Letter(item_of(), "orders.dlq", "x" * 900, 3, form)
+        [reason] = [value for name, value in record_of(letter).headers if name == "x-error-reason"]
+
+        assert isinstance(reason, bytes)
+        assert len(reason) == (len("...") + 200 if form is LetterForm.BARE else 900)

@@ -210,6 +210,26 @@ def test_a_letter_that_is_refused_for_itself_rests_longer_each_time_and_the_othe
     assert a.form is LetterForm.FULL
 
 
+def test_letters_that_were_refused_for_themselves_at_one_moment_go_out_again_in_their_order() -> None:
+    desk, letters = Desk(), [letter(offset) for offset in range(3)]
+    desk.add(*letters)
+    desk.take()
+    desk.fail(0.0, "POLICY_VIOLATION", *letters)
+    again = []
+    for _ in letters:
+        [alone] = desk.take(0.0)
+        again.append(alone)
+        desk.fail(0.0, "POLICY_VIOLATION", alone)
+
+    rested = []
+    for _ in letters:
+        [alone] = desk.take(9.0)
+        rested.append(alone)
+        desk.queue.acknowledged(alone)
+
+    assert rested == again == letters
+
+
 @pytest.mark.parametrize("code", ["INVALID_RECORD", "INVALID_MSG", "POLICY_VIOLATION", TOO_LARGE])
 def test_a_letter_that_its_topic_refuses_drags_no_other_of_its_batch_along(code: str) -> None:
     desk, letters = Desk(), [letter(offset) for offset in range(6)]

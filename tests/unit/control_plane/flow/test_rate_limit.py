@@ -118,3 +118,20 @@ def test_in_no_span_more_start_than_the_rate_and_a_burst_allow(
     for at, (since, _) in enumerate(begun):
         total = sum(number for _, number in begun[at:])
         assert total <= (now - since) * rate + 1.0 + rate * BURST_SECONDS + 1e-6
+
+
+def test_what_starts_without_anything_left_behind_is_not_limited() -> None:
+    limit = RateLimit(10)
+
+    limit.started(limit.allowed(1, 0.0, 0), 0.0, is_more_ready=False)
+
+    assert not is_limited(limit)
+
+
+def test_two_waits_for_the_limit_add_up() -> None:
+    limit = RateLimit(10)
+    for began_at in (0.0, 5.0):
+        limit.started(0, began_at, is_more_ready=True)
+        limit.started(0, began_at + 1.0, is_more_ready=False)
+
+    assert limit.limited_seconds(9.0) == 2.0

@@ -14,6 +14,7 @@ from pyrallel_consumer.control_plane.output.outcome import NOT_WRITTEN, resolved
 from pyrallel_consumer.control_plane.output.refusal_search import ENOUGH, RefusalSearch
 from pyrallel_consumer.control_plane.output.transaction_plan import Floor
 from pyrallel_consumer.control_plane.output.unwritten import Unwritten
+from pyrallel_consumer.control_plane.output.writing import Writing
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
 from pyrallel_consumer.dto import OnExhausted, RebalanceStateStrategy, WorkItem
 from pyrallel_consumer.record import Record
@@ -290,3 +291,30 @@ def test_what_waits_for_room_alone_is_no_transaction() -> None:
 
     assert manager.snapshots() == ()
     assert manager.has_uncommitted
+
+
+def test_a_transaction_that_only_repeats_carries_what_the_broker_has() -> None:
+    manager = writing()
+    items = started(manager, "ab")
+    returned(manager, items[0])
+    first = only(manager.snapshots())
+    manager.confirm(first)
+    assert manager.snapshots() == ()
+
+    repeated = only(manager.snapshots(is_repeating=True))
+
+    assert (repeated.offset, entries(repeated)) == (first.offset, [])
+
+
+def test_a_transaction_carries_the_leader_epoch_of_the_next_message_to_read_and_the_floor_of_its_map() -> None:
+    manager = writing()
+    manager.add(TP, 1, run_of(keyed(0, "abc"), leader_epoch=7))
+    returned(manager, manager.take(3)[1])
+
+    snapshot = only(manager.snapshots())
+
+    assert (snapshot.leader_epoch, snapshot.floor) == (7, Floor(2, 7))
+
+
+def test_nothing_is_cramped_before_a_map_was_too_large() -> None:
+    assert not Writing(assigned()).is_cramped

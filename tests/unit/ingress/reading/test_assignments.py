@@ -207,6 +207,25 @@ def test_all_of_a_log_is_read_where_an_epoch_began_at_its_first_offset() -> None
     assert have_begun(A0, after=before, assigned_after=before + 9) == [True]
 
 
+def test_the_epoch_itself_is_not_later_than_itself() -> None:
+    assignments = Assignments()
+    assignments.assign([start(A0)])
+
+    assert not assignments.has_begun(A0, assignments.latest_epoch)
+
+
+def test_the_first_records_of_a_log_made_anew_have_gone_back_from_no_leader() -> None:
+    assignments = Assignments()
+    assignments.assign([start(A0)])
+    assignments.split(messages(A0, 0, 1, leader_epoch=5))
+    assignments.begin_anew(A0)
+    assignments.take_odd()
+
+    assignments.split(messages(A0, 0, leader_epoch=0))
+
+    assert assignments.take_odd() == set()
+
+
 class AssignmentsModel(RuleBasedStateMachine):
     """Any reads over three partitions: the loop that takes the facts in their order sees ascending offsets."""
 

@@ -61,3 +61,7 @@ def test_it_is_connected_again_as_soon_as_one_answers_and_says_how_long_it_was_n
     assert silence.seconds < 1.0
     silence.look(33.0, [FROZEN], is_joining=False)
     assert silence.is_connected  # an older sign of life takes nothing back
+
+
+def test_before_the_first_look_nothing_has_been_silent() -> None:
+    assert BrokerSilence(50.0).seconds == 0.0
