@@ -35,7 +35,7 @@ SEEDS_THAT_FOUND: dict[str, int] = {
     "a_message_of_a_poisoned_key_is_dropped": 64,
     "a_paused_partition_stays_paused": 3,
     "a_probe_starts_though_no_slot_is_free": 709,
-    "a_probe_that_hangs_is_waited_for": 1542,
+    "a_probe_that_hangs_is_waited_for": 1756,
     "a_refused_commit_counts": 3,
     "a_refused_commit_proves_the_membership": 38,
     "a_refused_letter_goes_out_with_the_others_again": 442,
