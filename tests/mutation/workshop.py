@@ -32,6 +32,7 @@ use_git_change_detection = false
 asyncio_mode = "auto"
 asyncio_default_fixture_loop_scope = "function"
 filterwarnings = ["error"]
+markers = ["long", "measured", "no_cover", "xdist_group"]
 timeout = "300"
 """
 CONFTEST = '''"""The same examples for every mutant, and no shrinking: a mutant is killed by its first failure."""
@@ -95,7 +96,9 @@ class Workshop:
         left = [name for name in names if known.get(name) in (None, SURVIVED, UNTESTED)]
         if not left:
             return
-        self._python("-c", "from mutmut.__main__ import cli; cli()", "run", f"--max-children={jobs}", *left)
+        ended = self._python("-c", "from mutmut.__main__ import cli; cli()", "run", f"--max-children={jobs}", *left)
+        if ended.returncode:
+            sys.exit(f"mutmut ended with {ended.returncode}: what it wrote above says why")
 
     def verdicts(self, names: Iterable[str]) -> dict[str, str]:
         """What became of each that was tried."""
