@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
+from itertools import islice
 
 from tests.simulation.exactly_once.world import World as ExactlyOnceWorld
 from tests.simulation.runner import DEFAULT_STEPS, SeedFailed, run_seed
@@ -57,10 +58,10 @@ class Tally:
             self.resume_at += self._done.pop(self.resume_at)
 
 
-def chunks(first: int, seeds: int) -> Iterator[tuple[int, int]]:
+def chunks(first: int, seeds: int, size: int = CHUNK) -> Iterator[tuple[int, int]]:
     """First seed and number of seeds of each chunk, in order."""
-    for start in range(first, first + seeds, CHUNK):
-        yield start, min(CHUNK, first + seeds - start)
+    for start in range(first, first + seeds, size):
+        yield start, min(size, first + seeds - start)
 
 
 def run_chunk(first: int, count: int, steps: int = DEFAULT_STEPS) -> Chunk:
@@ -85,13 +86,13 @@ def run_chunk(first: int, count: int, steps: int = DEFAULT_STEPS) -> Chunk:
     return Chunk(first, count, attempts, repeated, tuple(failures))
 
 
-def run_all(first: int, seeds: int, jobs: int) -> Tally:
+def run_all(first: int, seeds: int, jobs: int, chunk_size: int = CHUNK) -> Tally:
     """Run the range on ``jobs`` processes. Ctrl-C ends it; the tally then tells where to go on."""
-    tally, waiting = Tally(first), chunks(first, seeds)
+    tally, waiting = Tally(first), chunks(first, seeds, chunk_size)
     started_at = told_at = time.monotonic()
     pool = ProcessPoolExecutor(jobs)
     try:
-        under_way: set[Future[Chunk]] = {pool.submit(run_chunk, *chunk) for chunk, _ in zip(waiting, range(2 * jobs))}  # noqa: B905 -- as many as there are
+        under_way: set[Future[Chunk]] = {pool.submit(run_chunk, *chunk) for chunk in islice(waiting, 2 * jobs)}
         while under_way:
             ended, under_way = wait(under_way, timeout=PROGRESS_SECONDS, return_when=FIRST_COMPLETED)
             for future in ended:
