@@ -84,16 +84,17 @@ def test_versions_for_which_nobody_answers_are_not_called_audited(
     assert "osv: osv is not here" in out
 
 
-def test_one_version_without_an_answer_fails_even_where_services_need_not_be_reachable(
-    audit: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("answered", "share"), [("nothing", "3 of 3"), ("numpy", "1 of 3")])
+def test_where_services_need_not_be_reachable_a_missing_answer_is_said_and_a_vulnerability_still_fails(
+    answered: str, share: str, audit: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["audit_lock.py", "--where-reachable"])
-    answer_with(lambda *_: {"skip_reason": "not here"}, monkeypatch)
+    answer_with(lambda _, pin: {"vulns": []} if answered in pin else {"skip_reason": "not known"}, monkeypatch)
     assert audit.main() == 0
+    assert f"NOT AUDITED: no vulnerability service answered for {share} versions" in capsys.readouterr().out
 
-    answer_with(lambda _, pin: {"vulns": []} if "numpy" in pin else {"skip_reason": "not known"}, monkeypatch)
-    assert audit.main() == audit.NOT_AUDITED
-    assert "for 1 of 3 versions (pydantic 2.14.3" in capsys.readouterr().out
+    answer_with(lambda _, pin: {"vulns": [HOLE]} if "numpy" in pin else {"skip_reason": "not known"}, monkeypatch)
+    assert audit.main() == audit.VULNERABLE
 
 
 def test_the_second_service_is_asked_for_what_the_first_does_not_know(
