@@ -1,3 +1,7 @@
+"""The long run of the simulator."""
+
+from __future__ import annotations
+
 from tests.simulation.long_run import run_all
 
 

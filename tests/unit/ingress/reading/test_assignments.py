@@ -211,7 +211,7 @@ def test_the_epoch_itself_is_not_later_than_itself() -> None:
     assignments = Assignments()
     assignments.assign([start(A0)])
 
-    assert not assignments.has_begun(A0, assignments.latest_epoch)
+    assert not assignments.has_begun(A0, 0, assigned_after=assignments.latest_epoch)
 
 
 def test_the_first_records_of_a_log_made_anew_have_gone_back_from_no_leader() -> None:
