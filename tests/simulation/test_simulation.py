@@ -23,12 +23,23 @@ FIRST_SEEDS = [
     *range(FIRST_BATCH_SEED, FIRST_BATCH_SEED + 100, SEEDS_PER_TEST),
 ]
 
+SEEDS_THAT_FAILED = {
+    "a limit per second makes a long drain": 50_075,
+    "no probe starts until a commit is confirmed": 50_201,
+    "a probe's wait begins when it starts, however long the last tick is ago": 50_360,
+}
+
 
 @pytest.mark.parametrize("first", FIRST_SEEDS)
 def test_every_rule_holds_after_every_step_and_all_drains_when_faults_end(first: int) -> None:
     worlds = [run_seed(seed) for seed in range(first, first + SEEDS_PER_TEST)]
 
     assert sum(world.scene.truth.attempts for world in worlds) > SEEDS_PER_TEST * 10
+
+
+@pytest.mark.parametrize("why", SEEDS_THAT_FAILED)
+def test_a_seed_that_failed_once_does_not_fail_again(why: str) -> None:
+    run_seed(SEEDS_THAT_FAILED[why])
 
 
 def test_a_seed_replays_to_the_letter_in_another_process() -> None:

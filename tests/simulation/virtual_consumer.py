@@ -234,13 +234,15 @@ class VirtualConsumer:
         may_probe = (
             self.state == "running"
             and manager.circuit.is_open
+            and not self._control.lease.is_held
             and self.engine.capacity() > 0
             and any(work.ready and work.is_dispatching for work in manager)
         )
         if not may_probe or policy is None:
             self._probeless_since = None
             return
-        self._probeless_since = max(now if self._probeless_since is None else self._probeless_since, manager.probed_at)
+        since = now if self._probeless_since is None else self._probeless_since
+        self._probeless_since = max(since, manager.probed_at, self.blocked_until, self._frozen_until)
         circuits.rule_29_a_probe_is_under_way_or_due(now - self._probeless_since, policy.probe_seconds)
 
     def _judge_figures(self, now: float) -> None:

@@ -64,7 +64,7 @@ class World:
 
     def _drain(self) -> None:
         calm_rounds = 0
-        for _ in range(DRAIN_ROUNDS):
+        for _ in range(self._drain_rounds()):
             commits = self._group.commits
             self._take_round()
             is_calm = not self.scene.truth.runs and not self._leftovers() and self._group.commits == commits
@@ -72,6 +72,12 @@ class World:
             if calm_rounds == CALM_ROUNDS:
                 return
         raise RuleBroken("2/6/20", f"it does not drain, or does not come to rest: {self._leftovers()}")
+
+    def _drain_rounds(self) -> int:
+        """As many as suffice; a limit of messages per second needs more of them."""
+        per_second = self.scene.scenario.work.max_per_second
+        records = sum(len(log.records) for log in self.scene.logs.values())
+        return DRAIN_ROUNDS + (int(records / per_second / ROUND_SECONDS) if per_second else 0)
 
     def _take_round(self) -> None:
         """Everybody takes a turn, and everything under way arrives."""

@@ -330,6 +330,8 @@ class ControlLoop:
 
     def _take(self, most: int, capacity: int) -> list[WorkItem]:
         manager = self.manager
+        if manager.circuit.is_open:
+            manager.circuit.observe(self._clock())  # The last tick may be long ago: the wait begins with the probe.
         if manager.rate.is_on:
             return manager.take_limited(most, capacity, self._clock(), self.engine.status().retries_total)
         return manager.take(most, capacity, self._clock() if self._is_timed else None)
