@@ -28,13 +28,13 @@ class BenchmarkBroker(ABC):
     client_settings: Mapping[str, Any]
 
     def new_topic(self, partitions: int) -> str:
-        """Create a topic of a name that nobody used, and return the name."""
+        """Create a topic with a unique name, and return the name."""
         topic = f"benchmark-{uuid.uuid4().hex[:12]}"
         self._create(topic, partitions)
         return topic
 
     def reset(self, topic: str, partitions: int) -> None:
-        """Create a topic of this name; what was there under it is deleted first."""
+        """Create a topic of this name; an older topic of that name is deleted first."""
         if self._exists(topic):
             self.forget(topic)
         self._create(topic, partitions)

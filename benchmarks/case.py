@@ -1,4 +1,4 @@
-"""A case of ``overhead.py``: what it runs, one subject after the other, and the readings it is judged by."""
+"""A case of ``overhead.py``: its subjects, which run one after the other, and the readings that judge it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Version = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """``jobs`` maps the subjects of a round to what they do; ``readings`` depend on the Python that is measured."""
+    """``jobs`` maps the subjects of a round to their jobs; ``readings`` depend on the measured Python."""
 
     name: str
     question: str

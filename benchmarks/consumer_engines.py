@@ -29,12 +29,12 @@ PROCESSES: Final = 2
 SLOTS_PER_PROCESS: Final = 512
 LOOK_SECONDS: Final = 0.005
 RSS_EVERY: Final = 10
-"""Looks for each look at the memory: that one keeps the loop a little from what is measured."""
+"""Looks for each look at the memory, which takes the loop a little time."""
 MIB: Final = 1024 * 1024
 
 
 class Clock:
-    """From the first submission until all that was submitted has ended: the engine is asked."""
+    """Time from the first submission until the engine has ended all submitted items."""
 
     def __init__(self, job: Job) -> None:
         self.submitted = 0
@@ -67,7 +67,7 @@ class Clock:
 
 
 class ClockedEngine(ExecutionEngine):
-    """What is measured: an engine that tells its clock of what is submitted."""
+    """The measured engine, which notes its submissions on its clock."""
 
     clock: Clock
 
@@ -129,7 +129,7 @@ async def _through_two_threads(job: Job, worker: Callable[[Any], object]) -> Fig
 
 
 async def consume(job: Job, engine: ClockedEngine) -> Figures:
-    """Consume the job's messages by this engine, which tells its clock of what is submitted."""
+    """Consume the job's messages with this engine, which notes its submissions on its clock."""
     clock = engine.clock = Clock(job)
     consumer = PyrallelConsumer(config=kafka_config(job), worker=None, topic=job.topic, engine=engine)
     async with consumer:

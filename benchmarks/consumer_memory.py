@@ -19,7 +19,7 @@ from pyrallel_consumer.ingress.client.client_settings import consumer_configurat
 SAMPLE_SECONDS: Final = 0.02
 MIB: Final = 1024 * 1024
 IDLE_MIB: Final = 8
-"""What a consumer of 32 partitions grows by that reads nothing, rounded up; measured: 7.2."""
+"""The growth of a consumer of 32 partitions that reads nothing, rounded up; measured: 7.2."""
 
 
 async def blocked(job: Job) -> Figures:

@@ -29,7 +29,7 @@ ASK_SECONDS: Final = 0.05
 
 
 class ClockedLoop(AsyncEngine, ClockedEngine):  # type: ignore[misc, valid-type]  # the form that fits this Python
-    """One event loop, which tells its clock of what is submitted."""
+    """One event loop, which notes its submissions on its clock."""
 
     def submit_all(self, items: Sequence[WorkItem]) -> None:
         self.clock.submit(len(items))
@@ -62,7 +62,7 @@ async def in_processes(job: Job) -> Figures:
             times = [child.cpu_times() for child in psutil.Process().children()]
             seen = max(seen, sum(each.user + each.system for each in times))  # At the end there are none.
             if not hasattr(engine, "clock") or not engine.clock.submitted:
-                before = seen  # What it cost to start them.
+                before = seen  # The cost of starting them.
             await asyncio.sleep(ASK_SECONDS)
 
     looking = asyncio.create_task(look())

@@ -1,4 +1,4 @@
-"""What every measured consumer has in common: its settings, made from the job, and the check that it did its work."""
+"""The common parts of measured consumers: settings made from the job, and the check that the work was done."""
 
 from __future__ import annotations
 

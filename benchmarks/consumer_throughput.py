@@ -93,7 +93,7 @@ async def waiting(job: Job) -> Figures:
 
 
 async def backlog(job: Job) -> Figures:
-    """All messages are read and held up by waiting workers; the clock runs from the moment they are let go."""
+    """All messages are read and blocked by waiting workers; the clock runs from the moment at which these go on."""
     clock = _Clock(job.messages)
     gate = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""A Python that is measured: where it is and what of the clients it has."""
+"""A Python that is measured: its place, and which of the clients it has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One measurement in a process of its own: what is asked of it, and how it is run and answered.
+"""One measurement in a process of its own: the request, how it is run, and the answer.
 
 Both ends are here: ``run`` starts a process of the chosen interpreter and waits for its figures, ``answer`` is what
 that process prints. A job is plain data, so that any interpreter that has the library's requirements can do it.

@@ -93,7 +93,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _measured(case: Case, bench: Workbench, python: Interpreter, rounds: int) -> CaseReport:
-    """All rounds of a case; every other one in reverse, so that no subject always profits from what ran before it."""
+    """All rounds of a case; every other one in reverse, so that no subject always profits from the one before it."""
     measured: list[Round] = []
     try:
         jobs = case.jobs(bench)
@@ -119,7 +119,7 @@ def _one(job: Job, python: Interpreter, name: str, say: Callable[[str], None]) -
 
 
 def _flaws(jobs: Mapping[str, Job], rounds: Sequence[Round]) -> list[str]:
-    """What was not done, done twice, or not committed: such figures are worth nothing."""
+    """The messages that were not done, done twice, or not committed: with any of them the figures are worthless."""
     flaws = []
     for one in rounds:
         for name, figures in one.items():

@@ -1,4 +1,4 @@
-"""The cases of ``overhead.py``: what each one runs, one subject after the other, and the readings it is judged by."""
+"""The cases of ``overhead.py``: the subjects of each, which run one after the other, and the readings that judge it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run of ``overhead.py`` found: as a table for people, as JSON for everything else."""
+"""The results of a run of ``overhead.py``: as a table for people, as JSON for programs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class CaseReport:
 
 @dataclass(slots=True)
 class PythonReport:
-    """What was found on one interpreter."""
+    """The results of one interpreter."""
 
     python: Interpreter
     cases: list[CaseReport]
@@ -42,7 +42,7 @@ class PythonReport:
 
 @dataclass(slots=True)
 class Report:
-    """The whole run, and what it ran on."""
+    """The whole run, with the machine and the interpreters."""
 
     machine: dict[str, Any]
     rounds: int
@@ -102,7 +102,7 @@ def write_json(report: Report, folder: Path) -> Path:
     file = folder / f"overhead-{report.started_at:%Y%m%dT%H%M%SZ}.json"
     found = asdict(report) | {"started_at": report.started_at.isoformat(), "is_all_met": report.is_all_met}
     for one in found["pythons"]:
-        del one["python"]["executable"]  # where it lies on this machine tells nobody anything
+        del one["python"]["executable"]  # its place on this machine means nothing elsewhere
     file.write_text(json.dumps(found, indent=2) + "\n")
     return file
 

@@ -1,4 +1,4 @@
-"""CPU that this process used while a block ran: as a whole, and by what its threads are for."""
+"""CPU that this process used while a block ran: as a whole, and by the purpose of its threads."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ ORDER: Final = b'{"amount": "12.50", "currency": "EUR", "state": "paid", "note":
 ORDER_END: Final = b'"}'
 NUMBER_DIGITS: Final = 20
 BATCH_BYTES: Final = 16_384
-"""As the Java client batches by default; a batch is what a broker gives out at least."""
+"""As the Java client batches by default; a broker sends out whole batches."""
 FLUSH_SECONDS: Final = 120.0
 MESSAGES_BETWEEN_POLLS: Final = 10_000
 

@@ -1,9 +1,9 @@
 """What async workers in processes would do on more cores, on paper: ``python benchmarks/projection.py RESULTS.json``.
 
 ``RESULTS.json`` is a report of ``overhead.py`` with the cases ``scaling-100us-5ms`` and ``scaling-0us-5ms``; without
-it, the figures that are kept beside this file. ``--keep`` replaces those. A message costs the consumer's process and a
-worker process what was measured on two cores. All cores are taken to be alike and to hinder each other in nothing, so
-the table is an upper bound.
+it, the figures that are kept beside this file. ``--keep`` replaces those. The cost of a message for the consumer's
+process and for a worker process was measured on two cores. All cores are taken to be alike and to hinder each other in
+nothing, so the table is an upper bound.
 """
 
 from __future__ import annotations

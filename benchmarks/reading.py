@@ -25,7 +25,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A reading over all rounds; ``is_met`` is None where there is no target. The median is what is judged."""
+    """A reading over all rounds; ``is_met`` is None where there is no target. The median is judged."""
 
     title: str
     unit: str

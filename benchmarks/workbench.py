@@ -1,4 +1,4 @@
-"""What all cases of one run share: the broker, the sizes, and topics that are filled once and read by many."""
+"""The common parts of all cases of a run: the broker, the sizes, and topics that are filled once and read by many."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Workbench:
         is_compressible: bool = True,
         hot_share: float = 0.0,
     ) -> str:
-        """A topic with these messages; the same one whenever the same is asked for.
+        """A topic with these messages; the same topic for equal requests.
 
         With ``hot_share`` keys are not dealt out in turn but by Zipf's law, the first with that share of the messages.
         """

@@ -28,7 +28,7 @@ ENOUGH_SECONDS = 120
 
 
 class Airport(NamedTuple):
-    """What the messages carry of an airport."""
+    """The fields of an airport that the messages carry."""
 
     name: str
     lat: float

@@ -24,7 +24,7 @@ ANSWER_SECONDS = 0.02
 
 
 class Pricing:
-    """The service: prices an order. Remembers what it was asked, for the verdict."""
+    """The service: prices an order. Remembers the requests, for the verdict."""
 
     def __init__(self) -> None:
         self.priced: dict[str, list[int]] = defaultdict(list)

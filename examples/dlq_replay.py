@@ -1,4 +1,4 @@
-"""Dead letters: orders that cannot be handled are set aside, the bug is mended, and the orders are sent back.
+"""Dead letters: orders that cannot be handled are set aside, the bug is fixed, and the orders are sent back.
 
     python examples/dlq_replay.py
 

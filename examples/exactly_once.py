@@ -25,7 +25,7 @@ ORDERS, CUSTOMERS, KILLS = 3000, 60, 3
 
 
 def consume(group: str, orders: str, invoices: str) -> None:
-    """What the process does that is killed."""
+    """The process that is killed."""
 
     async def worker(item: WorkItem) -> Record:
         await asyncio.sleep(random.random() * 0.03)

@@ -43,7 +43,7 @@ async def model() -> AsyncIterator[None]:
 
 
 async def read_digits(file: Path, items: list[WorkItem]) -> None:
-    """One call of the model for the whole batch. What it read goes to a file, at the end of what is there."""
+    """One call of the model for the whole batch. It appends the digits that it read to a file."""
     images = np.frombuffer(b"".join(item.payload or b"" for item in items), dtype=np.uint8).reshape(len(items), 64)
     read = MODEL.get().predict(images)
     lines = [

@@ -23,7 +23,7 @@ MESSAGES, KEYS, PARTITIONS, WORKER_SECONDS = 400, 200, 4, 0.005
 
 
 class Setting(NamedTuple):
-    """What is tried, and what to learn from it."""
+    """One trial, and its lesson."""
 
     max_in_flight: int
     ordering: OrderingMode

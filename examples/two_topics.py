@@ -25,7 +25,7 @@ ORDERS, PAYMENTS = 120, 80
 
 
 class Order(BaseModel):
-    """What the JSON of an order is read into."""
+    """An order, read from its JSON."""
 
     amount: int
 

@@ -32,7 +32,7 @@ CURRENCY = {"name": "currency", "type": "string", "default": "EUR"}
 
 @dataclass
 class Order:
-    """What the worker works with, whatever schema it was written with."""
+    """The order as the worker gets it, whatever schema it was written with."""
 
     customer: str
     amount: float

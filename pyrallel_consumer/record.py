@@ -96,7 +96,7 @@ def holds_record(result: object) -> bool:
 
 
 def lost_record() -> RecordError:
-    """The error of a consumer whose worker returned a record that nobody would write."""
+    """The error of a consumer without ``output`` whose worker returned a record."""
     return RecordError(
         "the worker returned a Record, and this consumer writes none: give PyrallelConsumer(..., "
         "output=OutputConfig()), or say in the worker's signature that it returns one (`-> Record | None`)"

@@ -1,7 +1,7 @@
 """What holds for every test: results count and not speed, and signals have their defaults.
 
-Hypothesis judges no speed, since two busy cores make any deadline a lie. A shell ignores SIGINT for what it starts in
-the background, and the programs that tests start would inherit that.
+Hypothesis judges no speed, since two busy cores make any deadline a lie. Programs that a shell starts in the background
+ignore SIGINT, and programs that tests start would inherit that.
 """
 
 from __future__ import annotations

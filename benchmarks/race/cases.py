@@ -1,4 +1,4 @@
-"""The cases of the race: what is sent, what is done with it, and who runs it.
+"""The cases of the race: the messages, the work on them, and the contenders.
 
 Message counts are chosen so that a lap of the fastest takes about a second, and a cap ends the laps of the others;
 five rounds of everything with all peers on a machine of two cores then take 35 to 40 minutes.

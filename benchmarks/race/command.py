@@ -206,7 +206,7 @@ def _parser() -> argparse.ArgumentParser:
     work.add_argument("--worker-io-sleep-ms", type=float, default=1.0, metavar="MS")
     work.add_argument("--worker-cpu-iterations", type=int, default=500, metavar="N", help="rounds of sha256")
     work.add_argument(
-        "--timeout-sec", type=float, default=60.0, metavar="S", help="a lap is stopped after so long (60)"
+        "--timeout-sec", type=float, default=60.0, metavar="S", help="seconds after which a lap is stopped (60)"
     )
     who = parser.add_argument_group("who runs")
     for flag in SKIPPED_BY:

@@ -1,4 +1,4 @@
-"""This library with metrics on, durations taken and not taken in turn: what they cost, told within one lap."""
+"""This library with metrics on, durations taken and not taken in turn: their cost, measured within one lap."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from race.tap import open_tap
 
 
 async def run(plan: LapPlan) -> dict[str, float]:
-    """Until all is done and committed, or the cap."""
+    """Wait until all is done and committed, or until the cap."""
     watch = Stopwatch(plan)
     open_tap(watch)
     from pyrallel_consumer import PyrallelConsumer  # noqa: PLC0415 -- after the tap was opened

@@ -1,4 +1,4 @@
-"""This library: asyncio tasks, threads or processes, with its own defaults but for what the plan's settings say."""
+"""This library: asyncio tasks, threads or processes, with its own defaults, except for the plan's settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who runs in the race: what each is called, how its process is started, and with which settings in which case.
+"""The contenders of the race: their names, how their processes are started, and their settings in each case.
 
 A contender with several variants runs all of them once before the rounds of a family of cases; the fastest that keeps
 the order that the case asks for runs in the rounds. Every variant's figure is in the report.

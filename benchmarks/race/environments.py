@@ -63,7 +63,7 @@ def java_command(report: Callable[[str], None]) -> list[str]:
 
 
 def java_version() -> str:
-    """What the machine's Java calls itself."""
+    """The version line of the machine's Java."""
     shown = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False).stderr
     return shown.splitlines()[0] if shown else "unknown"
 

@@ -1,7 +1,7 @@
 """What metrics cost: durations taken and not taken in turn within one lap, and scrapes apart.
 
-Laps differ by far more than what is looked for, whole processes still more. Stretches of a few milliseconds that follow
-one another differ little: each is held against the mean of its two neighbours, which were the other way.
+Laps differ by far more than the cost in question, and whole processes differ even more. Stretches of a few milliseconds
+that follow one another differ little: each is held against the mean of its two neighbours, which were the other way.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ STRETCH_MESSAGES: Final = 2000
 STRETCH_WAITS: Final = 1000
 FEWEST_MARKS: Final = 3
 CUT: Final = 5
-"""One stretch in so many is left out at either end: those in which something else took the machine."""
+"""One stretch in this many is left out at either end: those in which another program took the machine."""
 SCRAPES: Final = 20
 
 
@@ -69,7 +69,7 @@ class Stretches:
 
     @property
     def seconds(self) -> tuple[float, float]:
-        """What the stretches took in all, by the clock and of CPU."""
+        """The sum of the stretches, in time and in CPU."""
         (began, cpu_began), (ended, cpu_ended) = self._marks[0], self._marks[-1]
         return ended - began, cpu_ended - cpu_began
 
@@ -116,7 +116,7 @@ def figures_of(laps: Sequence[Stretches], scrapes: Sequence[float]) -> dict[str,
 
 
 def _take_durations(consumer: PyrallelConsumer, *, is_wanted: bool) -> None:
-    """From now on, or no longer: no setting changes while a consumer runs, so its books are told."""
+    """Turn durations on or off. No setting changes while a consumer runs, so its books are changed directly."""
     wiring = consumer._wiring  # noqa: SLF001 -- as said
     wiring.manager._works.is_timed = wiring.control._is_timed = is_wanted  # noqa: SLF001 -- as said
     started_at = time.monotonic() if is_wanted else None

@@ -1,4 +1,4 @@
-"""What a contender is told about one lap, and the two lines that it says back. Plain data: it travels as JSON."""
+"""The description of one lap for a contender, and the two lines of its answer. Plain data: it travels as JSON."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 STARTED: Final = "started"
-"""Said once, with the first delivery: only now is it worth sending what is sent at a pace."""
+"""Printed once, at the first delivery: paced messages are sent only from then on."""
 FIGURES: Final = "figures:"
 
 GC_THRESHOLD: Final = 30_000
-"""What this library sets by itself."""
+"""The settings that this library chooses by itself."""
 INTENDED_DIGITS: Final = 20
 FLAG_AT: Final = INTENDED_DIGITS
 SLOW: Final = b"S"
@@ -37,7 +37,7 @@ class LapPlan:
     slow_factor: float = 1.0
     sample_mask: int = 0
     cap_seconds: float = 3.0
-    """A lap ends so long after its first delivery; its rate is then of what was finished by then."""
+    """A lap ends this long after its first delivery; its rate counts the messages finished by then."""
     start_seconds: float = 30.0
     """How long the first delivery may take."""
     key_numbers: Mapping[str, Any] = field(default_factory=dict)

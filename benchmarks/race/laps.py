@@ -157,7 +157,7 @@ def _said(errors: str) -> str:
 
 
 def sender(plan: LapPlan, order: Mapping[str, Any], environment: Mapping[str, str]) -> Callable[[], None]:
-    """What sends at a pace: called when the lap has started."""
+    """The sender of paced messages: called when the lap has started."""
     command = [sys.executable, "-m", "race.paced", json.dumps({"topic": plan.topic, **order})]
     return lambda: _send(command, environment, patience(plan))
 

@@ -1,4 +1,4 @@
-"""What laps on an event loop have in common: which loop, the wait for the end or the cap, and the program around."""
+"""The common parts of laps on an event loop: which loop, the wait for the end or the cap, and the program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sender of what is sent at a pace: a process of its own that sends at its moments, whatever the others do."""
+"""The sender of paced messages: a process of its own that sends each one at its moment, whatever the others do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The race itself: rounds over cases, in each case all contenders one after the other, and what came of every lap."""
+"""The race itself: rounds over cases, in each case all contenders one after the other, and the result of every lap."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from race.traffic import Traffic
 JAVA_WARM_UP_SECONDS: Final = 4.0
 WARM_UP_TOPIC_MESSAGES: Final = 100_000
 LAP_ERRORS: Final = (LapFailedError, KafkaException, SubprocessError, RuntimeError, OSError)
-"""What ends a lap and not the race."""
+"""The errors that end a lap and not the race."""
 LOWER_IS_BETTER: Final = "delivery_to_end_p99_ms"
 TRIAL: Final = 0
 """The number of the round in which variants are tried."""
@@ -55,7 +55,7 @@ class Race:
         self._java.close()
 
     def run(self, cases: Sequence[Case], rounds: int, allowed: Sequence[str]) -> None:
-        """All rounds; every other one in reverse, so that nobody always profits from what ran before."""
+        """All rounds; every other one in reverse, so that no contender always profits from the one before it."""
         field = {case.name: [name for name in case.contenders if name in allowed] for case in cases}
         for case in cases:
             self._try_variants(case, [BY_NAME[name] for name in field[case.name]])
@@ -166,7 +166,7 @@ def _merit(case: Case, figures: Figures) -> float:
 
 
 def _flaws(case: Case, figures: Figures | None) -> list[str]:
-    """What was run twice, or not committed: such figures are worth nothing."""
+    """The messages that ran twice or were not committed: with any of them the figures are worthless."""
     if figures is None or case.is_restart:
         return []
     flaws = []

@@ -1,4 +1,4 @@
-"""What every report says of itself: how it was measured, and what must not be concluded."""
+"""The notes of every report: how it was measured, and what must not be concluded."""
 
 from __future__ import annotations
 
@@ -44,5 +44,5 @@ NOT_TO_CONCLUDE: Final = """
 - Absolute rates are of this machine, at this hour. Ratios within a round carry over, rates do not.
 - A consumer without work is a measure of overhead. Work that takes a millisecond hides most of it.
 - One broker without replication on the same machine says nothing about a cluster's network.
-- Two cores: what Java gains from many is not seen here, nor what several processes of this library would.
+- Two cores: these figures show neither what Java gains from many cores, nor what several processes would.
 """.splitlines()

@@ -1,4 +1,4 @@
-"""The lap of a restart: a contender is killed at work and started again; counted is what runs twice.
+"""The lap of a restart: a contender is killed at work and started again; the result is how many messages run twice.
 
 Every message is written to a journal with its end, so what the killed process had finished is known. All clients have
 a session of 6 s here, so that the group hands the partitions over soon.
@@ -29,7 +29,7 @@ Done = list[tuple[int, int]]
 
 
 def restart_lap(contender: Contender, plan: LapPlan, number: int, say: Callable[[str], None]) -> Figures:
-    """Work for the plan's cap, kill, start again for 5 s: what the second run repeats of the first.
+    """Work for the plan's cap, kill, start again for 5 s; returns how many messages the second run repeats.
 
     Later rounds are killed later, for what is repeated depends on how long ago the last commit was.
     """

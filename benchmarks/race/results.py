@@ -53,7 +53,7 @@ class Results:
         self.when_added(lap)
 
     def question(self, case: str) -> str:
-        """What the case is about, in words; its name where it was not measured."""
+        """The case's title; its name if it was not measured."""
         return str(self.cases[case]["question"]) if case in self.cases else case
 
     def write(self) -> None:
@@ -83,7 +83,7 @@ class Results:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on, without what tells whose machine it is."""
+    """The facts on which the figures depend, without any that identify the machine's owner."""
     model = next(
         (line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "unknown"
     )

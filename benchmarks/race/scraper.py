@@ -14,7 +14,7 @@ EVERY_SECONDS: Final = 1.0
 USUAL_SECONDS: Final = 5.0
 """How often a Prometheus asks, as in ``monitoring/prometheus.yml``."""
 FIRST_SECONDS: Final = 0.3
-"""So early that a lap of a second is scraped, too."""
+"""The first scrape comes so early that a lap of one second has one, too."""
 TIMEOUT_SECONDS: Final = 5.0
 
 

@@ -15,7 +15,7 @@ FROM_INTENDED = "intended_to_end"
 
 
 def print_rounds(console: Console, results: Results) -> None:
-    """One table per case and round; trials are told as they run."""
+    """One table per case and round; trials are printed as they run."""
     rounds = sorted({lap.round for lap in results.laps if lap.round > 0})
     for number in rounds:
         for case, about in results.cases.items():

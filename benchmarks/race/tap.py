@@ -1,4 +1,4 @@
-"""The tap: notes when confluent-kafka hands out messages, whoever asked for them. To be opened before their import."""
+"""The tap: notes when confluent-kafka delivers messages, whichever program polls. To be opened before their import."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from race.stopwatch import Stopwatch
 
 
 def open_tap(stopwatch: Stopwatch) -> None:
-    """From now on ``confluent_kafka.Consumer`` is one that tells ``stopwatch`` of its deliveries."""
+    """From now on ``confluent_kafka.Consumer`` is a class that reports its deliveries to ``stopwatch``."""
     client = confluent_kafka.Consumer
 
     class Tapped(client):  # type: ignore[misc, valid-type]

@@ -46,7 +46,7 @@ class Track:
         return self._filled[case.name]
 
     def group(self, case: Case, contender: str) -> str:
-        """A group that nobody has used."""
+        """A group with a unique name."""
         return f"{PREFIX}-{self._run}-{case.name}-{contender}-{uuid.uuid4().hex[:6]}"
 
     def uncommitted(self, topic: str, group: str) -> int:

@@ -14,7 +14,7 @@ SEED: Final = 7
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """``slow_every``: one message of so many (chosen at random) is slow; 0: none."""
+    """``slow_every``: one message in this many (chosen at random) is slow; 0: none."""
 
     messages: int
     keys: int

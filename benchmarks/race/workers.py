@@ -30,7 +30,7 @@ class Reader:
 
 
 def hash_rounds(rounds: int) -> None:
-    """The computing work: so many rounds of sha256, each over the digest before."""
+    """The computing work: this many rounds of sha256, each over the last digest."""
     digest = b"pyrallel"
     for _ in range(rounds):
         digest = hashlib.sha256(digest).digest()
@@ -139,7 +139,7 @@ def _factor_of(plan: LapPlan, read: Reader) -> Callable[[Any], float]:
 
 
 def _journal(plan: LapPlan, read: Reader) -> Callable[[Any], None]:
-    """One write for each message, at once: what is written survives a kill."""
+    """One write for each message, at once, so that it survives a kill."""
     if not plan.journal:
         return lambda _: None
     journal = os.open(plan.journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)

@@ -59,7 +59,7 @@ def drawn(text: str, style: str = "") -> Text:
 
 
 def accept_any_text() -> None:
-    """Have characters that the terminal's encoding lacks printed as escapes, not end the command."""
+    """Print characters that the terminal's encoding lacks as escapes, so that they do not end the command."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

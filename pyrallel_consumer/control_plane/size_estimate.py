@@ -1,4 +1,4 @@
-"""The memory of those parts of messages that are costly to measure: from a sample while it is little, else exact.
+"""The memory of message parts that are costly to measure: from a sample while it is small, else exact.
 
 Reading a message's headers makes Python objects, and costs more than all other steps of the message. So only a few
 messages are measured; after one with large headers, all are. Small headers are counted roughly, large ones exactly.

@@ -62,7 +62,7 @@ Verdict: TypeAlias = "RetryAt | Exhausted | Uncharged"
 class Attempt:
     """One attempt under way. ``marked_at`` is None, or when it was first found timed out or told to stop.
 
-    ``handle`` is the engine's own: what it ends the attempt by. ``is_withdrawn`` is for engines where attempts begin
+    ``handle`` belongs to the engine, which ends the attempt by it. ``is_withdrawn`` is for engines where attempts begin
     later than they start: it is given back unless it has begun. ``uncharged`` is how often it was put off uncharged.
     """
 

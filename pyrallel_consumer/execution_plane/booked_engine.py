@@ -149,7 +149,7 @@ class BookedEngine(ExecutionEngine):
     # How attempts end
 
     def _keep(self, root: WorkItem, attempt: int, result: Any) -> None:
-        """The worker of ``root`` returned something, and its success follows. For the thread of the worker."""
+        """The worker of ``root`` returned something, and its success follows. Called on the worker's thread."""
         if self._is_recording:
             if result:
                 self._channel.returned[root] = attempt, result
@@ -164,7 +164,7 @@ class BookedEngine(ExecutionEngine):
             self._report(root, None)
             return
         verdict = self._attempts.ended_failed(root, error, now)
-        self._channel.returned.pop(root, None)  # Of a process that died when it had told what its worker returned.
+        self._channel.returned.pop(root, None)  # Its process died after it had reported the worker's result.
         if isinstance(verdict, RetryAt):
             self.attempt_log.failed(root, verdict, now)
         self._report(root, verdict)

@@ -209,7 +209,7 @@ class ExecutionEngine(ABC):
     """Whether it may be sent items of one ordered origin before their predecessors have ended; see the laws above."""
 
     is_joining: ClassVar[bool] = False
-    """Whether it holds items back so that others join them; it is told when none can come (``nothing_follows``)."""
+    """Whether it holds items back so that others join them; ``nothing_follows`` says that no others can come."""
 
     def nothing_follows(self) -> None:  # noqa: B027 -- most engines hold nothing back
         """No more items come before a submitted one ends: if nothing runs, begin items that wait for others."""

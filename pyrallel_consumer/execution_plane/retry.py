@@ -22,7 +22,7 @@ _MAX_DOUBLINGS = 62
 
 
 class Wait(NamedTuple):
-    """Before another attempt: how long, and whether the one that ended counts."""
+    """The wait before another attempt, and whether the ended attempt counts."""
 
     milliseconds: float
     is_charged: bool = True

@@ -191,7 +191,7 @@ class ThreadEngine(BookedEngine):
         thread = threading.Thread(target=self._serve, name=name, daemon=True)
         try:
             thread.start()
-        except RuntimeError as error:  # The machine gives no more: those that are there do all the work.
+        except RuntimeError as error:  # The machine allows no more threads: the existing ones do all the work.
             if not self._threads:
                 failure = ExecutionError("no thread could be started to run workers")
                 failure.__cause__ = error
@@ -289,5 +289,5 @@ class ThreadEngine(BookedEngine):
             except IndexError:
                 pass  # Another thread calls, for both.
             except RuntimeError:
-                return  # The loop is closed: nobody waits for calls any more.
+                return  # The loop is closed: no receiver is left.
             attempt = result = None  # An idle thread keeps no message alive.

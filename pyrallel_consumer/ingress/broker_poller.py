@@ -88,7 +88,7 @@ class BrokerPoller:
             inner.commands.put(_wake)
 
     def commit(self, command: Commit) -> None:
-        """Commit what of it is still assigned when its turn comes; ``CommitAnswered`` follows."""
+        """Commit its entries that are still assigned when its turn comes; ``CommitAnswered`` follows."""
         self._inner.commits.coming.append(command)
         self._inner.commands.put(self._inner.serve_commits)
 

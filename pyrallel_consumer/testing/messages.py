@@ -26,7 +26,7 @@ class PlainMessage:
 
     ``timestamp`` is the time of creation in milliseconds since 1970 UTC, None for a message without one. Names of
     ``headers`` may be bytes, as on the wire. Where they are not UTF-8 the message behaves as the client's does: the
-    first ``headers()`` raises SystemError, and of what the second returns no name can be touched.
+    first ``headers()`` raises SystemError, and the names in the list of the second one cannot be touched.
     """
 
     __slots__ = (
@@ -137,7 +137,7 @@ class _PlainOrigin:
 
 
 class _Place(TypedDict, total=False):
-    """What else can be said of an item."""
+    """Further arguments of an item."""
 
     key: bytes | None
     decoded_key: Any

@@ -1,4 +1,4 @@
-"""A record as it stands in Kafka, for tests to look at."""
+"""A record as it is stored in Kafka, for tests."""
 
 from __future__ import annotations
 

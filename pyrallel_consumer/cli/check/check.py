@@ -144,7 +144,7 @@ def _worker(settings: RunSettings) -> tuple[Finding, list[PyrallelConsumer]]:
 
 
 def _loaded_in_a_process(settings: RunSettings, worker: Worker) -> Finding | None:
-    """What keeps a worker process from its start, the initializer included: one is started and ended. None: nothing."""
+    """The error that prevents a worker process from starting, the initializer included; None if one starts and ends."""
     if settings.execution.mode is not ExecutionMode.PROCESS:
         return None
     one = settings.execution.validate_all()

@@ -1,6 +1,6 @@
 """``run --check`` of exactly once: whether the broker lets this consumer run transactions.
 
-The broker is asked with an id of its own behind the consumer's prefix, so that no member that runs is fenced off.
+The check uses an id of its own behind the consumer's prefix, so that no running member is fenced.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The demo's record: which worker handled which order when, and which guarantees were broken.
 
-Told only by the workers themselves, of all consumers, so it knows nothing of offsets and believes nobody else. A key's
-orders are in order when each starts after the one before it has ended. What ended without a result (cancelled, because
-its partition went to another consumer) must run again, and that is a message run twice. Pure: no clock, no I/O.
+It hears only from the workers of all consumers, so it depends on no offset and on no other part. A key's orders are in
+order when each starts after the one before it has ended. What ended without a result (cancelled, because its partition
+went to another consumer) must run again, and that is a message run twice. Pure: no clock, no I/O.
 """
 
 from __future__ import annotations

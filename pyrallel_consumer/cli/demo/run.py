@@ -285,7 +285,7 @@ class DemoRun:
     def _on_signal(self, number: signal.Signals) -> None:
         if self._signal is None:
             self._signal = number
-            self._display.tell(f"{number.name}: what runs is drained; once more aborts it")
+            self._display.tell(f"{number.name}: running work is drained; a second one aborts it")
         else:
             self._aborts += [asyncio.ensure_future(consumer.abort()) for consumer in self._consumers.values()]
 

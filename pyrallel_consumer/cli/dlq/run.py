@@ -50,7 +50,7 @@ class ReplayOptions:
 def run_list(where: Where, *, most_listed: int, as_json: bool) -> int:
     """Lists ``most_listed`` letters one by one.
 
-    Raises a PyrallelConsumerError where the broker or a setting is in the way.
+    Raises a PyrallelConsumerError if the broker refuses or a setting does not fit.
     """
     config = kafka_config(where.bootstrap_servers)
     console = Console(highlight=False)

@@ -38,12 +38,12 @@ def reset(
     """Move the offsets of a stopped group: to an end of the log, a time, or
     an offset.
 
-    The map of what is finished above an offset is dropped with it: all from
-    the new offset on runs, also what ran before. What lies before the new
-    offset and was not finished is never run by this group.
+    The map of what is finished above an offset is dropped with it: every
+    message from the new offset on runs, also those that ran before. Unfinished
+    messages before the new offset never run in this group.
 
-    A group whose consumers run is refused. Exit code 1 if it is, or if
-    broker, group or topic are in the way.
+    A group whose consumers run is refused. Exit code 1 if it is refused, or
+    if the broker does not answer, or group or topic do not exist.
     """
     from pyrallel_consumer.cli.inspect.reset import run_reset
     from pyrallel_consumer.cli.inspect.reset_plan import parse_target

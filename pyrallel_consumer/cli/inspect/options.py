@@ -48,7 +48,7 @@ def look(
     With --group and --topic no consumer needs to run: what is finished
     above the committed offsets is read from the commits on the broker.
 
-    Exit code 1 if nobody answers, or group or topic are not there.
+    Exit code 1 if no consumer or broker answers, or group or topic do not exist.
     """
     from pyrallel_consumer.cli.inspect.run import run_group, run_running
 

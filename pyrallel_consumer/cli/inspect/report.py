@@ -71,7 +71,7 @@ def report_of_group(group: str, topic: str, partitions: Sequence[PartitionGaps],
     if lag:
         notes.append(
             f"{signs.finished} finished  {signs.partly} partly  {signs.unfinished} unfinished  "
-            f"{signs.unread} not told by the commit"
+            f"{signs.unread} not in the commit"
         )
     document = {
         "ok": True,

@@ -34,7 +34,7 @@ Look = Callable[[], Report]
 
 
 class UnreachableConsumerError(PyrallelConsumerError):
-    """No consumer answers at the address, or what answers is none."""
+    """No consumer answers at the address, or the answer is not a consumer's."""
 
 
 def run_running(url: str, *, as_json: bool, every_seconds: float | None) -> int:
@@ -78,7 +78,7 @@ def _asked(address: str) -> Any:
 
 
 def _statuses(root: str) -> list[dict[str, Any]]:
-    """What the status page shows of each consumer; empty where there is no such page.
+    """Each consumer's part of the status page; empty if the endpoint has no such page.
 
     A consumer looks closely only while somebody asks, so the first answer has no keys: it is asked for again.
     """

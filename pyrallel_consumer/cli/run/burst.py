@@ -95,7 +95,7 @@ class BurstWatch:
         try:
             facts = await _on_a_thread(lambda: _asked(self._config, tps))
         except BrokerError as error:
-            logger.warning("the burst goes on without the broker's word on what is left: %s", error)
+            logger.warning("the burst goes on, though the broker does not say what is left: %s", error)
             return
         for tp, (start, end), offset in facts:
             self._burst.log_is(tp, start, end)
@@ -147,7 +147,7 @@ def _asked(config: KafkaConfig, tps: tuple[TopicPartition, ...]) -> list[tuple[T
 
 
 async def _on_a_thread(call: Callable[[], T]) -> T:
-    """On a thread that nobody waits for at the end: the loop's own executor would hold up an abort."""
+    """Runs on a daemon thread: the loop's own executor would delay an abort."""
     future: Future[T] = Future()
     future.set_running_or_notify_cancel()  # from here on it cannot be cancelled
 

@@ -55,7 +55,7 @@ async def _has_ended() -> bool:
     tasks.add(asyncio.create_task(asyncio.get_running_loop().shutdown_default_executor()))
     _, left = await asyncio.wait(tasks, timeout=ABORTED_SECONDS)
     if left:
-        logger.warning("%d tasks or threads of workers do not end: they are left", len(left))
+        logger.warning("%d tasks or threads of workers do not end: they are abandoned", len(left))
     return not left
 
 

@@ -53,7 +53,7 @@ Mode = Annotated[
 Concurrency = Annotated[
     int | None,
     _option(
-        "Messages worked on at once: tasks (EXECUTION_MAX_IN_FLIGHT) with async, else threads or processes "
+        "Messages in flight at once: tasks (EXECUTION_MAX_IN_FLIGHT) with async, else threads or processes "
         "(EXECUTION_WORKER_POOL_SIZE).",
         "PYRALLEL_CONCURRENCY",
         metavar="NUMBER",
@@ -86,20 +86,22 @@ LogConfig = Annotated[
 FailOnDeadLetters = Annotated[
     bool | None,
     _option(
-        "Exit with 1 where messages were dead-lettered or skipped.",
+        "Exit with 1 if messages were dead-lettered or skipped.",
         "PYRALLEL_FAIL_ON_DEAD_LETTERS",
         "--fail-on-dead-letters/--no-fail-on-dead-letters",
     ),
 ]
 Burst = Annotated[
     bool | None,
-    _option("End when all is committed that lay in the topics at the start.", "PYRALLEL_BURST", "--burst/--no-burst"),
+    _option(
+        "End when all messages that were in the topics at the start are committed.",
+        "PYRALLEL_BURST",
+        "--burst/--no-burst",
+    ),
 ]
 Consumers = Annotated[
     int | None,
-    _option(
-        "Consume in so many processes, each a member of the group: for more cores.", "PYRALLEL_CONSUMERS", metavar="N"
-    ),
+    _option("Consume in N processes, each a member of the group: for more cores.", "PYRALLEL_CONSUMERS", metavar="N"),
 ]
 Reload = Annotated[
     bool | None,

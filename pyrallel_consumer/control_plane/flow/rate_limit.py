@@ -1,8 +1,8 @@
 """Limits how many messages start per second: a token bucket over the whole consumer. Pure: time is passed in.
 
-Tokens come in evenly. One is kept, and ``BURST_SECONDS`` worth of them besides: a consumer that was idle does not catch
-up at once, and one that looks a little late loses nothing. Retries are never held back. They are charged afterwards,
-and new messages make room for them.
+Tokens come in evenly. At most one token plus ``BURST_SECONDS`` worth of them is kept: a consumer that was idle does not
+catch up at once, and one whose turn comes a little late loses nothing. Retries are never held back. They are charged
+afterwards, and new messages make room for them.
 """
 
 from __future__ import annotations

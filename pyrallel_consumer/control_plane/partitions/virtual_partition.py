@@ -1,7 +1,7 @@
 """One queue: the messages of one key of a partition, or of the whole partition, or messages without order.
 
 An ordered virtual partition has one item at its head (ready, running, or held), and the others wait behind it. It
-exists from its first message until it is empty. In a partition's unordered one no item ever waits.
+exists from its first message until it is empty. In a partition's unordered lane no item ever waits.
 """
 
 from __future__ import annotations

@@ -322,7 +322,7 @@ class BatchBook:
     # The search
 
     def _begin_search(self, batch: Batch, error: BaseException, now: float) -> None:
-        """Nobody knows which message is at fault, so no attempt counts."""
+        """It is not known which message is at fault, so no attempt counts."""
         roots = self._without(batch.roots, batch.leaving.__contains__, now)
         if len(roots) > 1:
             self.searched.append((batch, error))

@@ -91,7 +91,7 @@ class Sleepers:
         return sleeper
 
     def _may_be_due(self, sleeper: Sleeper, free: int) -> bool:
-        """Whether it may have slots: one group, however large, or several that fit beside what is awake."""
+        """Whether it may have slots: one group, however large, or several that fit beside the awake messages."""
         count, due = len(sleeper.roots), self.due_count
         if not due and not self.awake:
             return True

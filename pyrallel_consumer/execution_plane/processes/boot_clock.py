@@ -1,6 +1,6 @@
 """A clock that goes on while the machine is suspended, and is the same in all processes of a machine.
 
-Linux has one (CLOCK_BOOTTIME). Where there is none the monotonic clock stands in, and a suspend goes unnoticed.
+Linux has one (CLOCK_BOOTTIME). Systems without it use the monotonic clock, and a suspend goes unnoticed.
 """
 
 from __future__ import annotations

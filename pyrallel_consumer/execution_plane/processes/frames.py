@@ -49,7 +49,7 @@ def progress(done: int, seconds_each: float) -> bytes:
 
 
 def parsed_progress(body: bytes) -> tuple[int, float]:
-    """What ``progress`` made the body from."""
+    """The values from which ``progress`` made the body."""
     done, seconds_each = _PROGRESS.unpack(body)
     return done, seconds_each
 
@@ -60,7 +60,7 @@ def skipped(first: int, last: int) -> bytes:
 
 
 def parsed_skipped(body: bytes) -> tuple[int, int]:
-    """What ``skipped`` made the body from."""
+    """The values from which ``skipped`` made the body."""
     first, last = _RANGE.unpack(body)
     return first, last
 
@@ -101,7 +101,7 @@ def packed_slots(generation: int, first: int, slots: list[int], rows: bytes) -> 
 
 
 def parsed_slots(body: bytes) -> tuple[int, int, array[int], list[Row]]:
-    """What ``packed_slots`` made the body from."""
+    """The values from which ``packed_slots`` made the body."""
     generation, first, count = _SLOTS.unpack_from(body)
     slots = array(SLOT_TYPE)
     end = _SLOTS.size + count * slots.itemsize

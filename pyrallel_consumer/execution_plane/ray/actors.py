@@ -35,7 +35,7 @@ IDLE_SECONDS: Final = 60.0
 LONGEST_BACKOFF_SECONDS: Final = 30.0
 CLOSE_SECONDS: Final = 1.0
 DEAF_SECONDS: Final = 1.0
-"""An actor that does not end itself within so long is killed: its worker holds the interpreter."""
+"""An actor that does not end itself within this time is killed: its worker holds the interpreter."""
 
 
 class Member:
@@ -282,7 +282,7 @@ class Actors:
             self._note_lost(member, error)
 
     def _note_spared(self, member: Member, answer: Future[Any]) -> None:
-        """It lives: the call had returned. Where it died, what asks for its news hears of that."""
+        """It lives: the call had returned. If it died, the request for its news reports that."""
         if answer.exception() is None and member in self.members:
             member.is_killed = member.is_sentenced = False
             self._crew.opened(member)

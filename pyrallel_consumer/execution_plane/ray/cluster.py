@@ -1,4 +1,4 @@
-"""The way to a Ray cluster: connecting, what it has, actors made and ended. The only place that imports Ray."""
+"""The connection to a Ray cluster: its resources, and the start and end of actors. The only place that imports Ray."""
 
 from __future__ import annotations
 

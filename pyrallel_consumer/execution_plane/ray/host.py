@@ -201,7 +201,7 @@ class ActorHost:
     # Inside
 
     def _let_start(self, seconds: float | None) -> None:
-        """Items may begin for so many seconds from now; None: without an end."""
+        """Items may begin for this many seconds from now; None: without a limit."""
         channel = self._channel
         channel.starts_until = inf if seconds is None else self._loop.time() + seconds if seconds > 0 else -inf
         channel.starts_until_boot = inf if seconds is None else boot_seconds() + seconds if seconds > 0 else -inf

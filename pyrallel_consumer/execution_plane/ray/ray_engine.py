@@ -238,7 +238,7 @@ class RayEngine(SuspectingEngine):
             for taker in sorted(takers, key=_load):
                 self._send_some(taker, self._doubtful, taker.sent.close_room)
             if self._doubtful:
-                return  # Nobody can begin more at once; with others ahead of them, they would wait for ever.
+                return  # No actor can begin more at once; behind other items these would wait for ever.
             takers = [member for member in takers if member.may_be_sent]
         while self._queue and takers:
             taker = min(takers, key=_load)

@@ -2,8 +2,8 @@
 
 Numbers count up from 1 for the life of an actor, in the order of sending. An actor begins items in that order,
 ``concurrency`` at once. Its reports are some milliseconds late: where items are sent ahead, it is not certain which of
-them run. Items that may have killed an actor are sent *closely*: with them an actor has no item that it cannot begin
-at once.
+them run. Items that may have killed an actor are sent *closely*: such an actor gets only items that it can begin at
+once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ AHEAD_SECONDS: Final = 0.05
 MAX_AHEAD: Final = 4096
 FIRST_GUESS_SECONDS: Final = 0.001
 STILL_SECONDS: Final = 0.25
-"""An actor with items ahead that has ended none for so long is slower than was thought."""
+"""An actor with items ahead that has ended none for this time is slower than estimated."""
 _WEIGHT_OF_NEWS: Final = 0.3
 
 

@@ -31,7 +31,7 @@ class RemoteCall:
     """A worker and its deserializers on their way to processes; unpickling makes the function that the engine calls."""
 
     def __init__(self, worker: Worker, deserializers: Deserializers) -> None:
-        self.__wrapped__ = worker  # By this it is known what kind of function runs.
+        self.__wrapped__ = worker  # This tells the two kinds of functions apart.
         self._deserializers = deserializers
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -87,7 +87,7 @@ class Decoding:
         return DecodedItem(item, key, value)
 
     def _reading(self, read: Callable[[bytes], Any]) -> Callable[[WorkItem], WorkItem[Any]]:
-        """``decoded`` for values that ``read`` reads, without what only other deserializers need."""
+        """``decoded`` for values that ``read`` reads, without the steps that only other deserializers need."""
         refused, made = self._refused, DecodedItem
 
         def decoded(item: WorkItem) -> WorkItem[Any]:
@@ -178,7 +178,7 @@ def _is_passed_on(error: Exception) -> bool:
 
 
 def _close(*made: Any) -> None:
-    """Close coroutines that nobody will await."""
+    """Close coroutines that will not be awaited."""
     for each in made:
         if type(each) is CoroutineType:
             each.close()

@@ -58,7 +58,7 @@ class Lifespan:
                 else:
                     self._stack.enter_context(manager)
         except BaseException as error:  # noqa: BLE001 -- raised again
-            with suppress(Exception):  # The first failure is told, and not what follows from it.
+            with suppress(Exception):  # The first failure is reported, and not the failures that follow from it.
                 await self._stack.__aexit__(type(error), error, error.__traceback__)
             self._raise_failed("before the first message", error)
 

@@ -62,7 +62,7 @@ class DeadLetterReader(GroupReader):
                     position, came_at = (messages[-1].offset() or 0) + 1, time.monotonic()
                     continue
                 [reached] = self._client.position([ClientPartition(*tp)])
-                if reached.offset > position:  # past what compaction or a transaction left
+                if reached.offset > position:  # past the gaps of compaction and transactions
                     position, came_at = reached.offset, time.monotonic()
                 elif time.monotonic() - came_at > STALL_SECONDS:
                     raise self._stalled(tp, position)

@@ -54,7 +54,7 @@ class LogBounds(NamedTuple):
 
     @property
     def size(self) -> int:
-        """What lies between the beginning and the end of the log."""
+        """The number of offsets between the beginning and the end of the log."""
         return self.end_offset - self.begin_offset
 
     @property

@@ -42,7 +42,7 @@ FIRST_TIMEOUT_SECONDS: Final = 1.0
 LONGEST_TIMEOUT_SECONDS: Final = 10.0
 BETWEEN_TRIES_SECONDS: Final = 0.1
 DOUBT_SECONDS: Final = 5.0
-"""How long the log of a partition is asked after if there is something to believe instead."""
+"""How long the ends of a log are requested if the commit can be believed without them."""
 # Kafka's codes for the two ends of a log, in place of a time.
 BEGINNING: Final = -2
 END: Final = -1

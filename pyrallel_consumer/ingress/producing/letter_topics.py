@@ -45,7 +45,7 @@ class LetterTopics:
         try:
             self._look(client)
         except KafkaException:
-            return  # the consumer says that nobody answers
+            return  # the consumer reports that no broker answers
         except Exception:
             LOGGER.exception("the dead-letter topics could not be looked for")
         self._looks_left = 0

@@ -188,7 +188,7 @@ class Transactions:
             self._serve()
         except Exception as error:  # noqa: BLE001 -- the edge of the thread: its end must not be silent
             if not self._is_abandoned:
-                with contextlib.suppress(RuntimeError):  # The loop is closed: nobody is left to tell.
+                with contextlib.suppress(RuntimeError):  # The loop is closed: no receiver is left.
                     self._deliver(LetterProducerFailed(_translated(error)))
         finally:
             self._let_go()

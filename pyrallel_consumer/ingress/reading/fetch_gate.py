@@ -12,7 +12,7 @@ HOLD_SECONDS_EACH = 0.0003
 
 
 class GateState(Enum):
-    """What the poll thread does next."""
+    """The next step of the poll thread."""
 
     READ = "read"
     HOLD = "hold"

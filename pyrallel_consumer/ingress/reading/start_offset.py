@@ -132,13 +132,13 @@ def is_believable(committed: Committed | None, reset: Reset) -> bool:
 
 
 def believe(tp: TopicPartition, committed: Committed | None) -> Start:
-    """The start of ``tp`` if nobody tells what its log holds, because its leader is away.
+    """The start of ``tp`` if its leader is away, so that the ends of its log are unknown.
 
     The client resets an offset that the log turns out not to hold. A map that says in which leader epoch its records
     were written is believed: if the log was cut below them, the first newer record shows it. A group without an offset
     commits none: the log may begin later than 0.
     """
-    unknown = f"the leader of {tp} is away, and nobody tells what its log holds: reading begins, once it is back, at"
+    unknown = f"the leader of {tp} is away, so the ends of its log are unknown: reading begins, once it is back, at"
     if committed is None:
         return Start(tp, 0, OffsetMap(0, 0), warning=f"{unknown} its beginning")
     restored, warning, _ = restore(tp, committed, sys.maxsize)

@@ -123,7 +123,7 @@ class _MemberCollector(Collector):
         self._sums = Sums()
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: what members show is known when they are asked."""
+        """No series: the members' series are known only when they are asked."""
         return []
 
     def collect(self) -> Iterable[Metric]:

@@ -16,7 +16,7 @@ def figures(snapshot: RuntimeSnapshot, poller: Mapping[str, Any]) -> dict[str, A
 
     So ``figures(...)["consumer_parallel_lag"]["orders", 3]`` is the lag of partition 3 of ``orders``. Histograms are
     ``Durations`` or ``Sizes``; those of batches and records are missing where workers have none. While no broker
-    answers ``consumer_broker_lag`` is empty, for nobody knows it. ``poller`` is what ``BrokerPoller.get_metrics()``
+    answers ``consumer_broker_lag`` is empty, because it is unknown. ``poller`` is what ``BrokerPoller.get_metrics()``
     returns.
     """
     partitions = {(each.tp.topic, each.tp.partition): each for each in snapshot.partitions}

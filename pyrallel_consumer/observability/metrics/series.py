@@ -29,7 +29,7 @@ class HasNumbers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A consumer of which only the numbers are shown."""
+    """A consumer that shows its numbers only."""
 
     group: str
     has_group_label: bool

@@ -16,7 +16,7 @@ MOST_BUCKETS: Final = 200
 
 
 class OffsetState(StrEnum):
-    """What an unfinished offset does now. All other offsets are finished, or were never in the log.
+    """The present state of an unfinished offset. All other offsets are finished, or were never in the log.
 
     ``failing`` waits for another attempt; ``held`` failed its last one and keeps its offset (dead letter not yet
     acknowledged, or its partition is paused for it); ``stuck`` timed out or was cancelled and has not ended.

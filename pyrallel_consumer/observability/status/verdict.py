@@ -58,7 +58,7 @@ def verdict(
     if age_seconds > STALE_SECONDS and picture.state != "closed":
         level, headline = Level.LOOK, _of_old(age_seconds, signs)
     elif not picture.is_broker_connected:
-        level, headline = Level.BAD, "No broker answers, so nobody knows how much there is to do."
+        level, headline = Level.BAD, "No broker answers, so it is unknown how much there is to do."
     else:
         level, headline = _pace_of(moments) if moments else (Level.OK, "Just started.")
     notes = [(Level.LOOK, text) for text in _notes(picture, moments, named)]
@@ -69,8 +69,8 @@ def verdict(
 
 def _of_old(age_seconds: float, signs: SignsOfLife) -> str:
     if signs.loop_age_seconds > STALE_SECONDS:
-        return f"Nobody knows: the event loop has not turned for {duration(age_seconds)}."
-    return f"Nobody knows: no snapshot could be taken for {duration(age_seconds)}; the log says why."
+        return f"Unknown: the event loop has not turned for {duration(age_seconds)}."
+    return f"Unknown: no snapshot could be taken for {duration(age_seconds)}; the log says why."
 
 
 def _pace_of(moments: Sequence[Moment]) -> tuple[Level, str]:

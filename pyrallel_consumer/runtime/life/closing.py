@@ -143,7 +143,7 @@ async def until_done(future: Future[None], seconds: float | None = None) -> bool
     done = asyncio.Event()
 
     def tell(_: Future[None]) -> None:
-        with suppress(RuntimeError):  # The loop was closed meanwhile: nobody waits any more.
+        with suppress(RuntimeError):  # The loop was closed meanwhile: no waiter is left.
             loop.call_soon_threadsafe(done.set)
 
     future.add_done_callback(tell)

@@ -16,7 +16,7 @@ from pyrallel_consumer.runtime.outcomes.exhausted import ExhaustedMessages
 
 
 def counted_failures(engine: ExecutionEngine, exhausted: ExhaustedMessages, clock: Callable[[], float]) -> FailureKinds:
-    """The counts from now on. Who already hears of failures still does. A user's engine may keep no attempt log."""
+    """The counts from now on. An earlier listener still gets the failures. A user's engine may keep no attempt log."""
     kinds = FailureKinds()
     heard, given_up = exhausted.heard, exhausted.given_up
 

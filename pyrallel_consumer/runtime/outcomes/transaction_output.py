@@ -33,8 +33,8 @@ NOTHING: Final[tuple[int, Records]] = (1, ())
 class TransactionOutput:
     """Records and letters of one consumer. ``is_transacting`` returns whether a transaction is under way.
 
-    ``committed``, ``aborted``, ``written`` and ``rewritten`` (records) only grow. ``take_letter_answers`` hears of
-    letters, ``open_since`` tells when the transaction under way was begun.
+    ``committed``, ``aborted``, ``written`` and ``rewritten`` (records) only grow. ``take_letter_answers`` gets the
+    answers for letters, ``open_since`` says when the open transaction began.
     """
 
     def __init__(

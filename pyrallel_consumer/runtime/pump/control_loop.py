@@ -389,7 +389,7 @@ class ControlLoop:
             else:
                 ingress.resume(command)
         if self._facts.revocation is not None and self.outstanding.on_outcome is not None:
-            return  # The last transaction of what goes is made when the one under way has ended.
+            return  # The last transaction of the revoked partitions follows the open one.
         commit = self.commits.next(now, is_final=self._is_final, is_repeating=self.lease.is_held)
         if commit is not None:
             self._exhausted.sum_up()

@@ -79,7 +79,7 @@ class StartLease:
             )
 
     def doubt(self, fact: PollThreadFroze | CoordinatorSilent) -> None:
-        """Partitions may have gone to other members, and nobody here learned of it."""
+        """Other members may have got the partitions, and this one was not told."""
         now = self._clock()
         self._membership.doubt(fact.last_commit)
         what = "the poll thread stood still" if isinstance(fact, PollThreadFroze) else "the coordinator did not answer"

@@ -1,4 +1,4 @@
-"""What every engine does with attempts that take too long, are given back, or meet the end; isolation and leaks.
+"""Attempts of every engine that take too long, are given back, or run when the engine stops; isolation and leaks.
 
 Subclass, give ``make_engine``, and it is tested; see ``work``.
 """
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def children() -> set[str]:
-    """Processes that this one has started and not yet buried, as far as the system tells."""
+    """Child processes whose exit code was not read yet, as far as the system tells."""
     found: set[str] = set()
     for path in Path("/proc/self/task").glob("*/children"):
         with suppress(OSError):  # Threads come and go.

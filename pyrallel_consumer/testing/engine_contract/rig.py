@@ -101,7 +101,7 @@ class Rig:
                 await self._turn()
 
     async def settle(self, turns: int = 20) -> None:
-        """Turn for a while, for what must not happen to have its time."""
+        """Turn for a while, so that forbidden events would have time to happen."""
         for _ in range(turns):
             await self._turn()
 

@@ -25,9 +25,9 @@ class EngineRigs(ABC):
     """Gives tests rigs around the engines that ``make_engine`` makes."""
 
     overdue_work_is_killed = False
-    """Whether what timed out, is cancelled or is abandoned dies, as processes do, and so never gets to its end."""
+    """Whether attempts that time out, are cancelled or are abandoned die, as in processes, and so never return."""
     abandoned_work_is_killed = False
-    """Whether only what is abandoned at the deadline of a stop dies."""
+    """Whether only attempts that are abandoned at the deadline of a stop die."""
 
     @abstractmethod
     def make_engine(self, policy: RetryPolicy, slots: int) -> ExecutionEngine: ...

@@ -187,7 +187,7 @@ class ConsumerKit:
 
     @property
     def elapsed_seconds(self) -> float:
-        """Time since the kit was made, by its clock: what really passed, and all the waiting that was left out."""
+        """Time since the kit was made, by its clock: the real time, plus all the waiting that was skipped."""
         return self._clock.now() - self._made_at
 
     @property

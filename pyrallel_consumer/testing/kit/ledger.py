@@ -1,4 +1,4 @@
-"""What became of each message: its attempts, how it ended, and a table of all that for a test that failed."""
+"""The outcome of each message: its attempts and its end; and a table of all for a test that failed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class _Entry:
 
 
 class Ledger:
-    """Keeps, by place, what began and what ended; the latest end counts. ``now`` tells the kit's time."""
+    """Keeps the starts and ends of messages by place; the latest end counts. ``now`` tells the kit's time."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now

@@ -12,11 +12,11 @@ from pyrallel_consumer.testing.kit.clock import KitClock
 from pyrallel_consumer.testing.kit.life import Life
 
 QUIET_SECONDS: Final = 0.5
-"""So long, by the kit's clock, nothing must have been left to do: longer than a tick, a commit and a picture take."""
+"""For this time of the kit's clock nothing must be left to do: longer than a tick, a commit and a picture take."""
 TICKS_BEFORE_LEAP: Final = 5
-"""So many timers in a row are waited for one by one; then the clock leaps to the next retry, however far."""
+"""This many timers in a row are waited for one by one; then the clock jumps to the next retry, however far."""
 LOOKS_AT_REST: Final = 3
-"""So many looks in a row must find nothing to do: a task that is cancelled takes a few turns of the loop to end."""
+"""This many looks in a row must find nothing to do: a cancelled task takes a few turns of the loop to end."""
 
 
 class Mover:

@@ -38,7 +38,7 @@ logger = Log("pyrallel_consumer.run")
 LOOK_SECONDS: Final = 0.2
 """How soon it is noticed that a member has ended by itself."""
 DEAF_SECONDS: Final = 15.0
-"""A member that has not ended so long after the second signal is killed: its worker keeps the event loop busy."""
+"""A member that runs this long after the second signal is killed: its worker keeps the event loop busy."""
 _STATIC_MEMBER: Final = "group.instance.id"
 
 

@@ -21,7 +21,7 @@ def hold(fd: int) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGIO})
         fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
         fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC | os.O_NONBLOCK)
-        if select.select([fd], [], [], 0)[0]:  # It was closed before anybody could be told.
+        if select.select([fd], [], [], 0)[0]:  # It was closed before the signal could be set up.
             os._exit(1)
     else:
         threading.Thread(target=_wait_for_the_end, args=(fd,), name="pyrallel-lifeline", daemon=True).start()

@@ -183,7 +183,7 @@ class WorkerProcess:
     def _wait_for_lease(self, number: int, generation: int) -> None:
         """Begin nothing while the engine hangs, or does not know whether it still owns its partitions.
 
-        Returns with item ``number`` as the one that runs, unless it was recalled.
+        Returns when item ``number`` is marked as running, unless it was recalled.
         """
         marker = self._marker
         marker.begin_nothing()

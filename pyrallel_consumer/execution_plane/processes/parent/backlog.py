@@ -43,7 +43,7 @@ class Backlog:
     def take_for(self, taker: Taker, most: int, most_bytes: int) -> tuple[list[Attempt], list[int], list[int]]:
         """The next attempts that ``taker`` may be sent, the number of each one's run, 0 for none, and its bytes.
 
-        At most ``most``, and none behind the one that brings their bytes to ``most_bytes``. An attempt that comes up
+        At most ``most`` items; the last one may bring their bytes above ``most_bytes``. An attempt that comes up
         meanwhile and is bound to another process goes to that one's bound attempts.
         """
         queue, bound, by_origin = self.queue, taker.bound, self._runs.by_origin

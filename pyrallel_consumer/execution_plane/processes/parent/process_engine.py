@@ -273,7 +273,7 @@ class ProcessEngine(PooledEngine[SerialMember]):
         if victim is None:
             return None
         if victim.marked_at is None and member.child.is_killed:
-            self._requeue(member, [victim])  # We killed it for the sake of one that ended just before.
+            self._requeue(member, [victim])  # It was killed because of an item that had ended just before.
             return None
         how = member.child.how_it_ended
         if self._trace is not None:

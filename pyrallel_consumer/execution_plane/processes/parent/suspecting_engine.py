@@ -163,7 +163,7 @@ class SuspectingEngine(BookedEngine):
             return
         is_held = self._suspects.was_present(root, self._max_attempts - victim.number)
         verdict = self._attempts.ended_by_death(root, error, now, may_give_up=was_alone, is_held=is_held)
-        self._channel.returned.pop(root, None)  # The process had told what its worker returned, and not its end.
+        self._channel.returned.pop(root, None)  # The process had reported the worker's result, and not yet the end.
         if isinstance(verdict, RetryAt):
             self.attempt_log.failed(root, verdict, now)
         super()._report(root, verdict)

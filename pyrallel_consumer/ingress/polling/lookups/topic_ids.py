@@ -20,7 +20,7 @@ from pyrallel_consumer.ingress.reading.assignments import Assignments
 LOOK_EVERY_SECONDS: Final = 0.25
 ASK_EVERY_SECONDS: Final = 30.0
 SUSPICION_SECONDS: Final = 5.0
-"""How long a suspicious topic is asked about: brokers learn of a new topic one after the other."""
+"""How long the id of a suspicious topic is requested: brokers learn of a new topic one after the other."""
 BETWEEN_QUESTIONS_SECONDS: Final = 1.0
 ANSWER_SECONDS: Final = 5.0
 FORGET_SECONDS: Final = 60.0

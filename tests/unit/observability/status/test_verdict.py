@@ -152,7 +152,7 @@ def test_an_outage_of_all_brokers_is_bad_and_nobody_knows_the_lag() -> None:
     outage = picture(is_broker_connected=False, broker_silent_seconds=12.4)
     assert judged(outage, moments(0, 0, rate=0.0)) == Verdict(
         Level.BAD,
-        "Needs attention. No broker answers, so nobody knows how much there is to do.",
+        "Needs attention. No broker answers, so it is unknown how much there is to do.",
         ((Level.BAD, "No broker has answered for 12 s, so the lag is not known."),),
     )
 
@@ -161,14 +161,14 @@ def test_a_picture_that_is_old_says_so() -> None:
     blocked = SignsOfLife(40.0, 0.0, is_poll_thread_alive=True)
     late = SignsOfLife(4.0, 0.0, is_poll_thread_alive=True)
     assert judged(picture(), moments(0, 0), now=4.0).headline == (
-        "Nobody knows: no snapshot could be taken for 4.0 s; the log says why."
+        "Unknown: no snapshot could be taken for 4.0 s; the log says why."
     )
     assert judged(picture(), moments(0, 0), now=4.0, signs=late) == Verdict(
-        Level.LOOK, "Nobody knows: the event loop has not turned for 4.0 s.", ()
+        Level.LOOK, "Unknown: the event loop has not turned for 4.0 s.", ()
     )
     assert judged(picture(), moments(0, 0), now=40.0, signs=blocked) == Verdict(
         Level.BAD,
-        "Needs attention. Nobody knows: the event loop has not turned for 40 s.",
+        "Needs attention. Unknown: the event loop has not turned for 40 s.",
         ((Level.BAD, "The event loop has not turned for 40.0 s."),),
     )
     assert judged(picture(state="closed"), moments(0, 0, rate=0.0), now=4.0).headline == (
