@@ -7,6 +7,7 @@ at all: a copy is made beside it and renamed. A lock file lets parallel runs wai
 from __future__ import annotations
 
 import fcntl
+import functools
 import hashlib
 import os
 import re
@@ -27,6 +28,7 @@ class KafkaUnavailableError(Exception):
     """No Apache Kafka can be had on this machine; the message says in one sentence what is missing."""
 
 
+@functools.cache
 def java_executable() -> str:
     """The path of a Java that runs Kafka 4. Raises KafkaUnavailableError when there is none."""
     home = os.environ.get("JAVA_HOME")

@@ -29,7 +29,8 @@ from typing import NamedTuple, Self
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from tests.kafka_jars import CACHE, KafkaUnavailableError, java_executable, kafka_jars
+from tests.kafka_jars import CACHE, KafkaUnavailableError
+from tests.kafka_jvm import kafka_command, with_archive
 
 NODES = CACHE / "nodes"
 START_TIMEOUT_SECONDS = 90
@@ -110,6 +111,7 @@ class KafkaNode:
         port: of the broker; a free one by default.
         seat: its place among other nodes; alone by default.
         listeners: further ports, by the listener's name in capitals.
+        command: of the JVM, without the class to run.
         report: called with one line per step of the start, which takes 5 to 30 seconds.
     """
 
@@ -120,10 +122,12 @@ class KafkaNode:
         port: int | None = None,
         seat: Seat | None = None,
         listeners: Mapping[str, Listener] | None = None,
+        command: list[str] | None = None,
         report: Callable[[str], None] = lambda _line: None,
     ) -> None:
         self._settings = SETTINGS | dict(settings or {})
         self._report = report
+        self._command = command
         self._broker_port = port or free_port()
         self._seat = seat or Seat(1, {1: free_port()}, new_identity())
         self._listeners = dict(listeners or {})
@@ -177,10 +181,7 @@ class KafkaNode:
             return
         if self._is_port_taken():
             raise RuntimeError(f"Port {self._broker_port} is taken by another process.")
-        java = java_executable()
-        jars = kafka_jars(self._report)
-        command = [java, "-Xmx512m", "-XX:TieredStopAtLevel=1", "-Dorg.apache.logging.log4j.level=WARN"]
-        command += ["-cp", f"{jars}/*"]
+        command = self._command or with_archive(kafka_command(self._report), _start_and_stop)
         configuration = self._write_configuration()
         if not (self._home / "data" / "meta.properties").exists():
             self._report("Formatting the node's storage ...")
@@ -200,15 +201,15 @@ class KafkaNode:
             start_new_session=True,
         )
 
-    def stop(self) -> None:
-        """Stops the broker as an operator would, its data kept."""
+    def stop(self, seconds: float = STOP_TIMEOUT_SECONDS) -> None:
+        """Stops the broker as an operator would, its data kept; kills it when that takes longer."""
         if self._jvm is not None:
             self.thaw()
             self._jvm.terminate()
             try:
-                self._jvm.wait(STOP_TIMEOUT_SECONDS)
+                self._jvm.wait(seconds)
             except subprocess.TimeoutExpired:
-                self._report(f"The broker did not stop within {STOP_TIMEOUT_SECONDS} s and is killed.")
+                self._report(f"The broker did not stop within {seconds:.0f} s and is killed.")
         self.kill()
 
     def kill(self) -> None:
@@ -355,6 +356,12 @@ def free_port() -> int:
                 continue
         _given.add(port)
         return port
+
+
+def _start_and_stop(command: list[str]) -> None:
+    """Runs a node by this command, which ends with all that it does as it stops."""
+    with KafkaNode(command=command) as node:
+        node.stop(START_TIMEOUT_SECONDS)
 
 
 def _remove_orphans() -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 # A net for what never comes, no statement about speed: two busy cores take their time.
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 LOOK_SECONDS = 0.02
 
 

@@ -19,6 +19,8 @@ from tests.kafka_cluster import KafkaCluster
 from tests.kafka_jars import KafkaUnavailableError
 from tests.kafka_node import KafkaNode, Seat, free_port, new_identity
 
+pytestmark = pytest.mark.xdist_group("absent leaders")  # two brokers for all of them
+
 PARTITIONS, EACH = 4, 100
 OFFLINE = 2
 TIMEOUT_SECONDS = 30.0
