@@ -60,7 +60,10 @@ CLUSTER_VERBS: Final = frozenset(
 
 @dataclass
 class Outcome:
-    """The evidence at the end of a run; ``stuck`` says what was not drained, None if everything was."""
+    """The evidence at the end of a run; ``stuck`` says what was not drained, None if everything was.
+
+    ``kafka_faults`` are faults of Kafka itself, for people.
+    """
 
     evidence: Evidence
     steps: Counter[str]
@@ -69,6 +72,7 @@ class Outcome:
     load_per_core: float
     stuck: str | None = None
     failed_steps: list[str] = field(default_factory=list)
+    kafka_faults: list[str] = field(default_factory=list)
 
 
 class Conductor:
@@ -85,6 +89,7 @@ class Conductor:
         self._down: list[KafkaNode] = []
         self._done: Counter[str] = Counter()
         self._failed: list[str] = []
+        self._was_group_made_anew = False
         self._lock = threading.Lock()
 
     def run(self, plan: Sequence[Step], report: Callable[[str], None] = lambda _line: None) -> Outcome:
@@ -108,6 +113,10 @@ class Conductor:
                 report("Everything is healed; waiting until all is committed ...")
                 self._make_peace()
             stuck = self._drained()
+            if stuck is not None and self._site.kafka_faults():
+                report("A coordinator of Kafka's was active before it had loaded its log; the group is made anew ...")
+                self._make_group_anew()
+                stuck = self._drained()
             for slot in self._slots:
                 slot.stop()
             return self._collect(sightings, stuck)
@@ -289,6 +298,15 @@ class Conductor:
         assert EXTRA_SLOT == SLOTS
         self._slots[EXTRA_SLOT].stop()
 
+    def _make_group_anew(self) -> None:
+        """What an operator does about a group whose epoch Kafka has set back: nothing else heals it soon."""
+        for slot in self._slots:
+            slot.stop()
+        self._site.make_group_anew(self._group)
+        self._was_group_made_anew = True
+        for slot in self._slots[:SLOTS]:
+            slot.start()
+
     def _drained(self) -> str | None:
         """A text about what is not committed after so long, None if everything is."""
         deadline = time.monotonic() + DRAIN_SECONDS
@@ -332,7 +350,11 @@ class Conductor:
             unstable_topics=frozenset({topics.anew, *([topics.unclean] if topics.unclean else [])}),
         )
         odd = [exit_ for slot in self._slots for exit_ in slot.odd_exits]
-        return Outcome(evidence, self._done, odd, self._load.unsent, _load_per_core(), stuck, self._failed)
+        self._site.keep_logs(self._folder)
+        faults = self._site.kafka_faults()
+        if self._was_group_made_anew:
+            faults.append("the group was assigned nothing for long, and was made anew with its offsets")
+        return Outcome(evidence, self._done, odd, self._load.unsent, _load_per_core(), stuck, self._failed, faults)
 
 
 def _load_per_core() -> float:

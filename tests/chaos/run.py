@@ -85,6 +85,7 @@ def _told(outcome: Outcome, verdict: Verdict) -> list[str]:
         f"  run again, excused: {_counts(verdict.again)}",
         f"  overlaps, excused: {_counts(verdict.overlaps)}",
         f"  exits: {outcome.odd_exits or 'all in order'}",
+        *[f"  Kafka's own fault: {fault}" for fault in outcome.kafka_faults],
     ]
 
 

@@ -6,9 +6,11 @@ comes by the plain listener. Topics are made by the roles below.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from confluent_kafka import KafkaException
@@ -17,6 +19,7 @@ from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, Config
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
+from tests.chaos.kafka_faults import coordinators_active_too_early
 from tests.chaos.plan import EXTRA_SLOT
 from tests.chaos.proxy import Proxies
 from tests.kafka_cluster import TIMEOUT_SECONDS, KafkaCluster
@@ -149,6 +152,21 @@ class Site:
         ]
         return f"the group is {described.state.name}, its members are {members}"
 
+    def kafka_faults(self) -> list[str]:
+        """What the brokers' logs show of Kafka's own faults."""
+        return [fault for node in self.nodes for fault in coordinators_active_too_early(_lines(node.log))]
+
+    def keep_logs(self, folder: Path) -> None:
+        """Copies the brokers' logs."""
+        for number, node in enumerate(self.nodes):
+            shutil.copyfile(node.log, folder / f"broker-{number}.log")
+
+    def make_group_anew(self, group: str) -> None:
+        """Deletes a group that has no members and commits its offsets again, as they were."""
+        offsets = [at for topic in self.topics.all for at in self.kafka.committed(group, topic).values()]
+        self._retried(lambda: self._admin.delete_consumer_groups([group])[group].result(TIMEOUT_SECONDS))
+        self.kafka.commit(group, offsets)
+
     def wait_whole(self) -> None:
         """Returns when every broker runs and every partition is led."""
         for node in self.nodes:
@@ -188,7 +206,7 @@ class Site:
 
     @staticmethod
     def _retried(act: Callable[[], object]) -> None:
-        """A topic that was just deleted still exists for a moment."""
+        """A topic that was just deleted still exists for a moment, and so does a member that was just killed."""
         for is_last in _tries():
             try:
                 act()
@@ -200,6 +218,10 @@ class Site:
                 return
 
 
-def _tries(count: int = 50) -> Iterator[bool]:
+def _lines(log: Path) -> list[str]:
+    return log.read_text(errors="replace").splitlines()
+
+
+def _tries(count: int = 75) -> Iterator[bool]:
     for number in range(count):
         yield number == count - 1
