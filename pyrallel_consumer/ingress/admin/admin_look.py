@@ -60,6 +60,16 @@ class AdminLook:
                 found[TopicPartition(place.topic, place.partition)] = Position(end.offset, end.leader_epoch)
         return found
 
+    def stable_ends(self, tps: Collection[TopicPartition], seconds: float) -> Mapping[TopicPartition, Future[Any]]:
+        """Ask for the ends of the logs without waiting; an answer has an ``offset``: what can be read ends there."""
+        client = self._client_if_any()
+        if client is None:
+            return {}
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the client's own typing
+        asked = {ClientPartition(tp.topic, tp.partition): latest for tp in tps}
+        answers = client.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=seconds)
+        return {TopicPartition(place.topic, place.partition): answer for place, answer in answers.items()}
+
     def topic_ids(self, topics: Collection[str], seconds: float) -> Mapping[str, Future[Any]]:
         """Ask for descriptions, which have a ``topic_id``, without waiting; each answer comes within ``seconds``."""
         client = self._client_if_any()

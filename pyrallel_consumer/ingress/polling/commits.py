@@ -30,6 +30,7 @@ OVERDUE_SECONDS: Final = 5.0
 TRUSTED_SECONDS: Final = 1.0
 PROBE_SECONDS: Final = 2.0
 NO_LEADER_EPOCH: Final = -1
+ENDED: Final = KafkaError(KafkaError._DESTROY)  # noqa: SLF001 -- the client's public name of it
 NO_ANSWER: Final = frozenset({"_TIMED_OUT", "_TRANSPORT", "_WAIT_COORD", "_ALL_BROKERS_DOWN"})
 
 Errors = Mapping[TopicPartition, str | None]
@@ -104,6 +105,11 @@ class Commits:
             self._answer(awaited, dict.fromkeys(awaited.offsets, error))
         elif {tp: p.offset for tp, p in told.items()} == awaited.offsets:
             self._answer(awaited, {tp: p.error or error for tp, p in told.items()})
+
+    def client_ended(self) -> None:
+        """Another client commits from now on: what the last one was asked for is not answered any more."""
+        if self._awaited is not None:
+            self._answer(self._awaited, dict.fromkeys(self._awaited.offsets, ENDED))
 
     def commit_before_revoke(self, client: Consumer, snapshots: Sequence[CommitSnapshot]) -> None:
         """Commit inside a rebalance callback; waits for the answer if the coordinator is trusted to give one."""

@@ -28,6 +28,7 @@ from pyrallel_consumer.ingress.polling.lookups.group_session import GroupSession
 from pyrallel_consumer.ingress.polling.lookups.log_ends import LogEnds
 from pyrallel_consumer.ingress.polling.lookups.topic_ids import TopicIds
 from pyrallel_consumer.ingress.polling.lookups.topic_lookup import TopicLookup
+from pyrallel_consumer.ingress.polling.lookups.unread_logs import UnreadLogs
 from pyrallel_consumer.ingress.polling.orderly_close import OrderlyClose
 from pyrallel_consumer.ingress.polling.poller_policy import PollerPolicy, refresh_seconds, reset_of
 from pyrallel_consumer.ingress.polling.reader import Reader
@@ -111,7 +112,9 @@ class PollThread:
         self._silence = CoordinatorSilence()
         self._session = GroupSession(self._admin, str(configuration.get("group.id", "")), self._silence)
         self.topic_ids = TopicIds(self._admin, self.assignments, self.events.errors_by_code, clock)
-        answer_seconds = policy.revoke_grace_seconds + ANSWER_MARGIN_SECONDS
+        self._unread = UnreadLogs(self._admin, self.assignments, self.pauses, self.read_ahead, clock)
+        self._is_client_lost = False
+        self._answer_seconds = answer_seconds = policy.revoke_grace_seconds + ANSWER_MARGIN_SECONDS
         self.rebalance = self._rebalance(configuration, throttle, answer_seconds)
         self._orderly_close = OrderlyClose(
             grace_seconds=answer_seconds,
@@ -233,6 +236,8 @@ class PollThread:
                     self._close_client(client)
                     client = self.group_client.changed()
                     self._subscribe(client, self._lookup.topics)
+                elif self._is_client_lost:
+                    client = self._another_client(client)
         except BaseException as error:  # noqa: BLE001 -- the edge of the thread: whatever escapes the client is fatal
             self._fail(error)
 
@@ -251,6 +256,8 @@ class PollThread:
         made_anew = self.topic_ids.look(self.assignments.take_odd() | self.log_ends.take_odd(), now)
         if made_anew:
             self.rebalance.begin_anew(client, made_anew)
+        doubted = self.topic_ids.doubted
+        self._is_client_lost = bool(doubted) and self._unread.is_client_lost(doubted, now)
         topics = self._lookup.again(client, now)
         if self.rebalance.must_join_anew:
             self.rebalance.must_join_anew = False
@@ -265,6 +272,20 @@ class PollThread:
         seconds = self._silence.look(now, self.commits.awaited_since)
         if seconds:
             self.deliver(CoordinatorSilent(seconds, self.last_commit))
+
+    def _another_client(self, client: Consumer) -> Consumer:
+        """Leave the group, in order, and join it with a new client."""
+        client.unsubscribe()
+        deadline = self._clock() + self._answer_seconds
+        while len(self.assignments) and self._clock() < deadline and not self.ending.is_abandoned:
+            self.reader.poll_aside(client, PAUSED_POLL_SECONDS)
+        self._close_client(client)
+        self.commits.client_ended()
+        self.topic_ids.trust()
+        self._unread.forget()
+        client = self.group_client.make()
+        self._subscribe(client, self._lookup.topics)
+        return client
 
     def _obey_and_read(self, client: Consumer) -> None:
         commands = self.commands

@@ -48,6 +48,11 @@ class TopicIds:
         self._ask_at = clock()
         self._answers: Mapping[str, Future[Any]] = {}
         self._asked_at_epoch = 0
+        self._seen: dict[str, str] = {}
+        self.doubted: set[str] = set()
+        """Topics that were made anew, or not known to a broker, since the client was made: it may look for their
+        leaders where those of the old topics were.
+        """
 
     @property
     def known(self) -> int:
@@ -59,6 +64,11 @@ class TopicIds:
         self._assigned_at |= dict.fromkeys(topics, now)
         if topics and not self._answers:
             self._send(topics)
+
+    def trust(self) -> None:
+        """Another client reads from now on, which knows nothing of old topics."""
+        self._seen.clear()
+        self.doubted.clear()
 
     def look(self, odd: Collection[TopicPartition], now: float) -> set[TopicPartition]:
         """The partitions whose old log was read and whose new log is not begun; ``odd`` partitions showed a sign.
@@ -73,6 +83,8 @@ class TopicIds:
         topics = self._assigned_topics(now)
         errors = sum(self._errors_by_code[code] for code in UNKNOWN_TOPIC)
         latest_epoch = self._assignments.latest_epoch
+        if errors != self._errors:
+            self.doubted.update(self._assigned_at)
         if errors != self._errors or latest_epoch != self._latest_epoch:
             self._errors, self._latest_epoch = errors, latest_epoch
             for topic in topics:
@@ -122,6 +134,8 @@ class TopicIds:
         self._answers = self._admin.topic_ids(topics, ANSWER_SECONDS)
 
     def _note(self, topic: str, found: str) -> None:
+        if self._seen.setdefault(topic, found) != found:
+            self.doubted.add(topic)
         known = self._known.setdefault(topic, found)
         if known == found:
             # Offsets that went back after the question may be those of the new log: the answer may be older.

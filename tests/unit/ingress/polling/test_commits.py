@@ -105,6 +105,16 @@ def test_an_answer_counts_for_the_commit_with_the_same_offsets_only(rig: Rig) ->
     assert len(rig.answers) == 1
 
 
+def test_a_commit_whose_client_has_ended_is_answered_as_failed(rig: Rig) -> None:
+    rig.commits.client_ended()
+    assert rig.answers == []
+
+    rig.send(a=5)
+    rig.commits.client_ended()
+
+    assert (rig.answers, rig.commits.is_awaited) == ([{A: "_DESTROY"}], False)
+
+
 @pytest.mark.parametrize(
     "refuse",
     [

@@ -288,3 +288,36 @@ def test_the_position_in_the_old_log_is_not_believed_before_the_new_one_is_read(
     rig.read(A, 3)
     assert rig.assignments.advance(A, 9) is not None
     assert rig.assignments.begin_anew(B) == []
+
+
+def test_a_topic_that_was_made_anew_is_doubted_until_another_client_reads(rig: Rig) -> None:
+    assert rig.ids.doubted == set()
+    rig.admin.ids = {"orders": "new"}
+    rig.look(ASK_EVERY_SECONDS)
+    assert rig.ids.doubted == {"orders"}
+
+    rig.ids.trust()
+    rig.look(2 * ASK_EVERY_SECONDS)
+
+    assert rig.ids.doubted == set()
+
+
+def test_a_topic_that_was_made_anew_while_it_was_forgotten_is_doubted(rig: Rig) -> None:
+    rig.assignments.release([A, B])
+    rig.look(FORGET_SECONDS + 1)
+    rig.admin.ids = {"orders": "new"}
+    rig.assign(A)
+
+    rig.look(ASK_EVERY_SECONDS)
+
+    assert rig.ids.doubted == {"orders"}
+
+
+def test_a_topic_that_a_broker_did_not_know_when_it_was_subscribed_to_is_doubted() -> None:
+    rig = Rig()
+    rig.ids.expect(["orders"], rig.now)
+    rig.errors["UNKNOWN_TOPIC_OR_PART"] += 1
+
+    rig.look(1)
+
+    assert rig.ids.doubted == {"orders"}
