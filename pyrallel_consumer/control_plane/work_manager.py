@@ -484,12 +484,23 @@ class WorkManager:
             )
 
     def _without_condemned(self, items: list[WorkItem]) -> list[WorkItem]:
-        sound, poisoned = self.poison_keys.part(items)
-        for item in poisoned:
-            work: PartitionWork = item._origin.work
+        """The items of keys that are not poisoned. What stands behind a poisoned item in its order is put back."""
+        sound: list[WorkItem] = []
+        stopped: set[object] = set()
+        for item in items:
+            queue = item._origin
+            if queue not in stopped and not self.poison_keys.is_poisoned(item):
+                sound.append(item)
+                continue
+            work: PartitionWork = queue.work
             self._loads.touch(work)
-            self._troubled[work] = None
+            if queue in stopped:
+                work.put_back(item)
+                continue
+            if queue.is_ordered:
+                stopped.add(queue)
             if work.condemn(item):
+                self._troubled[work] = None
                 self._condemned.append(item)
         return sound
 

@@ -114,7 +114,7 @@ class World:
             stored = self._group.stored.get(tp)
             if undone:
                 leftovers.append(f"{undone} of {tp} were never done")
-            elif stored is None or stored.offset < log.high or (stored.offset > log.high and not self._may_wait()):
+            elif stored is None or stored.offset < log.high or (stored.offset > log.high and not self._may_wait(log)):
                 leftovers.append(f"{tp} ends at {log.high}, committed is {stored}")
             elif stored.offset == log.high and _has_map(log, stored):
                 leftovers.append(f"{tp} is committed to its end with a map of gaps")
@@ -123,9 +123,9 @@ class World:
             leftovers.append(f"{loads} messages are still loaded")
         return leftovers
 
-    def _may_wait(self) -> bool:
-        """Beyond the end of a truncated log ``latest`` waits for the next record; until then nothing is to commit."""
-        return self.scene.scenario.reset == "latest"
+    def _may_wait(self, log: TopicLog) -> bool:
+        """Beyond the end of a truncated log, with ``latest`` or if it is empty, nothing tells until the next record."""
+        return self.scene.scenario.reset == "latest" or log.low == log.high
 
 
 def _has_map(log: TopicLog, stored: Stored) -> bool:

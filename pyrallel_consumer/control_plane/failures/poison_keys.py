@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pyrallel_consumer.dto import TopicPartition, WorkItem
 
 MOST_KEYS: Final = 10_000
@@ -53,14 +51,6 @@ class PoisonKeys:
         """Whether ``item`` must not be tried now."""
         key = item.key
         return key is not None and self._until.get((item.tp, key), 0.0) > self._now
-
-    def part(self, items: Sequence[WorkItem]) -> tuple[list[WorkItem], list[WorkItem]]:
-        """The items that may be tried, and the items of poisoned keys."""
-        sound: list[WorkItem] = []
-        poisoned: list[WorkItem] = []
-        for item in items:
-            (poisoned if self.is_poisoned(item) else sound).append(item)
-        return sound, poisoned
 
     def failed(self, item: WorkItem) -> None:
         """A message failed its last attempt."""

@@ -308,9 +308,9 @@ class RunWork(PartitionWork):
             item._origin.hold(item)
 
     def condemn(self, item: WorkItem) -> bool:
-        """Only for the first item of a run: the letters of a key are sent in the key's order."""
+        """Only for the first item of a run: no letter overtakes an item that is in flight before it."""
         queue = item._origin
-        if queue.is_ordered and queue.held:
+        if queue.is_ordered and queue.flying[0] is not item:
             self.put_back(item)
             return False
         return super().condemn(item)

@@ -7,8 +7,9 @@ import pytest
 from pyrallel_consumer.control_plane.events import OffsetWentBack
 from pyrallel_consumer.control_plane.failures.failure_circuit import CircuitPolicy
 from pyrallel_consumer.control_plane.failures.poison_keys import PoisonPolicy
+from pyrallel_consumer.control_plane.policies import OrderingPolicy
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
-from pyrallel_consumer.dto import OnExhausted
+from pyrallel_consumer.dto import OnExhausted, OrderingMode
 from tests.unit.control_plane.builders import (
     TP,
     assigned,
@@ -349,6 +350,60 @@ def test_a_poisoned_run_holds_its_first_and_puts_back_the_rest() -> None:
         manager.settle(item)
 
     assert manager.load.messages == 0
+
+
+def in_partition_order(keys: str) -> WorkManager:
+    """Key ``a``, which is first, is poisoned, and all that was sent ahead of it was given back."""
+    policy = WorkPolicy(ordering=OrderingPolicy(OrderingMode.PARTITION), poison=PoisonPolicy(1), is_sending_ahead=True)
+    manager = with_runs(keys, policy=policy)
+    first, *others = manager.take(10)
+    manager.exhaust(first)
+    for item in others:
+        manager.cancel(item)
+    manager.settle(first)
+    return manager
+
+
+def test_in_partition_order_a_poisoned_message_waits_for_those_in_flight_before_it() -> None:
+    manager = in_partition_order("abbab")
+    second, third = manager.take(10)
+    manager.succeed([second])
+
+    assert manager.take(10) == []
+    assert manager.take_condemned() == []
+    manager.succeed([third])
+    assert manager.take(10) == []
+    [fourth] = manager.take_condemned()
+    assert fourth.offset == 3
+    assert manager.take(10) == []
+    manager.settle(fourth)
+    assert offsets_of(manager.take(10)) == [4]
+
+
+def test_in_partition_order_nothing_starts_together_with_a_poisoned_message_before_it() -> None:
+    manager = in_partition_order("abaa-")
+    manager.succeed(manager.take(1))
+    condemned = []
+    for _ in range(2):
+        assert manager.take(10) == []
+        [item] = manager.take_condemned()
+        condemned.append(item.offset)
+        assert manager.in_flight == 0
+        manager.settle(item)
+
+    assert condemned == [2, 3]
+    manager.succeed(manager.take(10))
+    assert only(manager.snapshots()).offset == 5
+
+
+def test_without_order_a_poisoned_message_stops_no_other() -> None:
+    policy = WorkPolicy(ordering=OrderingPolicy(OrderingMode.UNORDERED), poison=PoisonPolicy(1), is_sending_ahead=True)
+    manager = with_runs("aab", policy=policy)
+    [first] = manager.take(1)
+    manager.exhaust(first)
+
+    assert offsets_of(manager.take(10)) == [2]
+    assert offsets_of(manager.take_condemned()) == [1]
 
 
 @pytest.mark.parametrize("keys", ["aa", "--"])

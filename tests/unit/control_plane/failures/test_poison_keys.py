@@ -87,13 +87,6 @@ def test_without_policy_no_key_is_poisoned() -> None:
     assert not keys
 
 
-def test_items_part_by_their_keys() -> None:
-    keys = poisoned()
-    a, b, none = item(b"a"), item(b"b"), item(None)
-
-    assert keys.part([b, a, none]) == ([b, none], [a])
-
-
 def test_a_partition_that_is_no_longer_ours_is_forgotten() -> None:
     keys = poisoned()
     keys.failed(item(b"b", partition=1))
