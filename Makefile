@@ -25,7 +25,7 @@ export UV_PYTHON_DOWNLOADS := never
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help chaos demo docs pictures test test-core test-integration test-kafka test-documents test-deploy test-ray helm chart-schema test-3.11 test-nogil wheel-test coverage lint format kafka bench hot-spots simulate lock clean audit simulate-long mutants
+.PHONY: help chaos demo docs pictures test test-core test-integration test-kafka test-documents test-deploy test-ray helm chart-schema test-3.11 test-nogil wheel-test coverage lint format kafka bench hot-spots simulate lock clean audit simulate-long mutants soak
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -124,6 +124,9 @@ simulate-long: .venv/.synced ## Run 100,000 seeds of it on all cores (FROM=50000
 
 mutants: .venv/.synced .venv-proof/.synced ## Change what decides in 800 places, one at a time, and see what tests notice (SEED=18)
 	@.venv-proof/bin/python -m tests.mutation $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+soak: .venv/.synced ## Millions of messages through each engine on a real Kafka: does anything grow? (ARGS="--messages 1000000")
+	@$(PYTHON) benchmarks/soak.py $(ARGS)
 
 audit: .venv-proof/.synced ## Ask for known vulnerabilities of every version in the lock files (needs PyPI's JSON API or OSV)
 	@.venv-proof/bin/python scripts/audit_lock.py $(ARGS)
