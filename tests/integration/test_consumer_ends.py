@@ -7,8 +7,9 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -279,6 +280,14 @@ def test_a_loop_that_asyncio_run_tears_down_commits_what_is_finished_leaves_the_
     assert [record for record in caplog.records if record.name.startswith("pyrallel_consumer")] == []
 
 
+def leave(beginning: Coroutine[Any, Any, None]) -> None:
+    """Run it and close the loop over its tasks; asyncio would complain in whatever test they are collected."""
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda _loop, _context: None)
+    loop.run_until_complete(beginning)
+    loop.close()
+
+
 @pytest.mark.parametrize("messages", [0, 20])
 def test_a_loop_that_is_closed_without_a_stop_ends_the_threads(
     embedded_broker: EmbeddedBroker, new_topic: NewTopic, produce: Produce, messages: int
@@ -292,9 +301,7 @@ def test_a_loop_that_is_closed_without_a_stop_ends_the_threads(
         await consumer.start()
         await until(lambda: consumer.get_runtime_snapshot().partitions)
 
-    loop = asyncio.new_event_loop()
-    loop.run_until_complete(begin())
-    loop.close()
+    leave(begin())
 
     assert consumer.get_runtime_snapshot().state == "running"  # the last that it could say; see the fixture's threads
 
@@ -315,8 +322,6 @@ def test_a_closed_loop_gives_the_partitions_to_the_next_consumer(new_topic: NewT
             async with PyrallelConsumer(config, worker, "orders"):
                 await until(lambda: len(book.messages) == 10)
 
-        loop = asyncio.new_event_loop()
-        loop.run_until_complete(begin())
-        loop.close()
+        leave(begin())
         asyncio.run(go_on())
         gc.collect()
