@@ -109,7 +109,7 @@ class PollSide:
             self._begin_close()
             return
         room = self.fetching.read_ahead.room
-        state = self._gate.step(room, self._scene.clock.now)
+        state = self._gate.step(room, self._scene.clock.now, 1)
         if state is not GateState.HOLD:
             self._serve_mail()
         if state is GateState.READ and self._question is None:

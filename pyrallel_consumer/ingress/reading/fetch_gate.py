@@ -30,7 +30,7 @@ class FetchGate:
         self._least_seconds = self._hold_seconds = hold_seconds
         self._since: float | None = None
 
-    def step(self, credit: int, now: float, partitions: int = 1) -> GateState:
+    def step(self, credit: int, now: float, partitions: int) -> GateState:
         """The state at ``now``, with a credit of ``credit`` messages and ``partitions`` assigned partitions."""
         self._hold_seconds = max(self._least_seconds, partitions * HOLD_SECONDS_EACH)
         if credit > 0:

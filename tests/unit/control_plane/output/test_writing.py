@@ -18,7 +18,17 @@ from pyrallel_consumer.control_plane.output.writing import Writing
 from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
 from pyrallel_consumer.dto import OnExhausted, RebalanceStateStrategy, WorkItem
 from pyrallel_consumer.record import Record
-from tests.unit.control_plane.builders import OTHER, TP, assigned, keyed, manager_of, offsets_of, only, run_of
+from tests.unit.control_plane.builders import (
+    OTHER,
+    TP,
+    assigned,
+    keyed,
+    manager_of,
+    offsets_of,
+    only,
+    picture_of,
+    run_of,
+)
 
 RECORDS = (Record("out", b"v"),)
 
@@ -50,6 +60,18 @@ def test_what_finished_out_of_order_goes_into_the_transaction_by_offset() -> Non
     assert (snapshot.offset, entries(snapshot)) == (0, [2, 4])
     assert decode(snapshot.metadata, TP, 0).unfinished == (0, 1, 3)
     assert manager.processed == 0
+
+
+def test_the_worker_of_a_message_that_came_again_meanwhile_is_timed_too() -> None:
+    manager = writing(is_timed=True)
+    manager.add(TP, 1, run_of(keyed(0, "a")))
+    [item] = manager.take(1, now=1.0)
+    manager.go_back(OffsetWentBack(TP, 1, 2, 0))
+
+    assert manager.await_writing([Unwritten(item, RECORDS, 1)], 4.0) == []
+    latency = picture_of(manager).latency
+    assert latency is not None
+    assert latency.total_seconds == 3.0
 
 
 def test_a_committed_transaction_finishes_its_messages_and_nothing_is_left_to_commit() -> None:

@@ -118,6 +118,7 @@ def test_an_offset_that_the_log_does_not_hold_is_an_error_where_no_reset_is_allo
     with pytest.raises(NoOffsetError, match=f"committed offset 10: it holds {low} to {high}") as raised:
         resolve(TP, Committed(10, ""), log(low, high), "error")
 
+    assert raised.value.code == "_AUTO_OFFSET_RESET"
     assert str(raised.value).endswith(
         "auto_offset_reset is 'none': commit another offset for the group, or set auto_offset_reset to 'earliest' or"
         " 'latest'"
