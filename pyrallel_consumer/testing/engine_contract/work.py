@@ -71,7 +71,7 @@ class WorkContract(EngineRigs):
         rig.look()
         rig.submit()
         await rig.until_finished(SLOTS + 1)
-        assert rig.wakes == 2
+        assert rig.wakes > 1  # An engine may also wake the loop for a free slot.
 
     async def test_keys_without_a_value_and_values_without_a_key_arrive_as_they_are(self, rigs: list[Rig]) -> None:
         rig = await self.rig(rigs)
