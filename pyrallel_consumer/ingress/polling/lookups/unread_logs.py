@@ -21,6 +21,8 @@ from pyrallel_consumer.log import Log, listed
 
 LOGGER: Final = Log("pyrallel_consumer.ingress")
 ASK_EVERY_SECONDS: Final = 3.0
+MOST_SECONDS: Final = 60.0
+"""The time between two questions doubles with each client that was lost: if another one does not help, it is rare."""
 ANSWER_SECONDS: Final = 3.0
 PATIENCE: Final = 4
 """So many answers in a row must tell of messages that are not read."""
@@ -42,6 +44,7 @@ class UnreadLogs:
         self._pauses = pauses
         self._read_ahead = read_ahead
         self._ask_at = clock()
+        self._every_seconds = ASK_EVERY_SECONDS
         self._answers: Mapping[TopicPartition, Future[Any]] = {}
         self._asked_at: dict[TopicPartition, int] = {}
         self._times: dict[tuple[TopicPartition, int], int] = {}
@@ -58,7 +61,7 @@ class UnreadLogs:
                 extra={"partitions": len(unread)},
             )
         elif not self._answers and now >= self._ask_at:
-            self._ask_at = now + ASK_EVERY_SECONDS
+            self._ask_at = now + self._every_seconds
             self._ask(topics)
         return bool(unread)
 
@@ -66,6 +69,7 @@ class UnreadLogs:
         """Another client reads from now on."""
         self._answers = {}
         self._times = {}
+        self._every_seconds = min(2 * self._every_seconds, MOST_SECONDS)
 
     def _ask(self, topics: Collection[str]) -> None:
         self._asked_at = {tp: at for tp in self._assignments if tp.topic in topics and (at := self._awaits(tp)) >= 0}

@@ -146,10 +146,11 @@ def test_nothing_is_asked_about_topics_that_are_not_doubted(rig: Rig) -> None:
     assert rig.admin.asked == []
 
 
-def test_another_client_gets_time_of_its_own(rig: Rig) -> None:
+def test_another_client_gets_twice_as_much_time(rig: Rig) -> None:
     rig.admin.ends = {A: 5, B: 5}
     assert rig.look(PATIENCE)
 
-    rig.unread.forget()
-
-    assert not rig.look(PATIENCE - 1)
+    for longer in (2, 4, 8, 16, 20, 20):
+        rig.unread.forget()
+        assert not rig.look(longer * (PATIENCE - 1))
+        assert rig.look(longer)
