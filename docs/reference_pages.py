@@ -127,10 +127,16 @@ def api_page() -> str:
     for name in pyrallel_consumer.__all__:
         value = getattr(pyrallel_consumer, name)
         if not (isinstance(value, type) and issubclass(value, Settings)):
-            by_module.setdefault(value.__module__, []).append(name)
+            by_module.setdefault(_public_module(value), []).append(name)
     for name in import_module("pyrallel_consumer.testing").__all__:
         by_module.setdefault("pyrallel_consumer.testing", []).append(name)
     return "\n\n".join(_api_section(module, names) for module, names in by_module.items())
+
+
+def _public_module(value: Any) -> str:
+    """The module that users import ``value`` from."""
+    package = "pyrallel_consumer.dto"
+    return package if value.__module__.startswith(f"{package}.") else str(value.__module__)
 
 
 def _api_section(module: str, names: list[str]) -> str:
