@@ -22,7 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from pyrallel_consumer.control_plane.events import Assigned, CommitSnapshot
 from pyrallel_consumer.control_plane.offsets.offset_map import OffsetMap
-from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
+from pyrallel_consumer.control_plane.policies import WorkPolicy
+from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import TopicPartition
 from pyrallel_consumer.testing import PlainMessage
 from tests.kafka_cluster import KafkaCluster

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from pyrallel_consumer.dto import BatchBy, NullKeyOrdering, OrderingMode
+from pyrallel_consumer.dto import BatchBy, NullKeyOrdering, OnExhausted, OrderingMode, RebalanceStateStrategy
+
+if TYPE_CHECKING:
+    from pyrallel_consumer.control_plane.failures.failure_circuit import CircuitPolicy
+    from pyrallel_consumer.control_plane.failures.poison_keys import PoisonPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +71,26 @@ class BatchPolicy:
     max_bytes: int = 1 << 20
     linger_seconds: float = 0.02
     by: BatchBy = BatchBy.ANY
+
+
+@dataclass(frozen=True, slots=True)
+class WorkPolicy:
+    """The settings of the control plane.
+
+    ``circuit`` applies where exhausted messages are given up (``dlq``, ``skip``), ``poison`` where they are
+    dead-lettered. ``is_sending_ahead``: the engine keeps the order of a key itself, and is sent runs of the key (see
+    ``allow_runs``). ``is_timed``: durations are measured, and callers that take items or end them pass in the time.
+    ``max_per_second``: at most this many messages start per second, on average; 0 means no limit. ``is_writing``:
+    commits are transactions that write what they finish, exactly once.
+    """
+
+    ordering: OrderingPolicy = field(default_factory=OrderingPolicy)
+    limits: FlowLimits = field(default_factory=FlowLimits)
+    state_strategy: RebalanceStateStrategy = RebalanceStateStrategy.METADATA_SNAPSHOT
+    on_exhausted: OnExhausted = OnExhausted.DLQ
+    circuit: CircuitPolicy | None = None
+    poison: PoisonPolicy | None = None
+    is_sending_ahead: bool = False
+    is_timed: bool = False
+    max_per_second: float = 0.0
+    is_writing: bool = False

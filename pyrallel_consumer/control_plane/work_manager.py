@@ -7,20 +7,21 @@ A key whose head still runs from an ended assignment *lingers*: it starts nothin
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pyrallel_consumer.control_plane.dispatch import Dispatch
+from pyrallel_consumer.control_plane.failures.condemned_items import CondemnedItems
 from pyrallel_consumer.control_plane.failures.failure_circuit import FailureCircuit
 from pyrallel_consumer.control_plane.failures.poison_keys import PoisonKeys
+from pyrallel_consumer.control_plane.flow.blocked_messages import BlockedMessages
 from pyrallel_consumer.control_plane.flow.loads import Loads
 from pyrallel_consumer.control_plane.flow.rate_limit import RateLimit
 from pyrallel_consumer.control_plane.flow.reading_room import ReadingRoom
-from pyrallel_consumer.control_plane.output.unwritten import Unwritten
+from pyrallel_consumer.control_plane.output.outbox import Outbox
 from pyrallel_consumer.control_plane.partitions.assigned_partitions import AssignedPartitions
 from pyrallel_consumer.control_plane.partitions.latency import MOST_PENDING
 from pyrallel_consumer.control_plane.partitions.slowness import look_at
-from pyrallel_consumer.control_plane.policies import FlowLimits, OrderingPolicy
+from pyrallel_consumer.control_plane.policies import WorkPolicy
 from pyrallel_consumer.dto import OnExhausted, RebalanceStateStrategy
 
 if TYPE_CHECKING:
@@ -34,34 +35,9 @@ if TYPE_CHECKING:
         PositionAdvanced,
         Resume,
     )
-    from pyrallel_consumer.control_plane.failures.failure_circuit import CircuitPolicy
-    from pyrallel_consumer.control_plane.failures.poison_keys import PoisonPolicy
     from pyrallel_consumer.control_plane.flow.backpressure import Load
     from pyrallel_consumer.control_plane.partitions.partition_work import PartitionWork
     from pyrallel_consumer.dto import Message, TopicPartition, WorkItem
-
-
-@dataclass(frozen=True, slots=True)
-class WorkPolicy:
-    """The settings of the control plane.
-
-    ``circuit`` applies where exhausted messages are given up (``dlq``, ``skip``), ``poison`` where they are
-    dead-lettered. ``is_sending_ahead``: the engine keeps the order of a key itself, and is sent runs of the key (see
-    ``allow_runs``). ``is_timed``: durations are measured, and callers that take items or end them pass in the time.
-    ``max_per_second``: at most this many messages start per second, on average; 0 means no limit. ``is_writing``:
-    commits are transactions that write what they finish, exactly once.
-    """
-
-    ordering: OrderingPolicy = field(default_factory=OrderingPolicy)
-    limits: FlowLimits = field(default_factory=FlowLimits)
-    state_strategy: RebalanceStateStrategy = RebalanceStateStrategy.METADATA_SNAPSHOT
-    on_exhausted: OnExhausted = OnExhausted.DLQ
-    circuit: CircuitPolicy | None = None
-    poison: PoisonPolicy | None = None
-    is_sending_ahead: bool = False
-    is_timed: bool = False
-    max_per_second: float = 0.0
-    is_writing: bool = False
 
 
 class WorkManager:
@@ -86,10 +62,10 @@ class WorkManager:
         self._reading = ReadingRoom(policy.limits, self._works, self._loads, self._dispatch, self.circuit)
         self.backpressure = self._reading.backpressure
         self.rate = RateLimit(policy.max_per_second)
+        self.outbox = Outbox(self._works, self._loads, self._dispatch, self._returned)
         self._is_paused_by_user = False
-        self._condemned: list[WorkItem] = []
-        self._written_letters: list[Unwritten] = []
-        self._troubled: dict[PartitionWork, None] = {}
+        self._blocked = BlockedMessages(self._loads)
+        self._condemned = CondemnedItems(self.poison_keys, self._loads, self._blocked)
 
     def __iter__(self) -> Iterator[PartitionWork]:
         return iter(self._works)
@@ -129,7 +105,7 @@ class WorkManager:
             snapshot = self._works.end(work, is_lost=is_lost)
             if snapshot is not None:
                 snapshots.append(snapshot)
-            self._troubled.pop(work, None)
+            self._blocked.forget(work)
             self.poison_keys.forget(tp)
             self._reading.forget(tp)
         return tuple(snapshots)
@@ -199,12 +175,11 @@ class WorkManager:
         Items of poisoned keys are left out: ``take_condemned`` returns them.
         """
         started = self._dispatch.take(most, most if slots is None else slots, now)
-        return self._without_condemned(started) if self.poison_keys else started
+        return self._condemned.without(started) if self.poison_keys else started
 
     def take_condemned(self) -> list[WorkItem]:
         """Items that were not started because their keys are poisoned. They are held; dead-letter them untried."""
-        condemned, self._condemned = self._condemned, []
-        return condemned
+        return self._condemned.take()
 
     def succeed(self, items: Sequence[WorkItem], now: float | None = None) -> None:
         """These items are processed; ``now`` is the time, if items are timed."""
@@ -223,69 +198,6 @@ class WorkManager:
                 self._end_fenced(item)
             elif work.finish(item, now) and not work.is_listed:
                 self._dispatch.line_up(work)
-
-    def await_writing(self, returned: Sequence[Unwritten], now: float | None = None) -> list[Unwritten]:
-        """The workers of these items returned: their keys go on, their offsets wait for ``written``.
-
-        Returns those whose assignment goes on. The records of the others are dropped: their messages run again.
-        """
-        awaited = []
-        for unwritten in returned:
-            item = unwritten.item
-            work: PartitionWork = item._origin.work
-            if not work.is_current(item):
-                self.succeed((item,), now)
-                continue
-            self.circuit.succeeded((item,))
-            if self.poison_keys:
-                self.poison_keys.succeeded(item)
-            self._loads.touch(work)
-            if work.finish(item, now, unwritten):
-                self._dispatch.line_up(work)
-            awaited.append(unwritten)
-        return awaited
-
-    def written(self, item: WorkItem) -> None:
-        """The records of ``item``'s worker are written: its offset completes."""
-        work: PartitionWork = item._origin.work
-        if work.is_current(item):
-            work.complete(item)
-            self._loads.touch(work)
-
-    def write_letter(self, unwritten: Unwritten) -> bool:
-        """The letter of a held message goes with the next transaction; returns False where its assignment has ended."""
-        work: PartitionWork = unwritten.item._origin.work
-        if work.writing is None or not work.is_current(unwritten.item):
-            return False
-        work.writing.letters[unwritten.item.offset] = unwritten
-        return True
-
-    def keep_letter(self, unwritten: Unwritten) -> None:
-        """The letter goes with no transaction: it was refused, and comes again in another form."""
-        work: PartitionWork = unwritten.item._origin.work
-        if work.writing is not None and work.writing.letters.get(unwritten.item.offset) is unwritten:
-            del work.writing.letters[unwritten.item.offset]
-
-    @property
-    def most_written(self) -> int | None:
-        """How many messages with records the next transaction may hold, None for all."""
-        return self._works.most_written
-
-    @most_written.setter
-    def most_written(self, most: int | None) -> None:
-        self._works.most_written = most
-
-    def take_back(self, item: WorkItem, attempt: int) -> WorkItem | None:
-        """The records of ``item``'s worker are refused: the item counts as in flight again, as the returned object.
-
-        Pass that object to ``exhaust`` or ``cancel``. Its attempt has the number ``attempt``. Returns None if the
-        assignment has ended.
-        """
-        work: PartitionWork = item._origin.work
-        if not work.is_current(item):
-            return None
-        self._loads.touch(work)
-        return work.take_back(item, attempt)
 
     def exhaust(self, item: WorkItem, now: float | None = None, *, is_hopeless: bool = False) -> OnExhausted | None:
         """The last attempt of ``item`` failed, at the time ``now`` if items are timed.
@@ -311,14 +223,14 @@ class WorkManager:
             return None
         self.poison_keys.failed(item)
         work.hold(item)
-        self._troubled[work] = None
+        self._blocked.add(work)
         if now is not None:
             work.time(item, now)
         if self.policy.on_exhausted is OnExhausted.SKIP:
             if work.writing is None:
                 self.settle(item)
             else:
-                work.writing.letters[item.offset] = Unwritten(item, (), 0)
+                self.outbox.skip(work.writing, item)
         elif self.policy.on_exhausted is OnExhausted.PAUSE_PARTITION:
             self.pause(item.tp, "exhausted")
         return self.policy.on_exhausted
@@ -364,21 +276,13 @@ class WorkManager:
         """The broker has confirmed ``snapshot``."""
         work = self._works.under(snapshot.tp, snapshot.epoch)
         if work is not None:
-            self._written_letters += work.confirm(snapshot)
-            if work.writing is not None:
-                self._loads.touch(work)
-                self._dispatch.line_up(work)
-
-    def take_written_letters(self) -> list[Unwritten]:
-        """Held messages whose letters a transaction has written: the caller settles these letters now."""
-        written, self._written_letters = self._written_letters, []
-        return written
+            self.outbox.confirm(work, snapshot)
 
     def shrink_metadata(self, snapshot: CommitSnapshot) -> None:
         """The broker refused the size of ``snapshot``'s map: the next one is at most half as large, at last empty."""
         work = self._works.under(snapshot.tp, snapshot.epoch)
         if work is not None:
-            work.shrink_metadata(len(snapshot.metadata))
+            work.commits.shrink_metadata(len(snapshot.metadata))
 
     # Flow
 
@@ -408,19 +312,7 @@ class WorkManager:
 
     def note_failing(self, items: Iterable[WorkItem]) -> None:
         """These items wait for a retry: they and the items behind them count as blocked."""
-        troubled = self._troubled
-        for work in troubled:
-            work.failing.clear()
-            work.blocked = sum(1 + len(item._origin.waiting or ()) for item in work.held.values())
-            self._loads.touch(work)
-        self._troubled = {work: None for work in troubled if work.held}
-        for item in items:
-            work = item._origin.work
-            if work.is_current(item):
-                work.blocked += 1 + len(item._origin.waiting or ())
-                work.failing.add(item.offset)
-                self._troubled[work] = None
-                self._loads.touch(work)
+        self._blocked.note_failing(items)
 
     def review_shares(self) -> None:
         """Pause the partitions that filled their share of the buffer, resume those that made room."""
@@ -464,45 +356,28 @@ class WorkManager:
         self.circuit.observe(now)
         self.poison_keys.observe(now)
         for work in self._loads.take_moved():
-            work.observe(now)
+            work.blocking.observe(work.tracker.blocking_offset, now)
             if work.latency is not None and len(work.latency.pending) > MOST_PENDING:
                 work.latency.settle()
         self._reading.observe(now)
 
     def observe_slowness(self, now: float, *, free_slots: int) -> None:
         """Note why each partition is not faster now. Call this several times a second."""
-        is_open = self.circuit.is_open
-        is_held_back = self.backpressure.is_active
-        has_free_slots = free_slots > 0 and not is_open
+        is_open, is_held_back = self.circuit.is_open, self.backpressure.is_active
+        has_free_slots = free_slots > 0 and not is_open and self._dispatch.is_dispatching
         for work in self._works:
-            look_at(
-                work,
-                now,
-                is_held_back=is_held_back or self._reading.is_paused(work.tp),
-                is_circuit_open=is_open,
-                has_free_slots=has_free_slots and self._dispatch.is_dispatching,
-            )
+            is_paused = is_held_back or self._reading.is_paused(work.tp)
+            look_at(work, now, is_held_back=is_paused, is_circuit_open=is_open, has_free_slots=has_free_slots)
 
-    def _without_condemned(self, items: list[WorkItem]) -> list[WorkItem]:
-        """The items of keys that are not poisoned. What stands behind a poisoned item in its order is put back."""
-        sound: list[WorkItem] = []
-        stopped: set[object] = set()
-        for item in items:
-            queue = item._origin
-            if queue not in stopped and not self.poison_keys.is_poisoned(item):
-                sound.append(item)
-                continue
-            work: PartitionWork = queue.work
-            self._loads.touch(work)
-            if queue in stopped:
-                work.put_back(item)
-                continue
-            if queue.is_ordered:
-                stopped.add(queue)
-            if work.condemn(item):
-                self._troubled[work] = None
-                self._condemned.append(item)
-        return sound
+    def _returned(self, item: WorkItem, now: float | None) -> bool:
+        """A worker returned records. Returns whether the assignment of ``item`` goes on; if not, ``item`` has ended."""
+        if not self.is_current(item):
+            self.succeed((item,), now)
+            return False
+        self.circuit.succeeded((item,))
+        if self.poison_keys:
+            self.poison_keys.succeeded(item)
+        return True
 
     def _end_fenced(self, item: WorkItem) -> None:
         """The attempt of an ended assignment ended: only now may its key go on under the new one."""

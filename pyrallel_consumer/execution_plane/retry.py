@@ -51,6 +51,11 @@ def asked_for(error: BaseException) -> Wait | None:
     return None if delay_ms is None else Wait(delay_ms, attribute(error, "charge", otherwise=True) is not False)
 
 
+def is_of_its_own(error: BaseException) -> bool:
+    """Whether this error of a single message decides about that message alone."""
+    return is_a(error, DoNotRetry) or asked_for(error) is not None
+
+
 def next_wait(
     policy: RetryPolicy, attempt: int, error: BaseException, jitter: float, uncharged: int = 0
 ) -> Wait | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pyrallel_consumer.control_plane.partitions.blocking_offset import cause_of_blocking
 from pyrallel_consumer.control_plane.partitions.slowness import Cause
 from pyrallel_consumer.dto import PartitionSnapshot
 
@@ -17,12 +18,12 @@ def partition_picture(work: PartitionWork, now: float, paused_for: tuple[str, ..
     return PartitionSnapshot(
         tp=work.tp,
         epoch=work.epoch,
-        committed_offset=work.committed_offset,
+        committed_offset=work.commits.committed_offset,
         committable_offset=tracker.committable_offset,
         fetched_offset=tracker.next_offset,
         gap_count=tracker.gap_count(),
         blocking_offset=tracker.blocking_offset,
-        blocking_seconds=work.blocking_seconds(now),
+        blocking_seconds=work.blocking.seconds(tracker.blocking_offset, now),
         queued=work.queued,
         in_flight=work.in_flight,
         held=len(work.held),
@@ -36,7 +37,7 @@ def partition_picture(work: PartitionWork, now: float, paused_for: tuple[str, ..
         starved_seconds=slowness.seconds[Cause.STARVED],
         paused_seconds=slowness.seconds[Cause.PAUSED],
         blocked_seconds=slowness.seconds[Cause.BLOCKED],
-        metadata_bytes=work.metadata_bytes,
+        metadata_bytes=work.commits.metadata_bytes,
         latency=None if work.latency is None else work.latency.taken_of(work.returns),
-        blocked_by=work.blocked_by,
+        blocked_by=cause_of_blocking(work),
     )

@@ -13,7 +13,8 @@ from typing import Any, ClassVar, Protocol
 
 from pyrallel_consumer.control_plane.failures.letter import Letter
 from pyrallel_consumer.control_plane.output.unwritten import Outgoing
-from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
+from pyrallel_consumer.control_plane.policies import WorkPolicy
+from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 from pyrallel_consumer.ingress.broker_poller import BrokerPoller, PollerPolicy
 from pyrallel_consumer.ingress.producing.dead_letter import DeadLetterProducer

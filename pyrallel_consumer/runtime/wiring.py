@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from pyrallel_consumer.config import ExecutionConfig, KafkaConfig, OutputConfig
 from pyrallel_consumer.control_plane.membership import Membership
 from pyrallel_consumer.control_plane.offsets.commit_sequence import CommitSequence
-from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
+from pyrallel_consumer.control_plane.policies import WorkPolicy
+from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import Headers, OnExhausted, WorkItem
 from pyrallel_consumer.error_text import ErrorText
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine

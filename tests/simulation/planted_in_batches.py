@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pyrallel_consumer.execution_plane.batches import book as book_module
 from pyrallel_consumer.execution_plane.batches.assembler import Assembler
 from pyrallel_consumer.execution_plane.batches.book import BatchBook
+from pyrallel_consumer.execution_plane.batches.busy_origins import BusyOrigins
 from pyrallel_consumer.execution_plane.batches.search import Search
 from pyrallel_consumer.execution_plane.batches.sleepers import Sleepers
 from tests.simulation.planting import around, planted
@@ -17,13 +17,13 @@ from tests.simulation.planting import around, planted
 
 @planted
 def what_is_submitted_behind_a_batch_makes_another_one(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(BatchBook, "_put_behind", lambda book, items: items)
-    patch.setattr(book_module, "_ordered", _with_seals_that_do_nothing(book_module._ordered))  # noqa: SLF001 -- the bug to plant
+    patch.setattr(BusyOrigins, "put_behind", lambda origins, items: (items, []))
+    patch.setattr(BusyOrigins, "begin", lambda origins, begun: origins._left.update(dict.fromkeys(begun, 0)))  # noqa: SLF001 -- the bug to plant
 
 
 @planted
 def what_stands_behind_a_named_message_is_done(patch: pytest.MonkeyPatch) -> None:
-    def take_named(book: Any, batch: Any, errors: Any, found: Any, now: float) -> None:
+    def take_named(book: Any, batch: Any, errors: Any, _: Any, found: Any, now: float) -> None:
         for place, root in enumerate(batch.roots):
             if place in errors:
                 book._charge(root, errors[place], batch.search, found, now, may_join=True)  # noqa: SLF001 -- as above
@@ -81,19 +81,3 @@ def what_is_due_takes_slots_that_are_not_free(patch: pytest.MonkeyPatch) -> None
 @planted
 def a_revoked_partition_s_half_filled_batch_is_kept(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Assembler, "take_out", lambda assembler, which: [])
-
-
-def _with_seals_that_do_nothing(ordered: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
-    class Unsealed:
-        def __init__(self, origin: Any) -> None:
-            self.origin = origin
-
-        def __hash__(self) -> int:
-            return hash(self.origin)
-
-        def __eq__(self, other: object) -> bool:
-            return other is self.origin or (isinstance(other, Unsealed) and other.origin is self.origin)
-
-        def seal(self) -> None: ...
-
-    return lambda roots: [Unsealed(origin) for origin in ordered(roots)]

@@ -12,6 +12,7 @@ from pyrallel_consumer.control_plane.events import CommitAnswered
 from pyrallel_consumer.control_plane.offsets.commit_sequence import CommitSequence
 from pyrallel_consumer.control_plane.offsets.offset_map import OffsetMap
 from pyrallel_consumer.control_plane.offsets.offset_tracker import OffsetTracker
+from pyrallel_consumer.control_plane.partitions.commit_state import CommitState
 from pyrallel_consumer.control_plane.partitions.partition_work import PartitionWork
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import TopicPartition
@@ -130,11 +131,11 @@ def a_map_that_is_carried_on_takes_the_leader_epoch_of_today(patch: pytest.Monke
 
 @planted
 def commits_carry_no_leader_epoch(patch: pytest.MonkeyPatch) -> None:
-    def snapshot(original: Callable[..., Any], work: PartitionWork, **kwargs: Any) -> Any:
-        made = original(work, **kwargs)
+    def snapshot(original: Callable[..., Any], commits: CommitState, work: PartitionWork, **kwargs: Any) -> Any:
+        made = original(commits, work, **kwargs)
         return None if made is None else replace(made, leader_epoch=None)
 
-    around(patch, PartitionWork, "snapshot", snapshot)
+    around(patch, CommitState, "snapshot", snapshot)
 
 
 @planted
@@ -196,12 +197,12 @@ def a_late_answer_is_taken_for_the_next_commit(patch: pytest.MonkeyPatch) -> Non
 
 @planted
 def a_refused_map_never_shrinks(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(PartitionWork, "shrink_metadata", lambda work, refused_bytes: None)
+    patch.setattr(CommitState, "shrink_metadata", lambda commits, refused_bytes: None)
 
 
 @planted
 def what_is_confirmed_is_committed_again(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(PartitionWork, "is_worth_committing", lambda work, with_map: True)
+    patch.setattr(CommitState, "is_worth_committing", lambda commits, work, with_map: True)
 
 
 @planted

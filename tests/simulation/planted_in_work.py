@@ -224,7 +224,7 @@ def a_paused_partition_stays_paused(patch: pytest.MonkeyPatch) -> None:
 def finished_bytes_are_given_back_too_early(patch: pytest.MonkeyPatch) -> None:
     def take(original: Callable[..., Any], work: PartitionWork, *args: Any) -> Any:
         items = original(work, *args)
-        work.loaded_bytes -= sum(len(item.message) for item in items)
+        work.loaded.total -= sum(len(item.message) for item in items)
         return items
 
     around(patch, PartitionWork, "take", take)

@@ -12,8 +12,7 @@ from typing import Literal
 
 from pyrallel_consumer.control_plane.failures.failure_circuit import CircuitPolicy
 from pyrallel_consumer.control_plane.failures.poison_keys import PoisonPolicy
-from pyrallel_consumer.control_plane.policies import BatchPolicy, FlowLimits, OrderingPolicy, RetryPolicy
-from pyrallel_consumer.control_plane.work_manager import WorkPolicy
+from pyrallel_consumer.control_plane.policies import BatchPolicy, FlowLimits, OrderingPolicy, RetryPolicy, WorkPolicy
 from pyrallel_consumer.dto import (
     BatchBy,
     NullKeyOrdering,

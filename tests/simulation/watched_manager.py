@@ -250,7 +250,7 @@ class WatchedManager(WorkManager):
         for real in self:
             shadow = self.shadows[real.tp]
             work.rules_8_and_14_books_agree(real, shadow)
-            if self.is_still_ours(shadow) and not real.is_worth_committing(with_map=self._has_map):
+            if self.is_still_ours(shadow) and not real.commits.is_worth_committing(real, with_map=self._has_map):
                 stored_offset = self._scene.committed_offsets.get(real.tp)
                 offsets.rule_5_committed_means_confirmed(shadow, stored_offset)
         in_flight = sum(len(shadow.in_flight) for shadow in self.shadows.values())

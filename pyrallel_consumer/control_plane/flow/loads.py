@@ -87,9 +87,9 @@ class Loads:
         load = self.load
         if load.size_bytes * 2 > self._limits.max_bytes:
             for work in [*self._unmeasured]:
-                work.measure()
+                work.loaded.measure(work.tracker.unfinished, work.finished)
                 self.touch(work)
-                if work.is_measured:
+                if work.loaded.is_counted(work.finished):
                     del self._unmeasured[work]
             load = self.load
         return load
@@ -98,7 +98,7 @@ class Loads:
         """Count the bytes of all changed partitions again."""
         self._settle()
         for work in self._unmeasured:
-            work.count_bytes()
+            work.loaded.count(work.tracker.unfinished, work.finished)
             self.touch(work)
         self._settle()
         self._unmeasured.clear()
@@ -130,7 +130,7 @@ class Loads:
             if before is None:
                 continue
             messages = len(work.tracker.unfinished) - len(work.unwritten)
-            size_bytes, blocked = work.loaded_bytes, work.blocked
+            size_bytes, blocked = work.loaded.total, work.blocked
             in_flight, ready = work.in_flight, len(work.ready) if work.is_dispatching else 0
             self._messages += messages - before[0]
             self._size_bytes += size_bytes - before[1]

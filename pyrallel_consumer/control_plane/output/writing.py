@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pyrallel_consumer.control_plane.events import CommitSnapshot
-from pyrallel_consumer.control_plane.offsets.commit_encoder import METADATA_LIMIT_BYTES
 from pyrallel_consumer.control_plane.output.transaction_plan import Floor, plan
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ class Writing:
         """Whether there are records to write, or the position moved since the last confirmation."""
         if self.letters or any(not each.is_refused for each in work.unwritten.values()):
             return True
-        return (work.tracker.committable_offset, work.tracker.version) != work.confirmed
+        return (work.tracker.committable_offset, work.tracker.version) != work.commits.confirmed
 
     def snapshot(
         self, work: PartitionWork, *, with_map: bool, is_repeating: bool = False, most_written: int | None = None
@@ -44,14 +43,14 @@ class Writing:
             return None
         outbox = {offset: each for offset, each in work.unwritten.items() if not each.is_refused} | self.letters
         candidates = _limited(sorted(outbox), outbox, most_written)
-        limit = METADATA_LIMIT_BYTES if work.metadata_limit_bytes is None else work.metadata_limit_bytes
-        made = plan(work.tracker, candidates, self.floor, work.tp, limit_bytes=limit, with_map=with_map)
+        limit_bytes = work.commits.most_metadata_bytes
+        made = plan(work.tracker, candidates, self.floor, work.tp, limit_bytes=limit_bytes, with_map=with_map)
         self.is_cramped = made is None
         if made is None:
             return None
         entries = tuple(outbox[offset] for offset in candidates[: made.taken])
         version = work.tracker.version + len(entries)
-        if not entries and not is_repeating and (made.offset, version) == work.confirmed:
+        if not entries and not is_repeating and (made.offset, version) == work.commits.confirmed:
             return None
         blocking = work.tracker.unfinished.get(made.offset)
         leader_epoch = work.leader_epoch if blocking is None else blocking.message.leader_epoch()

@@ -87,7 +87,7 @@ class AssignedPartitions:
         else:
             work = PartitionWork(assigned, self._ordering, self._lingering)
         self._works[assigned.tp] = work
-        work.carry_on(self._away.pop(assigned.tp, PartitionCounters()))
+        self._away.pop(assigned.tp, PartitionCounters()).continue_in(work)
         if self.is_timed:
             work.latency = work.latency or Latencies()
         if self._is_writing:
@@ -101,8 +101,10 @@ class AssignedPartitions:
 
     def end(self, work: PartitionWork, *, is_lost: bool) -> CommitSnapshot | None:
         """Snapshot and fence in one step; returns the last commit, None if nothing needs to be committed."""
-        snapshot = None if is_lost else work.snapshot(with_map=self._with_map, most_written=self.most_written)
-        self._away[work.tp] = work.counters
+        snapshot = (
+            None if is_lost else work.commits.snapshot(work, with_map=self._with_map, most_written=self.most_written)
+        )
+        self._away[work.tp] = PartitionCounters.of(work)
         work.fence()
         self._loads.end(work)
         del self._works[work.tp]
@@ -145,7 +147,9 @@ class AssignedPartitions:
         snapshots = []
         left = self.most_written
         for work in self:
-            snapshot = work.snapshot(with_map=self._with_map, is_repeating=is_repeating, most_written=left)
+            snapshot = work.commits.snapshot(
+                work, with_map=self._with_map, is_repeating=is_repeating, most_written=left
+            )
             if snapshot is not None:
                 snapshots.append(snapshot)
                 if left is not None:
@@ -156,4 +160,4 @@ class AssignedPartitions:
     def has_uncommitted(self) -> bool:
         """Whether any partition moved since the broker's last confirmation; cheap, encodes nothing."""
         with_map = self._with_map
-        return any(work.is_worth_committing(with_map=with_map) for work in self)
+        return any(work.commits.is_worth_committing(work, with_map=with_map) for work in self)

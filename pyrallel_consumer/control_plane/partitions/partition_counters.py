@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pyrallel_consumer.control_plane.partitions.slowness import Slowness
-
 if TYPE_CHECKING:
     from pyrallel_consumer.control_plane.partitions.latency import Latencies
+    from pyrallel_consumer.control_plane.partitions.partition_work import PartitionWork
+    from pyrallel_consumer.control_plane.partitions.slowness import Slowness
 
 
 class PartitionCounters(NamedTuple):
@@ -26,3 +26,17 @@ class PartitionCounters(NamedTuple):
     slowness: Slowness | None = None
     latency: Latencies | None = None
     returned_only: int = 0
+
+    @classmethod
+    def of(cls, work: PartitionWork) -> PartitionCounters:
+        """The counters of ``work``, for the next assignment of its partition."""
+        return cls(
+            work.finished, work.failed, work.skipped, work.settled, work.slowness, work.latency, work.returned_only
+        )
+
+    def continue_in(self, work: PartitionWork) -> None:
+        """Let ``work``, which is new, go on counting from here."""
+        work.finished, work.failed, work.skipped, work.settled = self.finished, self.failed, self.skipped, self.settled
+        work.slowness = self.slowness or work.slowness
+        work.latency = self.latency
+        work.returned_only = self.returned_only

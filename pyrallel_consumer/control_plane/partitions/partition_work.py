@@ -8,24 +8,19 @@ Every unfinished item is in exactly one place: ready, waiting behind a head, in 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from pyrallel_consumer.control_plane.events import CommitSnapshot
 from pyrallel_consumer.control_plane.flow.backpressure import Load
-from pyrallel_consumer.control_plane.offsets.commit_encoder import METADATA_LIMIT_BYTES, encode
 from pyrallel_consumer.control_plane.offsets.offset_tracker import OffsetTracker
+from pyrallel_consumer.control_plane.partitions.blocking_offset import BlockingOffset
+from pyrallel_consumer.control_plane.partitions.commit_state import CommitState
 from pyrallel_consumer.control_plane.partitions.latency import QUICK_SECONDS
-from pyrallel_consumer.control_plane.partitions.loaded_bytes import (
-    MESSAGE_OVERHEAD_BYTES,
-    is_worth_counting,
-    sum_of_sizes,
-)
-from pyrallel_consumer.control_plane.partitions.partition_counters import PartitionCounters
+from pyrallel_consumer.control_plane.partitions.loaded_bytes import MESSAGE_OVERHEAD_BYTES, LoadedBytes
+from pyrallel_consumer.control_plane.partitions.queue_key import NO_ORDER, WHOLE_PARTITION, queue_key
 from pyrallel_consumer.control_plane.partitions.ready_queue import ReadyQueue
 from pyrallel_consumer.control_plane.partitions.slowness import Slowness
 from pyrallel_consumer.control_plane.partitions.virtual_partition import VirtualPartition
-from pyrallel_consumer.control_plane.size_estimate import SizeEstimate
-from pyrallel_consumer.dto import BlockedBy, NullKeyOrdering, OrderingMode, WorkItem
+from pyrallel_consumer.dto import NullKeyOrdering, OrderingMode, WorkItem
 from pyrallel_consumer.errors import InvariantViolation
 
 if TYPE_CHECKING:
@@ -39,10 +34,6 @@ if TYPE_CHECKING:
     from pyrallel_consumer.control_plane.policies import OrderingPolicy
     from pyrallel_consumer.dto import Message, TopicPartition
 
-WHOLE_PARTITION: Final = object()
-"""The key of the only queue of a partition that is ordered as a whole."""
-_NO_ORDER: Final = object()
-
 Lingering = dict[tuple["TopicPartition", object], VirtualPartition]
 
 
@@ -51,20 +42,17 @@ class PartitionWork:
 
     # More attributes than an instance's own dictionary shares with its class: without slots each access is a lookup.
     __slots__ = (
-        "_blocking_offset",
-        "_blocking_since",
-        "_headers",
         "_is_by_key",
         "_is_ordered",
         "_lingering",
-        "_measured_at",
+        "_ordering",
         "_orders_null_keys",
         "_probed_offset",
         "_queues",
         "_unordered",
         "blocked",
-        "committed_offset",
-        "confirmed",
+        "blocking",
+        "commits",
         "counted",
         "epoch",
         "failed",
@@ -77,9 +65,7 @@ class PartitionWork:
         "is_touched",
         "latency",
         "leader_epoch",
-        "loaded_bytes",
-        "metadata_bytes",
-        "metadata_limit_bytes",
+        "loaded",
         "ready",
         "returned_only",
         "settled",
@@ -113,63 +99,29 @@ class PartitionWork:
         self.writing: Writing | None = None
         self.slowness = Slowness()
         self.latency: Latencies | None = None
-        self.metadata_bytes = 0
         self.held: dict[int, WorkItem] = {}
         self.failing: set[int] = set()
         self.blocked = 0
         self.leader_epoch = assigned.leader_epoch
-        self.metadata_limit_bytes: int | None = None
-        self.confirmed: tuple[int, int] | None = (assigned.start_offset, 0) if assigned.is_committed else None
-        self.committed_offset = assigned.start_offset
+        self.commits = CommitState(assigned)
+        self.blocking = BlockingOffset()
+        self.loaded = LoadedBytes()
         self._probed_offset = -1
-        self._blocking_offset: int | None = None
-        self._blocking_since = 0.0
-        self.loaded_bytes = 0
-        self._measured_at = 0
-        self._headers = SizeEstimate()
         self._queues: dict[object, VirtualPartition] = {}
         self._lingering = lingering
         self._unordered = VirtualPartition(self, None, is_ordered=False)
+        self._ordering = ordering
         self._is_by_key = ordering.mode is OrderingMode.KEY_HASH
         self._is_ordered = ordering.mode is not OrderingMode.UNORDERED
         self._orders_null_keys = ordering.null_keys is NullKeyOrdering.PARTITION
 
     @property
-    def counters(self) -> PartitionCounters:
-        """The counters over all assignments of the partition; the next assignment continues them."""
-        return PartitionCounters(
-            self.finished, self.failed, self.skipped, self.settled, self.slowness, self.latency, self.returned_only
-        )
-
-    def carry_on(self, counters: PartitionCounters) -> None:
-        """Continue the counters of an earlier assignment of the partition."""
-        self.finished, self.failed, self.skipped, self.settled, slowness, self.latency, self.returned_only = counters
-        self.slowness = slowness or self.slowness
-
-    @property
     def load(self) -> Load:
-        """Delivered and unfinished messages. The bytes are about right after ``measure``, and not too low before.
+        """Delivered and unfinished messages, and their bytes as counted last.
 
         What workers returned and is not written yet has a bound of its own, which holds starts back: reading goes on.
         """
-        return Load(len(self.tracker.unfinished) - len(self.unwritten), self.loaded_bytes, self.blocked)
-
-    def measure(self) -> None:
-        """Count the bytes of the unfinished messages, if that is worth the time: see ``loaded_bytes``."""
-        if is_worth_counting(self.finished - self._measured_at, len(self.tracker.unfinished)):
-            self.count_bytes()
-
-    @property
-    def is_measured(self) -> bool:
-        """Whether no message was finished since the bytes were counted."""
-        return self._measured_at == self.finished
-
-    def count_bytes(self) -> None:
-        """Count the bytes of the unfinished messages again, unless none was finished since the last time."""
-        if self._measured_at != self.finished:
-            self._measured_at = self.finished
-            messages = [item._message for item in self.tracker.unfinished.values()]
-            self.loaded_bytes = sum_of_sizes(messages) + self._headers.of(messages)
+        return Load(len(self.tracker.unfinished) - len(self.unwritten), self.loaded.total, self.blocked)
 
     @property
     def queued(self) -> int:
@@ -182,7 +134,7 @@ class PartitionWork:
         unfinished, unordered = tracker.unfinished, self._unordered
         is_restoring, is_by_key, is_ordered = tracker.is_restoring, self._is_by_key, self._is_ordered
         orders_null_keys, queue_type = self._orders_null_keys, self.queue_type
-        size = MESSAGE_OVERHEAD_BYTES * len(messages) + sum(map(len, messages)) + self._headers.of_new(messages)
+        size = self.loaded.of_new(messages)
         if messages[0].offset() < tracker.next_offset:
             raise InvariantViolation(f"{self.tp} delivered {messages[0].offset()} again without a new epoch")
         for message in messages:
@@ -214,7 +166,7 @@ class PartitionWork:
         last = messages[-1]
         tracker.next_offset = last.offset() + 1
         self.leader_epoch = last.leader_epoch()
-        self.loaded_bytes += size
+        self.loaded.total += size
 
     def take(self, most: int, slots: int, now: float | None = None) -> list[WorkItem]:
         """Start up to ``most`` ready items; the lowest offsets if more items are ready than ``slots`` are free.
@@ -355,55 +307,13 @@ class PartitionWork:
         self._forget(offset)
         self.epoch = epoch
         self.leader_epoch = leader_epoch
-        self.confirmed = None
-        self.committed_offset = min(self.committed_offset, offset)
+        self.commits.go_back(offset)
 
     def fence(self) -> None:
         """The assignment ended: no item of it is current any more. Keys whose head still runs linger."""
         self.slowness.leave()
         self.latency = None  # The counters have it; items that end from now on are not counted.
         self._forget(0)
-
-    def is_worth_committing(self, *, with_map: bool) -> bool:
-        """Whether offset or map moved since the broker's last confirmation."""
-        if self.writing is not None:
-            return self.writing.is_worth_committing(self)
-        tracker = self.tracker
-        return (tracker.committable_offset, tracker.version if with_map else 0) != self.confirmed
-
-    def snapshot(
-        self, *, with_map: bool, is_repeating: bool = False, most_written: int | None = None
-    ) -> CommitSnapshot | None:
-        """Offset and map as they are now; None if the broker has confirmed exactly these, unless ``is_repeating``."""
-        if self.writing is not None:
-            return self.writing.snapshot(self, with_map=with_map, is_repeating=is_repeating, most_written=most_written)
-        if not is_repeating and not self.is_worth_committing(with_map=with_map):
-            return None
-        tracker = self.tracker
-        offset, version = tracker.committable_offset, tracker.version if with_map else 0
-        limit = METADATA_LIMIT_BYTES if self.metadata_limit_bytes is None else self.metadata_limit_bytes
-        metadata = encode(tracker.finished_map(self.leader_epoch), self.tp, limit) if with_map else ""
-        blocking = tracker.unfinished.get(offset)
-        leader_epoch = self.leader_epoch if blocking is None else blocking._message.leader_epoch()
-        return CommitSnapshot(self.tp, self.epoch, offset, metadata, version, leader_epoch)
-
-    def confirm(self, snapshot: CommitSnapshot) -> list[Unwritten]:
-        """The broker has confirmed this snapshot. Returns its messages with letters: see ``Writing.confirm``."""
-        letters = [] if self.writing is None else self.writing.confirm(self, snapshot)
-        self.confirmed = (snapshot.offset, snapshot.version)
-        self.committed_offset = snapshot.offset
-        self.metadata_bytes = len(snapshot.metadata)
-        return letters
-
-    def shrink_metadata(self, refused_bytes: int) -> None:
-        """The broker refused metadata of this size: halve the limit, down to no metadata."""
-        self.metadata_limit_bytes = refused_bytes // 2
-
-    def observe(self, now: float) -> None:
-        """Note how long the blocking offset has been blocking."""
-        offset = self.tracker.blocking_offset
-        if offset != self._blocking_offset:
-            self._blocking_offset, self._blocking_since = offset, now
 
     @property
     def returns(self) -> int:
@@ -415,44 +325,13 @@ class PartitionWork:
         """Whether more than one key runs; a message that waits for its next attempt does not run."""
         return self.in_flight - len(self.failing) > self._is_by_key
 
-    def blocking_seconds(self, now: float) -> float:
-        """For how long the blocking offset was seen to block, 0.0 if there is none."""
-        offset = self.tracker.blocking_offset
-        return now - self._blocking_since if offset is not None and offset == self._blocking_offset else 0.0
-
-    @property
-    def blocked_by(self) -> BlockedBy | None:
-        """Why the blocking offset blocks."""
-        offset = self.tracker.blocking_offset
-        if offset is None:
-            return None
-        if offset in self.held:
-            return BlockedBy.HELD
-        if offset in self.unwritten:
-            return BlockedBy.UNWRITTEN
-        if offset in self.failing:
-            return BlockedBy.RETRY
-        item = self.tracker.unfinished[offset]
-        queue: VirtualPartition = item._origin
-        if queue.is_ordered and queue.running is None and (self.tp, queue.key) in self._lingering:
-            return BlockedBy.EARLIER_ASSIGNMENT
-        is_started = queue.running is item if queue.is_ordered else item not in self.ready
-        return BlockedBy.RUNNING if is_started else BlockedBy.SLOT
-
     def _went_on_without(self, item: WorkItem) -> bool:
         """Whether the item's key went on without it, so that the next item of the key may run already."""
-        return item._origin is self._unordered and self._key_of(item) is not _NO_ORDER
-
-    def _key_of(self, item: WorkItem) -> object:
-        """The key whose order the item keeps; ``_NO_ORDER`` if it has no order."""
-        if not self._is_by_key:
-            return WHOLE_PARTITION if self._is_ordered else _NO_ORDER
-        key = item.key
-        return _NO_ORDER if key is None and not self._orders_null_keys else key
+        return item._origin is self._unordered and queue_key(item, self._ordering) is not NO_ORDER
 
     def _queue_again(self, item: WorkItem) -> None:
         """Let an item that is no longer in flight run again, behind the waiting items of its key."""
-        key = self._key_of(item)
+        key = queue_key(item, self._ordering)
         queue = self._queues.get(key)
         is_new = queue is None
         if queue is None:
@@ -493,8 +372,7 @@ class PartitionWork:
                 if queue.is_busy:
                     self._lingering[self.tp, key] = queue
         self.in_flight -= len(forgotten) - idle
-        self._measured_at = -1
-        self.count_bytes()
+        self.loaded.count_again(self.tracker.unfinished, self.finished)
 
     def _forget_ready(self, forgotten: set[int], alive: set[int]) -> int:  # noqa: ARG002 -- for those with tickets
         """Remove forgotten items from ``ready``, given ids of items and of queues; returns how many."""
@@ -503,6 +381,10 @@ class PartitionWork:
     def _started_at(self, item: WorkItem) -> float:
         queue: VirtualPartition = item._origin
         return queue.started_at if queue.is_ordered else item._submitted  # type: ignore[return-value]  # it is timed
+
+    def waits_for_lingering(self, queue: VirtualPartition) -> bool:
+        """Whether a head of this queue's key still runs for an ended assignment."""
+        return (self.tp, queue.key) in self._lingering
 
     def _waits_for_predecessor(self, queue: VirtualPartition) -> bool:
         predecessor = self._lingering.get((self.tp, queue.key))

@@ -5,28 +5,27 @@ No clock and no randomness: ``now`` (seconds, never going back) and ``jitter`` a
 
     collected -> in a call -> done, given up, given back, or waiting for another attempt -> in a call ...
 
-An ordered origin is *busy* from the moment when a batch with its messages is complete until none of them is left here.
-Its messages that are submitted meanwhile wait *behind*. It is *broken* while one of its messages waits for another
-attempt of its own: then the messages behind it are given back. Invariant: all messages here that do not wait for
+Messages of an ordered origin wait behind those that are in a batch: see ``busy_origins``. While one of these waits for
+another attempt of its own, the messages behind it are given back. Invariant: all messages here that do not wait for
 another attempt fit the slots.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pyrallel_consumer.errors import DoNotRetry
 from pyrallel_consumer.execution_plane.attempts import RetryAt
 from pyrallel_consumer.execution_plane.batches.assembler import Assembler, with_followers
 from pyrallel_consumer.execution_plane.batches.batch import Batch
+from pyrallel_consumer.execution_plane.batches.busy_origins import BusyOrigins, ordered_origin, ordered_origins
+from pyrallel_consumer.execution_plane.batches.next_attempts import NextAttempts
 from pyrallel_consumer.execution_plane.batches.search import Search
 from pyrallel_consumer.execution_plane.batches.sizes import BatchSizes
 from pyrallel_consumer.execution_plane.batches.sleepers import Sleepers
-from pyrallel_consumer.execution_plane.retry import MOST_UNCHARGED, asked_for, backoff_ms, next_wait
+from pyrallel_consumer.execution_plane.retry import MOST_UNCHARGED, asked_for, backoff_ms, is_of_its_own, next_wait
 from pyrallel_consumer.execution_plane.worker.named_failures import NamedFailures
-from pyrallel_consumer.foreign_errors import is_a
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -61,30 +60,23 @@ class BatchBook:
         """For the log: messages that are tried again. The reader clears it, and ``searched`` too."""
         self.searched: list[tuple[Batch, BaseException]] = []
         """For the log: batches that failed as a whole, and are searched for the message at fault."""
-        self._slots = slots
         self._retry = retry
         self._jitter = jitter
         self._assembler = Assembler(policy)
         self._ready: deque[Batch] = deque()
         self._inside = 0
-        self._again: dict[WorkItem, tuple[WorkItem, int]] = {}
-        """By root, of those that failed before: the item of the next attempt, and how often it was put off."""
-        self._busy: dict[Any, int] = {}
-        """By ordered origin: how many of its messages are left, 0 while all of them are in one whole batch."""
-        self._broken: set[Any] = set()
-        self._behind: dict[Any, list[WorkItem]] = {}
+        self._again = NextAttempts()
+        self._origins = BusyOrigins()
 
     @property
     def capacity(self) -> int:
         """How many more messages may be submitted."""
-        sleepers = self.sleepers
-        asleep = len(sleepers) - sleepers.due_count if sleepers else 0
-        return max(0, self._slots - self._inside + asleep)
+        return self.sleepers.capacity(self._inside)
 
     @property
     def is_empty(self) -> bool:
         """Whether there are no messages here, and none is remembered."""
-        return not (self._inside or self._again or self._busy or self._broken or self._behind)
+        return not (self._inside or self._again or self._origins)
 
     # In
 
@@ -96,24 +88,14 @@ class BatchBook:
     def _collect(self, items: Sequence[WorkItem], now: float) -> None:
         at = 0
         while at < len(items):
-            if self._busy:
-                items, at = self._put_behind(items[at:] if at else items), 0
+            if self._origins.any_busy:
+                items, refused = self._origins.put_behind(items[at:] if at else items)
+                at = 0
+                for item in refused:
+                    self._report_back(item)
             if items:
                 at = self._assembler.add(items, at, now)
                 self._complete_full(now)
-
-    def _put_behind(self, items: Sequence[WorkItem]) -> Sequence[WorkItem]:
-        """Put messages of busy origins behind, or give them back if one before them failed. Returns the others."""
-        busy = self._busy
-        behind = [item for item in items if item._origin in busy]
-        if not behind:
-            return items
-        for item in behind:
-            if item._origin in self._broken:
-                self._report_back(item)
-            else:
-                self._behind.setdefault(item._origin, []).append(item)
-        return [item for item in items if item._origin not in busy]
 
     def _complete_full(self, now: float) -> None:
         for full in self._assembler.take_full():
@@ -121,10 +103,8 @@ class BatchBook:
 
     def _complete(self, roots: Sequence[WorkItem], waited_seconds: float) -> None:
         """Make a batch of these: no more messages are added."""
-        ordered = _ordered(roots)
-        for origin in ordered:
-            origin.seal()
-        self._busy.update(dict.fromkeys(ordered, 0))
+        ordered = ordered_origins(roots)
+        self._origins.begin(ordered)
         self.sizes.note(len(roots), waited_seconds)
         self._ready.append(self._batch(roots, ordered))
 
@@ -135,9 +115,7 @@ class BatchBook:
         search: Search[WorkItem] | None = None,
         postponed: int = 0,
     ) -> Batch:
-        again = self._again
-        items = [again[root][0] if root in again else root for root in roots] if again else roots
-        return Batch(roots, items, ordered, search, postponed)
+        return Batch(roots, self._again.items(roots), ordered, search, postponed)
 
     # Out
 
@@ -156,18 +134,13 @@ class BatchBook:
         """When ``wake`` and ``take_call`` are needed, maybe in the past. None: not until something changes."""
         if self._ready:
             return float("-inf")
-        moments = (self._assembler.next_due_at(), self.sleepers.next_due_at(self._free))
+        moments = (self._assembler.next_due_at(), self.sleepers.next_due_at(self._inside))
         return min((moment for moment in moments if moment is not None), default=None)
-
-    @property
-    def _free(self) -> int:
-        """Slots for due messages: those that no awake message occupies."""
-        return self._slots - self._inside + len(self.sleepers)
 
     def wake(self, now: float) -> None:
         """Try due messages again, as far as slots allow."""
         sleepers = self.sleepers
-        while sleepers and (sleeper := sleepers.wake(now, self._free)) is not None:
+        while sleepers and (sleeper := sleepers.wake(now, self._inside)) is not None:
             self.retries_total += len(sleeper.roots)
             if sleeper.may_join:
                 while self._assembler.add(sleeper.roots, 0, now) == 0:
@@ -176,7 +149,7 @@ class BatchBook:
             elif sleeper.search is not None:
                 self._ready.append(self._batch(sleeper.search.part, (), sleeper.search, sleeper.postponed))
             else:
-                self._ready.append(self._batch(sleeper.roots, _ordered(sleeper.roots), None, sleeper.postponed))
+                self._ready.append(self._batch(sleeper.roots, ordered_origins(sleeper.roots), None, sleeper.postponed))
 
     # How calls end
 
@@ -191,17 +164,10 @@ class BatchBook:
             self._go_on(batch.search, batch.search.passed(), now)
             return
         self._inside -= len(roots)
-        if self._again:
-            for root in roots:
-                self._again.pop(root, None)
+        self._again.forget(roots)
         self.sleepers.awake.difference_update(roots)
-        busy = self._busy
-        for origin in batch.ordered:
-            del busy[origin]
-        self._broken.difference_update(batch.ordered)
-        if self._behind:
-            for origin in batch.ordered:
-                self._collect(self._behind.pop(origin, ()), now)
+        for behind in self._origins.succeeded(batch.ordered):
+            self._collect(behind, now)
 
     def returned(self, batch: Batch, told: BatchRecords, now: float) -> None:
         """The worker returned records: those of a message go to the channel before its success does."""
@@ -220,13 +186,14 @@ class BatchBook:
         ``records`` are those of messages that are done all the same, by their places: ``error`` names the others.
         """
         del self.running[batch]
-        self._count(batch)
         search, roots = batch.search, batch.roots
+        if search is None:
+            self._origins.count(roots)
         found: Found = []
         if type(error) is NamedFailures:
             found += search.passed() if search else []
             self._take_named(batch, error.errors, records, found, now)
-        elif len(roots) == 1 and (search is None or _is_of_its_own(error)):
+        elif len(roots) == 1 and (search is None or is_of_its_own(error)):
             found += search.passed() if search else []
             self._charge(roots[0], error, search, found, now)
         elif len(roots) > 1 and self._is_put_off(batch, error, now):
@@ -240,11 +207,9 @@ class BatchBook:
             self._go_on(search, found, now)
 
     def given_back(self, batch: Batch, now: float) -> None:
-        """The call never began, or was cancelled. Messages that are not *leaving* run again; if none is leaving, all
-        are given back.
-        """
+        """The call did not begin, or was cancelled: give back *leaving* messages, or all if none is leaving."""
         del self.running[batch]
-        self._withdraw_call(batch, batch.leaving.__contains__ if batch.leaving else _any, now)
+        self._withdraw_call(batch, batch.leaving.__contains__ if batch.leaving else lambda _: True, now)
 
     def _take_named(
         self,
@@ -283,8 +248,8 @@ class BatchBook:
         self, roots: list[WorkItem], due_at: float, search: Search[WorkItem] | None = None, postponed: int = 0
     ) -> None:
         """These messages wait together; messages behind them are given back."""
-        for origin in _ordered(roots):
-            self._broken.add(origin)
+        for origin in ordered_origins(roots):
+            self._origins.break_off(origin)
             self._give_back_behind(origin)
         self.sleepers.add(roots, due_at, search=search, postponed=postponed)
 
@@ -302,7 +267,7 @@ class BatchBook:
 
         ``found`` gets the messages that a search then knows to fail alone.
         """
-        item, put_off = self._again.get(root, (root, 0))
+        item, put_off = self._again.of(root)
         origin = root._origin
         if origin.is_ordered and search is not None:
             self._drop(search, [each for each in search.items if each._origin is origin], found, now)
@@ -313,8 +278,8 @@ class BatchBook:
             self._leave(root, now)
             return
         if origin.is_ordered:
-            self._broken.add(origin)
-        self._again[root] = (item.next_attempt(), put_off) if wait.is_charged else (item.same_attempt(), put_off + 1)
+            self._origins.break_off(origin)
+        self._again.note(root, is_charged=wait.is_charged)
         due_at = now + wait.milliseconds / 1000
         self.sleepers.add([root], due_at, may_join=may_join)
         self.charged.append((root, RetryAt(due_at, error, item.attempt, wait.is_charged)))
@@ -327,9 +292,9 @@ class BatchBook:
         if len(roots) > 1:
             self.searched.append((batch, error))
             self.sizes.searches += 1
-            self._go_on(Search(roots, _key_of, self._retry.max_attempts), [], now)
+            self._go_on(Search(roots, ordered_origin, self._retry.max_attempts), [], now)
         elif roots:
-            self._ready.appendleft(self._batch(roots, _ordered(roots)))
+            self._ready.appendleft(self._batch(roots, ordered_origins(roots)))
 
     def _go_on(self, search: Search[WorkItem], found: Found, now: float) -> None:
         """Count attempts for messages found to fail alone, and try the next part, at once or after the backoff."""
@@ -358,15 +323,8 @@ class BatchBook:
         """Give back matching messages and those behind them; in a running call they are *leaving* instead."""
         for root in self._assembler.take_out(which):
             self._give_back(root, now)
-        for origin in list(self._behind):
-            items = self._behind[origin]
-            for at, item in enumerate(items):
-                if which(item):
-                    del self._behind[origin]
-                    self._behind.update({origin: items[:at]} if at else {})
-                    for gone in items[at:]:
-                        self._report_back(gone)
-                    break
+        for item in self._origins.take_matching(which):
+            self._report_back(item)
         for batch in list(self._ready):
             if any(map(which, batch.search.items if batch.search else batch.roots)):
                 self._ready.remove(batch)
@@ -387,10 +345,10 @@ class BatchBook:
             self._drop(search, with_followers(search.items, which), found, now)
             self._go_on(search, found, now)
             return
-        self._count(batch)
+        self._origins.count(batch.roots)
         roots = self._without(batch.roots, which, now)
         if roots:
-            self._ready.appendleft(self._batch(roots, _ordered(roots), None, batch.postponed))
+            self._ready.appendleft(self._batch(roots, ordered_origins(roots), None, batch.postponed))
 
     def _withdraw_sleeping(self, which: Callable[[WorkItem], bool], now: float) -> None:
         for sleeper in self.sleepers.all():
@@ -419,12 +377,11 @@ class BatchBook:
     def _give_back(self, root: WorkItem, now: float) -> None:
         """Give back ``root`` and the messages behind it; none of their attempts counts."""
         self._give_back_behind(root._origin)
-        again = self._again.get(root)
-        self.channel.cancelled(root, root.attempt if again is None else again[0].attempt)
+        self.channel.cancelled(root, self._again.of(root)[0].attempt)
         self._leave(root, now)
 
     def _give_back_behind(self, origin: Any) -> None:
-        for root in self._behind.pop(origin, ()):
+        for root in self._origins.take_behind(origin):
             self._report_back(root)
 
     def _report_back(self, root: WorkItem) -> None:
@@ -434,41 +391,9 @@ class BatchBook:
 
     # Leaving
 
-    def _count(self, batch: Batch) -> None:
-        """From now on the messages of a whole batch leave one by one."""
-        if batch.search is None:
-            self._busy.update(Counter([root._origin for root in batch.roots if root._origin.is_ordered]))
-
     def _leave(self, root: WorkItem, now: float) -> None:
         """``root`` was reported. After the last one of its origin, the messages behind may be collected."""
         self._inside -= 1
-        self._again.pop(root, None)
+        self._again.forget((root,))
         self.sleepers.awake.discard(root)
-        origin = root._origin
-        left = self._busy.get(origin)
-        if left is None:
-            return
-        if left > 1:
-            self._busy[origin] = left - 1
-            return
-        del self._busy[origin]
-        self._broken.discard(origin)
-        self._collect(self._behind.pop(origin, ()), now)
-
-
-def _ordered(roots: Sequence[WorkItem]) -> list[Any]:
-    return [origin for origin in {root._origin for root in roots} if origin.is_ordered]
-
-
-def _key_of(root: WorkItem) -> Any:
-    origin = root._origin
-    return origin if origin.is_ordered else None
-
-
-def _is_of_its_own(error: BaseException) -> bool:
-    """Whether this error of a single message decides about that message alone."""
-    return is_a(error, DoNotRetry) or asked_for(error) is not None
-
-
-def _any(_: object) -> bool:
-    return True
+        self._collect(self._origins.leave(root._origin), now)

@@ -56,6 +56,15 @@ class Sleepers:
         """Messages whose time has come."""
         return sum([len(sleeper.roots) for sleeper in self._due])
 
+    def capacity(self, inside: int) -> int:
+        """How many more messages may come if ``inside`` messages are here, waiting ones included."""
+        asleep = len(self) - self.due_count if self else 0
+        return max(0, self._slots - inside + asleep)
+
+    def _free(self, inside: int) -> int:
+        """Slots for due messages: those that no awake message occupies."""
+        return self._slots - inside + len(self)
+
     def roots(self) -> list[WorkItem]:
         """All that wait; in no order."""
         return [root for sleeper in (*self._waiting, *self._due) for root in sleeper.roots]
@@ -74,14 +83,19 @@ class Sleepers:
         self._sequence += 1
         heapq.heappush(self._waiting, Sleeper(due_at, self._sequence, roots, search, may_join, postponed))
 
-    def next_due_at(self, free: int) -> float | None:
-        """When the next ones may be woken; None if none waits, or if due ones wait for more slots than are ``free``."""
+    def next_due_at(self, inside: int) -> float | None:
+        """When the next ones may be woken; None if none waits, or if due ones wait for slots.
+
+        ``inside`` is how many messages are here, waiting ones included.
+        """
+        free = self._free(inside)
         if self._due:
             return self._due[0].due_at if len(self._due[0].roots) <= free else None
         return self._waiting[0].due_at if self._waiting and self._may_be_due(self._waiting[0], free) else None
 
-    def wake(self, now: float, free: int) -> Sleeper | None:
-        """The next ones whose time has come, if they fit into ``free`` slots; they are awake from now on."""
+    def wake(self, now: float, inside: int) -> Sleeper | None:
+        """The next ones whose time has come, if there are slots for them; they are awake from now on."""
+        free = self._free(inside)
         while self._waiting and self._waiting[0].due_at <= now and self._may_be_due(self._waiting[0], free):
             self._due.append(heapq.heappop(self._waiting))
         if not self._due or len(self._due[0].roots) > free:

@@ -12,7 +12,7 @@ from hashlib import blake2b
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from pyrallel_consumer.control_plane.partitions.partition_work import WHOLE_PARTITION
+from pyrallel_consumer.control_plane.partitions.queue_key import WHOLE_PARTITION
 from pyrallel_consumer.observability.status.gap_window import GapWindow, OffsetState, gap_window
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def close_up(
     top = offsets.pop() if len(offsets) > most_offsets else work.tracker.next_offset
     states = _states(offsets, items, work, under_way)
     window = gap_window(
-        min(work.committed_offset, work.tracker.committable_offset),
+        min(work.commits.committed_offset, work.tracker.committable_offset),
         top,
         zip(offsets, states, strict=True),
         unseen=len(unfinished) - len(offsets),

@@ -33,7 +33,7 @@ class Completions:
 
     def watch_manager(self, manager: WorkManager) -> None:
         """Hear of what succeeds. To be called before anybody else keeps these methods."""
-        succeed, written, is_current = manager.succeed, manager.written, manager.is_current
+        succeed, written, is_current = manager.succeed, manager.outbox.written, manager.is_current
 
         def succeed_and_tell(items: Sequence[WorkItem], now: float | None = None) -> None:
             ended = [item for item in items if is_current(item)]
@@ -48,7 +48,7 @@ class Completions:
                 self._say(item, CompletionStatus.SUCCESS, None, self._attempts.pop(item, item.attempt))
 
         manager.succeed = succeed_and_tell  # type: ignore[method-assign]  # of this manager alone
-        manager.written = write_and_tell  # type: ignore[method-assign]  # as above
+        manager.outbox.written = write_and_tell  # type: ignore[method-assign]  # as above
 
     def watch_pump(
         self, engine: ExecutionEngine, exhausted: ExhaustedMessages, note_failure: Callable[[str, Exception], None]

@@ -101,7 +101,7 @@ class RecordOutput:
                 attempt, records = found
                 unwritten.append(Unwritten(item, records, attempt, size_bytes=size_bytes(records)))
         self._manager.succeed(plain, now)
-        for each in self._manager.await_writing(unwritten, now):
+        for each in self._manager.outbox.await_writing(unwritten, now):
             self._send(each)
 
     def pump(self) -> None:
@@ -122,7 +122,7 @@ class RecordOutput:
                 owner.left -= 1
                 if not owner.left and self._unwritten.pop(owner.item, None) is owner:
                     self._forget(owner)
-                    self._manager.written(owner.item)
+                    self._manager.outbox.written(owner.item)
             else:
                 is_wanted = self._is_wanted(outgoing.item)
                 self.queue.failed(outgoing, code, said, now, is_wanted=is_wanted)

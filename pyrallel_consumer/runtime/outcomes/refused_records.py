@@ -61,7 +61,7 @@ class RefusedRecords:
             )
             heapq.heappush(self._waiting, (now + wait.milliseconds / 1000, self.count, owner))
             return
-        again = self._manager.take_back(owner.item, owner.attempt)
+        again = self._manager.outbox.take_back(owner.item, owner.attempt)
         if again is not None:
             self._exhausted.take(Failed(again, error, owner.attempt), is_timed=False)
 
@@ -69,7 +69,7 @@ class RefusedRecords:
         """Run the messages again whose wait is over."""
         while self._waiting and self._waiting[0][0] <= now:
             owner = heapq.heappop(self._waiting)[2]
-            again = self._manager.take_back(owner.item, owner.attempt + 1)
+            again = self._manager.outbox.take_back(owner.item, owner.attempt + 1)
             if again is not None:
                 self._manager.cancel(again)
 

@@ -102,7 +102,7 @@ class TransactionOutput:
             attempt, records = pop(item, NOTHING)
             held_bytes = RECORD_OVERHEAD_BYTES + len(item.message) + (size_bytes(records) if records else 0)
             unwritten.append(Unwritten(item, records, attempt, size_bytes=held_bytes))
-        for each in self._manager.await_writing(unwritten, now):
+        for each in self._manager.outbox.await_writing(unwritten, now):
             self._unwritten[each.item] = each
             self._records += len(each.records)
             self._bytes += each.size_bytes
@@ -112,7 +112,7 @@ class TransactionOutput:
         ended = [
             LetterAnswer(letter, NOT_SENT, "its assignment has ended")
             for letter in letters
-            if not self._manager.write_letter(Unwritten(letter.item, (), letter.attempt, letter=letter))
+            if not self._manager.outbox.write_letter(Unwritten(letter.item, (), letter.attempt, letter=letter))
         ]
         if ended:
             self.take_letter_answers(ended)
@@ -143,8 +143,8 @@ class TransactionOutput:
         elif answered.errors:
             self.committed += 1
             self._search.committed()
-        self._manager.most_written = self._search.most_written
-        letters = [entry.letter for entry in self._manager.take_written_letters()]
+        self._manager.outbox.most_written = self._search.most_written
+        letters = [entry.letter for entry in self._manager.outbox.take_written_letters()]
         if letters:
             self.take_letter_answers([LetterAnswer(letter, None, "") for letter in letters if letter is not None])
 
@@ -177,7 +177,7 @@ class TransactionOutput:
         letters = []
         for refusal in answered.refusals:
             if refusal.entry.letter is not None:
-                self._manager.keep_letter(refusal.entry)
+                self._manager.outbox.keep_letter(refusal.entry)
                 letters.append(LetterAnswer(refusal.entry.letter, refusal.code, refusal.said))
             elif refusal.code in RECORDS_OWN:
                 if refusal.is_certain or refusal.code in TOPICS_OWN:

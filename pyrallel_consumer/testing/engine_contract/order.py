@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from pyrallel_consumer.control_plane.events import Assigned
 from pyrallel_consumer.control_plane.offsets.offset_map import OffsetMap
-from pyrallel_consumer.control_plane.policies import RetryPolicy
-from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
+from pyrallel_consumer.control_plane.policies import RetryPolicy, WorkPolicy
+from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import OnExhausted, TopicPartition
 from pyrallel_consumer.testing.engine_contract.rigs import EngineRigs
 from pyrallel_consumer.testing.messages import PlainMessage

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
-from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
+from pyrallel_consumer.control_plane.policies import WorkPolicy
+from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import OnExhausted, WorkItem
 from pyrallel_consumer.errors import PoisonKeyError
 from pyrallel_consumer.execution_plane.attempts import RetryAt
@@ -122,6 +123,14 @@ class _TellingManager(WorkManager):
     def __init__(self, policy: WorkPolicy, ledger: Ledger) -> None:
         super().__init__(policy)
         self._ledger = ledger
+        written = self.outbox.written
+
+        def written_and_told(item: WorkItem) -> None:
+            if self.is_current(item):
+                ledger.ended(item, is_processed=True)
+            written(item)
+
+        self.outbox.written = written_and_told  # type: ignore[method-assign]  # the real outbox, with an ear
 
     def take(self, most: int, slots: int | None = None, now: float | None = None) -> list[WorkItem]:
         items = super().take(most, slots, now)
@@ -138,11 +147,6 @@ class _TellingManager(WorkManager):
         for item in filter(self.is_current, items):
             self._ledger.ended(item, is_processed=True)
         super().succeed(items, now)
-
-    def written(self, item: WorkItem) -> None:
-        if self.is_current(item):
-            self._ledger.ended(item, is_processed=True)
-        super().written(item)
 
     def exhaust(self, item: WorkItem, now: float | None = None, *, is_hopeless: bool = False) -> OnExhausted | None:
         outcome = super().exhaust(item, now, is_hopeless=is_hopeless)

@@ -9,8 +9,8 @@ from pyrallel_consumer.control_plane.events import Assigned, Commit, Refusal, Tr
 from pyrallel_consumer.control_plane.offsets.commit_encoder import decode
 from pyrallel_consumer.control_plane.offsets.commit_sequence import CommitSequence
 from pyrallel_consumer.control_plane.output.outcome import resolved
-from pyrallel_consumer.control_plane.policies import OutputLimits, RetryPolicy
-from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
+from pyrallel_consumer.control_plane.policies import OutputLimits, RetryPolicy, WorkPolicy
+from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import DlqPayloadMode, TopicPartition, WorkItem
 from pyrallel_consumer.error_text import ErrorText
 from pyrallel_consumer.execution_plane.engine import Failed

@@ -81,7 +81,7 @@ def an_aborted_transaction_is_not_written_again(patch: pytest.MonkeyPatch) -> No
             if answered.errors.get(snapshot.tp) is not None:
                 for entry in snapshot.entries:
                     if entry.letter is None:
-                        output._manager.written(entry.item)  # noqa: SLF001 -- the bug to plant
+                        output._manager.outbox.written(entry.item)  # noqa: SLF001 -- the bug to plant
 
     around(patch, TransactionOutput, "take_outcome", take)
 
@@ -94,7 +94,7 @@ def one_refused_record_is_written_again_and_again(patch: pytest.MonkeyPatch) -> 
 @planted
 def the_first_of_a_refused_batch_is_blamed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(RefusalSearch, "aborted", lambda _, __, refused: refused[0])
-    patch.setattr(RefusedRecords, "take", lambda self, owner, *_: self._manager.written(owner.item))
+    patch.setattr(RefusedRecords, "take", lambda self, owner, *_: self._manager.outbox.written(owner.item))
 
 
 @planted

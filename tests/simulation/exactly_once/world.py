@@ -9,7 +9,7 @@ from itertools import count
 from random import Random
 
 from pyrallel_consumer.control_plane.output import transaction_plan
-from pyrallel_consumer.control_plane.work_manager import WorkPolicy
+from pyrallel_consumer.control_plane.policies import WorkPolicy
 from pyrallel_consumer.dto import RebalanceStateStrategy, TopicPartition
 from tests.simulation.exactly_once.batch_member import BatchMember
 from tests.simulation.exactly_once.broker import Broker

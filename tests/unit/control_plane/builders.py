@@ -7,7 +7,8 @@ from typing import cast
 from pyrallel_consumer.control_plane.events import Assigned, CommitSnapshot
 from pyrallel_consumer.control_plane.offsets.offset_map import OffsetMap
 from pyrallel_consumer.control_plane.partitions.virtual_partition import VirtualPartition
-from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
+from pyrallel_consumer.control_plane.policies import WorkPolicy
+from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import PartitionSnapshot, TopicPartition, WorkItem
 from pyrallel_consumer.observability.partition_picture import partition_picture
 from pyrallel_consumer.testing import PlainMessage

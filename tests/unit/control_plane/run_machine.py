@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from hypothesis import strategies as st
 
-from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
+from pyrallel_consumer.control_plane.policies import WorkPolicy
+from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import TopicPartition, WorkItem
 from tests.unit.control_plane.run_engine import RunEngine
 from tests.unit.control_plane.run_model import RunModel

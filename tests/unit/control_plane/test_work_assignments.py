@@ -14,7 +14,7 @@ from pyrallel_consumer.control_plane.events import (
     Resume,
 )
 from pyrallel_consumer.control_plane.partitions.virtual_partition import VirtualPartition
-from pyrallel_consumer.control_plane.work_manager import WorkPolicy
+from pyrallel_consumer.control_plane.policies import WorkPolicy
 from pyrallel_consumer.dto import OnExhausted
 from pyrallel_consumer.errors import InvariantViolation
 from tests.unit.control_plane.builders import (

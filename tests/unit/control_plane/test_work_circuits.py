@@ -7,8 +7,8 @@ import pytest
 from pyrallel_consumer.control_plane.events import OffsetWentBack
 from pyrallel_consumer.control_plane.failures.failure_circuit import CircuitPolicy
 from pyrallel_consumer.control_plane.failures.poison_keys import PoisonPolicy
-from pyrallel_consumer.control_plane.policies import FlowLimits
-from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
+from pyrallel_consumer.control_plane.policies import FlowLimits, WorkPolicy
+from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import OnExhausted
 from tests.unit.control_plane.builders import (
     OTHER,

@@ -11,7 +11,8 @@ from pyrallel_consumer.control_plane.events import (
 )
 from pyrallel_consumer.control_plane.offsets.commit_encoder import decode, encode
 from pyrallel_consumer.control_plane.offsets.offset_map import OffsetMap
-from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
+from pyrallel_consumer.control_plane.policies import WorkPolicy
+from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import (
     RebalanceStateStrategy,
 )

@@ -10,8 +10,7 @@ from pyrallel_consumer.control_plane.flow.fair_shares import REVIEWS_BEFORE_PAUS
 from pyrallel_consumer.control_plane.flow.reading_room import COUNTED_PER_SECOND
 from pyrallel_consumer.control_plane.offsets.offset_tracker import MOST_GAPS
 from pyrallel_consumer.control_plane.partitions.loaded_bytes import EXACT_MESSAGES, MESSAGE_OVERHEAD_BYTES
-from pyrallel_consumer.control_plane.policies import FlowLimits
-from pyrallel_consumer.control_plane.work_manager import WorkPolicy
+from pyrallel_consumer.control_plane.policies import FlowLimits, WorkPolicy
 from tests.unit.control_plane.builders import (
     OTHER,
     THIRD,

@@ -8,8 +8,7 @@ from pyrallel_consumer.control_plane.dispatch import TAKE_QUANTUM
 from pyrallel_consumer.control_plane.events import (
     Pause,
 )
-from pyrallel_consumer.control_plane.policies import OrderingPolicy
-from pyrallel_consumer.control_plane.work_manager import WorkPolicy
+from pyrallel_consumer.control_plane.policies import OrderingPolicy, WorkPolicy
 from pyrallel_consumer.dto import (
     NullKeyOrdering,
     OnExhausted,

@@ -7,8 +7,8 @@ import pytest
 from pyrallel_consumer.control_plane.events import OffsetWentBack
 from pyrallel_consumer.control_plane.failures.failure_circuit import CircuitPolicy
 from pyrallel_consumer.control_plane.failures.poison_keys import PoisonPolicy
-from pyrallel_consumer.control_plane.policies import OrderingPolicy
-from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
+from pyrallel_consumer.control_plane.policies import OrderingPolicy, WorkPolicy
+from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import OnExhausted, OrderingMode
 from tests.unit.control_plane.builders import (
     TP,

@@ -9,7 +9,7 @@ from typing import ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant
 
-from pyrallel_consumer.control_plane.work_manager import WorkPolicy
+from pyrallel_consumer.control_plane.policies import WorkPolicy
 from pyrallel_consumer.dto import DURATION_BOUNDS_SECONDS, Durations, OnExhausted, TopicPartition, WorkItem
 from pyrallel_consumer.observability.partition_picture import partition_picture
 from tests.unit.control_plane.run_machine import RunMachine

@@ -15,8 +15,8 @@ from hypothesis.stateful import initialize, rule
 from pyrallel_consumer.control_plane.events import Assigned, CommitSnapshot, OffsetWentBack, PositionAdvanced
 from pyrallel_consumer.control_plane.offsets.commit_encoder import decode
 from pyrallel_consumer.control_plane.offsets.offset_map import OffsetMap
-from pyrallel_consumer.control_plane.policies import OrderingPolicy
-from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
+from pyrallel_consumer.control_plane.policies import OrderingPolicy, WorkPolicy
+from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import OnExhausted, RebalanceStateStrategy, TopicPartition, WorkItem
 from pyrallel_consumer.testing import PlainMessage
 from tests.unit.control_plane.builders import OTHER, TP

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError
 
-from pyrallel_consumer.control_plane.policies import RetryPolicy
-from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
+from pyrallel_consumer.control_plane.policies import RetryPolicy, WorkPolicy
+from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import RuntimeSnapshot, WorkItem
 from pyrallel_consumer.execution_plane.async_engine import AsyncEngine
 from pyrallel_consumer.ingress.client.client_events import ClientEvents

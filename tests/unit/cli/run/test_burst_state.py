@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pyrallel_consumer.cli.run.burst_state import STUCK_AFTER_SECONDS, Burst, BurstState
-from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
+from pyrallel_consumer.control_plane.policies import WorkPolicy
+from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import PartitionSnapshot, TopicPartition
 from tests.unit.control_plane.builders import OTHER, TP, assigned, manager_of, picture_of
 

@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyrallel_consumer.control_plane.flow.allowance import Allowance
-from pyrallel_consumer.control_plane.policies import FlowLimits
-from pyrallel_consumer.control_plane.work_manager import WorkPolicy
+from pyrallel_consumer.control_plane.policies import FlowLimits, WorkPolicy
 from tests.unit.control_plane.builders import TP, manager_of, run_of
 
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyrallel_consumer.control_plane.events import Pause
-from pyrallel_consumer.control_plane.policies import FlowLimits
-from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
+from pyrallel_consumer.control_plane.policies import FlowLimits, WorkPolicy
+from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import TopicPartition, WorkItem
 from tests.unit.control_plane.builders import assigned, run_of
 

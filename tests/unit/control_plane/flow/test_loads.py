@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from pyrallel_consumer.control_plane.flow.backpressure import Load
 from pyrallel_consumer.control_plane.flow.buffer_parts import NOTES_PER_SEARCH, BufferParts
-from pyrallel_consumer.control_plane.policies import FlowLimits
-from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
+from pyrallel_consumer.control_plane.policies import FlowLimits, WorkPolicy
+from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import TopicPartition
 from tests.unit.control_plane.builders import OTHER, THIRD, TP, keyed, manager_of, run_of
 

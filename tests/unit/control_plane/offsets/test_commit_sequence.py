@@ -12,7 +12,8 @@ from pyrallel_consumer.control_plane.events import Commit, CommitAnswered
 from pyrallel_consumer.control_plane.offsets.commit_encoder import decode
 from pyrallel_consumer.control_plane.offsets.commit_sequence import METADATA_TOO_LARGE, SECONDS_EACH, CommitSequence
 from pyrallel_consumer.control_plane.offsets.offset_map import OffsetMap
-from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
+from pyrallel_consumer.control_plane.policies import WorkPolicy
+from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import RebalanceStateStrategy, TopicPartition
 from tests.unit.control_plane.builders import OTHER, THIRD, TP, assigned, keyed, manager_of, run_of
 
@@ -29,7 +30,7 @@ def committed_offsets(commit: Commit | None) -> dict[TopicPartition, int]:
 
 
 def committed_offset(manager: WorkManager, tp: TopicPartition = TP) -> int:
-    return next(work.committed_offset for work in manager if work.tp == tp)
+    return next(work.commits.committed_offset for work in manager if work.tp == tp)
 
 
 def test_nothing_is_committed_where_nothing_moved() -> None:

@@ -7,8 +7,8 @@ import pytest
 from pyrallel_consumer.control_plane.events import OffsetWentBack
 from pyrallel_consumer.control_plane.failures.poison_keys import PoisonPolicy
 from pyrallel_consumer.control_plane.output.unwritten import Outgoing, Unwritten
-from pyrallel_consumer.control_plane.policies import OrderingPolicy
-from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
+from pyrallel_consumer.control_plane.policies import OrderingPolicy, WorkPolicy
+from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import BlockedBy, OnExhausted, OrderingMode, WorkItem
 from pyrallel_consumer.record import Record
 from tests.unit.control_plane.builders import TP, assigned, keyed, manager_of, offsets_of, only, picture_of, run_of
@@ -27,7 +27,7 @@ def started(manager: WorkManager, keys: str) -> list[WorkItem]:
 
 
 def returned(manager: WorkManager, *items: WorkItem, now: float = 1.5) -> None:
-    manager.await_writing([Unwritten(item, RECORDS, 1) for item in items], now)
+    manager.outbox.await_writing([Unwritten(item, RECORDS, 1) for item in items], now)
 
 
 def test_the_key_goes_on_when_the_worker_returned(manager: WorkManager) -> None:
@@ -43,7 +43,7 @@ def test_the_offset_completes_when_the_records_are_written(manager: WorkManager)
     returned(manager, *items)
     assert manager.snapshots() == ()
 
-    manager.written(items[0])
+    manager.outbox.written(items[0])
 
     assert only(manager.snapshots()).offset == 1
     assert manager.processed == 1
@@ -64,7 +64,7 @@ def test_a_refused_record_has_the_message_run_again_behind_its_key(manager: Work
     returned(manager, first)
     second = next((item for item in manager.take(100, now=2.0) if item.key == b"a"), None)
 
-    again = manager.take_back(first, 2)
+    again = manager.outbox.take_back(first, 2)
     assert again is not None
     manager.cancel(again)
 
@@ -74,7 +74,7 @@ def test_a_refused_record_has_the_message_run_again_behind_its_key(manager: Work
     [repeated] = [item for item in manager.take(100, now=3.0) if item.offset == 0]
     assert (repeated.attempt, repeated.key) == (2, b"a")
     returned(manager, repeated, now=3.5)
-    manager.written(repeated)
+    manager.outbox.written(repeated)
     assert only(manager.snapshots()).offset == 2
 
 
@@ -82,7 +82,7 @@ def test_a_refused_record_of_a_key_without_other_messages_has_it_run_again(manag
     [only_one] = started(manager, "a")
     returned(manager, only_one)
 
-    again = manager.take_back(only_one, 2)
+    again = manager.outbox.take_back(only_one, 2)
     assert again is not None
     manager.cancel(again)
 
@@ -97,7 +97,7 @@ def test_a_refused_record_of_the_last_attempt_is_held_beside_its_key(manager: Wo
     returned(manager, first)
     [second] = manager.take(100, now=2.0)
 
-    again = manager.take_back(first, 3)
+    again = manager.outbox.take_back(first, 3)
     assert again is not None
     assert manager.exhaust(again) is OnExhausted.DLQ
     manager.succeed([second], 2.5)
@@ -116,7 +116,7 @@ def test_a_partition_that_is_resumed_runs_what_was_refused_behind_its_key(is_sen
     [first] = started(manager, "aa")
     returned(manager, first)
     [second] = manager.take(100, now=2.0)
-    again = manager.take_back(first, 3)
+    again = manager.outbox.take_back(first, 3)
     assert again is not None
     manager.exhaust(again)
 
@@ -131,7 +131,7 @@ def test_without_an_order_it_runs_again_at_once(manager: WorkManager) -> None:
     [item] = started(manager, "-")
     returned(manager, item)
 
-    again = manager.take_back(item, 2)
+    again = manager.outbox.take_back(item, 2)
     assert again is not None
     manager.cancel(again)
 
@@ -144,8 +144,8 @@ def test_the_end_of_the_assignment_forgets_what_is_not_written(manager: WorkMana
 
     manager.end([(TP, 1)], is_lost=False)
 
-    manager.written(item)
-    assert manager.take_back(item, 2) is None
+    manager.outbox.written(item)
+    assert manager.outbox.take_back(item, 2) is None
     assert (manager.in_flight, manager.load.messages) == (0, 0)
 
 
@@ -153,7 +153,7 @@ def test_what_returns_for_an_ended_assignment_is_for_nobody(manager: WorkManager
     [item] = started(manager, "a")
     manager.end([(TP, 1)], is_lost=True)
 
-    assert manager.await_writing([Unwritten(item, RECORDS, 1)], 2.0) == []
+    assert manager.outbox.await_writing([Unwritten(item, RECORDS, 1)], 2.0) == []
     assert manager.fenced_completions == 1
 
 
@@ -165,7 +165,7 @@ def test_going_back_forgets_what_is_not_written_from_there_on(manager: WorkManag
 
     picture = picture_of(manager)
     assert (picture.in_flight, picture.queued, manager.load.messages) == (1, 0, 1)
-    manager.written(items[1])
+    manager.outbox.written(items[1])
     manager.succeed([items[0]], 3.0)
     assert only(manager.snapshots()).offset == 2
 
@@ -173,8 +173,8 @@ def test_going_back_forgets_what_is_not_written_from_there_on(manager: WorkManag
 def test_returns_are_timed_once(manager: WorkManager) -> None:
     items = started(manager, "abc")
     returned(manager, *items, now=3.0)
-    manager.written(items[0])
-    again = manager.take_back(items[1], 2)
+    manager.outbox.written(items[0])
+    again = manager.outbox.take_back(items[1], 2)
     assert again is not None
     manager.exhaust(again)
     manager.settle(again)
@@ -192,8 +192,8 @@ def test_an_earlier_attempt_of_the_key_holds_back_what_runs_again() -> None:
     manager.assign(assigned(epoch=2, start=1))
     manager.add(TP, 2, run_of({1: b"c"}))
     [other] = manager.take(10)
-    manager.await_writing([Unwritten(other, RECORDS, 1)])
-    again = manager.take_back(other, 2)
+    manager.outbox.await_writing([Unwritten(other, RECORDS, 1)])
+    again = manager.outbox.take_back(other, 2)
     assert again is not None
 
     manager.cancel(again)
@@ -206,7 +206,7 @@ def test_a_partition_that_is_kept_in_order_runs_it_again_behind_all_that_waits()
     [first] = started(manager, "abc")
     returned(manager, first)
     [second] = manager.take(10, now=2.0)
-    again = manager.take_back(first, 2)
+    again = manager.outbox.take_back(first, 2)
     assert again is not None
 
     manager.cancel(again)
@@ -218,8 +218,8 @@ def test_a_partition_that_is_kept_in_order_runs_it_again_behind_all_that_waits()
 def test_where_nothing_is_ordered_it_runs_again_at_once() -> None:
     manager = manager_of(policy=WorkPolicy(ordering=OrderingPolicy(OrderingMode.UNORDERED)))
     [first, *_] = started(manager, "aa")
-    manager.await_writing([Unwritten(first, RECORDS, 1)])
-    again = manager.take_back(first, 2)
+    manager.outbox.await_writing([Unwritten(first, RECORDS, 1)])
+    again = manager.outbox.take_back(first, 2)
     assert again is not None
 
     manager.cancel(again)
@@ -236,7 +236,7 @@ def test_a_poisoned_key_hears_of_what_returned() -> None:
     manager.observe(61.0)
     [second] = manager.take(10)
 
-    manager.await_writing([Unwritten(second, RECORDS, 1)])
+    manager.outbox.await_writing([Unwritten(second, RECORDS, 1)])
 
     assert not manager.poison_keys
 

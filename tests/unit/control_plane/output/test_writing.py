@@ -15,7 +15,8 @@ from pyrallel_consumer.control_plane.output.refusal_search import ENOUGH, Refusa
 from pyrallel_consumer.control_plane.output.transaction_plan import Floor
 from pyrallel_consumer.control_plane.output.unwritten import Unwritten
 from pyrallel_consumer.control_plane.output.writing import Writing
-from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
+from pyrallel_consumer.control_plane.policies import WorkPolicy
+from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import OnExhausted, RebalanceStateStrategy, WorkItem
 from pyrallel_consumer.record import Record
 from tests.unit.control_plane.builders import (
@@ -43,7 +44,7 @@ def started(manager: WorkManager, keys: str) -> list[WorkItem]:
 
 
 def returned(manager: WorkManager, *items: WorkItem, records: tuple[Record, ...] = RECORDS) -> list[Unwritten]:
-    return manager.await_writing([Unwritten(item, records, 1) for item in items])
+    return manager.outbox.await_writing([Unwritten(item, records, 1) for item in items])
 
 
 def entries(snapshot: CommitSnapshot) -> list[int]:
@@ -125,11 +126,11 @@ def test_a_letter_is_written_with_the_offset_of_its_message_and_then_its_key_goe
     [item] = started(manager, "aa")
     manager.exhaust(item)
     letter: object = object()
-    assert manager.write_letter(Unwritten(item, (), 3, letter=letter))  # type: ignore[arg-type]
+    assert manager.outbox.write_letter(Unwritten(item, (), 3, letter=letter))  # type: ignore[arg-type]
 
     snapshot = only(manager.snapshots())
     manager.confirm(snapshot)
-    [written] = manager.take_written_letters()
+    [written] = manager.outbox.take_written_letters()
     assert written.letter is letter
     manager.settle(written.item)
 
@@ -142,12 +143,12 @@ def test_a_refused_letter_leaves_the_transaction() -> None:
     [item] = started(manager, "a")
     manager.exhaust(item)
     unwritten = Unwritten(item, (), 3, letter=object())  # type: ignore[arg-type]
-    manager.write_letter(unwritten)
+    manager.outbox.write_letter(unwritten)
 
-    manager.keep_letter(unwritten)
+    manager.outbox.keep_letter(unwritten)
 
     assert manager.snapshots() == ()
-    manager.keep_letter(unwritten)  # it has left already
+    manager.outbox.keep_letter(unwritten)  # it has left already
     assert manager.snapshots() == ()
 
 
@@ -171,7 +172,7 @@ def test_a_refused_message_is_in_no_transaction_until_it_returned_again() -> Non
 
     assert entries(only(manager.snapshots())) == [1]
 
-    again = manager.take_back(first, 2)
+    again = manager.outbox.take_back(first, 2)
     assert again is not None
     manager.cancel(again)
     [repeated] = manager.take(10)
@@ -187,7 +188,7 @@ def test_the_end_of_an_assignment_hands_over_what_is_written_with_its_last_trans
     snapshot = only(manager.end([(TP, 1)], is_lost=False))
 
     assert entries(snapshot) == [1]
-    assert not manager.write_letter(Unwritten(items[0], (), 1))
+    assert not manager.outbox.write_letter(Unwritten(items[0], (), 1))
     manager.confirm(snapshot)
     assert manager.processed == 0
 
@@ -198,9 +199,9 @@ def test_a_search_takes_fewer_messages_of_all_partitions_together() -> None:
     manager.add(OTHER, 2, run_of(keyed(0, "abc"), OTHER))
     returned(manager, *manager.take(10))
 
-    assert manager.most_written is None
-    manager.most_written = 4
-    assert manager.most_written == 4
+    assert manager.outbox.most_written is None
+    manager.outbox.most_written = 4
+    assert manager.outbox.most_written == 4
 
     assert [entries(snapshot) for snapshot in manager.snapshots()] == [[0, 1, 2], [0]]
 
@@ -295,7 +296,7 @@ def test_going_back_forgets_letters_and_the_floor_from_there_on() -> None:
     items = started(manager, "abcd")
     for item in items[1:3]:
         manager.exhaust(item)
-        manager.write_letter(Unwritten(item, (), 3, letter=object()))  # type: ignore[arg-type]
+        manager.outbox.write_letter(Unwritten(item, (), 3, letter=object()))  # type: ignore[arg-type]
     [work] = manager
     assert work.writing is not None
     work.writing.floor = Floor(4, None)

@@ -6,7 +6,8 @@ import pytest
 
 from pyrallel_consumer.control_plane.events import OffsetWentBack
 from pyrallel_consumer.control_plane.partitions.latency import MOST_PENDING, Histogram
-from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
+from pyrallel_consumer.control_plane.policies import WorkPolicy
+from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import DURATION_BOUNDS_SECONDS, Durations, OnExhausted, TopicPartition, WorkItem
 from pyrallel_consumer.observability.partition_picture import partition_picture
 from tests.unit.control_plane.builders import OTHER, TP, assigned, keyed, run_of

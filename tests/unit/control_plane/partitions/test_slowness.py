@@ -9,8 +9,8 @@ import pytest
 
 from pyrallel_consumer.control_plane.failures.failure_circuit import CircuitPolicy
 from pyrallel_consumer.control_plane.partitions.slowness import Cause, Slowness, cause_of
-from pyrallel_consumer.control_plane.policies import FlowLimits, OrderingPolicy
-from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
+from pyrallel_consumer.control_plane.policies import FlowLimits, OrderingPolicy, WorkPolicy
+from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import BlockedBy, OrderingMode, PartitionSnapshot
 from pyrallel_consumer.observability.partition_picture import partition_picture
 from tests.unit.control_plane.builders import OTHER, TP, assigned, keyed, manager_of, picture_of, run_of

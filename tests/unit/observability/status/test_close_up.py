@@ -6,8 +6,8 @@ from hashlib import blake2b
 
 import pytest
 
-from pyrallel_consumer.control_plane.policies import OrderingPolicy
-from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
+from pyrallel_consumer.control_plane.policies import OrderingPolicy, WorkPolicy
+from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import NullKeyOrdering, OrderingMode, TopicPartition
 from pyrallel_consumer.observability.status.close_up import (
     MOST_KEYS,

@@ -27,8 +27,8 @@ from pyrallel_consumer.control_plane.events import (
 )
 from pyrallel_consumer.control_plane.offsets.commit_sequence import CommitSequence
 from pyrallel_consumer.control_plane.offsets.offset_map import OffsetMap
-from pyrallel_consumer.control_plane.policies import FlowLimits, RetryPolicy
-from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
+from pyrallel_consumer.control_plane.policies import FlowLimits, RetryPolicy, WorkPolicy
+from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import Message, OnExhausted, TopicPartition, WorkItem
 from pyrallel_consumer.errors import BrokerError
 from pyrallel_consumer.execution_plane.async_engine import AsyncEngine

@@ -11,8 +11,8 @@ import pytest
 
 from pyrallel_consumer.control_plane.events import Assigned, Delivered
 from pyrallel_consumer.control_plane.offsets.offset_map import OffsetMap
-from pyrallel_consumer.control_plane.policies import RetryPolicy
-from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
+from pyrallel_consumer.control_plane.policies import RetryPolicy, WorkPolicy
+from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import Message, TopicPartition, WorkItem
 from pyrallel_consumer.execution_plane.attempts import Attempt
 from pyrallel_consumer.execution_plane.booked_engine import BookedEngine

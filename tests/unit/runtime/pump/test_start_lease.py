@@ -21,8 +21,8 @@ from pyrallel_consumer.control_plane.events import (
 )
 from pyrallel_consumer.control_plane.failures.letter import Letter
 from pyrallel_consumer.control_plane.offsets.offset_map import OffsetMap
-from pyrallel_consumer.control_plane.policies import RetryPolicy
-from pyrallel_consumer.control_plane.work_manager import WorkManager, WorkPolicy
+from pyrallel_consumer.control_plane.policies import RetryPolicy, WorkPolicy
+from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import DlqPayloadMode, Message, TopicPartition, WorkItem
 from pyrallel_consumer.execution_plane.async_engine import AsyncEngine
 from pyrallel_consumer.runtime.outcomes.dead_letters import DeadLetters
