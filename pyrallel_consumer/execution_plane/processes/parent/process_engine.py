@@ -359,10 +359,8 @@ class ProcessEngine(PooledEngine[SerialMember]):
 
     def _recall(self, member: SerialMember) -> None:
         """No item that was sent so far begins any more, once the process has seen this."""
+        member.marker.recall(member.sent.recall())
         member.recalled_at = self._now()
-        member.sent.is_recalled = member.sent.is_held = True
-        member.sent.generation += 1
-        member.marker.recall(member.sent.generation)
         self._loop.call_later(STORES_ARE_SEEN_SECONDS, self._guarded, lambda: self._recall_was_seen(member))
 
     def _recall_was_seen(self, member: SerialMember) -> None:
@@ -378,7 +376,6 @@ class ProcessEngine(PooledEngine[SerialMember]):
         if child.has_ended():
             return
         member.recalled_at = None
-        sent.is_recalled = False
         running, done = member.marker.running, member.marker.done
         child.read_all()
         if child.has_ended():

@@ -34,8 +34,7 @@ class SentItems:
         self.sent_total = 0
         self.is_held = False
         """Whether no more items are sent until its next item ends, because it was found slow."""
-        self.is_recalled = False
-        """Whether no more items are sent until all sent ones are recalled or begun, to tell them from new ones."""
+        self._is_recalled = False
         self._sent: deque[tuple[int, Attempt, int]] = deque()
         self._sent_bytes = 0
 
@@ -50,7 +49,7 @@ class SentItems:
     @property
     def room(self) -> int:
         """How many more items it should be sent now."""
-        if self.is_held or self.is_recalled or self._sent_bytes >= MAX_AHEAD_BYTES:
+        if self.is_held or self._is_recalled or self._sent_bytes >= MAX_AHEAD_BYTES:
             return 0
         return min(MAX_AHEAD, 1 + int(AHEAD_SECONDS / self.seconds_each)) - len(self._sent)
 
@@ -102,8 +101,18 @@ class SentItems:
                 attempt.is_withdrawn = news = True
         return news
 
+    def recall(self) -> int:
+        """No item that was sent so far begins any more; returns the generation of the items to come.
+
+        There is no room for these before ``reclaim``, which could not tell them from the recalled ones.
+        """
+        self.generation += 1
+        self.is_held = self._is_recalled = True
+        return self.generation
+
     def reclaim(self, above: int) -> list[Attempt]:
         """Take back all items with numbers above ``above``, in their order."""
+        self._is_recalled = False
         back: list[Attempt] = []
         while self._sent and self._sent[-1][0] > above:
             _, attempt, size_bytes = self._sent.pop()

@@ -66,10 +66,12 @@ def test_nothing_is_sent_behind_a_slow_item_until_it_has_ended() -> None:
 
 
 def test_nothing_is_sent_while_it_is_open_what_a_recall_has_caught() -> None:
-    sent, _ = filled(2)
-    sent.is_recalled = True
-    sent.end_to(2, 0.0)
+    sent, attempts = filled(2)
+    assert sent.recall() == 1
+    sent.end_to(1, 0.0)
     assert sent.room == 0
+    assert sent.reclaim(above=1) == attempts[1:]
+    assert sent.room > 0
 
 
 def test_what_is_withdrawn_is_marked_once_and_only_behind_what_has_begun() -> None:
