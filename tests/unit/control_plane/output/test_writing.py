@@ -69,7 +69,7 @@ def test_the_worker_of_a_message_that_came_again_meanwhile_is_timed_too() -> Non
     [item] = manager.take(1, now=1.0)
     manager.go_back(OffsetWentBack(TP, 1, 2, 0))
 
-    assert manager.await_writing([Unwritten(item, RECORDS, 1)], 4.0) == []
+    assert manager.outbox.await_writing([Unwritten(item, RECORDS, 1)], 4.0) == []
     latency = picture_of(manager).latency
     assert latency is not None
     assert latency.total_seconds == 3.0
