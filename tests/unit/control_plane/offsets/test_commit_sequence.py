@@ -113,6 +113,8 @@ def test_a_failed_commit_is_reported_counted_and_tried_again_with_a_newer_snapsh
     assert commits.answer(CommitAnswered(1, {TP: "ILLEGAL_GENERATION", OTHER: None})) == {TP: "ILLEGAL_GENERATION"}
     assert commits.failures == {"ILLEGAL_GENERATION": 1}
     assert committed_offsets(commits.next(1.0)) == {TP: 2}
+    commits.answer(CommitAnswered(2, {TP: "ILLEGAL_GENERATION"}))
+    assert commits.failures == {"ILLEGAL_GENERATION": 2}
 
 
 def test_partitions_that_the_answer_leaves_out_are_neither_committed_nor_failed() -> None:

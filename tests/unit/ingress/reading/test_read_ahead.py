@@ -61,6 +61,14 @@ def test_a_credit_that_is_too_small_for_all_is_shared_alike() -> None:
     assert kept.messages == 9
 
 
+def test_what_a_partition_leaves_of_its_share_goes_to_the_others() -> None:
+    kept = ReadAhead(ROOMY)
+    kept.put([run(A, 0), run(B, *range(20))])
+    kept.run_dry()
+
+    assert told(kept.take(10, 2)) == [(A, 1, [0]), (B, 2, [0, 1, 2, 3, 4]), (B, 2, [5, 6, 7, 8])]
+
+
 def test_with_less_credit_than_partitions_each_gets_its_turn() -> None:
     kept = ReadAhead(ROOMY)
     kept.put([run(A, 0, 1), run(B, 0, 1), run(C, 0, 1)])
