@@ -7,6 +7,7 @@ ignore SIGINT, and programs that tests start would inherit that.
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 import pytest
 from _pytest.nodeid import NodeId
@@ -26,12 +27,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Tests marked ``long`` start first, so that none is left running alone; an ``xdist_group`` stays in one process.
 
     pytest-xdist 3.8 finds the group in the test's id, and cannot put it there since pytest 9.2. Coverage is measured in
-    unit tests and those marked ``measured``: they reach every branch of what decides, and measuring makes the others
-    three times as slow.
+    the unit tests of what it is asked of and in tests marked ``measured``: they reach every branch of what decides, and
+    measuring makes the others three times as slow.
     """
-    unit = config.rootpath / "tests" / "unit"
+    folders = _folders_that_count(config)
     for item in items:
-        if not (item.path.is_relative_to(unit) or item.get_closest_marker("measured")):
+        if not (any(map(item.path.is_relative_to, folders)) or item.get_closest_marker("measured")):
             item.add_marker("no_cover")
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
     if config.getoption("loadgroup", default=False):
@@ -39,3 +40,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             group = item.get_closest_marker("xdist_group")
             if group is not None and "@" not in item.nodeid.rpartition("]")[2]:
                 item._id = NodeId.parse(f"{item.nodeid}@{group.args[0]}")  # noqa: SLF001 -- as xdist tried
+
+
+def _folders_that_count(config: pytest.Config) -> list[Path]:
+    """For ``--cov=pyrallel_consumer/ingress/reading`` the unit tests of ingress; for ``--cov`` all unit tests."""
+    sources = config.getoption("cov_source", default=None) or [True]
+    parts = ["" if source is True else Path(source).parts[1] for source in sources]
+    return [config.rootpath / "tests" / "unit" / part for part in parts]

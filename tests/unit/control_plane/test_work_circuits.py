@@ -7,9 +7,9 @@ import pytest
 from pyrallel_consumer.control_plane.events import OffsetWentBack
 from pyrallel_consumer.control_plane.failures.failure_circuit import CircuitPolicy
 from pyrallel_consumer.control_plane.failures.poison_keys import PoisonPolicy
-from pyrallel_consumer.control_plane.policies import FlowLimits, WorkPolicy
+from pyrallel_consumer.control_plane.policies import FlowLimits, OrderingPolicy, WorkPolicy
 from pyrallel_consumer.control_plane.work_manager import WorkManager
-from pyrallel_consumer.dto import OnExhausted
+from pyrallel_consumer.dto import OnExhausted, OrderingMode
 from tests.unit.control_plane.builders import (
     OTHER,
     TP,
@@ -27,9 +27,11 @@ CIRCUIT = CircuitPolicy(failure_share=0.5, window=2, probe_seconds=5.0)
 POISON = PoisonPolicy(failures=1, cooldown_seconds=10.0)
 
 
-def opened(keys: str = "abcd", on_exhausted: OnExhausted = OnExhausted.DLQ) -> WorkManager:
+def opened(
+    keys: str = "abcd", on_exhausted: OnExhausted = OnExhausted.DLQ, ordering: OrderingMode = OrderingMode.KEY_HASH
+) -> WorkManager:
     """A manager whose circuit opened at 100.0, by the first two messages; the first is held or skipped."""
-    manager = manager_of(policy=WorkPolicy(on_exhausted=on_exhausted, circuit=CIRCUIT))
+    manager = manager_of(policy=WorkPolicy(OrderingPolicy(ordering), on_exhausted=on_exhausted, circuit=CIRCUIT))
     manager.observe(100.0)
     manager.add(TP, 1, run_of(keyed(0, keys)))
     for item in manager.take(2):
@@ -153,8 +155,9 @@ def test_where_the_next_message_waits_behind_one_that_hangs_another_is_read_unti
     assert (manager.ready, manager.room) == (1, 0)
 
 
-def test_a_probe_that_succeeds_lets_everything_go_on() -> None:
-    manager = opened()
+@pytest.mark.parametrize("ordering", [OrderingMode.KEY_HASH, OrderingMode.UNORDERED])
+def test_a_probe_that_succeeds_lets_everything_go_on(ordering: OrderingMode) -> None:
+    manager = opened(ordering=ordering)
     manager.observe(105.0)
     [probe] = manager.take(9)
     manager.succeed([probe])
