@@ -39,6 +39,11 @@ def run_demo(*arguments: str, **environment: str) -> subprocess.CompletedProcess
     )
 
 
+def complaints(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """A commit may meet the change of the group as the second consumer joins or leaves; what it held is sent again."""
+    return [line for line in done.stderr.splitlines() if not line.endswith("The member epoch is stale")]
+
+
 def verdict_in(text: str) -> dict[str, Any]:
     found = json.loads(text.splitlines()[-1])
     assert isinstance(found, dict)
@@ -57,7 +62,7 @@ def test_a_run_without_a_terminal_prints_plain_lines_and_the_verdict_as_json_on_
     assert done.stdout.isascii()
     assert "\x1b" not in done.stdout
     assert "Every promise was kept." in done.stdout
-    assert done.stderr == ""
+    assert complaints(done) == []
 
 
 def test_the_second_consumer_takes_partitions_and_works_before_it_leaves() -> None:
@@ -198,7 +203,7 @@ def test_with_a_fail_rate_every_order_is_processed_or_dead_lettered() -> None:
     assert verdict["retried"] > 100
     assert verdict["committed_to_end"] is True
     assert "that always fail have their dead letter" in done.stdout
-    assert done.stderr == ""
+    assert complaints(done) == []
 
 
 def test_a_fail_rate_keeps_its_promises_at_the_end_of_the_scale() -> None:

@@ -26,7 +26,7 @@ FAILS_EVERY = 10
 DAY_MS = 86_400_000
 ONCE = ExecutionConfig(max_retries=1)
 # The client itself tries for 30 s before it reports: here an outage is to be noticed sooner.
-IMPATIENT = {"message.timeout.ms": 1000}
+IMPATIENT = {"message.timeout.ms": 1000, "reconnect.backoff.max.ms": 500}
 
 
 def new_topic(kafka: KafkaCluster, dlq_config: dict[str, str] | None = None) -> str:
