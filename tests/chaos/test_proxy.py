@@ -13,7 +13,7 @@ from tests.chaos.proxy import Proxies
 from tests.kafka.deadline import wait_until
 from tests.kafka_node import free_port
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 
 
 @pytest.fixture

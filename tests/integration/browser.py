@@ -24,7 +24,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 _T = TypeVar("_T")
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 90.0
 MISSING = "Chromium and chromedriver are not installed (Debian's packages chromium and chromium-driver)"
 FLAGS = (
     "--headless",

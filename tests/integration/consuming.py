@@ -21,7 +21,7 @@ from pyrallel_consumer import (
     WorkItem,
 )
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 90.0
 MODES_OF_THIS_MACHINE = [mode for mode in ExecutionMode if mode is not ExecutionMode.RAY]
 """The modes that need no cluster; tests/ray covers the other one."""
 GROUPS = (f"consumer-group-{number}" for number in itertools.count())

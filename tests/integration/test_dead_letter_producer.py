@@ -19,7 +19,7 @@ from pyrallel_consumer.ingress.producing.dead_letter import DeadLetterProducer
 from pyrallel_consumer.testing import PlainMessage
 from tests.letter_box import read_letters
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 90.0
 
 
 class Epoch:

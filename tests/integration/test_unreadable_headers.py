@@ -17,7 +17,7 @@ from tests.raw_record import NOT_UTF8, produce_raw
 
 READABLE = 40
 """More calls than the interpreter needs to specialise the call."""
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 90.0
 ASKING: dict[str, Callable[[WorkItem], object]] = {
     "headers": lambda item: item.headers,
     "message": lambda item: item.message.headers(),

@@ -17,7 +17,7 @@ from pyrallel_consumer.errors import StateError
 from pyrallel_consumer.execution_plane.processes.forked_children import STOP_SIGNALS
 from pyrallel_consumer.runtime.life.stop_signals import StopSignals
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 
@@ -301,13 +301,14 @@ def exit_code_of_forked_child(number: signal.Signals) -> int:
     waits, tell = os.pipe()
     child = os.fork()
     if child == 0:
-        code = 17
+        code = 18  # From the beginning: a second interrupt could come before a line that sets it.
         try:
             os.write(tell, b".")
             for _ in range(int(PATIENCE_SECONDS * 100)):
                 select.select([], [], [], 0.01)  # No lock: an interrupt in the middle of one is a RuntimeError.
-        except KeyboardInterrupt:
-            code = 18
+            code = 17
+        except Exception:  # noqa: BLE001 -- whatever it was, it was no interrupt
+            code = 16
         finally:
             os._exit(code)
     os.close(tell)
