@@ -38,7 +38,7 @@ def test_the_public_ci_runs_the_script_that_runs_everywhere() -> None:
 
     assert ".ci/run" in commands
     assert "make wheel-test" in commands
-    assert targets_in((ROOT / ".ci" / "run").read_text("utf-8")) == {"audit", "helm", "lint", "test"}
+    assert targets_in((ROOT / ".ci" / "run").read_text("utf-8")) == {"audit", "helm", "lint", "test", "test-ray"}
     assert all("uses" in step or "run" in step for step in steps)
 
 
