@@ -131,10 +131,10 @@ soak: .venv/.synced ## Millions of messages through each engine on a real Kafka:
 audit: .venv-proof/.synced ## Ask for known vulnerabilities of every version in the lock files (needs PyPI's JSON API or OSV)
 	@.venv-proof/bin/python scripts/audit_lock.py $(ARGS)
 
-chaos: .venv/.synced ## Break a real Kafka and its consumers at random (SEED=7 MINUTES=2 ENGINE=async PROTOCOL=auto BROKERS=1)
+chaos: .venv/.synced ## Break a real Kafka and its consumers at random (SEED=7 MINUTES=2 ENGINE=async PROTOCOL=auto BROKERS=1 OUTPUT=exactly_once)
 	@$(PYTHON) -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) \
 		$(if $(ENGINE),--engine $(ENGINE)) $(if $(PROTOCOL),--protocol $(PROTOCOL)) \
-		$(if $(BROKERS),--brokers $(BROKERS)) $(ARGS)
+		$(if $(BROKERS),--brokers $(BROKERS)) $(if $(OUTPUT),--output $(OUTPUT)) $(ARGS)
 
 lock: $(FETCHED_UV) ## Pin anew what pyproject.toml asks for, with hashes (ARGS="--upgrade")
 	$(COMPILE) $(ARGS) --output-file requirements.txt pyproject.toml

@@ -175,10 +175,11 @@ class KafkaCluster:
             return False
 
     def close(self) -> None:
-        """Deletes the topics of the tests from a Kafka that is not the tests' own."""
+        """Deletes the topics of the tests from a Kafka that is not the tests' own, and ends its client."""
         if self.node is None and self._topics:
             for deleted in self._admin.delete_topics(self._topics).values():
                 deleted.result(TIMEOUT_SECONDS)
+        del self._admin
 
 
 def _settled(client: Consumer, ask: Callable[[], T]) -> T:

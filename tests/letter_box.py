@@ -20,6 +20,7 @@ class FoundLetter:
     value: bytes | None
     headers: Headers
     timestamp: int
+    partition: int
 
     @property
     def ours(self) -> dict[str, str]:
@@ -61,5 +62,5 @@ def _read(client: Consumer, place: TopicPartition) -> list[FoundLetter]:
         assert offset is not None
         low = offset + 1
         headers = cast("Headers", message.headers() or [])
-        letters.append(FoundLetter(message.key(), message.value(), headers, message.timestamp()[1]))
+        letters.append(FoundLetter(message.key(), message.value(), headers, message.timestamp()[1], place.partition))
     return letters

@@ -1,4 +1,4 @@
-"""``make chaos SEED= MINUTES= ENGINE= PROTOCOL= BROKERS=``: runs chaos once and prints the verdict."""
+"""``make chaos SEED= MINUTES= ENGINE= PROTOCOL= BROKERS= OUTPUT=``: runs chaos once and prints the verdict."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from tests.chaos.plan import from_json
-from tests.chaos.run import ENGINES, PROTOCOLS, chaos_run
+from tests.chaos.run import AT_LEAST_ONCE, ENGINES, OUTPUTS, PROTOCOLS, chaos_run
 
 
 def main() -> int:
@@ -20,6 +20,7 @@ def main() -> int:
     parser.add_argument("--engine", choices=ENGINES, default="async")
     parser.add_argument("--protocol", choices=PROTOCOLS, default="auto")
     parser.add_argument("--brokers", type=int, choices=(1, 3), default=1)
+    parser.add_argument("--output", choices=OUTPUTS, default=AT_LEAST_ONCE, help="how records are delivered")
     parser.add_argument("--plan", type=Path, help="a schedule to replay instead of drawing one: plan.jsonl of a run")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends this ends what it started
@@ -31,6 +32,7 @@ def main() -> int:
         engine=given.engine,
         protocol=given.protocol,
         brokers=given.brokers,
+        output=given.output,
         plan=plan,
         report=lambda line: print(line, flush=True),
     )

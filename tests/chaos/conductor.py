@@ -32,6 +32,7 @@ from tests.kafka.history import Place
 from tests.kafka.journal import read_journals
 from tests.kafka.ledger import CommitSightings
 from tests.kafka.plain_log import read_log
+from tests.kafka.told_records import read_written
 from tests.kafka_cluster import KafkaCluster, Record
 from tests.kafka_node import KafkaNode
 from tests.letter_box import read_letters
@@ -40,6 +41,7 @@ WORK_MS: Final = 5.0
 LOOK_SECONDS: Final = 0.05
 DRAIN_SECONDS: Final = 120.0
 COMMIT_SECONDS: Final = 0.2
+EXACTLY_ONCE: Final = {"delivery": "exactly_once", "transaction_timeout_ms": 3000}
 LOST_LINE: Final = re.compile(r"\d{4}-.{18} INFO .* released .*: lost")
 CLUSTER_VERBS: Final = frozenset(
     {
@@ -78,7 +80,11 @@ class Outcome:
 class Conductor:
     """One run; journals and logs lie in ``folder``."""
 
-    def __init__(self, folder: Path, seed: int, engine: str, protocol: str, brokers: int = 1) -> None:
+    def __init__(
+        self, folder: Path, seed: int, engine: str, protocol: str, brokers: int = 1, *, is_once: bool = False
+    ) -> None:
+        self._is_once = is_once
+        self._results: str | None = None
         self._folder = folder
         self._seed = seed
         self._engine = engine
@@ -98,6 +104,7 @@ class Conductor:
             report("Starting the brokers ...")
             self._topics = self._site.open(stack)
             self._group = self._site.kafka.new_group()
+            self._results = self._site.make_results() if self._is_once else None
             self._slots = [Slot(number, self._start_member, self._note) for number in range(SLOTS + 1)]
             for slot in self._slots:
                 stack.callback(slot.kill)
@@ -133,6 +140,8 @@ class Conductor:
             work_ms=WORK_MS,
             is_told=True,
             is_async=self._engine.endswith("async"),
+            output=None if self._results is None else EXACTLY_ONCE,
+            results=None if self._results is None else (self._topics.work, self._results),
         )
 
     def _note(self, trouble: Trouble) -> None:
@@ -348,6 +357,8 @@ class Conductor:
             commit_seconds=COMMIT_SECONDS,
             workers=WORKERS[self._engine],
             unstable_topics=frozenset({topics.anew, *([topics.unclean] if topics.unclean else [])}),
+            written=None if self._results is None else read_written(kafka.bootstrap_servers, self._results),
+            written_topic=topics.work,
         )
         odd = [exit_ for slot in self._slots for exit_ in slot.odd_exits]
         self._site.keep_logs(self._folder)

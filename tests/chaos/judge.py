@@ -20,12 +20,14 @@ from tests.kafka.guarantees import (
     AtLeastOnce,
     CommitNeverAhead,
     EveryMessageAccountedFor,
+    ExactlyOnce,
     Guarantee,
     OrderPerKey,
     broken,
 )
 from tests.kafka.history import History, Place, Run
 from tests.kafka.ledger import Ledger, Sighting
+from tests.kafka.told_records import Written
 
 SECOND: Final = 1_000_000_000
 GRACE_SECONDS: Final = 0.5
@@ -66,6 +68,8 @@ class Evidence:
     """All that is known of a run when it is over.
 
     Letters are (source, value). ``is_stable``: a topic whose log nobody replaced or cut; commits of others tell little.
+    ``written`` are the records that a reader of committed records finds of ``written_topic``, None where members did
+    not write exactly once.
     """
 
     records: Mapping[Place, tuple[bytes | None, bytes | None]]
@@ -83,6 +87,8 @@ class Evidence:
     max_attempts: int = 3
     workers: int = 1
     unstable_topics: frozenset[str] = frozenset()
+    written: Sequence[Written] | None = None
+    written_topic: str = ""
 
 
 @dataclass
@@ -131,7 +137,9 @@ def _promised(evidence: Evidence, topic: str, *, is_latest: bool) -> tuple[Guara
         return (OrderPerKey(),)
     if topic in evidence.unstable_topics:
         return AtLeastOnce(), EveryMessageAccountedFor(only_one=False)
-    return AtLeastOnce(), OrderPerKey(), CommitNeverAhead(), EveryMessageAccountedFor(only_one=False)
+    promised = AtLeastOnce(), OrderPerKey(), CommitNeverAhead(), EveryMessageAccountedFor(only_one=False)
+    is_once = evidence.written is not None and topic == evidence.written_topic
+    return (*promised, ExactlyOnce()) if is_once else promised
 
 
 def _ledger(evidence: Evidence, topic: str, runs: Sequence[Run]) -> Ledger:
@@ -157,6 +165,7 @@ def _ledger(evidence: Evidence, topic: str, runs: Sequence[Run]) -> Ledger:
         ends={at: offset for at, offset in evidence.ends.items() if at[0] == topic},
         letters=letters,
         max_attempts=evidence.max_attempts,
+        written=[each for each in evidence.written or () if each.place[0] == topic],
     )
 
 

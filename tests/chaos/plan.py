@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final, NamedTuple
 
@@ -134,12 +134,16 @@ def _unclean(dice: Dice) -> Drawn | None:
 
 
 class Kind(NamedTuple):
-    """A fault that may be drawn. ``engines``: only with these; ``brokers``: only with so many at least."""
+    """A fault that may be drawn. ``engines``: only with these; ``brokers``: only with so many at least.
+
+    ``once``: also where all is written exactly once. Whoever sets offsets back has messages written again.
+    """
 
     weight: int
     draw: Callable[[Dice], Drawn | None]
     engines: str = "async thread process"
     brokers: int = 1
+    once: bool = True
 
 
 KINDS: Final[dict[str, Kind]] = {
@@ -161,19 +165,24 @@ KINDS: Final[dict[str, Kind]] = {
     "dead letters refused": Kind(2, _cluster("refuse_letters", 3, 8, "take_letters")),
     "partitions added": Kind(1, _cluster("add_partitions")),
     "topic made anew": Kind(2, _cluster("make_anew", 4, 6)),
-    "offsets reset": Kind(1, _reset),
+    "offsets reset": Kind(1, _reset, once=False),
     "unclean election": Kind(4, _unclean, brokers=3),
 }
 
 
-def make_plan(seed: int, fault_seconds: float, *, engine: str, brokers: int = 1) -> list[Step]:
-    """The schedule, ascending in time. Faults begin within ``fault_seconds`` after the warm-up."""
-    return sorted(_steps(random.Random(f"{seed} {engine} {brokers}"), fault_seconds, engine, brokers), key=_time)
+def make_plan(seed: int, fault_seconds: float, *, engine: str, brokers: int = 1, is_once: bool = False) -> list[Step]:
+    """The schedule, ascending in time. Faults begin within ``fault_seconds`` after the warm-up.
 
-
-def _steps(chance: random.Random, fault_seconds: float, engine: str, brokers: int) -> Iterator[Step]:
+    ``is_once``: the members write exactly once.
+    """
     mode = engine.partition("-")[0]
     kinds = [kind for kind in KINDS.values() if mode in kind.engines.split() and brokers >= kind.brokers]
+    if is_once:
+        kinds = [kind for kind in kinds if kind.once]
+    return sorted(_steps(random.Random(f"{seed} {engine} {brokers}"), fault_seconds, kinds, brokers), key=_time)
+
+
+def _steps(chance: random.Random, fault_seconds: float, kinds: Sequence[Kind], brokers: int) -> Iterator[Step]:
     held_until: dict[object, float] = {}
     at = WARM_UP_SECONDS
     while at < WARM_UP_SECONDS + fault_seconds:

@@ -18,6 +18,10 @@ from tests.kafka_jars import ROOT
 ENGINES: Final = ("async", "thread", "process", "process-async")
 """The engines; the last one is worker processes that run coroutines."""
 PROTOCOLS: Final = ("auto", "consumer", "classic", "eager", "consumer-static", "classic-static")
+AT_LEAST_ONCE: Final = "at_least_once"
+EXACTLY_ONCE: Final = "exactly_once"
+OUTPUTS: Final = (AT_LEAST_ONCE, EXACTLY_ONCE)
+"""With the last one each message of ``work`` has a record, and they are read as they were committed."""
 RUNS: Final = ROOT / "build" / "chaos"
 SHOWN: Final = 20
 BUSY_LOAD_PER_CORE: Final = 2.0
@@ -37,18 +41,22 @@ def chaos_run(
     engine: str = "async",
     protocol: str = "auto",
     brokers: int = 1,
+    output: str = AT_LEAST_ONCE,
     plan: Sequence[Step] | None = None,
     report: Callable[[str], None] = lambda _line: None,
 ) -> Result:
     """Draws the schedule of the seed (or takes ``plan``), carries it out and judges it."""
-    steps = list(plan or make_plan(seed, minutes * 60, engine=engine, brokers=brokers))
-    folder = RUNS / f"{engine}-{protocol}-{brokers}-{seed}"
+    is_once = output == EXACTLY_ONCE
+    steps = list(plan or make_plan(seed, minutes * 60, engine=engine, brokers=brokers, is_once=is_once))
+    folder = RUNS / f"{engine}-{protocol}-{brokers}-{seed}{'-once' if is_once else ''}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / "plan.jsonl").write_text(as_json(steps))
     title = f"seed {seed}, {minutes:g} minutes, {engine}, {protocol}, {brokers} broker{'s' if brokers > 1 else ''}"
+    if is_once:
+        title += ", exactly once"
     report(f"Chaos: {title}")
-    outcome = Conductor(folder, seed, engine, protocol, brokers).run(steps, report)
+    outcome = Conductor(folder, seed, engine, protocol, brokers, is_once=is_once).run(steps, report)
     verdict = judge(outcome.evidence)
     findings = [*verdict.findings, *_other_findings(outcome, verdict.again)]
     text = "\n".join([f"Chaos: {title}", *_told(outcome, verdict), *_findings_told(findings, folder, seed)])

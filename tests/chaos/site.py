@@ -107,6 +107,12 @@ class Site:
             self._make(f"{topic}.dlq", 1)
         return self.topics
 
+    def make_results(self) -> str:
+        """A topic for the records that workers return."""
+        name = self.kafka.new_name("results")
+        self._make(name, ANEW_PARTITIONS)
+        return name
+
     def bootstrap_of(self, member: int) -> str:
         """Where a member finds the brokers."""
         return ",".join(f"127.0.0.1:{port}" for port in self._member_ports[member])

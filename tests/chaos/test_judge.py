@@ -10,6 +10,7 @@ import pytest
 
 from tests.chaos.judge import LOST, SECOND, Evidence, Trouble, judge
 from tests.kafka.history import History, Place, Run
+from tests.kafka.told_records import Written
 
 KEY = b"key"
 
@@ -61,6 +62,15 @@ def test_what_is_missing_is_found() -> None:
     assert names(evidence(CALM[:2])) == {"AtLeastOnce", "EveryMessageAccountedFor"}
     assert names(evidence([])) == {"AtLeastOnce"}
     assert names(evidence(CALM, committed={("work", 0): 2})) == {"CommitNeverAhead"}
+
+
+def test_what_is_written_twice_or_not_at_all_is_found_where_it_was_to_be_written_once() -> None:
+    written = [Written(place(offset), KEY, 0) for offset in range(3)]
+
+    assert names(evidence(CALM, written=written, written_topic="work")) == set()
+    assert names(evidence(CALM, written=written[:2], written_topic="work")) == {"ExactlyOnce"}
+    assert names(evidence(CALM, written=[*written, written[2]], written_topic="work")) == {"ExactlyOnce"}
+    assert names(evidence(CALM, written=[], written_topic="another")) == set()
 
 
 def test_what_is_out_of_order_is_found() -> None:

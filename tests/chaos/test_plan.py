@@ -52,6 +52,14 @@ def test_some_seed_draws_each_kind_where_it_may_and_none_where_it_may_not() -> N
     assert len(KINDS) == 18
 
 
+def test_where_all_is_written_exactly_once_nobody_sets_offsets_back() -> None:
+    plans = [make_plan(seed, SECONDS, engine="async", brokers=3, is_once=True) for seed in SEEDS]
+    verbs = {step.verb for plan in plans for step in plan}
+
+    assert "reset_offsets" not in verbs
+    assert verbs >= {"kill_broker", "stop_broker", "freeze", "kill", "unclean_election"}
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_member_is_broken_in_one_way_at_a_time(engine: str) -> None:
     ends = {"start": {"kill", "stop"}, "thaw": {"freeze", "freeze_parent"}, "heal": {"cut", "half_open", "latency"}}

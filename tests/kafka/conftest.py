@@ -42,9 +42,11 @@ def node_or_skip(settings: dict[str, str], listeners: dict[str, Listener] | None
         node.start()
     except KafkaUnavailableError as error:
         skip_or_fail(error)
+    cluster = KafkaCluster(node.bootstrap_servers, node)
     try:
-        yield KafkaCluster(node.bootstrap_servers, node)
+        yield cluster
     finally:
+        cluster.close()
         node.close()
 
 

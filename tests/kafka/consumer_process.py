@@ -35,7 +35,8 @@ class ConsumerProcess:
     work_ms: how long the worker waits on each message. never_finish: (partition, offset) on which it waits for ever; in
     the async mode. fails_every: it fails on offsets that are multiples of this number; 0 = on none; in the async mode.
     is_told: the worker follows the message's value; see ``told_worker``. is_async: the worker is ``async def`` in the
-    process mode too.
+    process mode too. output: arguments of OutputConfig; then the worker of ``is_told`` returns a record for each message
+    of a topic. results: that topic, and the topic of the records.
 
     In the process mode each worker process has a journal, ``name``, a hyphen and its process id.
     """
@@ -53,6 +54,8 @@ class ConsumerProcess:
         fails_every: int = 0,
         is_told: bool = False,
         is_async: bool = False,
+        output: dict[str, Any] | None = None,
+        results: tuple[str, str] | None = None,
     ) -> None:
         self.name = name
         self._journal = folder / f"{name}{SUFFIX}"
@@ -70,6 +73,8 @@ class ConsumerProcess:
             "fails_every": fails_every,
             "is_told": is_told,
             "is_async": is_async,
+            "output": output,
+            "results": results,
         }
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -171,7 +176,14 @@ class ConsumerProcess:
 
 def main() -> None:
     """Consumes until SIGTERM. Its worker processes import this file, and must not pay for the whole library."""
-    from pyrallel_consumer import ExecutionConfig, ExecutionMode, KafkaConfig, PyrallelConsumer  # noqa: PLC0415
+    from pyrallel_consumer import (  # noqa: PLC0415
+        ExecutionConfig,
+        ExecutionMode,
+        KafkaConfig,
+        OutputConfig,
+        PyrallelConsumer,
+    )
+    from tests.kafka.told_records import AsyncRecording, Recording  # noqa: PLC0415
 
     settings = json.loads(sys.argv[1])
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -180,6 +192,9 @@ def main() -> None:
     worker: Callable[[WorkItem], Any]
     if settings["is_told"]:
         worker = told_worker(execution.mode, folder, name, work_ms, is_async=settings["is_async"])
+        if settings["results"] is not None:
+            is_async = settings["is_async"] or execution.mode is ExecutionMode.ASYNC
+            worker = (AsyncRecording if is_async else Recording)(worker, *settings["results"])
     elif execution.mode is ExecutionMode.ASYNC:
         never_finish = [(partition, offset) for partition, offset in settings["never_finish"]]
         worker = journaling_worker(Journal(folder, name), work_ms, never_finish, settings["fails_every"])
@@ -193,6 +208,7 @@ def main() -> None:
         worker,
         settings["topic"],
         execution_config=execution,
+        output=None if settings["output"] is None else OutputConfig(**settings["output"]),
     )
     if "debug" in settings["kafka"].get("librdkafka", {}):
         logging.getLogger("pyrallel_consumer.client").setLevel(logging.DEBUG)

@@ -119,6 +119,25 @@ class EveryMessageAccountedFor(Guarantee):
             yield f"{place} is not in the log, and was run or dead-lettered"
 
 
+class ExactlyOnce(Guarantee):
+    """Each message has one outcome for a reader of committed records, its record or its letter; keys are in order."""
+
+    def violations(self, ledger: Ledger) -> Iterator[str]:
+        written, letters = Counter(each.place for each in ledger.written), Counter(ledger.letters)
+        for place in sorted(ledger.records):
+            if written[place] + letters[place] != 1:
+                yield f"{place} has {written[place]} records and {letters[place]} dead letters, instead of one of them"
+        for place in sorted((set(written) | set(letters)) - set(ledger.records)):
+            yield f"a record or a letter tells of {place}, which is not in the log"
+        latest: dict[tuple[Partition, bytes, int], int] = {}
+        for each in ledger.written:
+            if each.key is not None:
+                lane = each.place[:2], each.key, each.partition
+                if each.place[2] < latest.get(lane, -1):
+                    yield f"the record of {each.place} of key {each.key!r} is written after that of {latest[lane]}"
+                latest[lane] = each.place[2]
+
+
 GUARANTEES: Final[tuple[Guarantee, ...]] = (
     AtLeastOnce(),
     OrderPerKey(),

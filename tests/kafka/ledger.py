@@ -18,6 +18,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from tests.kafka.committed import map_of
 from tests.kafka.history import History, Place
 from tests.kafka.plain_log import read_log
+from tests.kafka.told_records import Written
 from tests.kafka_cluster import KafkaCluster, Record
 from tests.letter_box import read_letters
 
@@ -45,7 +46,10 @@ class Sighting(NamedTuple):
 
 @dataclass(frozen=True)
 class Ledger:
-    """``ordering`` is the mode that all members ran under; ``letters`` are the sources of all dead letters."""
+    """``ordering`` is the mode that all members ran under; ``letters`` are the sources of all dead letters.
+
+    ``written`` are the records that workers returned, as a reader of committed records finds them.
+    """
 
     records: Mapping[Place, Record]
     history: History
@@ -55,6 +59,7 @@ class Ledger:
     letters: Sequence[Place] = ()
     ordering: str = "key_hash"
     max_attempts: int = 3
+    written: Sequence[Written] = ()
 
 
 class CommitSightings:

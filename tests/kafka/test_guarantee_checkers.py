@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.kafka.guarantees import GUARANTEES, broken
+from tests.kafka.guarantees import GUARANTEES, ExactlyOnce, broken
 from tests.kafka.history import History, Place, Run
 from tests.kafka.ledger import Ledger, Sighting
+from tests.kafka.told_records import Written
 
 MAX_ATTEMPTS = 2
 
@@ -130,6 +131,30 @@ def test_what_was_planted_is_found_by_the_guarantees_that_it_breaks_and_by_no_ot
 
 def test_something_was_planted_for_each_guarantee() -> None:
     assert set().union(*(names for _, _, names in PLANTED)) == {type(each).__name__ for each in GUARANTEES}
+
+
+WRITTEN = [Written(at(0), b"k", 0), Written(at(3), None, 1), Written(at(1), b"k", 0), Written(at(2), b"k", 0)]
+
+
+@pytest.mark.parametrize(
+    ("written", "letters", "is_kept"),
+    [
+        (WRITTEN, [at(4)], True),
+        (WRITTEN[:-1], [at(4)], False),
+        ([*WRITTEN, WRITTEN[1]], [at(4)], False),
+        (WRITTEN, [at(4), at(4)], False),
+        (WRITTEN, [at(4), at(0)], False),
+        (WRITTEN, [], False),
+        ([*WRITTEN, Written(at(9), b"k", 0)], [at(4)], False),
+        ([WRITTEN[3], *WRITTEN[:3]], [at(4)], False),
+    ],
+)
+def test_what_a_reader_of_committed_records_finds_is_counted_and_must_be_in_the_order_of_keys(
+    written: list[Written], letters: list[Place], is_kept: bool
+) -> None:
+    found = broken(replace(GOOD, written=written, letters=letters), (ExactlyOnce(),))
+
+    assert (found == {}) is is_kept
 
 
 @pytest.mark.parametrize(
