@@ -35,8 +35,8 @@ class ConsumerProcess:
     work_ms: how long the worker waits on each message. never_finish: (partition, offset) on which it waits for ever; in
     the async mode. fails_every: it fails on offsets that are multiples of this number; 0 = on none; in the async mode.
     is_told: the worker follows the message's value; see ``told_worker``. is_async: the worker is ``async def`` in the
-    process mode too. output: arguments of OutputConfig; then the worker of ``is_told`` returns a record for each message
-    of a topic. results: that topic, and the topic of the records.
+    process mode too. output: arguments of OutputConfig; then the worker of ``is_told`` returns a record for each
+    message of a topic. results: that topic, and the topic of the records.
 
     In the process mode each worker process has a journal, ``name``, a hyphen and its process id.
     """
