@@ -20,7 +20,8 @@ from pyrallel_consumer.control_plane.offsets.commit_encoder import encode
 from pyrallel_consumer.dto import TopicPartition
 from pyrallel_consumer.ingress.client.log_throttle import LogThrottle
 from pyrallel_consumer.ingress.polling.commits import Commits, Errors
-from pyrallel_consumer.ingress.producing.transactions import Transaction, Transactions
+from pyrallel_consumer.ingress.producing.transaction import Transaction
+from pyrallel_consumer.ingress.producing.transactions import Transactions
 from pyrallel_consumer.ingress.reading.assignments import Assignments
 from pyrallel_consumer.ingress.reading.start_offset import Start
 from pyrallel_consumer.log import Log

@@ -14,99 +14,41 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from typing import Any, Final, TypeVar
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, Message, Producer
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer
 from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import AdminClient
 
-from pyrallel_consumer.control_plane.events import (
-    CommitSnapshot,
-    LetterProducerFailed,
-    Refusal,
-)
-from pyrallel_consumer.control_plane.failures.letter import UNREADABLE, record_of
+from pyrallel_consumer.control_plane.events import LetterProducerFailed
 from pyrallel_consumer.control_plane.output.fencing_watch import FencingWatch
 from pyrallel_consumer.control_plane.output.outcome import resolved
-from pyrallel_consumer.control_plane.output.unwritten import Unwritten
 from pyrallel_consumer.dto import TopicPartition
 from pyrallel_consumer.errors import BrokerError, ConfigurationError, StateError
-from pyrallel_consumer.ingress.client.client_errors import advice_for, translate_client_error
+from pyrallel_consumer.ingress.client.client_errors import translate_client_error
 from pyrallel_consumer.ingress.client.client_events import ClientLog, GuardedLog
 from pyrallel_consumer.ingress.client.client_settings import admin_configuration_of
 from pyrallel_consumer.ingress.client.log_throttle import LogThrottle
+from pyrallel_consumer.ingress.producing.transaction import DISOWNED, Transaction
+from pyrallel_consumer.ingress.producing.transaction_records import FENCED, TransactionRecords
 from pyrallel_consumer.log import Log
-from pyrallel_consumer.record import Record
 
 logger = Log("pyrallel_consumer.output")
 
-Errors = Mapping[TopicPartition, str | None]
-Told = Callable[[Errors, Sequence[Refusal]], None]
 _T = TypeVar("_T")
 
 CALL_SECONDS: Final = 5.0
 """How long one call of the client may take before the thread checks for its end; then it is called again."""
 START_SECONDS: Final = 30.0
 """How long the first ``init_transactions`` may take: it ends a transaction that an earlier producer left open."""
-FLUSH_SECONDS: Final = 0.1
 IDLE_SECONDS: Final = 1.0
 PURGE_SECONDS: Final = 1.0
 AGAIN_SECONDS: Final = 0.05
 MOCK_CLUSTER: Final = "mockCluster"
 NO_LEADER_EPOCH: Final = -1
-ABORTED: Final = "_ABORTED"
-DISOWNED: Final = "_DISOWNED"
-"""A partition of the transaction was revoked during it: the rest goes into the next transaction."""
-FENCED: Final = frozenset({"_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"})
-_PURGED: Final = frozenset({"_PURGE_QUEUE", "_PURGE_INFLIGHT"})
-
-
-class Transaction:
-    """One transaction, from the poll thread to its outcome. ``ended`` is set when the outcome has been reported."""
-
-    def __init__(self, snapshots: Sequence[CommitSnapshot], metadata: object, tell: Told) -> None:
-        self.snapshots = tuple(snapshots)
-        self.metadata = metadata
-        self.ended = threading.Event()
-        self.refusals: list[Refusal] = []
-        self.failure: KafkaError | None = None
-        self.left = 0
-        self._tell = tell
-        self._lock = threading.Lock()
-        self._is_committing = False
-        self._is_disowned = False
-
-    @property
-    def is_disowned(self) -> bool:
-        """Whether it must be aborted."""
-        return self._is_disowned
-
-    @property
-    def is_committing(self) -> bool:
-        """Whether its commit was asked for."""
-        return self._is_committing
-
-    def disown(self, tps: Collection[TopicPartition] | None = None) -> None:
-        """These partitions (default: all) are no longer assigned: abort it, unless it is being committed."""
-        with self._lock:
-            if not self._is_committing and (tps is None or any(each.tp in tps for each in self.snapshots)):
-                self._is_disowned = True
-
-    def begin_commit(self) -> bool:
-        """From now on it cannot be disowned; returns False if it has been."""
-        with self._lock:
-            self._is_committing = not self._is_disowned
-            return self._is_committing
-
-    def end(self, errors: Errors, refusals: Sequence[Refusal] = ()) -> None:
-        """Report the outcome."""
-        self._tell(errors, refusals)
-        self.ended.set()
-
-    def failed(self, code: str) -> Errors:
-        return dict.fromkeys((each.tp for each in self.snapshots), code)
+_AWAY: Final = frozenset({"_ALL_BROKERS_DOWN", "_TIMED_OUT", "_TRANSPORT"})
 
 
 class Transactions:
@@ -188,7 +130,7 @@ class Transactions:
             self._serve()
         except Exception as error:  # noqa: BLE001 -- the edge of the thread: its end must not be silent
             if not self._is_abandoned:
-                with contextlib.suppress(RuntimeError):  # The loop is closed: no receiver is left.
+                with contextlib.suppress(RuntimeError):  # The loop is closed: nobody is left to tell.
                     self._deliver(LetterProducerFailed(_translated(error)))
         finally:
             self._let_go()
@@ -196,21 +138,27 @@ class Transactions:
 
     def _begin(self) -> None:
         self._client = self._made()
-        cluster = self._client.list_topics(timeout=START_SECONDS).cluster_id or ""
+        deadline = self._clock() + START_SECONDS
+        while True:
+            try:
+                self._refuse_the_embedded_broker()
+                self._client.init_transactions(CALL_SECONDS)
+            except KafkaException as error:
+                cause = error.args[0]
+                is_over = self._clock() >= deadline or self._is_abandoned
+                if is_over or not (cause.retriable() or cause.name() in _AWAY):
+                    raise
+                time.sleep(AGAIN_SECONDS)
+            else:
+                return
+
+    def _refuse_the_embedded_broker(self) -> None:
+        cluster = self._client.list_topics(timeout=CALL_SECONDS).cluster_id or ""
         if cluster.startswith(MOCK_CLUSTER):
             raise ConfigurationError(
                 "OutputConfig.delivery is exactly_once, and this is the embedded broker, whose transactions are wrong: "
                 "use a real Apache Kafka, or at_least_once here"
             )
-        deadline = self._clock() + START_SECONDS
-        while True:
-            try:
-                self._client.init_transactions(CALL_SECONDS)
-            except KafkaException as error:
-                if not error.args[0].retriable() or self._clock() >= deadline or self._is_abandoned:
-                    raise
-            else:
-                return
 
     def _serve(self) -> None:
         while not self._is_abandoned:
@@ -236,9 +184,9 @@ class Transactions:
 
     def _write_and_commit(self, transaction: Transaction) -> None:
         self._client.begin_transaction()
-        self._produce(transaction)
-        if transaction.refusals or transaction.failure is not None or transaction.is_disowned:
-            self._abort(transaction, self._why(transaction))
+        TransactionRecords(self._client, transaction, lambda: self._is_abandoned).write()
+        if transaction.is_failing:
+            self._abort(transaction, transaction.why)
             return
         offers = [
             ClientPartition(
@@ -259,79 +207,6 @@ class Transactions:
         self._insist(lambda: self._client.commit_transaction(CALL_SECONDS))
         self.committed += 1
         transaction.end(dict.fromkeys((each.tp for each in transaction.snapshots), None))
-
-    @staticmethod
-    def _why(transaction: Transaction) -> str:
-        if transaction.refusals:
-            return transaction.refusals[0].code
-        return DISOWNED if transaction.failure is None else str(transaction.failure.name())
-
-    def _produce(self, transaction: Transaction) -> None:
-        """Produce all records, and wait for the broker's answer to each, or for the first failure."""
-        for snapshot in transaction.snapshots:
-            for entry in snapshot.entries:
-                self._produce_entry(transaction, entry)
-                if transaction.is_disowned or transaction.failure is not None:
-                    return
-        while transaction.left and not (transaction.is_disowned or transaction.failure or transaction.refusals):
-            if self._is_abandoned:
-                transaction.disown()
-            self._client.flush(FLUSH_SECONDS)
-
-    def _produce_entry(self, transaction: Transaction, entry: Unwritten) -> None:
-        if entry.letter is None:
-            for record in entry.records:
-                self._send(transaction, entry, record)
-            return
-        letter = entry.letter
-        try:
-            made = record_of(letter)
-        except Exception as error:  # noqa: BLE001 -- a message with parts that cannot be read; the others must go on
-            said = f"the message cannot be read: {type(error).__name__}"
-            transaction.refusals.append(Refusal(entry, letter.topic, UNREADABLE, said, is_certain=True))
-        else:
-            self._send(transaction, entry, Record(letter.topic, made.value, made.key, made.headers))
-
-    def _send(self, transaction: Transaction, entry: Unwritten, record: Record) -> None:
-        topic, value, key, headers, partition, timestamp = record
-
-        def note(error: KafkaError | None, _: Message) -> None:
-            transaction.left -= 1
-            if error is not None and error.name() not in _PURGED:
-                self._note_failure(transaction, entry, topic, error, is_certain=False)
-
-        while True:
-            try:
-                self._client.produce(
-                    topic,
-                    value=value,
-                    key=key,
-                    headers=[*headers],
-                    partition=-1 if partition is None else partition,
-                    timestamp=timestamp or 0,
-                    on_delivery=note,
-                )
-            except BufferError:
-                if transaction.is_disowned or transaction.failure is not None or self._is_abandoned:
-                    return
-                self._client.poll(FLUSH_SECONDS)
-            except KafkaException as error:
-                self._note_failure(transaction, entry, topic, error.args[0], is_certain=True)
-                return
-            else:
-                transaction.left += 1
-                return
-
-    @staticmethod
-    def _note_failure(
-        transaction: Transaction, entry: Unwritten, topic: str, error: KafkaError, *, is_certain: bool
-    ) -> None:
-        """The loop handles errors about the record; after other errors the transaction is written again."""
-        said = f"{error.str()}{advice_for(error.name())}"
-        if error.fatal() or error.retriable() or error.name() in FENCED | {"_MSG_TIMED_OUT", "_STATE", "_FATAL"}:
-            transaction.failure = error
-        else:
-            transaction.refusals.append(Refusal(entry, topic, error.name(), said, is_certain))
 
     # What goes wrong
 
