@@ -16,7 +16,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
-from typing import Any, Final, TypeVar
+from concurrent.futures import TimeoutError as NotInTime
+from functools import partial
+from typing import Any, Final
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer
 from confluent_kafka import TopicPartition as ClientPartition
@@ -31,20 +33,24 @@ from pyrallel_consumer.ingress.client.client_errors import translate_client_erro
 from pyrallel_consumer.ingress.client.client_events import ClientLog, GuardedLog
 from pyrallel_consumer.ingress.client.client_settings import admin_configuration_of
 from pyrallel_consumer.ingress.client.log_throttle import LogThrottle
+from pyrallel_consumer.ingress.producing.bounded_calls import BoundedCalls
 from pyrallel_consumer.ingress.producing.transaction import DISOWNED, Transaction
 from pyrallel_consumer.ingress.producing.transaction_records import FENCED, TransactionRecords
 from pyrallel_consumer.log import Log
 
 logger = Log("pyrallel_consumer.output")
 
-_T = TypeVar("_T")
-
 CALL_SECONDS: Final = 5.0
 """How long one call of the client may take before the thread checks for its end; then it is called again."""
+HUNG_SECONDS: Final = 10.0
+"""A call that has not returned by then is not waited for: a new producer takes over, and the broker fences this one."""
+INSIST_SECONDS: Final = 30.0
+"""How long one producer tries the same call again; a new one asks the bootstrap servers anew."""
 START_SECONDS: Final = 30.0
 """How long the first ``init_transactions`` may take: it ends a transaction that an earlier producer left open."""
 IDLE_SECONDS: Final = 1.0
 PURGE_SECONDS: Final = 1.0
+FAREWELL_SECONDS: Final = 5.0
 AGAIN_SECONDS: Final = 0.05
 MOCK_CLUSTER: Final = "mockCluster"
 NO_LEADER_EPOCH: Final = -1
@@ -142,11 +148,11 @@ class Transactions:
         while True:
             try:
                 self._refuse_the_embedded_broker()
-                self._client.init_transactions(CALL_SECONDS)
+                self._call("init_transactions", CALL_SECONDS)
             except KafkaException as error:
                 cause = error.args[0]
                 is_over = self._clock() >= deadline or self._is_abandoned
-                if is_over or not (cause.retriable() or cause.name() in _AWAY):
+                if is_over or cause.fatal() or not (cause.retriable() or cause.name() in _AWAY):
                     raise
                 time.sleep(AGAIN_SECONDS)
             else:
@@ -198,36 +204,41 @@ class Transactions:
             )
             for each in transaction.snapshots
         ]
-        self._insist(
-            lambda: self._client.send_offsets_to_transaction(offers, transaction.metadata, CALL_SECONDS), transaction
-        )
+        self._insist("send_offsets_to_transaction", offers, transaction.metadata, CALL_SECONDS, until=transaction)
         if not transaction.begin_commit():
             self._abort(transaction, DISOWNED)
             return
-        self._insist(lambda: self._client.commit_transaction(CALL_SECONDS))
+        self._insist("commit_transaction", CALL_SECONDS)
         self.committed += 1
         transaction.end(dict.fromkeys((each.tp for each in transaction.snapshots), None))
 
     # What goes wrong
 
-    def _insist(self, call: Callable[[], _T], transaction: Transaction | None = None) -> _T:
+    def _call(self, name: str, *arguments: Any) -> None:
+        """Call this method of the client, which may wait for a broker; a fatal error if it does not return at all."""
+        self._calls.make(partial(getattr(self._client, name), *arguments), name, HUNG_SECONDS)
+
+    def _insist(self, name: str, *arguments: Any, until: Transaction | None = None) -> None:
         """Call until it is done, or fails permanently: no new transaction begins before the outcome is known.
 
-        With a ``transaction`` it ends, too, when that is disowned.
+        It ends, too, when ``until`` is disowned, or when the same producer has tried for ``INSIST_SECONDS``.
         """
+        deadline = self._clock() + INSIST_SECONDS
         while True:
             try:
-                return call()
+                self._call(name, *arguments)
             except KafkaException as error:
-                if not error.args[0].retriable() or self._is_abandoned:
+                if not error.args[0].retriable() or self._is_abandoned or self._clock() >= deadline:
                     raise
-                if transaction is not None and transaction.is_disowned:
+                if until is not None and until.is_disowned:
                     raise
                 self._tell_error(error.args[0], "is tried again")
                 time.sleep(AGAIN_SECONDS)
+            else:
+                return
 
     def _abort(self, transaction: Transaction, code: str) -> None:
-        self._insist(lambda: self._client.abort_transaction(CALL_SECONDS))
+        self._insist("abort_transaction", CALL_SECONDS)
         self.aborted += 1
         transaction.end(transaction.failed(code), transaction.refusals)
 
@@ -267,29 +278,32 @@ class Transactions:
             self._let_go()
             self._client = self._made()
             try:
-                self._insist(lambda: self._client.init_transactions(CALL_SECONDS))
+                self._insist("init_transactions", CALL_SECONDS)
             except KafkaException as again:
                 error = again.args[0]
-                if not error.fatal():
+                if not (error.fatal() or error.retriable()):
                     raise
             else:
                 return
 
     def _committed(self, tps: Collection[TopicPartition]) -> dict[TopicPartition, tuple[int, str]] | None:
         """Offset and metadata of the group, when no transaction is pending on them; None once abandoned."""
-        admin = AdminClient(admin_configuration_of(self._configuration) | {"logger": ClientLog(self._clock)})
+        settings = admin_configuration_of(self._configuration) | {"logger": ClientLog(self._clock)}
         asked = [ConsumerGroupTopicPartitions(self._group, [ClientPartition(tp.topic, tp.partition) for tp in tps])]
         while not self._is_abandoned:
+            admin = AdminClient(settings)  # A client that has lost its coordinator would not find it again.
             try:
                 [future] = admin.list_consumer_group_offsets(
                     asked, require_stable=True, request_timeout=CALL_SECONDS
                 ).values()
-                answers = future.result().topic_partitions
+                answers = future.result(HUNG_SECONDS).topic_partitions
                 if all(each.error is None for each in answers):
                     return {
                         TopicPartition(each.topic, each.partition): (each.offset, each.metadata or "")
                         for each in answers
                     }
+            except NotInTime:
+                logger.debug("the group's offsets were not told within %g s: they are asked for again", HUNG_SECONDS)
             except KafkaException as error:
                 self._tell_error(error.args[0], "has an unknown outcome: the group's offsets are asked for again")
             time.sleep(AGAIN_SECONDS)
@@ -299,6 +313,7 @@ class Transactions:
 
     def _made(self) -> Producer:
         self.clients_made += 1
+        self._calls = BoundedCalls()
         log = GuardedLog(self._configuration.get("logger") or ClientLog(self._clock))
         return Producer(self._configuration | {"logger": log, "error_cb": self._on_error})
 
@@ -318,11 +333,15 @@ class Transactions:
         )
 
     def _let_go(self) -> None:
-        client = self.__dict__.pop("_client", None)
-        if client is not None:
-            with contextlib.suppress(KafkaException):
-                client.purge()
-                client.flush(PURGE_SECONDS)
+        """Forget the producer. Even its last calls may never return, so they are not waited for without a bound."""
+        if "_client" in self.__dict__:
+            self._calls.end(partial(_farewell, self.__dict__.pop("_client")), FAREWELL_SECONDS)
+
+
+def _farewell(client: Producer) -> None:
+    with contextlib.suppress(KafkaException):
+        client.purge()
+        client.flush(PURGE_SECONDS)
 
 
 def _is_fenced(error: KafkaError) -> bool:
