@@ -7,9 +7,11 @@ from typing import Any, Final
 
 from case import CPU, RATE, Case, Version
 from job import Job
+from process_cases import PROCESS_CASES
 from race.scraper import USUAL_SECONDS
 from reading import Reading, Round, plain, ratio
 from scaling_cases import SCALING_CASES
+from thread_cases import THREAD_CASES
 from workbench import PARTITIONS, Sizes, Workbench
 
 EAGER_SINCE: Final = (3, 12)
@@ -20,8 +22,6 @@ LARGE_PARTITIONS: Final = 32
 NO_BYTES_LIMIT: Final = 1 << 34
 ONE_READ_OVER: Final = 1.05
 """The limit in bytes is kept by reads that are sized by those before; what a read brings over it is seen afterwards."""
-THREADS_BOUND: Final = 40_000
-PAYLOAD_BYTES: Final = (4096, 990_000)
 FEW, MANY, BUSY, QUIET = "8 partitions", "2,000 partitions", "all busy", "8 busy"
 
 
@@ -280,108 +280,6 @@ def _memory_readings(_: Version) -> Sequence[Reading]:
     ]
 
 
-def _process_noop(bench: Workbench) -> Mapping[str, Job]:
-    messages = bench.sizes.process_messages
-    return {"no-op process": bench.job("no-op process", topic=bench.topic(messages, 200), messages=messages)}
-
-
-def _process_zipf(bench: Workbench) -> Mapping[str, Job]:
-    messages = bench.sizes.process_messages
-    topic = bench.topic(messages, 1000, hot_share=0.3)
-    return {"no-op process": bench.job("no-op process", topic=topic, messages=messages)}
-
-
-def _process_readings(at_least: float) -> Callable[[Version], Sequence[Reading]]:
-    return lambda _: [
-        Reading("no-op process", plain(RATE, "no-op process"), "msg/s", at_least=at_least),
-        Reading(
-            "the parent's RSS, growth in the second half", plain("rss_growth_mib", "no-op process"), "MiB", below=8
-        ),
-    ]
-
-
-def _process_cpu(bench: Workbench) -> Mapping[str, Job]:
-    messages = bench.sizes.hashed_messages
-    topic = bench.topic(messages, 200)
-    return {name: bench.job(name, topic=topic, messages=messages) for name in ("sequential hashing", "hashing process")}
-
-
-def _process_cpu_readings(_: Version) -> Sequence[Reading]:
-    of = ratio(RATE, "hashing process", "sequential hashing")
-    return [Reading("sha256 x 500 on 2 processes / sequential loop", of, at_least=1.8)]
-
-
-def _thread_wait(bench: Workbench) -> Mapping[str, Job]:
-    sizes = bench.sizes
-    work = {"messages": sizes.thread_messages, "keys": sizes.threads, "worker_ms": 5.0}
-    topic = bench.topic(sizes.thread_messages, 10 * sizes.threads)
-    return {
-        "bare threads": bench.job("bare threads", **work),
-        "waiting threads": bench.job("waiting threads", topic=topic, **work),
-    }
-
-
-def _thread_wait_readings(_: Version) -> Sequence[Reading]:
-    def of_bound(subject: str) -> Callable[[Round], float]:
-        return lambda one: one[subject][RATE] / THREADS_BOUND
-
-    return [
-        Reading("5 ms in 200 threads / 40,000 a second", of_bound("waiting threads"), at_least=0.9),
-        Reading("bare threads / 40,000 a second", of_bound("bare threads")),
-        Reading("5 ms in 200 threads / bare threads", ratio(RATE, "waiting threads", "bare threads")),
-    ]
-
-
-def _thread_cpu(bench: Workbench) -> Mapping[str, Job]:
-    messages = bench.sizes.hashed_messages
-    topic = bench.topic(messages, 200)
-
-    def job(subject: str, **settings: Any) -> Job:
-        return bench.job(subject, topic=topic, messages=messages, **settings)
-
-    with_gil = {"PYTHON_GIL": "1"}
-    return {
-        "sequential hashing": job("sequential hashing"),
-        "hashing threads": job("hashing threads"),
-        "hashing threads, GIL on": job("hashing threads", environment=with_gil),
-        "adding threads": job("adding threads"),
-        "adding threads, GIL on": job("adding threads", environment=with_gil),
-    }
-
-
-def _thread_cpu_readings(_: Version) -> Sequence[Reading]:
-    return [
-        Reading("the GIL of this Python is on", plain("is_gil_on", "hashing threads"), "(1 yes, 0 no)"),
-        Reading("sha256 x 500 in 2 threads / sequential loop", ratio(RATE, "hashing threads", "sequential hashing")),
-        Reading(
-            "sha256 x 500 in 2 threads / with the GIL on", ratio(RATE, "hashing threads", "hashing threads, GIL on")
-        ),
-        Reading("bytecode in 2 threads / with the GIL on", ratio(RATE, "adding threads", "adding threads, GIL on")),
-    ]
-
-
-def _process_payload(bench: Workbench) -> Mapping[str, Job]:
-    return {
-        f"{size:,} bytes": bench.job(
-            "no-op process", topic=bench.topic(messages, 200, value_bytes=size), messages=messages
-        )
-        for size, messages in bench.sizes.payloads
-    }
-
-
-def _process_payload_readings(_: Version) -> Sequence[Reading]:
-    def mib_per_second(size: int) -> Callable[[Round], float]:
-        return lambda one: one[f"{size:,} bytes"][RATE] * size / 1024 / 1024
-
-    readings = []
-    for size in PAYLOAD_BYTES:
-        readings += [
-            Reading(f"{size:,} bytes", plain(RATE, f"{size:,} bytes"), "msg/s"),
-            Reading(f"{size:,} bytes", mib_per_second(size), "MiB/s"),
-        ]
-    return readings
-
-
 CASES: Final = (
     Case("noop", "no-op worker, 200 keys", _noop, _noop_readings),
     Case("batches", "no-op worker, one by one and in batches of 500", _batches, _batches_readings),
@@ -412,18 +310,7 @@ CASES: Final = (
         _memory_readings,
         most_rounds=2,
     ),
-    Case("process-noop", "no-op in 2 processes, 200 keys", _process_noop, _process_readings(100_000)),
-    Case("process-zipf", "the same, 1,000 keys, one with 30 %", _process_zipf, _process_readings(50_000)),
-    Case(
-        "process-cpu", "sha256 x 500 in 2 processes against the loop on one core", _process_cpu, _process_cpu_readings
-    ),
-    Case("process-payload", "no-op in 2 processes, large values", _process_payload, _process_payload_readings),
-    Case(
-        "thread-cpu",
-        "sha256 x 500 in 2 threads, as this Python is and with its GIL on",
-        _thread_cpu,
-        _thread_cpu_readings,
-    ),
-    Case("thread-wait", "5 ms blocked in 200 threads, 2,000 keys", _thread_wait, _thread_wait_readings),
+    *PROCESS_CASES,
+    *THREAD_CASES,
     *SCALING_CASES,
 )
