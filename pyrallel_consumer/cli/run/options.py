@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from inspect import Parameter, Signature, signature
+from typing import Annotated, Any, Literal, TypedDict, Unpack, get_type_hints
 
 import typer
 
@@ -20,128 +22,158 @@ def _option(text: str, variable: str, *names: str, metavar: str | None = None) -
     return option
 
 
-Worker = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="MODULE:WORKER",
-        help="The place of a worker, as in app.orders:handle; or of a PyrallelConsumer, a list of them, or a function "
-        "without parameters that returns any of these. (PYRALLEL_WORKER)",
-        show_default=False,
-    ),
-]
-Topic = Annotated[
-    list[str] | None,
-    _option("A topic, may be given several times; or a ^pattern of whole names.", "PYRALLEL_TOPIC", metavar="TOPIC"),
-]
-Lifespan = Annotated[
-    str | None,
-    _option(
-        "The place of a function that returns a context manager, entered before the first message.",
-        "PYRALLEL_LIFESPAN",
-        metavar="MODULE:FUNCTION",
-    ),
-]
-Servers = Annotated[str | None, _option("Kafka's address, host:port.", "KAFKA_BOOTSTRAP_SERVERS", metavar="HOST:PORT")]
-Group = Annotated[str | None, _option("The consumer group.", "KAFKA_CONSUMER_GROUP", metavar="NAME")]
-Mode = Annotated[
-    ExecutionMode | None,
-    _option(
-        "async for `async def` workers, thread for blocking calls, process for CPU work (either kind).",
-        "EXECUTION_MODE",
-    ),
-]
-Concurrency = Annotated[
-    int | None,
-    _option(
-        "Messages in flight at once: tasks (EXECUTION_MAX_IN_FLIGHT) with async, else threads or processes "
-        "(EXECUTION_WORKER_POOL_SIZE).",
-        "PYRALLEL_CONCURRENCY",
-        metavar="NUMBER",
-    ),
-]
-MaxAttempts = Annotated[
-    int | None,
-    _option("Attempts of one message in total, the first included.", "EXECUTION_MAX_ATTEMPTS", metavar="NUMBER"),
-]
-MetricsPort = Annotated[
-    int | None, _option("Serve Prometheus metrics on this port.", "METRICS_ENABLED and METRICS_PORT", metavar="PORT")
-]
-AppDir = Annotated[
-    str | None,
-    _option("Import the worker from this folder; default: the current one.", "PYRALLEL_APP_DIR", metavar="FOLDER"),
-]
-LogFormat = Annotated[
-    Literal["text", "json"] | None,
-    _option("json: an object per line, with the fields of structured logs.", "PYRALLEL_LOG_FORMAT"),
-]
-LogLevel = Annotated[Literal["debug", "info", "warning", "error"] | None, _option("What to log.", "PYRALLEL_LOG_LEVEL")]
-LogConfig = Annotated[
-    str | None,
-    _option(
-        "Set up logging by this file (.json, .toml or .ini), not by the two options above.",
-        "PYRALLEL_LOG_CONFIG",
-        metavar="FILE",
-    ),
-]
-FailOnDeadLetters = Annotated[
-    bool | None,
-    _option(
-        "Exit with 1 if messages were dead-lettered or skipped.",
-        "PYRALLEL_FAIL_ON_DEAD_LETTERS",
-        "--fail-on-dead-letters/--no-fail-on-dead-letters",
-    ),
-]
-Burst = Annotated[
-    bool | None,
-    _option(
-        "End when all messages that were in the topics at the start are committed.",
-        "PYRALLEL_BURST",
-        "--burst/--no-burst",
-    ),
-]
-Consumers = Annotated[
-    int | None,
-    _option("Consume in N processes, each a member of the group: for more cores.", "PYRALLEL_CONSUMERS", metavar="N"),
-]
-Reload = Annotated[
-    bool | None,
-    _option(
-        "Start again when a file changes; the old run drains first. Needs the extra [reload].",
-        "PYRALLEL_RELOAD",
-        "--reload/--no-reload",
-    ),
-]
-ReloadDir = Annotated[
-    list[str] | None,
-    _option(
-        "A folder to watch, may be given several times; default: the app-dir.", "PYRALLEL_RELOAD_DIR", metavar="FOLDER"
-    ),
-]
+class SettingOptions(TypedDict, total=False):
+    """The options that stand for settings. Absent ones come from the environment, ``.env`` or the default."""
+
+    worker: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="MODULE:WORKER",
+            help="The place of a worker, as in app.orders:handle; or of a PyrallelConsumer, a list of them, or a "
+            "function without parameters that returns any of these. (PYRALLEL_WORKER)",
+            show_default=False,
+        ),
+    ]
+    topic: Annotated[
+        list[str] | None,
+        _option(
+            "A topic, may be given several times; or a ^pattern of whole names.", "PYRALLEL_TOPIC", metavar="TOPIC"
+        ),
+    ]
+    lifespan: Annotated[
+        str | None,
+        _option(
+            "The place of a function that returns a context manager, entered before the first message.",
+            "PYRALLEL_LIFESPAN",
+            metavar="MODULE:FUNCTION",
+        ),
+    ]
+    bootstrap_servers: Annotated[
+        str | None, _option("Kafka's address, host:port.", "KAFKA_BOOTSTRAP_SERVERS", metavar="HOST:PORT")
+    ]
+    group: Annotated[str | None, _option("The consumer group.", "KAFKA_CONSUMER_GROUP", metavar="NAME")]
+    mode: Annotated[
+        ExecutionMode | None,
+        _option(
+            "async for `async def` workers, thread for blocking calls, process for CPU work (either kind).",
+            "EXECUTION_MODE",
+        ),
+    ]
+    concurrency: Annotated[
+        int | None,
+        _option(
+            "Messages in flight at once: tasks (EXECUTION_MAX_IN_FLIGHT) with async, else threads or processes "
+            "(EXECUTION_WORKER_POOL_SIZE).",
+            "PYRALLEL_CONCURRENCY",
+            metavar="NUMBER",
+        ),
+    ]
+    max_attempts: Annotated[
+        int | None,
+        _option("Attempts of one message in total, the first included.", "EXECUTION_MAX_ATTEMPTS", metavar="NUMBER"),
+    ]
+    metrics_port: Annotated[
+        int | None,
+        _option("Serve Prometheus metrics on this port.", "METRICS_ENABLED and METRICS_PORT", metavar="PORT"),
+    ]
 
 
+class RunOptions(SettingOptions, total=False):
+    """The options of a run: those for settings, and those of the command itself."""
+
+    app_dir: Annotated[
+        str | None,
+        _option("Import the worker from this folder; default: the current one.", "PYRALLEL_APP_DIR", metavar="FOLDER"),
+    ]
+    burst: Annotated[
+        bool | None,
+        _option(
+            "End when all messages that were in the topics at the start are committed.",
+            "PYRALLEL_BURST",
+            "--burst/--no-burst",
+        ),
+    ]
+    fail_on_dead_letters: Annotated[
+        bool | None,
+        _option(
+            "Exit with 1 if messages were dead-lettered or skipped.",
+            "PYRALLEL_FAIL_ON_DEAD_LETTERS",
+            "--fail-on-dead-letters/--no-fail-on-dead-letters",
+        ),
+    ]
+    consumers: Annotated[
+        int | None,
+        _option(
+            "Consume in N processes, each a member of the group: for more cores.", "PYRALLEL_CONSUMERS", metavar="N"
+        ),
+    ]
+    reload: Annotated[
+        bool | None,
+        _option(
+            "Start again when a file changes; the old run drains first. Needs the extra [reload].",
+            "PYRALLEL_RELOAD",
+            "--reload/--no-reload",
+        ),
+    ]
+    reload_dir: Annotated[
+        list[str] | None,
+        _option(
+            "A folder to watch, may be given several times; default: the app-dir.",
+            "PYRALLEL_RELOAD_DIR",
+            metavar="FOLDER",
+        ),
+    ]
+    log_format: Annotated[
+        Literal["text", "json"] | None,
+        _option("json: an object per line, with the fields of structured logs.", "PYRALLEL_LOG_FORMAT"),
+    ]
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"] | None, _option("What to log.", "PYRALLEL_LOG_LEVEL")
+    ]
+    log_config: Annotated[
+        str | None,
+        _option(
+            "Set up logging by this file (.json, .toml or .ini), not by the two options above.",
+            "PYRALLEL_LOG_CONFIG",
+            metavar="FILE",
+        ),
+    ]
+
+
+def takes(options: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Show typer the keys of ``options``, a TypedDict, in place of a command's ``**given``."""
+    shown = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        for name, annotation in get_type_hints(options, include_extras=True).items()
+    ]
+
+    def shown_by(command: Callable[..., None]) -> Callable[..., None]:
+        own = [
+            each for each in signature(command, eval_str=True).parameters.values() if each.kind is not each.VAR_KEYWORD
+        ]
+        parameters = [*shown, *own]
+        command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]  # inspect reads it
+        command.__annotations__ = {each.name: each.annotation for each in parameters}
+        return command
+
+    return shown_by
+
+
+def _flags(given: RunOptions | SettingOptions) -> Flags:
+    """The options as they were given. Options that are given several times are named in the plural there."""
+    options: dict[str, Any] = {**given}
+    for several in ("topic", "reload_dir"):
+        options[f"{several}s"] = tuple(options.pop(several, None) or ())
+    return Flags(**options)
+
+
+@takes(RunOptions)
 def run(
     *,
-    worker: Worker = None,
-    topic: Topic = None,
-    lifespan: Lifespan = None,
-    bootstrap_servers: Servers = None,
-    group: Group = None,
-    mode: Mode = None,
-    concurrency: Concurrency = None,
-    max_attempts: MaxAttempts = None,
-    metrics_port: MetricsPort = None,
-    app_dir: AppDir = None,
-    burst: Burst = None,
-    fail_on_dead_letters: FailOnDeadLetters = None,
-    consumers: Consumers = None,
-    reload: Reload = None,
-    reload_dir: ReloadDir = None,
-    log_format: LogFormat = None,
-    log_level: LogLevel = None,
-    log_config: LogConfig = None,
     check: Annotated[
         bool, typer.Option("--check", help="Look at settings, worker, broker, topics, group; print a table and exit.")
     ] = False,
+    **given: Unpack[RunOptions],
 ) -> None:
     """Run a worker on topics, or consumers, until SIGINT or SIGTERM.
 
@@ -162,58 +194,20 @@ def run(
       130  aborted by a second SIGINT, or a burst that SIGINT cut short
       143  the same by SIGTERM
     """  # noqa: D301 -- click keeps the lines of a paragraph that begins with a backspace
-    flags = Flags(
-        worker=worker,
-        topics=tuple(topic or ()),
-        lifespan=lifespan,
-        bootstrap_servers=bootstrap_servers,
-        group=group,
-        mode=mode,
-        concurrency=concurrency,
-        max_attempts=max_attempts,
-        metrics_port=metrics_port,
-        app_dir=app_dir,
-        log_format=log_format,
-        log_level=log_level,
-        log_config=log_config,
-        burst=burst,
-        fail_on_dead_letters=fail_on_dead_letters,
-        consumers=consumers,
-        reload=reload,
-        reload_dirs=tuple(reload_dir or ()),
-    )
-    ending = Ending()
+    flags, ending = _flags(given), Ending()
     exit_with(lambda: _check(flags) if check else _run(flags, ending), ending)
 
 
+@takes(SettingOptions)
 def config(
     *,
-    worker: Worker = None,
-    topic: Topic = None,
-    lifespan: Lifespan = None,
-    bootstrap_servers: Servers = None,
-    group: Group = None,
-    mode: Mode = None,
-    concurrency: Concurrency = None,
-    max_attempts: MaxAttempts = None,
-    metrics_port: MetricsPort = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
+    **given: Unpack[SettingOptions],
 ) -> None:
     """Show every setting and its source, no secrets."""
-    flags = Flags(
-        worker=worker,
-        topics=tuple(topic or ()),
-        lifespan=lifespan,
-        bootstrap_servers=bootstrap_servers,
-        group=group,
-        mode=mode,
-        concurrency=concurrency,
-        max_attempts=max_attempts,
-        metrics_port=metrics_port,
-    )
     from pyrallel_consumer.cli.config_shown import show_config
 
-    exit_with(lambda: show_config(flags, as_json=as_json))
+    exit_with(lambda: show_config(_flags(given), as_json=as_json))
 
 
 def _check(flags: Flags) -> int:
