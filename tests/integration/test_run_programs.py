@@ -226,3 +226,9 @@ def test_check_looks_at_each_consumer_and_at_the_lifespan(shop: Shop) -> None:
         "shop:order (order) runs as tasks, 1000 at once, within shop:lifespan"
     ]
     assert found("shop:order", "--topic", shop.orders, "--lifespan", "shop:nothing")[0] == 2
+    code, findings = found("shop:one", "--topic", shop.orders)
+    assert code == 2
+    assert [each["text"] for each in findings if each["verdict"] == "wrong"] == [
+        "--topic cannot be given with shop:one: it names consumers, which have their own settings"
+    ]
+    assert not [each for each in findings if each["subject"] == "group" and each["verdict"] != "ok"]

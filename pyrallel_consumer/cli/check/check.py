@@ -22,7 +22,7 @@ from pyrallel_consumer.cli.check.protocol import protocol_finding
 from pyrallel_consumer.cli.check.table import Finding, Verdict, exit_code_of, json_of, print_findings
 from pyrallel_consumer.cli.check.transactions import transactions_checked
 from pyrallel_consumer.cli.run.plan import Flags
-from pyrallel_consumer.cli.run.program import Program, found_program
+from pyrallel_consumer.cli.run.program import FlagsRefusedError, Program, found_program
 from pyrallel_consumer.cli.run.settings import DEFAULT, RunSettings, settings_of, typos
 from pyrallel_consumer.cli.run.worker_place import WorkerImportError
 from pyrallel_consumer.cli.terminal import say_json
@@ -127,6 +127,8 @@ def _worker(settings: RunSettings) -> tuple[Finding, list[PyrallelConsumer]]:
             return Finding("worker", Verdict.OK, f"{settings.worker()}: {many}, each with settings of its own"), found
     except WorkerImportError as error:
         return Finding("worker", Verdict.FAILED, f"{error}: its own code raises", error.shown), []
+    except FlagsRefusedError as error:
+        return Finding("worker", Verdict.WRONG, str(error)), error.consumers
     except ConfigurationError as error:
         return Finding("worker", Verdict.WRONG, str(error)), []
     pool, slots = settings.execution.worker_pool_size or "as many as fit", settings.execution.max_in_flight

@@ -32,6 +32,14 @@ class Program(NamedTuple):
     lifespan: Any
 
 
+class FlagsRefusedError(ConfigurationError):
+    """Flags stand for settings that ``consumers`` have already."""
+
+    def __init__(self, message: str, consumers: list[PyrallelConsumer]) -> None:
+        super().__init__(message)
+        self.consumers = consumers
+
+
 def found_program(settings: RunSettings) -> Program | list[PyrallelConsumer]:
     """The program to run: a worker, or at least one consumer.
 
@@ -111,8 +119,9 @@ def _checked(found: Any, place: str, settings: RunSettings) -> list[PyrallelCons
         }
     )
     if flags:
-        raise ConfigurationError(
-            f"{', '.join(flags)} cannot be given with {place}: it names consumers, which have their own settings"
+        raise FlagsRefusedError(
+            f"{', '.join(flags)} cannot be given with {place}: it names consumers, which have their own settings",
+            consumers,
         )
     if any(part is MetricsConfig and origin.kind == "flag" for (part, _), origin in settings.origins.items()):
         for consumer in consumers:
