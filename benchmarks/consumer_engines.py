@@ -113,7 +113,7 @@ async def thread_waiting(job: Job) -> Figures:
 
 
 async def thread_hashing(job: Job) -> Figures:
-    """Half a thousand rounds of sha256 for each message in as many threads as there are processes above."""
+    """500 rounds of sha256 for each message, in as many threads as ``hashing process`` has processes."""
     return await _through_two_threads(job, hash_often)
 
 
@@ -141,7 +141,7 @@ async def consume(job: Job, engine: ClockedEngine) -> Figures:
 
 
 def bare_threads(job: Job) -> Figures:
-    """As many threads as the job has keys take from one queue and block: no Kafka, no order, no books, no loop."""
+    """The yardstick: one thread per key takes items from a queue and blocks; no Kafka, order, books or loop."""
     seconds_each = job.worker_ms / 1000
     calls: SimpleQueue[int | None] = SimpleQueue()
 

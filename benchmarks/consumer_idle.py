@@ -25,7 +25,7 @@ async def idle(job: Job) -> Figures:
 
 
 async def all_waiting(job: Job) -> Figures:
-    """``max_in_flight`` workers wait for something that does not come, and more messages are there than are read."""
+    """``max_in_flight`` workers wait for ever, and the topic holds more messages than are read."""
     never = asyncio.Event()
 
     async def worker(_: object) -> None:

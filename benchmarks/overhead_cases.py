@@ -298,7 +298,7 @@ CASES: Final = (
     Case("partitions", "no-op worker, 8 partitions and 2,000", _partitions, _partitions_readings),
     Case(
         "backlog",
-        "so many messages of as many keys read and held up, then let go",
+        "all messages, each of its own key, are read while workers wait; then the workers go on",
         _backlog,
         _growth_readings("backlog"),
     ),

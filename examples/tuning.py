@@ -33,7 +33,7 @@ class Setting(NamedTuple):
 SETTINGS = [
     Setting(1, OrderingMode.KEY_HASH, "one at a time: what a plain loop does"),
     Setting(1000, OrderingMode.PARTITION, f"in order by partition: never more than {PARTITIONS} at once"),
-    Setting(20, OrderingMode.KEY_HASH, "20 at once: spares what the worker calls"),
+    Setting(20, OrderingMode.KEY_HASH, "20 at once: limits the load on the service that the worker calls"),
     Setting(1000, OrderingMode.KEY_HASH, f"in order by key: as many at once as there are keys, {KEYS}"),
     Setting(1000, OrderingMode.UNORDERED, "in no order: only max_in_flight limits"),
 ]

@@ -47,7 +47,7 @@ class Record(NamedTuple):
 class OutputFigures:
     """The records that workers returned: ``written`` are acknowledged, or in a committed transaction.
 
-    ``waiting`` are not yet; ``refused`` counts messages that failed because a record of theirs was. ``rewritten``
+    ``waiting`` are not yet; ``refused`` counts messages that failed because of a refused record. ``rewritten``
     counts records of aborted transactions, which go into the next one. ``open_seconds``: for how long the transaction
     under way is open, 0.0 without one.
     """

@@ -2,7 +2,7 @@
 
 pip-audit asks PyPI, and OSV for what PyPI does not answer. A version that nobody answered for is not audited: pip-audit
 calls that no vulnerability, this program does not. Ends with 0 (all audited, none found), 1 (vulnerabilities), or
-3 (nobody answered for some versions). With ``--where-reachable`` it ends with 0 and says so where nobody answered: for
+3 (no answer for some versions). With ``--where-reachable`` it ends with 0 and says so where nobody answered: for
 networks that have package registries only, or a service that is away for some of the questions.
 """
 

@@ -1,6 +1,6 @@
-"""What the workers of a soak do with a message: its number decides whether it is slow, fails once, or fails for good.
+"""What the workers of a soak do with a message: its number decides whether it is slow, or fails once or always.
 
-Slow messages make gaps: those behind them finish first. Keys go on coming that nobody has seen, beside a few hot ones.
+Slow messages make gaps: those behind them finish first. New keys keep coming, beside a few hot ones.
 """
 
 from __future__ import annotations

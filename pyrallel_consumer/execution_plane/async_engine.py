@@ -137,7 +137,7 @@ class PlainEngine(BookedEngine):
 
     def _fail(self, root: WorkItem, error: BaseException) -> None:
         if type(error) is GeneratorExit and not self._loop.is_running():
-            raise error  # The loop is gone and the interpreter closes the task: nobody can take the error.
+            raise error  # The loop is gone and the interpreter closes the task: no code can take the error.
         try:
             drop_first_frame(error)  # Without our frame.
             if root not in self._attempts.running:
@@ -162,7 +162,7 @@ class EagerEngine(PlainEngine):
             if now() > channel.starts_until:
                 self._unbegun.append(attempts.start(item, inf))
                 continue
-            # The context must be one that nobody has entered: an eager task in an entered one takes the loop down.
+            # The context must be one that no code has entered: an eager task in an entered one takes the loop down.
             task = _Task(attempt(item, item), loop=loop, eager_start=True, context=copied())
             if not task.done():
                 attempts.start(item, now(), task)

@@ -107,7 +107,7 @@ class Views:
         self._seat = Seat(self._metrics.host, self._metrics.port, watched)
 
     def close_endpoint(self) -> Future[None]:
-        """Leave the endpoint; if nobody else needs it, the future is done when the port is free. For any thread."""
+        """Leave the endpoint; if it was the last user, the future is done when the port is free. For any thread."""
         seat, self._seat = self._seat, None
         ends, self._export_ends = self._export_ends, []
         try:

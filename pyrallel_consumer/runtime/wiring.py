@@ -226,7 +226,7 @@ class Wiring:
             self.watchdog.start()
 
     def _abandon(self) -> None:
-        """The loop was closed without a stop: end the threads, processes and the endpoint, as nobody else will."""
+        """The loop was closed without a stop: end threads, processes and the endpoint here."""
         self.threads.abandon()
         self.release_gc_threshold()
         self.views.close_endpoint()

@@ -25,7 +25,7 @@ _HOME = {
 
 
 def __getattr__(name: str) -> object:
-    """Loaded when asked for: pytest has this package loaded by the plugin in every run, also where nobody uses it."""
+    """Load a name at its first use: the plugin makes pytest load this package in every run, even if no test uses it."""
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value: object = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,6 +1,6 @@
 """The demo's topic, on a broker of its own or on a given one, and the settings to consume it.
 
-Topic and group have a name that nobody else uses, and are removed at the end where the broker is not the demo's own.
+Topic and group have a unique name, and are removed at the end if the broker is not the demo's own.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def list_letters(
     letters: Annotated[
         bool, typer.Option("--letters", help="List them one by one too: partition and offset are what show asks for.")
     ] = False,
-    limit: Annotated[int, typer.Option(min=1, help="With --letters, list so many at most.")] = MOST_LISTED,
+    limit: Annotated[int, typer.Option(min=1, help="With --letters: how many to list at most.")] = MOST_LISTED,
     as_json: AsJson = False,
 ) -> None:
     """Count letters by group, error, source topic and age: of one topic, or of all that have the suffix."""

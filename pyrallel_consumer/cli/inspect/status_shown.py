@@ -32,7 +32,7 @@ def _speed(status: Mapping[str, Any]) -> list[str]:
 
 
 def lag_of(status: Mapping[str, Any], topic: str, partition: int) -> str:
-    """The partition's lag; a dash where nobody knows it."""
+    """The partition's lag; a dash where it is unknown."""
     found = _partition(status, topic, partition)
     return "-" if found is None or found["lag"] is None else f"{found['lag']:,}"
 

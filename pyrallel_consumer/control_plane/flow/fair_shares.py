@@ -34,7 +34,7 @@ class FairShares:
     def certain_room(self, load: Load, message_bytes: float) -> int | None:
         """A lower bound of ``room`` that needs no look at single partitions, None if such a look is due.
 
-        While the whole load fills less than half of the common part, nobody can have touched a reserve.
+        While the whole load fills less than half of the common part, no partition can have touched a reserve.
         """
         limits = self._limits
         part = load.messages / limits.max_messages + load.size_bytes / limits.max_bytes
@@ -65,7 +65,7 @@ class FairShares:
         return parts.above() if self._short_reviews >= REVIEWS_BEFORE_PAUSE else set()
 
     def pass_over(self) -> None:
-        """A tick at which ``certain_room`` had an answer: nobody can be full."""
+        """A tick at which ``certain_room`` had an answer: no partition can be full."""
         self._short_reviews = 0
 
     def _look(self, parts: BufferParts) -> None:

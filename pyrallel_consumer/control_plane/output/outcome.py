@@ -22,7 +22,7 @@ def resolved(
     """For each partition of a transaction: None if it was committed, else ``NOT_WRITTEN``.
 
     ``committed`` are offset and metadata of the group, read when no transaction was pending, of the partitions that are
-    still ours: nobody but this transaction can have moved them. A partition that had nothing to write shares the fate
+    still ours: only this transaction can have moved them. A partition that had nothing to write shares the fate
     of the others.
     """
     told = {s.tp: _contains(s, *committed[s.tp]) for s in sent if s.tp in committed and s.entries}

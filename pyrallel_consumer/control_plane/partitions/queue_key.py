@@ -17,7 +17,7 @@ NO_ORDER: Final = object()
 
 
 def queue_key(item: WorkItem, ordering: OrderingPolicy) -> object:
-    """The message's own key, ``WHOLE_PARTITION`` or ``NO_ORDER``. ``PartitionWork.add`` has this written out."""
+    """The message's own key, ``WHOLE_PARTITION`` or ``NO_ORDER``. ``PartitionWork.add`` has this inlined."""
     if ordering.mode is OrderingMode.UNORDERED:
         return NO_ORDER
     if ordering.mode is OrderingMode.PARTITION:

@@ -287,7 +287,7 @@ class RunWork(PartitionWork):
         if not queue.is_ordered:
             return False
         flying = queue.flying
-        if queue._is_stopped and len(flying) > 1 and flying[0] is item:  # ``succeeded``, written out for batches
+        if queue._is_stopped and len(flying) > 1 and flying[0] is item:  # ``succeeded``, inlined for batches
             del flying[0]
             queue.running = flying[0]
             queue._reach += 1

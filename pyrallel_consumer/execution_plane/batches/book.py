@@ -183,7 +183,7 @@ class BatchBook:
     ) -> None:
         """The call raised ``error``, timed out, or its process died.
 
-        ``records`` are those of messages that are done all the same, by their places: ``error`` names the others.
+        ``error`` may name the failed messages. ``records`` belong to the other ones, which are done, by their places.
         """
         del self.running[batch]
         search, roots = batch.search, batch.roots

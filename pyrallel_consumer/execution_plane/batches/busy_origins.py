@@ -1,4 +1,4 @@
-"""Ordered origins: those that have messages in a batch, and the messages of theirs that wait behind. Pure.
+"""Ordered origins with messages in a batch, and their later messages, which wait behind these. Pure.
 
 An origin is *busy* from the moment when a batch with its messages is complete until none of them is left. Messages that
 are submitted meanwhile wait *behind*. It is *broken* while one of its messages waits for another attempt of its own.

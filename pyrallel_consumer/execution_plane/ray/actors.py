@@ -179,7 +179,7 @@ class Actors:
         self._when(member, self._cluster.call(member.handle.open), self._note_opened)
 
     def _when(self, member: Member, future: Future[Any], then: Callable[[Member, Future[Any]], None]) -> None:
-        """Go on with ``then`` on the loop when the actor has answered, or cannot any more."""
+        """Call ``then`` on the loop when the actor has answered, or can no longer answer."""
 
         def answered(answer: Future[Any]) -> None:
             with suppress(RuntimeError):  # The loop is closed.

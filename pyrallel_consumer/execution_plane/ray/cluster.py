@@ -131,7 +131,7 @@ class Cluster:
         return future
 
     def tell(self, method: Any, *arguments: object) -> None:
-        """Call a method whose answer nobody waits for."""
+        """Call a method without waiting for its answer."""
         method.options(num_returns=0).remote(*arguments)
 
     def kill(self, actor: Any) -> None:

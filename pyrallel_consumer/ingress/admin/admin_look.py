@@ -2,7 +2,7 @@
 topics.
 
 The admin client is made for the first question and has its own connections, so a consumer without a reason to ask has
-none of them. A question is sent at once and answered later: nobody has to wait for it. Each object belongs to one
+none of them. A question is sent at once and answered later, so no caller waits for it. Each object belongs to one
 thread.
 """
 

@@ -42,7 +42,7 @@ class Cluster(NamedTuple):
 
 
 class GroupReader:
-    """Reads about ``group`` with the settings of ``config``. Close it, or use it as a ``with`` block."""
+    """Reads the state of ``group`` with the settings of ``config``. Close it, or use it as a ``with`` block."""
 
     def __init__(self, config: KafkaConfig, group: str) -> None:
         self._said: list[KafkaError] = []
@@ -70,7 +70,7 @@ class GroupReader:
         try:
             found = self._client.list_topics(timeout=REACH_SECONDS)
         except KafkaException as error:
-            self._client.poll(0)  # lets the client say why: the exception itself only knows that nobody answered
+            self._client.poll(0)  # lets the client log the reason: the exception says only that no broker answered
             doing = f"looking for a broker at {self._servers}"
             raise translate_client_error(self._said[0] if self._said else error, doing) from error
         brokers = sorted(f"{broker.host}:{broker.port}" for broker in found.brokers.values())

@@ -78,7 +78,7 @@ class ScratchTopic:
         try:
             admin.list_topics(timeout=REACH_SECONDS)
         except KafkaException as error:
-            admin.poll(0)  # lets the client say why: the exception itself only knows that nobody answered
+            admin.poll(0)  # lets the client log the reason: the exception says only that no broker answered
             doing = f"looking for a broker at {','.join(self._config.bootstrap_servers)}"
             raise translate_client_error(said[0] if said else error, doing) from error
         with _translating(f"creating topic {self.name!r}"):

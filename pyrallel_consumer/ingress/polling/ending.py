@@ -22,7 +22,7 @@ class Ending:
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether nobody waits for the thread any more."""
+        """Whether the wait for the thread was given up."""
         return self._is_abandoned
 
     def ask(self) -> None:

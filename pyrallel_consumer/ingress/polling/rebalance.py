@@ -52,7 +52,7 @@ class RevokeQuestion:
             self._answered.set()
 
     def wait(self, ending: Ending, clock: Callable[[], float], serve: Callable[[], None] = lambda: None) -> bool:
-        """Sleep until the answer, the deadline, or until nobody is there to answer; returns whether it is answered.
+        """Sleep until the answer, the deadline, or the end of the loop; returns whether the answer came.
 
         ``serve`` is called again and again meanwhile.
         """

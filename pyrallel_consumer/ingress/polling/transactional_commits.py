@@ -28,7 +28,7 @@ from pyrallel_consumer.log import Log
 
 LOGGER: Final = Log("pyrallel_consumer.ingress")
 LAST_SECONDS: Final = 2.0
-"""How long a rebalance callback waits for the last transaction of what goes."""
+"""How long a rebalance callback waits for the last transaction of the revoked partitions."""
 START_SECONDS: Final = 10.0
 """How long it waits for the transaction that commits where partitions begin."""
 UNKNOWN_EPOCH: Final = -1

@@ -1,4 +1,4 @@
-"""``BoundedCalls``: blocking calls of a client on a thread of its own, so that a call that never returns stops nobody.
+"""``BoundedCalls``: blocking calls of a client on a thread of its own, so that only this one hangs.
 
 The client's calls have timeouts, and do not always keep them: ``send_offsets_to_transaction`` waits forever for a group
 coordinator whose connection the client has given up after all brokers were away (librdkafka 2.16). Nothing can end such

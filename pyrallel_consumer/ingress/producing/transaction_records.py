@@ -26,7 +26,7 @@ BY_KEY: Final = -1
 
 
 class TransactionRecords:
-    """``is_over``: nobody waits for the transaction any more."""
+    """``is_over``: the wait for the transaction was given up."""
 
     def __init__(self, client: Producer, transaction: Transaction, is_over: Callable[[], bool]) -> None:
         self._client = client

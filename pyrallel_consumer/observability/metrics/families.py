@@ -109,7 +109,7 @@ FAMILIES: Final = (
         "consumer_output_records_total", _COUNTER, "Records of workers that are written: acknowledged, or committed."
     ),
     Family("consumer_output_waiting", _GAUGE, "Records of workers that are not written yet."),
-    Family("consumer_output_refused_total", _COUNTER, "Messages that failed because a record of theirs was refused."),
+    Family("consumer_output_refused_total", _COUNTER, "Messages that failed because one of their records was refused."),
     Family("consumer_transactions_total", _COUNTER, "Transactions that were committed."),
     Family("consumer_transaction_aborts_total", _COUNTER, "Transactions that were aborted and are written again."),
     Family("consumer_output_rewritten_total", _COUNTER, "Records of aborted transactions, written again."),

@@ -36,7 +36,7 @@ class OpenTelemetryMetrics:
             self._make(meter, family)
 
     def join(self, measured: HasNumbers) -> Callable[[], None]:
-        """Report this consumer until the function is called that is returned."""
+        """Report this consumer. Call the returned function to end that."""
         with self._lock:
             self._members = (*self._members, measured)
             self._read_at = float("-inf")

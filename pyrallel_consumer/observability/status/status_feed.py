@@ -1,7 +1,7 @@
 """The status page's data beside the snapshot: curves of the last minutes, and close-ups while somebody looks.
 
 Owned by the event loop, which ticks it. Any thread may read ``moments`` and ask for a close-up. The loop notices that
-at its next tick, and makes one a second until nobody has asked for a while. While nobody looks, it costs a row of
+at its next tick, and makes one a second until no request has come for a while. Without requests it costs a row of
 numbers a second, and it never costs anything on a message's path.
 """
 
@@ -19,7 +19,7 @@ from pyrallel_consumer.observability.status.read_times import ReadTimes
 from pyrallel_consumer.observability.status.verdict import BLOCKED_SECONDS
 
 FINGERPRINT_SECRET: Final = secrets.token_bytes(16)
-"""One per process: all its pages show the same fingerprint of a key, and nobody can find a key by trying candidates."""
+"""One per process: all its pages show the same fingerprint of a key, and a key cannot be found by trying candidates."""
 WATCHED_SECONDS: Final = 5.0
 """How long close-ups are made after somebody asked for one."""
 CLOSE_UP_SECONDS: Final = 0.9

@@ -83,7 +83,7 @@ class Closing:
             self._tell_cut_off([item for item in unfinished if control.manager.is_current(item)])
 
     def _tell_cut_off(self, items: list[WorkItem]) -> None:
-        """Called after the wait for cancelled messages: some of them may have succeeded all the same."""
+        """Called after the wait for cancelled messages: some of them may have succeeded nevertheless."""
         if not items:
             return
         self.cut_off += len(items)

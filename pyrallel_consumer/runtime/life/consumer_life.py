@@ -127,12 +127,12 @@ class ConsumerLife:
         try:
             await self._open_and_close()
             await self._let_go()
-        except Exception as error:  # noqa: BLE001 -- an engine of the user's may raise anywhere; nobody may wait for ever
+        except Exception as error:  # noqa: BLE001 -- an engine of the user's may raise anywhere; no caller may wait for ever
             self._note(error)
         self._end()
 
     def _end(self, _: asyncio.Task[None] | None = None) -> None:
-        """Nobody waits any longer, also where the supervisor was cancelled before its first step."""
+        """Release all waiters, even if the supervisor was cancelled before its first step."""
         self.state = "closed"
         self._opened.set()
         self._closed.set()

@@ -53,7 +53,7 @@ class _Listener(NamedTuple):
     on_signal: Callable[[signal.Signals], None]
 
     def tell(self, number: signal.Signals) -> bool:
-        """Returns False if its loop is closed, so that nobody gets the signal."""
+        """Returns False if its loop is closed, so that the signal reaches no consumer."""
         try:
             self.loop.call_soon_threadsafe(self.on_signal, number)
         except RuntimeError:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Outstanding:
-    """``output`` is None if workers return no records. ``on_outcome`` hears of transactions, where commits are some."""
+    """``output`` is None if workers return no records. ``on_outcome`` is called if commits are transactions."""
 
     def __init__(self, exhausted: ExhaustedMessages) -> None:
         self.exhausted = exhausted

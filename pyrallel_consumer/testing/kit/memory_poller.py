@@ -58,7 +58,7 @@ class MemoryPoller:
     ) -> None:
         self.is_alive = False
         self.has_looked = asyncio.Event()
-        """Set when the partitions that there are have been assigned, or could not be."""
+        """Set when all existing partitions have been assigned, or their assignment has failed."""
         self.ended: Future[None] = Future()
         self._kafka = kafka
         self._timers = timers
@@ -245,7 +245,7 @@ class MemoryPoller:
             self._deliver(TransactionAnswered(command.number, errors, tuple(live)))
 
     def _write(self, snapshots: Collection[CommitSnapshot]) -> None:
-        """Offsets, maps and, exactly once, what goes with them."""
+        """Offsets and maps; with ``exactly_once`` also the records and letters of their transaction."""
         if snapshots and self._transactions is not None:
             self._transactions.write(snapshots)
         self._kafka.commit(snapshots)
@@ -258,7 +258,7 @@ class MemoryPoller:
             (self._paused.add if is_paused else self._paused.discard)(tp)
 
     def _revoke(self, tps: Collection[TopicPartition], then: Callable[[], None]) -> None:
-        """Ask the loop to finish with these; commit what it answers, let go, and go on with ``then``."""
+        """Ask the loop to finish with these partitions; commit its answer, give them up, and call ``then``."""
         ours = tuple((tp, epoch) for tp in tps if (epoch := self._assignments.epoch_of(tp)) is not None)
         self._questions += 1
         answers: list[tuple[CommitSnapshot, ...]] = []

@@ -118,7 +118,7 @@ class KitWorld(Surroundings):
 
 
 class _TellingManager(WorkManager):
-    """The real work manager; the ledger is told of each start and end."""
+    """The real work manager, which notes each start and end in the ledger."""
 
     def __init__(self, policy: WorkPolicy, ledger: Ledger) -> None:
         super().__init__(policy)

@@ -118,7 +118,7 @@ class Members:
         self._handed_on = 0
         self._is_burst = is_burst
         self._is_stopping = False
-        """Nobody is started again."""
+        """From now on no member is started again."""
         self._deaf_at = inf
         self._wake = threading.Event()
         self._lifeline, self._held = os.pipe()

@@ -220,7 +220,7 @@ class LoopProcess:
                 self._flush_soon()
             return
         if type(error) is GeneratorExit and not self._loop.is_running():
-            raise error  # The loop is gone and the interpreter closes the task: nobody can take the error.
+            raise error  # The loop is gone and the interpreter closes the task: no code can take the error.
         drop_first_frame(error)  # Without ours.
         self._fail(slot, error)
 

@@ -111,7 +111,7 @@ class KeyOrder:
             items.remove(root)
         if run.doomed is not None:
             run.doomed.discard(root)
-        placed = run.placed  # ``_unplace``, written out for the way of every message: see ``RunQueue``
+        placed = run.placed  # ``_unplace``, inlined because every message passes here: see ``RunQueue``
         placed.discard(root)
         if not placed:
             run.place = None

@@ -61,7 +61,7 @@ class TopicLookup:
         """The topics to subscribe to; none if a pattern matches nothing yet.
 
         Raises:
-            BrokerUnreachableError: nobody answered in time.
+            BrokerUnreachableError: no broker answered in time.
             AuthenticationError, UnknownTopicError, BrokerError: the broker refused, and would again.
             StateError: the end was asked for meanwhile.
         """
