@@ -109,11 +109,11 @@ class Settings(BaseSettings):
     """Fields that are mappings of librdkafka's settings: shown by ``shown_mapping``."""
 
     def __init__(self, **values: Any) -> None:
-        named = self._by_field_name(values)
+        spelled = self._spellings(values)
         try:
-            super().__init__(**named)
+            super().__init__(**{field: values[name] for field, name in spelled.items()})
         except ValidationError as error:
-            raise _settings_error(type(self), error, named) from None
+            raise _settings_error(type(self), error, spelled) from None
 
     if not TYPE_CHECKING:  # Type checkers know the attributes of each class, in both spellings, and no others.
 
@@ -130,7 +130,7 @@ class Settings(BaseSettings):
             try:
                 super().__setattr__(field, value)
             except ValidationError as error:
-                raise _settings_error(type(self), error, {field: value}) from None
+                raise _settings_error(type(self), error, {field: name}) from None
 
     def validate_all(self) -> Self:
         """An independent copy in which every setting, nested ones included, was checked once more.
@@ -173,19 +173,19 @@ class Settings(BaseSettings):
         return cls.other_names.get(lowered, lowered)
 
     @classmethod
-    def _by_field_name(cls, values: dict[str, Any]) -> dict[str, Any]:
-        named: dict[str, Any] = {}
+    def _spellings(cls, values: Mapping[str, Any]) -> dict[str, str]:
+        """Of each field that is given: its name as the user wrote it, a key of ``values``."""
         spelled: dict[str, str] = {}
         for name, value in values.items():
             field = cls._field_of(name)
             if field not in cls.model_fields:
                 raise ConfigurationError(_unknown_setting(cls, name))
-            if field in named and (named[field] != value or spelled[field].lower() == name.lower()):
+            before = spelled.setdefault(field, name)
+            if before != name and (values[before] != value or before.lower() == name.lower()):
                 raise ConfigurationError(
-                    f"{cls.__name__}.{field} is given twice, as {spelled[field]} and as {name}: give one of them"
+                    f"{cls.__name__}.{field} is given twice, as {before} and as {name}: give one of them"
                 )
-            named[field], spelled[field] = value, name
-        return named
+        return spelled
 
     def __repr_args__(self) -> Any:
         for name, value in super().__repr_args__():
@@ -225,12 +225,15 @@ def _way_to(cls: type[Settings], nested: type[Settings], field: str) -> str:
     return ""
 
 
-def _settings_error(cls: type[Settings], error: ValidationError, given: Mapping[str, Any]) -> SettingsError:
-    """The error of ``cls``. ``given`` fields were arguments, or assigned; the others came from variables."""
+def _settings_error(cls: type[Settings], error: ValidationError, given: Mapping[str, str]) -> SettingsError:
+    """The error of ``cls``. ``given``: fields that were arguments or assigned, and their names as the user wrote them.
+
+    The values of the other fields came from variables.
+    """
     return SettingsError([_problem(cls, detail, given) for detail in error.errors(include_url=False)])
 
 
-def _problem(cls: type[Settings], detail: ErrorDetails, given: Mapping[str, Any]) -> Problem:
+def _problem(cls: type[Settings], detail: ErrorDetails, given: Mapping[str, str]) -> Problem:
     cause = detail.get("ctx", {}).get("error")
     field = str(detail["loc"][0])
     if isinstance(cause, ConfigurationError):
@@ -241,7 +244,7 @@ def _problem(cls: type[Settings], detail: ErrorDetails, given: Mapping[str, Any]
         variable = named_variable(environment(), cls.variables_of(field))
         if variable is not None:
             text += f" ({variable.file or 'environment'}: {variable.name})"
-    return Problem(field, f"{cls.__name__}.{field}", text)
+    return Problem(field, f"{cls.__name__}.{given.get(field, field).lower()}", text)
 
 
 def _shown_value(cls: type[Settings], field: str, value: object) -> str:

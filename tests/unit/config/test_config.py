@@ -269,6 +269,16 @@ def test_argument_beats_short_name_beats_long_name_and_environment_beats_file(
     assert config.max_retries == expected
 
 
+@pytest.mark.parametrize("name", ["max_attempts", "max_retries", "MAX_RETRIES"])
+def test_error_names_the_setting_by_the_name_that_the_user_chose(name: str) -> None:
+    config = ExecutionConfig()
+    said = rf"^ExecutionConfig\.{name.lower()}: .*, got 0$"
+    with pytest.raises(ConfigurationError, match=said):
+        ExecutionConfig(**{name: 0})  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match=said):
+        setattr(config, name, 0)
+
+
 @pytest.mark.parametrize("name", ["max_attempts", "MAX_ATTEMPTS", "max_retries", "MAX_RETRIES", "Max_Retries"])
 def test_max_attempts_and_its_established_name_are_one_setting(name: str) -> None:
     config = ExecutionConfig(**{name: 7})  # type: ignore[arg-type]
@@ -277,7 +287,7 @@ def test_max_attempts_and_its_established_name_are_one_setting(name: str) -> Non
     assert (config.max_attempts, config.max_retries) == (8, 8)
     assert config.retry_policy().max_attempts == 8
     assert config.validate_all().max_attempts == 8
-    with pytest.raises(ConfigurationError, match=r"ExecutionConfig\.max_attempts"):
+    with pytest.raises(ConfigurationError, match=rf"ExecutionConfig\.{name.lower()}"):
         setattr(config, name, 0)
     assert config.max_retries == 8
 
@@ -582,7 +592,7 @@ def test_all_bad_values_are_named_at_once_and_long_ones_are_cut() -> None:
     with pytest.raises(ConfigurationError) as refused:
         ExecutionConfig(mode="x" * 500, max_retries=0)  # type: ignore[arg-type]
     assert "ExecutionConfig.mode" in str(refused.value)
-    assert "ExecutionConfig.max_attempts" in str(refused.value)
+    assert "ExecutionConfig.max_retries" in str(refused.value)
     assert len(str(refused.value)) < 500
 
 
