@@ -1,4 +1,4 @@
-"""This library with metrics on, durations taken and not taken in turn: their cost, measured within one lap."""
+"""This library with metrics on. It switches durations on and off within one lap, to measure their cost."""
 
 from __future__ import annotations
 

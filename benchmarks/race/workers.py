@@ -37,7 +37,7 @@ def hash_rounds(rounds: int) -> None:
 
 
 def blocking_work(plan: LapPlan) -> Callable[[float], None]:
-    """The work as a plain function of how many times longer than usual it takes."""
+    """The work as a plain function. Its argument says how many times longer than usual a message takes."""
     seconds = plan.work_ms / 1000
     if plan.work == "sleep":
         return lambda factor: time.sleep(seconds * factor)

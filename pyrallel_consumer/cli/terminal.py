@@ -66,7 +66,7 @@ def accept_any_text() -> None:
 
 
 def _is_harmless(sign: str) -> bool:
-    """Whether the character only shows itself: it controls nothing, and changes the direction of no other."""
+    """Whether the character is printed only: it is no control character and changes no text direction."""
     return sign.isprintable() or unicodedata.category(sign) == "Zs"
 
 

@@ -297,7 +297,7 @@ class WorkManager:
         return self._reading.room
 
     def allowed(self, taken: int, *, free_slots: int) -> int:
-        """How many messages may be handed on in all, of which ``taken`` have come; the engine has ``free_slots``."""
+        """How many messages the poll thread may deliver in total, of which ``taken`` have come, with ``free_slots``."""
         return self._reading.allowed(taken, self.room, free_slots=free_slots)
 
     @property

@@ -154,7 +154,7 @@ class Attempts:
     def start(self, root: WorkItem, now: float, handle: Any = None) -> Attempt:
         """The first attempt of ``root`` runs in a free slot since ``now``; later ones are started by ``due``.
 
-        Capacity may have been asked before other submits, whose ends gave a slot to a retry: such a retry steps back.
+        If a retry has taken a slot since the caller asked for capacity, the retry gives it back.
         """
         free = self._slots - len(self.running)
         if root in self.running or free <= 0:

@@ -6,6 +6,7 @@ import html
 import re
 import subprocess
 import sys
+import tomllib
 from importlib import import_module
 from pathlib import Path
 
@@ -33,6 +34,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return folder
+
+
+def test_pages_include_only_files_that_the_source_distribution_has() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    shipped = project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    for page in (ROOT / "docs").rglob("*.md"):
+        for name in re.findall(r"^```\{include\} (\S+)", page.read_text("utf-8"), re.MULTILINE):
+            included = "/" + (page.parent / name).resolve().relative_to(ROOT).as_posix()
+            assert any(included == each or included.startswith(f"{each}/") for each in shipped), (page, name)
 
 
 def shown(site: Path, page: str) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pyrallel_consumer.dto import TopicPartition
 
 COUNTED_PER_SECOND = 20_000
-"""How many unfinished messages a second are measured for the snapshot only: less than a hundredth of the time."""
+"""How many unfinished messages are counted in a second for the snapshot alone: less than 1 % of a core."""
 
 
 class ReadingRoom:

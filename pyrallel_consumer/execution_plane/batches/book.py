@@ -75,7 +75,7 @@ class BatchBook:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there are no messages here, and none is remembered."""
+        """Whether no message is here, and nothing is remembered of earlier ones."""
         return not (self._inside or self._again or self._origins)
 
     # In

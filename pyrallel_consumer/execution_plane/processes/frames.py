@@ -1,10 +1,10 @@
 """The messages between the engine and its worker processes: frames of a kind and a body, and how items travel.
 
 Each frame is its length, its kind, its body. Engine to process: ``SETUP`` once, then ``ITEMS``. Process to engine:
-``READY`` or ``REFUSED`` once, then of items, in the order of their numbers: ``PROGRESS`` (all up to this one returned,
-but for those that were told otherwise before), ``FAILED`` and ``SKIPPED`` (recalled, or behind a failure in their run,
-before they began), ``RETURNED`` (the records that the worker returned, told before the item has ended); ``LOG`` at any
-time; and at its end ``UNLEFT``, where leaving the lifespan failed.
+``READY`` or ``REFUSED`` once. Then reports on items, in the order of their numbers: ``PROGRESS`` (all up to this number
+returned, except those with an earlier report), ``FAILED``, ``SKIPPED`` (never began: recalled, or behind a failure in
+their run), ``RETURNED`` (the worker's records, before the item ends). ``LOG`` comes at any time. The last frame is
+``UNLEFT``, if leaving the lifespan failed.
 
 A process with an event loop tells of items by their slots, in the order of their ends: ``ENDED`` (these returned),
 ``FAILED``, ``RETURNED``, ``OVERDUE`` (these passed their timeout and were cancelled), ``SKIPPED`` (slot and number);

@@ -140,7 +140,7 @@ class Spans:
         return carriers[0] if carriers else None
 
     def _earlier_places(self, item: WorkItem) -> list[Place]:
-        """Where an earlier attempt may have failed: messages of a batch are tried again without being charged."""
+        """The messages that may have failed before. In a batch they may have without a counted attempt."""
         return self._places(item) if item.attempt > 1 or (self._items_of is not None and self._failed) else []
 
     def _places(self, item: WorkItem) -> list[Place]:

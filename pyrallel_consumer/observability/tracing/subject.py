@@ -90,7 +90,7 @@ def _of_carrier(carrier: Carrier) -> trace.SpanContext:
 
 
 def _links_to(contexts: Sequence[trace.SpanContext]) -> Sequence[Link]:
-    """A link to each valid context, one to those that several messages share."""
+    """One link for each valid context, however many messages share it."""
     distinct = {(context.trace_id, context.span_id): context for context in contexts if context.is_valid}
     return [Link(context) for context in distinct.values()]
 

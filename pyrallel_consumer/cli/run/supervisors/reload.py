@@ -62,7 +62,7 @@ def run_with_reload(flags: Flags, settings: RunSettings) -> int:
 
 
 def arguments_of(flags: Flags, *, is_member: bool = False, is_burst: bool = False) -> list[str]:
-    """The command line of one run as these flags say, without ``--reload``; of a ``is_member`` without its endpoint."""
+    """The command line of one run with these flags, without ``--reload``. ``is_member``: without an endpoint, too."""
     options: list[tuple[str, object]] = [
         *(("--topic", topic) for topic in flags.topics),
         ("--lifespan", flags.lifespan),
