@@ -95,7 +95,7 @@ def once_each(pins: set[Pin]) -> Iterable[list[Pin]]:
 
 
 def _run(service: str, pins: list[Pin]) -> tuple[list[dict[str, Any]], str]:
-    """What pip-audit says of each version, or nothing and why."""
+    """The findings of pip-audit for each version, or the reason why there are none."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "pins.txt"
         path.write_text("".join(f"{name}=={version}\n" for name, version in pins))

@@ -105,7 +105,7 @@ def _trimmed(ratios: Sequence[float]) -> float:
 
 
 def figures_of(laps: Sequence[Stretches], scrapes: Sequence[float]) -> dict[str, float]:
-    """Ratios of what is done with durations taken to without; CPU milliseconds of a scrape; how many cores are busy."""
+    """Ratios with durations on to durations off; CPU milliseconds of a scrape; how many cores are busy."""
     seconds, cpu_seconds = (sum(both) for both in zip(*(lap.seconds for lap in laps), strict=True))
     return {
         "rate_on_off": 1 / _trimmed([ratio for lap in laps for ratio in lap.slower()]),

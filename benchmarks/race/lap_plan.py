@@ -53,6 +53,6 @@ class LapPlan:
 
 
 def read_plan(text: str) -> LapPlan:
-    """The plan in the argument of a contender in Python, which then looks for garbage as seldom as all of them."""
+    """The plan in the argument of a contender in Python. It also sets the garbage threshold that all of them have."""
     gc.set_threshold(GC_THRESHOLD, *gc.get_threshold()[1:])
     return LapPlan(**json.loads(text))

@@ -51,7 +51,7 @@ def plain_table(rows: Sequence[Sequence[str]], left_aligned: Sequence[int]) -> l
 
 
 def print_table(console: Console, rows: Sequence[Sequence[str]], left_aligned: Sequence[int]) -> None:
-    """Print it as fits where the console leads to."""
+    """Print the table in the form that suits the console: a terminal, a file or a pipe."""
     if console.is_terminal:
         console.print(drawn_table(rows, left_aligned))
     else:

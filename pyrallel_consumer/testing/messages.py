@@ -113,7 +113,7 @@ class PlainMessage:
 
 
 class _WithoutName(list[Any]):
-    """Stands for the client's list with a NULL in it: its length can be had, and nothing that is in it."""
+    """Stands for a list of the client that contains NULL: it has a length, and its entries cannot be read."""
 
     def __iter__(self) -> NoReturn:
         raise AssertionError("with the client's own message this ends the process: a header's name is NULL")

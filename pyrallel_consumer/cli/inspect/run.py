@@ -104,7 +104,7 @@ def look_at_group(reader: GroupReader, group: str, topic: str) -> Report:
     partitions: list[PartitionGaps] = []
     for number in range(count):
         tp = TopicPartition(topic, number)
-        noted = reader.noted(tp)  # Before the ends of the log, which only grow: so the commit lies within them.
+        noted = reader.noted(tp)  # Read before the ends of the log: they only grow, so the commit lies within.
         low, high = reader.ends(tp)
         partitions.append(gaps_of(tp, noted.offset, noted.metadata, low, high))
     if all(each.committed_offset is None for each in partitions):

@@ -90,7 +90,7 @@ class RayEngine(SuspectingEngine):
         self._doubtful: deque[Attempt] = deque()
         """Attempts of messages that may have killed an actor, until they are sent."""
         self._aside: Member | None = None
-        """The actor that runs a suspect alone, or gets nothing more until it can."""
+        """The actor that runs a suspect alone, or that gets no new items until it can do so."""
         self._all_ended = asyncio.Event()
         self._is_dispatch_due = False
         self._is_cancel_due = False

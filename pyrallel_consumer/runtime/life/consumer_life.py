@@ -255,7 +255,7 @@ class ConsumerLife:
             self.hurry()
 
     def on_interrupt(self) -> None:
-        """Ctrl-C while no handler was in place, or an exception that a worker took for it: as the signal."""
+        """A KeyboardInterrupt without a handler, from Ctrl-C or from a worker: handle it like the signal."""
         logger.warning("KeyboardInterrupt in a worker: its message stays uncommitted, and runs again after a restart")
         self.on_signal(signal.SIGINT)
 

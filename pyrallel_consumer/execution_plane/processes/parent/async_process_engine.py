@@ -270,7 +270,7 @@ class AsyncProcessEngine(PooledEngine[LoopMember], SuspectingEngine):
     # Suspects
 
     def _call_suspects(self) -> None:
-        """Have a process for suspects while there are any, and call the next one to it."""
+        """Keep one process for suspects while there are any, and give it the next one."""
         suspects, pool = self._suspects, self._pool
         if pool is None or self._is_stopped:
             return

@@ -94,7 +94,7 @@ class TopicIds:
         return self._to_begin_anew()
 
     def hear(self, now: float) -> None:
-        """Take in the answers that have come: what is assigned from now on is of these logs, or of later ones."""
+        """Take in the answers that have come: partitions assigned from now on belong to these or to later logs."""
         if not self._answers:
             return
         self._admin.serve()
