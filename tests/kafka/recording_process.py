@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from pyrallel_consumer import KafkaConfig, OutputConfig, PyrallelConsumer, Record, WorkItem
-from tests.kafka.deadline import PATIENCE_SECONDS
+from tests.kafka.deadline import PATIENCE_SECONDS, wait_until
 from tests.kafka_jars import ROOT
 
 
@@ -59,7 +59,8 @@ class RecordingProcess:
         self._process.wait()
 
     def stop(self) -> int:
-        """Stops it as an operator would; returns the exit code."""
+        """Stops it as an operator would, once it has started and hears signals; returns the exit code."""
+        wait_until(lambda: "consuming" in self.log or not self.is_running, "the member has started")
         self._process.terminate()
         return self._process.wait(PATIENCE_SECONDS)
 
