@@ -21,6 +21,7 @@ class FoundLetter:
     headers: Headers
     timestamp: int
     partition: int
+    offset: int
 
     @property
     def ours(self) -> dict[str, str]:
@@ -62,5 +63,7 @@ def _read(client: Consumer, place: TopicPartition) -> list[FoundLetter]:
         assert offset is not None
         low = offset + 1
         headers = cast("Headers", message.headers() or [])
-        letters.append(FoundLetter(message.key(), message.value(), headers, message.timestamp()[1], place.partition))
+        letters.append(
+            FoundLetter(message.key(), message.value(), headers, message.timestamp()[1], place.partition, offset)
+        )
     return letters

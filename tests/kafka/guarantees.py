@@ -126,7 +126,8 @@ class ExactlyOnce(Guarantee):
         written, letters = Counter(each.place for each in ledger.written), Counter(ledger.letters)
         for place in sorted(ledger.records):
             if written[place] + letters[place] != 1:
-                yield f"{place} has {written[place]} records and {letters[place]} dead letters, instead of one of them"
+                at = [(each.partition, each.offset) for each in ledger.written if each.place == place]
+                yield f"{place} has {written[place]} records and {letters[place]} dead letters, not one of them; {at}"
         for place in sorted((set(written) | set(letters)) - set(ledger.records)):
             yield f"a record or a letter tells of {place}, which is not in the log"
         latest: dict[tuple[Partition, bytes, int], int] = {}

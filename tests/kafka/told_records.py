@@ -43,11 +43,12 @@ class AsyncRecording(Recording):
 
 @dataclass(frozen=True)
 class Written:
-    """One record that a reader of committed records finds: the place of its message, and its own partition."""
+    """One record that a reader of committed records finds: the place of its message, its own partition and offset."""
 
     place: Place
     key: bytes | None
     partition: int
+    offset: int = -1
 
 
 def read_written(bootstrap_servers: str, results: str) -> Sequence[Written]:
@@ -55,5 +56,5 @@ def read_written(bootstrap_servers: str, results: str) -> Sequence[Written]:
     found = []
     for record in read_letters(bootstrap_servers, results):
         topic, partition, offset = record.ours[SOURCE].split()
-        found.append(Written((topic, int(partition), int(offset)), record.key, record.partition))
+        found.append(Written((topic, int(partition), int(offset)), record.key, record.partition, record.offset))
     return found
