@@ -28,6 +28,8 @@ SEEDS_THAT_FAILED = {
     "no probe starts until a commit is confirmed": 50_201,
     "nothing is read of an empty log, so nothing is committed": 51_309,
     "in the order of a partition nothing overtakes a poisoned message, and it overtakes nothing": 52_718,
+    "a loop that is blocked twice is blocked until both end": 99_252,
+    "with a limit per second, a message that might not fit is not read": 99_753,
     "a probe's wait begins when it starts, however long the last tick is ago": 50_360,
 }
 

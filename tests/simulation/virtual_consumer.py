@@ -104,7 +104,7 @@ class VirtualConsumer:
 
     def block_loop(self, seconds: float) -> None:
         """A worker or a callback blocks the event loop; everything else goes on."""
-        self.blocked_until = self._scene.clock.now + seconds
+        self.blocked_until = max(self.blocked_until, self._scene.clock.now + seconds)
         self._stand_still(seconds)
 
     def run_loop(self, most: int) -> bool:
@@ -170,9 +170,12 @@ class VirtualConsumer:
     # Inside
 
     def _stand_still(self, seconds: float) -> None:
-        now = self._scene.clock.now
+        now, before = self._scene.clock.now, self._scene.standstills.get(self.name)
         if seconds > self._scene.scenario.gap_seconds:
-            self._scene.standstills[self.name] = Standstill(now, now + seconds)
+            if before is not None and before.ends_at > now:
+                self._scene.standstills[self.name] = Standstill(before.began_at, max(before.ends_at, now + seconds))
+            else:
+                self._scene.standstills[self.name] = Standstill(now, now + seconds)
 
     def _end(self, state: str) -> None:
         self.state = state
@@ -212,7 +215,10 @@ class VirtualConsumer:
         taken = self.manager.taken
         is_open = self.manager.circuit.is_open
         is_starved = (
-            not is_open and max(self._fullness()) <= RESUME_AT and self.poll_side.granted == taken == self._taken_before
+            not is_open
+            and not self.manager.rate.is_limited  # There are enough messages, and the next one may be too large.
+            and max(self._fullness()) <= RESUME_AT
+            and self.poll_side.granted == taken == self._taken_before
         )
         self._starved_ticks = self._starved_ticks + 1 if is_starved else 0
         self._taken_before = taken
