@@ -214,6 +214,15 @@ def test_the_epoch_itself_is_not_later_than_itself() -> None:
     assert not assignments.has_begun(A0, 0, assigned_after=assignments.latest_epoch)
 
 
+def test_records_of_the_same_leader_have_not_gone_back() -> None:
+    assignments = Assignments()
+    assignments.assign([start(A0)])
+    assignments.split(messages(A0, 0, 1, leader_epoch=5))
+    assignments.split(messages(A0, 2, 3, leader_epoch=5))
+
+    assert assignments.take_odd() == set()
+
+
 def test_the_first_records_of_a_log_made_anew_have_gone_back_from_no_leader() -> None:
     assignments = Assignments()
     assignments.assign([start(A0)])
