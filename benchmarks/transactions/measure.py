@@ -1,6 +1,6 @@
 """How fast is exactly once: this library, a bare loop with transactions, and Java's parallel consumer, on one Kafka.
 
-    python benchmarks/exactly_once/measure.py --messages 200000 --rounds 3
+    python benchmarks/transactions/measure.py --messages 200000 --rounds 3
 
 A contender writes each message of a full topic to another one, in transactions of 100 ms. The broker stamps the records
 when it appends them: the rate is the number of records over the time between the first and the last stamp, so nobody

@@ -1,1 +1,0 @@
-"""Exactly once, measured on a real Kafka: ``python benchmarks/exactly_once/measure.py``. Begin with ``measure``."""
