@@ -51,6 +51,15 @@ def parsed_json(text: str, expected: type) -> Any:
     return parsed
 
 
+def split_at_commas(value: Any) -> Any:
+    """The parts of text that is separated by commas, or a JSON list; any other value as a list, or as it is."""
+    if not isinstance(value, str):
+        return list(value) if isinstance(value, tuple) else value
+    if value.lstrip().startswith('["') or value.strip() == "[]":
+        return parsed_json(value, list)
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
 class KafkaConfig(KafkaAttributes, Settings):
     """The connection to Kafka, the group, dead letters, and the nested settings."""
 
@@ -146,11 +155,7 @@ class KafkaConfig(KafkaAttributes, Settings):
     @field_validator("bootstrap_servers", mode="before")
     @classmethod
     def _split_at_commas(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return list(value) if isinstance(value, tuple) else value
-        if value.lstrip().startswith('["') or value.strip() == "[]":
-            return parsed_json(value, list)
-        return [part.strip() for part in value.split(",") if part.strip()]
+        return split_at_commas(value)
 
     @field_validator("bootstrap_servers")
     @classmethod

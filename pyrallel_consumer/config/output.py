@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, ClassVar, Final, Unpack
 
 from pydantic import Field, field_validator
 
-from pyrallel_consumer.config.kafka import parsed_json
+from pyrallel_consumer.config.kafka import parsed_json, split_at_commas
 from pyrallel_consumer.config.settings import Settings, as_secret, is_secret_name
 from pyrallel_consumer.config.typed.arguments import OutputArguments
 from pyrallel_consumer.config.typed.attributes import OutputAttributes
@@ -16,6 +17,7 @@ from pyrallel_consumer.config.values import lowered, named_function
 from pyrallel_consumer.control_plane.policies import OutputLimits
 from pyrallel_consumer.record import Delivery
 
+_TOPIC_NAME: Final = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _OURS: Final = frozenset(
     {"enable.idempotence", "transactional.id", "transaction.timeout.ms", "enable.gapless.guarantee"}
 )
@@ -32,6 +34,11 @@ class OutputConfig(OutputAttributes, Settings):
     some are written again. ``exactly_once``: records, offsets and dead letters travel in one transaction every
     ``commit_interval_ms``; a reader of committed records sees them once. It needs brokers with transactions, and the
     right to write and describe the transactional id."""
+
+    topics: list[str] = Field(default_factory=list)
+    """Topics to which workers write, a list or text separated by commas; none by default. They are checked at the
+    start and by ``run --check``: each must exist, and this user must be allowed to write to it. Records for other
+    topics are written all the same, and found wrong only when the broker refuses them."""
 
     value_serializer: Callable[..., Any] | str | None = None
     """Makes bytes of each ``Record.value``: a callable ``(value, SerializationContext) -> bytes``, as those of
@@ -68,6 +75,19 @@ class OutputConfig(OutputAttributes, Settings):
     @classmethod
     def _ignore_case(cls, value: Any) -> Any:
         return lowered(value)
+
+    @field_validator("topics", mode="before")
+    @classmethod
+    def _split_at_commas(cls, value: Any) -> Any:
+        return split_at_commas(value)
+
+    @field_validator("topics")
+    @classmethod
+    def _are_names(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if not _TOPIC_NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is no name of a topic")
+        return names
 
     @field_validator("value_serializer")
     @classmethod

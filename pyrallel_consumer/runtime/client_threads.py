@@ -84,6 +84,7 @@ class ClientThreads:
             boot_clock=boot_seconds,
             transactions=self.transactions,
         )
+        self._checks = [] if output is None else surroundings.output_checks(config, output)
         self.letter_producer: ProducerThread | None = None
         if self.transactions is None and (is_dlq or output is not None):
             suffix = config.dlq_topic_suffix
@@ -99,7 +100,7 @@ class ClientThreads:
 
     def starts(self) -> list[Callable[[], Future[None]]]:
         """The functions that start the threads, in order: the first messages may need dead letters at once."""
-        return [*(thread.start for thread in self._producers), self.poller.start]
+        return [*self._checks, *(thread.start for thread in self._producers), self.poller.start]
 
     def under_way(self) -> list[Future[None]]:
         """For each running thread, the future that is done when it has ended."""

@@ -11,13 +11,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, ClassVar, Protocol
 
+from pyrallel_consumer.config import KafkaConfig, OutputConfig
 from pyrallel_consumer.control_plane.failures.letter import Letter
 from pyrallel_consumer.control_plane.output.unwritten import Outgoing
 from pyrallel_consumer.control_plane.policies import WorkPolicy
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.execution_plane.engine import ExecutionEngine
 from pyrallel_consumer.ingress.broker_poller import BrokerPoller, PollerPolicy
+from pyrallel_consumer.ingress.client.client_settings import producer_configuration
 from pyrallel_consumer.ingress.producing.dead_letter import DeadLetterProducer
+from pyrallel_consumer.ingress.producing.output_topics import OutputTopics
 from pyrallel_consumer.ingress.producing.transactions import Transactions
 from pyrallel_consumer.ingress.reading.subscription import Subscription
 from pyrallel_consumer.runtime.pump.ports import Ingress
@@ -91,6 +94,12 @@ class Surroundings:
     ) -> ProducerThread:
         """Called with the arguments of ``DeadLetterProducer``."""
         return DeadLetterProducer(configuration, deliver, topics_of=topics_of)
+
+    def output_checks(self, config: KafkaConfig, output: OutputConfig) -> list[Callable[[], Future[None]]]:
+        """Each starts a check of the topics to which workers write; its future holds what is wrong."""
+        if not output.topics:
+            return []
+        return [OutputTopics(producer_configuration(config, output), output.topics, self.clock).start]
 
     def transactions(
         self, configuration: Mapping[str, Any], group: str, deliver: Callable[[object], None]

@@ -22,8 +22,8 @@ from pyrallel_consumer import (
     Record,
     WorkItem,
 )
+from pyrallel_consumer.cli.check.output import transactions_checked
 from pyrallel_consumer.cli.check.table import Verdict
-from pyrallel_consumer.cli.check.transactions import transactions_checked
 from tests.kafka.deadline import until_asked, wait_until
 from tests.kafka.protocols import each_group_protocol
 from tests.kafka.recording_process import RecordingProcess, record_of

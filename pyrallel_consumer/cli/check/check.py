@@ -18,15 +18,15 @@ from typing import Final
 from rich.console import Console
 
 from pyrallel_consumer.cli.check.letters import check_letters, letters_checked
+from pyrallel_consumer.cli.check.output import output_checked
 from pyrallel_consumer.cli.check.protocol import protocol_finding
 from pyrallel_consumer.cli.check.table import Finding, Verdict, exit_code_of, json_of, print_findings
-from pyrallel_consumer.cli.check.transactions import transactions_checked
 from pyrallel_consumer.cli.run.plan import Flags
 from pyrallel_consumer.cli.run.program import FlagsRefusedError, Program, found_program
 from pyrallel_consumer.cli.run.settings import DEFAULT, RunSettings, settings_of, typos
 from pyrallel_consumer.cli.run.worker_place import WorkerImportError
 from pyrallel_consumer.cli.terminal import say_json
-from pyrallel_consumer.config import ExecutionConfig, KafkaConfig, MetricsConfig
+from pyrallel_consumer.config import ExecutionConfig, KafkaConfig, MetricsConfig, OutputConfig
 from pyrallel_consumer.config.likely_mistakes import default_group_warning
 from pyrallel_consumer.consumer import PyrallelConsumer
 from pyrallel_consumer.dto import ExecutionMode, TopicPartition
@@ -34,6 +34,7 @@ from pyrallel_consumer.errors import ConfigurationError, PyrallelConsumerError
 from pyrallel_consumer.execution_plane.engine import CompletionChannel
 from pyrallel_consumer.execution_plane.engine_choice import made_engine
 from pyrallel_consumer.execution_plane.worker.kind import Worker, is_async, name_of
+from pyrallel_consumer.execution_plane.worker.returned import returns_records
 from pyrallel_consumer.ingress.admin.group_reader import GroupReader
 from pyrallel_consumer.ingress.client.client_settings import consumer_configuration, producer_configuration
 from pyrallel_consumer.ingress.reading.subscription import Subscription, parse_topic
@@ -65,13 +66,13 @@ def _found(flags: Flags) -> tuple[list[Finding], bool]:
         findings.append(Finding("settings", Verdict.WRONG, str(error)))
         findings += [Finding(name, Verdict.SKIPPED, "not looked at") for name in ("worker", "broker")]
         return findings, flags.log_format == "json"
-    worker, consumers = _worker(settings)
+    worker, consumers, output = _worker(settings)
     findings += _settings(settings) if not consumers else []
     findings.append(worker)
     for consumer in consumers:
         findings += _consumer(consumer, settings, is_alone=len(consumers) == 1)
     if not consumers:
-        findings += _cluster(settings)
+        findings += [*_cluster(settings), *output_checked(settings.kafka, output)]
     ports = {(each.metrics.host, each.metrics.port): each.metrics for each in _kafka_of(settings, consumers)}
     findings += [_metrics_port(metrics) for metrics in ports.values() if metrics.enabled]
     return findings, settings.run.log_format == "json"
@@ -87,7 +88,7 @@ def _consumer(consumer: PyrallelConsumer, settings: RunSettings, *, is_alone: bo
     run = settings.run.validate_all()
     run.topic = topics
     own = RunSettings(run, consumer.config, consumer.execution_config, {})
-    findings = [*_settings(own), *_cluster(own), *transactions_checked(consumer.config, consumer.output_config)]
+    findings = [*_settings(own), *_cluster(own), *output_checked(consumer.config, consumer.output_config)]
     if is_alone:
         return findings
     name = ", ".join(topics)
@@ -118,19 +119,27 @@ def _settings(settings: RunSettings) -> list[Finding]:
     return [Finding("settings", Verdict.OK, text), *findings]
 
 
-def _worker(settings: RunSettings) -> tuple[Finding, list[PyrallelConsumer]]:
-    """The finding about the place, and the consumers that it names; none if it names a worker."""
+def _worker(settings: RunSettings) -> tuple[Finding, list[PyrallelConsumer], OutputConfig | None]:
+    """The finding about the place, and the consumers that it names; none if it names a worker.
+
+    Behind them the settings of the records that this worker returns, None if it returns none.
+    """
     try:
         found = found_program(settings)
         if not isinstance(found, Program):
             many = _counted(len(found), "consumer")
-            return Finding("worker", Verdict.OK, f"{settings.worker()}: {many}, each with settings of its own"), found
+            return (
+                Finding("worker", Verdict.OK, f"{settings.worker()}: {many}, each with settings of its own"),
+                found,
+                None,
+            )
+        output = OutputConfig() if returns_records(found.worker) else None
     except WorkerImportError as error:
-        return Finding("worker", Verdict.FAILED, f"{error}: its own code raises", error.shown), []
+        return Finding("worker", Verdict.FAILED, f"{error}: its own code raises", error.shown), [], None
     except FlagsRefusedError as error:
-        return Finding("worker", Verdict.WRONG, str(error)), error.consumers
+        return Finding("worker", Verdict.WRONG, str(error)), error.consumers, None
     except ConfigurationError as error:
-        return Finding("worker", Verdict.WRONG, str(error)), []
+        return Finding("worker", Verdict.WRONG, str(error)), [], None
     pool, slots = settings.execution.worker_pool_size or "as many as fit", settings.execution.max_in_flight
     processes = f"in processes: {pool}"
     where = {
@@ -142,7 +151,7 @@ def _worker(settings: RunSettings) -> tuple[Finding, list[PyrallelConsumer]]:
     runs = f"{settings.worker()} ({name_of(found.worker)}) runs {where[settings.execution.mode]}"
     if settings.run.lifespan is not None:
         runs += f", within {settings.run.lifespan}"
-    return _loaded_in_a_process(settings, found.worker) or Finding("worker", Verdict.OK, runs), []
+    return _loaded_in_a_process(settings, found.worker) or Finding("worker", Verdict.OK, runs), [], output
 
 
 def _loaded_in_a_process(settings: RunSettings, worker: Worker) -> Finding | None:

@@ -156,6 +156,7 @@ class OutputArguments(TypedDict, total=False):
     """Of ``OutputConfig``."""
 
     delivery: Delivery | DeliveryText
+    topics: str | Sequence[str]
     value_serializer: Callable[..., Any] | str | None
     buffer_max_records: int
     buffer_max_bytes: int
@@ -164,6 +165,7 @@ class OutputArguments(TypedDict, total=False):
     librdkafka: Mapping[str, Any]
 
     DELIVERY: Delivery | DeliveryText
+    TOPICS: str | Sequence[str]
     VALUE_SERIALIZER: Callable[..., Any] | str | None
     BUFFER_MAX_RECORDS: int
     BUFFER_MAX_BYTES: int

@@ -110,6 +110,7 @@ class OutputAttributes:
 
     if TYPE_CHECKING:
         DELIVERY: Choice[Delivery, Delivery | DeliveryText]
+        TOPICS: list[str]
         VALUE_SERIALIZER: Callable[..., Any] | str | None
         BUFFER_MAX_RECORDS: int
         BUFFER_MAX_BYTES: int

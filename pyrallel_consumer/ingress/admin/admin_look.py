@@ -104,6 +104,22 @@ class AdminLook:
         answered = {resource.name: answer for resource, answer in found.items() if answer.done()}
         return {name: _values(answer) for name, answer in answered.items() if answer.exception() is None}
 
+    def topic_rights(self, topics: Collection[str], seconds: float) -> dict[str, frozenset[str] | str | None]:
+        """By topic: the names of the operations that this user may do, or the name of the broker's error.
+
+        None where the broker does not tell; topics without an answer are left out.
+        """
+        client = self._made_client()
+        asked = TopicCollection(list(topics))
+        answers = client.describe_topics(asked, include_authorized_operations=True, request_timeout=seconds)
+        self._wait(client, answers.values(), seconds)
+        return {name: _rights(answer) for name, answer in answers.items() if answer.done()}
+
+    def creates_topics_itself(self, seconds: float) -> bool | None:
+        """As ``creates_topics``, of any broker. Raises KafkaException if none answers."""
+        brokers = self._made_client().list_topics(timeout=seconds).brokers
+        return self.creates_topics(min(brokers), seconds)
+
     def creates_topics(self, broker: int, seconds: float) -> bool | None:
         """Whether the brokers create a topic when it is produced to, according to this broker; None if unknown.
 
@@ -147,6 +163,14 @@ class AdminLook:
 
 def _values(answer: Future[Any]) -> dict[str, str]:
     return {name: entry.value for name, entry in answer.result().items()}
+
+
+def _rights(answer: Future[Any]) -> frozenset[str] | str | None:
+    try:
+        operations = answer.result().authorized_operations
+    except KafkaException as error:
+        return str(error.args[0].name())
+    return frozenset(operation.name for operation in operations) if operations else None
 
 
 def answered(answer: Future[Any]) -> Any:

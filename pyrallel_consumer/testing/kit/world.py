@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any, cast
 
+from pyrallel_consumer.config import KafkaConfig, OutputConfig
 from pyrallel_consumer.control_plane.policies import WorkPolicy
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import OnExhausted, WorkItem
@@ -95,6 +97,10 @@ class KitWorld(Surroundings):
         del configuration, group, deliver
         self._transactions = MemoryTransactions(letters=self._letters, records=self._records)
         return cast("Transactions", self._transactions)
+
+    def output_checks(self, config: KafkaConfig, output: OutputConfig) -> list[Callable[[], Future[None]]]:
+        del config, output
+        return []  # There is no broker to ask.
 
     def producer(
         self,

@@ -111,6 +111,7 @@ SETTINGS: list[tuple[type[Settings], str, object, str, object]] = [
     (ExecutionConfig, "poison_key_failures", 0, "3", 3),
     (ExecutionConfig, "poison_key_cooldown_ms", 60_000, "500", 500),
     (OutputConfig, "delivery", Delivery.AT_LEAST_ONCE, "EXACTLY_ONCE", Delivery.EXACTLY_ONCE),
+    (OutputConfig, "topics", [], "invoices, refunds", ["invoices", "refunds"]),
     (OutputConfig, "value_serializer", None, "shop.formats:as_json", "shop.formats:as_json"),
     (OutputConfig, "buffer_max_records", 10_000, "7", 7),
     (OutputConfig, "buffer_max_bytes", 64 * 1024 * 1024, "1000", 1000),
