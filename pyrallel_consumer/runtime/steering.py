@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Steering:
-    """Passes changes on to the work manager, and wakes the control loop that carries them out."""
+    """Passes changes on to the work manager, and has the control loop carry them out: pauses at once."""
 
     def __init__(
         self, manager: WorkManager, control: ControlLoop, engine: ExecutionEngine, clock: Callable[[], float]
@@ -31,24 +31,24 @@ class Steering:
         if all(work.tp != tp for work in self._manager):
             raise StateError(f"{tp} is not assigned to this consumer: only what it has can be paused")
         self._manager.pause(tp, "user")
-        self._control.hurry()
+        self._control.send_pauses()
 
     def resume_partition(self, tp: TopicPartition) -> None:
         """End ``pause_partition`` and the pause after an exhausted message."""
         self._manager.resume(tp, "user")
         self._manager.resume(tp, "exhausted")
-        self._control.hurry()
+        self._control.send_pauses()
         self._control.wake()
 
     def pause(self) -> None:
         """Fetch no more of any partition, even one that is assigned later."""
         self._manager.pause_all()
-        self._control.hurry()
+        self._control.send_pauses()
 
     def resume(self) -> None:
         """Take back ``pause``, and the pauses of all partitions."""
         self._manager.resume_all()
-        self._control.hurry()
+        self._control.send_pauses()
         self._control.wake()
 
     def set_rate(self, max_per_second: float) -> None:

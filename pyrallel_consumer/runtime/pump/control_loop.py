@@ -354,8 +354,9 @@ class ControlLoop:
 
     # The ticker
 
-    def hurry(self) -> None:
-        """A command must be sent: tick soon, even if the loop is idle."""
+    def send_pauses(self) -> None:
+        """Send the user's pauses and resumes at once: what a blocked event loop produces next is not fetched."""
+        self._send_pauses()
         self._timers.note_movement(self._clock())
 
     def _tick(self) -> None:
@@ -379,15 +380,16 @@ class ControlLoop:
         else:
             self.wake()
 
-    def _send_commands(self, now: float) -> None:
-        ingress = self.ingress
-        if ingress is None:
+    def _send_pauses(self) -> None:
+        if (ingress := self.ingress) is None:
             return
         for command in self.manager.take_pause_changes():
-            if isinstance(command, Pause):
-                ingress.pause(command)
-            else:
-                ingress.resume(command)
+            ingress.pause(command) if isinstance(command, Pause) else ingress.resume(command)
+
+    def _send_commands(self, now: float) -> None:
+        if (ingress := self.ingress) is None:
+            return
+        self._send_pauses()
         if self._facts.revocation is not None and self.outstanding.on_outcome is not None:
             return  # The last transaction of the revoked partitions follows the open one.
         commit = self.commits.next(now, is_final=self._is_final, is_repeating=self.lease.is_held)

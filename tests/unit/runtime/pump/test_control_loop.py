@@ -362,6 +362,15 @@ def test_a_closed_loop_takes_no_facts() -> None:
         running.control.deliver(PollerClosed())
 
 
+async def test_a_pause_is_sent_at_once_and_not_with_the_next_tick() -> None:
+    async with pump(done_at_once) as running:
+        running.assign(FIRST)
+        await until(lambda: [work.tp for work in running.manager] == [FIRST])
+        running.manager.pause_all()
+        running.control.send_pauses()
+        assert running.notes.pauses == [Pause(FIRST, 1)]
+
+
 class RunsElsewhere(AsyncEngine):  # type: ignore[valid-type, misc]  # the form that fits this Python
     """An engine that keeps its items: the test reports them."""
 

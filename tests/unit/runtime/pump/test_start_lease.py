@@ -85,7 +85,7 @@ class Zombie:
         """Give time to everything that must not happen."""
         seen: list[float] = []
         self.control.on_tick.append(seen.append)
-        self.control.hurry()
+        self.control.send_pauses()
         await until(lambda: len(seen) >= count)
         self.control.on_tick.remove(seen.append)
 

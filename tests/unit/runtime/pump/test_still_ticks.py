@@ -61,7 +61,7 @@ async def test_whatever_moves_brings_the_next_tick_soon(by: str, monkeypatch: py
         if by == "a fact":
             control.deliver(Assigned(TopicPartition("orders", 0), 1, 0, OffsetMap(0, 0)))
         elif by == "a command":
-            control.hurry()
+            control.send_pauses()
         else:
             loop = asyncio.get_running_loop()
             assert not await control.until(lambda: False, loop.time() + 0.01)
