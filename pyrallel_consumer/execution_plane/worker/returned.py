@@ -137,8 +137,23 @@ def is_generator(worker: Any) -> bool:
 
 
 def returns_records(worker: Any) -> bool:
-    """Whether the signature says so: the annotation of what ``worker`` returns names ``Record``, or it yields."""
-    return is_generator(worker) or any(_names_record(_returned_type(function)) for function in functions_of(worker))
+    """Whether ``worker`` yields, or its signature says so: the annotation of what it returns names ``Record``.
+
+    Without this annotation its code says so, if it names ``Record`` itself.
+    """
+    return is_generator(worker) or any(map(_returns_record, functions_of(worker)))
+
+
+def _returns_record(function: object) -> bool:
+    said = _returned_type(function)
+    return _names_record(said) if said is not None else _uses_record(function)
+
+
+def _uses_record(function: object) -> bool:
+    code, names = getattr(function, "__code__", None), getattr(function, "__globals__", {})
+    if code is None or "return" in getattr(function, "__annotations__", {}):
+        return False
+    return any(names.get(name, Record if name == Record.__name__ else None) is Record for name in code.co_names)
 
 
 def _returned_type(function: object) -> object:

@@ -355,7 +355,7 @@ class ControlLoop:
     # The ticker
 
     def send_pauses(self) -> None:
-        """Send the user's pauses and resumes at once: what a blocked event loop produces next is not fetched."""
+        """Send the user's pauses and resumes at once, even if the event loop is blocked next."""
         self._send_pauses()
         self._timers.note_movement(self._clock())
 
