@@ -4,6 +4,10 @@ A transaction begins when everything that belongs to it is in memory, so it is o
 passes it on, with the group's metadata of that moment, and may *disown* it until its commit begins. The outcome of each
 is reported once. A commit that timed out is called again. After a fatal error a new producer with the same id resolves
 the transaction, and the group's offsets show its outcome.
+
+A request that was late, or was sent again, may still be on its way when the transaction is over. The broker would take
+it for one of the next transaction, whose records it could commit: all transactions of one producer have the same epoch
+(librdkafka has no KIP-890, its issue 5423). So the next transaction gets a new producer, whose epoch fences it.
 """
 
 from __future__ import annotations
@@ -48,6 +52,8 @@ INSIST_SECONDS: Final = 30.0
 """How long one producer tries the same call again; a new one asks the bootstrap servers anew."""
 START_SECONDS: Final = 30.0
 """How long the first ``init_transactions`` may take: it ends a transaction that an earlier producer left open."""
+PROMPT_SECONDS: Final = 1.0
+"""A call that takes longer may have sent its request twice."""
 IDLE_SECONDS: Final = 1.0
 PURGE_SECONDS: Final = 1.0
 FAREWELL_SECONDS: Final = 5.0
@@ -85,6 +91,7 @@ class Transactions:
         self._fencing = FencingWatch()
         self._given: queue.SimpleQueue[Transaction | None] = queue.SimpleQueue()
         self._is_abandoned = False
+        self._is_doubtful = False
         self._is_started = False
         self._started: Future[None] = Future()
         self._client: Producer
@@ -181,12 +188,16 @@ class Transactions:
             transaction.end(transaction.failed(DISOWNED))
             return
         self.open_since = self._clock()
+        clients, errors = self.clients_made, self.client_errors.total()
         try:
             self._write_and_commit(transaction)
         except KafkaException as error:
             self._give_up(transaction, error.args[0])
         finally:
             self.open_since = None
+        is_doubtful = self._is_doubtful or self.client_errors.total() > errors
+        if is_doubtful and self.clients_made == clients and not self._is_abandoned:
+            self._renew()
 
     def _write_and_commit(self, transaction: Transaction) -> None:
         self._client.begin_transaction()
@@ -223,11 +234,13 @@ class Transactions:
 
         It ends, too, when ``until`` is disowned, or when the same producer has tried for ``INSIST_SECONDS``.
         """
-        deadline = self._clock() + INSIST_SECONDS
+        began_at = self._clock()
+        deadline = began_at + INSIST_SECONDS
         while True:
             try:
                 self._call(name, *arguments)
             except KafkaException as error:
+                self._is_doubtful |= error.args[0].retriable()
                 if not error.args[0].retriable() or self._is_abandoned or self._clock() >= deadline:
                     raise
                 if until is not None and until.is_disowned:
@@ -235,6 +248,7 @@ class Transactions:
                 self._tell_error(error.args[0], "is tried again")
                 time.sleep(AGAIN_SECONDS)
             else:
+                self._is_doubtful |= self._clock() - began_at > PROMPT_SECONDS
                 return
 
     def _abort(self, transaction: Transaction, code: str) -> None:
@@ -265,10 +279,13 @@ class Transactions:
             self.aborted += any(errors.values())
             transaction.end(errors)
 
-    def _renew(self, error: KafkaError) -> None:
-        """A producer never writes again after a fatal error. A new one with the same id resolves its transaction."""
+    def _renew(self, error: KafkaError | None = None) -> None:
+        """Begin with a new producer of the same id: it resolves the transaction of the one before, and fences it.
+
+        A producer never writes again after a fatal ``error``.
+        """
         while not self._is_abandoned:
-            if _is_fenced(error) and self._fencing.fenced(self._clock()):
+            if error is not None and _is_fenced(error) and self._fencing.fenced(self._clock()):
                 raise BrokerError(
                     f"the transactional id {self.transactional_id!r} was taken over twice within a minute: another "
                     "producer uses it; give each consumer a group.instance.id or an "
@@ -284,6 +301,7 @@ class Transactions:
                 if not (error.fatal() or error.retriable()):
                     raise
             else:
+                self._is_doubtful = False
                 return
 
     def _committed(self, tps: Collection[TopicPartition]) -> dict[TopicPartition, tuple[int, str]] | None:
