@@ -1,6 +1,6 @@
 """Faults of Kafka itself that its log shows, so that what follows from them is not taken for a fault of the library.
 
-One is known, of Kafka 3.7 to 4.3: a group coordinator that becomes active before it has loaded its log. If a broker
+One is known, of Kafka 4.3.1: a group coordinator that becomes active before it has loaded its log. If a broker
 loses the leadership of a partition of ``__consumer_offsets`` and gets it back while it loads that partition, the end of
 the first load activates the coordinator of the second one, whose load has just begun: ``CoordinatorRuntime.load`` finds
 the coordinator by its partition alone. It then writes what a group without a past would write. The first such write
