@@ -22,7 +22,7 @@ from confluent_kafka import KafkaException, TopicPartition
 
 from tests.chaos.chaos_load import ChaosLoad
 from tests.chaos.fleet import WORKERS, Slot, execution_settings, member_settings
-from tests.chaos.judge import LOST, SECOND, Evidence, Trouble
+from tests.chaos.judge import GRACE_SECONDS, LOST, SECOND, UNWRITTEN, Evidence, Trouble
 from tests.chaos.log_excerpt import log_time, wall_clock_of_monotonic
 from tests.chaos.plan import EXTRA_SLOT, SESSION_SECONDS, SLOTS, Step
 from tests.chaos.site import Site, Topics
@@ -42,7 +42,8 @@ LOOK_SECONDS: Final = 0.05
 DRAIN_SECONDS: Final = 120.0
 COMMIT_SECONDS: Final = 0.2
 EXACTLY_ONCE: Final = {"delivery": "exactly_once", "transaction_timeout_ms": 3000}
-LOST_LINE: Final = re.compile(r"\d{4}-.{18} INFO .* released .*: lost")
+LOST_LINE: Final = re.compile(r"\d{4}-.{18} INFO .* released .*: lost$")
+UNWRITTEN_LINE: Final = re.compile(r"\d{4}-.{18} WARNING .* did not end within the grace ")
 CLUSTER_VERBS: Final = frozenset(
     {
         "add_partitions",
@@ -350,7 +351,7 @@ class Conductor:
             sightings=sightings.seen,
             committed={at: committed for at, committed, _ in ends if committed is not None},
             ends={at: end for at, _, end in ends},
-            troubles=[*sorted(self._troubles, key=lambda trouble: trouble.from_ns), *_losses(self._folder)],
+            troubles=[*sorted(self._troubles, key=lambda trouble: trouble.from_ns), *self._heard_of()],
             engine=self._engine,
             is_classic=self._protocol.partition("-")[0] in {"classic", "eager"},
             session_seconds=SESSION_SECONDS,
@@ -367,23 +368,28 @@ class Conductor:
             faults.append("the group was assigned nothing for long, and was made anew with its offsets")
         return Outcome(evidence, self._done, odd, self._load.unsent, _load_per_core(), stuck, self._failed, faults)
 
+    def _heard_of(self) -> list[Trouble]:
+        """Troubles that no fault of the run explains, and that members tell of."""
+        losses = _heard(self._folder, LOST, LOST_LINE, SESSION_SECONDS)
+        return [*losses, *_heard(self._folder, UNWRITTEN, UNWRITTEN_LINE, GRACE_SECONDS)] if self._is_once else losses
+
 
 def _load_per_core() -> float:
     """The machine's load: programs that wanted to run in the last five minutes, per core."""
     return os.getloadavg()[1] / (os.cpu_count() or 1)
 
 
-def _losses(folder: Path) -> list[Trouble]:
-    """Times at which members lost their partitions; they explain repetitions that no fault of the run explains."""
+def _heard(folder: Path, kind: str, line_of: re.Pattern[str], seconds: float) -> list[Trouble]:
+    """Troubles that members' logs tell of by such a line, which is written when they have lasted for so long."""
     zero = wall_clock_of_monotonic()
-    losses = []
+    troubles = []
     for log in sorted(folder.glob("m*.log")):
         for line in log.read_text(errors="replace").splitlines():
-            heard_at = log_time(line) if LOST_LINE.fullmatch(line) else None
+            heard_at = log_time(line) if line_of.match(line) else None
             if heard_at is not None:
                 heard_ns = int((heard_at - zero) * SECOND)
-                losses.append(Trouble(LOST, log.stem, heard_ns - int(SESSION_SECONDS * SECOND), heard_ns))
-    return losses
+                troubles.append(Trouble(kind, log.stem, heard_ns - int(seconds * SECOND), heard_ns))
+    return troubles
 
 
 def _records(kafka: KafkaCluster, topics: Topics) -> dict[Place, Record]:

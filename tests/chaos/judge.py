@@ -39,6 +39,9 @@ RECREATION_SECONDS: Final = 35.0
 
 LOST: Final = "lost by itself"
 """A member lost its session though no fault hit it, as its log says: the machine was overloaded."""
+UNWRITTEN: Final = "not written within the grace"
+"""The last transaction of revoked partitions took longer than the grace, as the log of a member that writes exactly once
+says: a transaction is some six round trips."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +257,7 @@ def _reaches(evidence: Evidence, trouble: Trouble, member: str) -> Iterator[tupl
             "kill": 0.0,
             "freeze": AFTERMATH_SECONDS,
             LOST: 0.0,
+            UNWRITTEN: 0.0,
             "topic made anew": RECREATION_SECONDS,
         }.get(trouble.kind)
         yield trouble.kind, trouble.to_ns + (session_ns if after_seconds is None else after_seconds * SECOND)

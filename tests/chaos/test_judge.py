@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.judge import LOST, SECOND, Evidence, Trouble, judge
+from tests.chaos.judge import LOST, SECOND, UNWRITTEN, Evidence, Trouble, judge
 from tests.kafka.history import History, Place, Run
 from tests.kafka.told_records import Written
 
@@ -92,8 +92,20 @@ AGAIN = [*CALM, run(2, 20, 21, "m1.1")]
         ({"is_classic": True}, [trouble("kill", "m2.1", 10)]),
         ({"engine": "process"}, [trouble("child killed", "m0.1", 15.5)]),
         ({}, [trouble(LOST, "m0.1", 12, 18)]),
+        ({}, [trouble(UNWRITTEN, "m0.1", 15.5, 16)]),
     ],
-    ids=["kill", "kill, another later", "freeze", "cut", "broker", "reset", "another's kill, classic", "child", "lost"],
+    ids=[
+        "kill",
+        "kill, another later",
+        "freeze",
+        "cut",
+        "broker",
+        "reset",
+        "another's kill, classic",
+        "child",
+        "lost",
+        "unwritten",
+    ],
 )
 def test_a_repetition_is_excused_by_a_trouble_that_kept_its_commit_away(
     of: dict[str, Any], troubles: list[Trouble]

@@ -24,6 +24,7 @@ GIVEN: dict[str, Any] = {
     "KAFKA_DLQ_TOPIC_SUFFIX": ".failed",
     "EXECUTION_INITIALIZER": "shop:prepare",
     "OUTPUT_LIBRDKAFKA": {"linger.ms": 5},
+    "OUTPUT_TOPICS": ["invoices", "audit"],
     "OUTPUT_VALUE_SERIALIZER": "shop.formats:as_json",
     "RAY_RESOURCES": {"disk": 1.5},
     "RAY_RUNTIME_ENV": {"pip": ["numpy"], "env_vars": {"A": "<&>"}},
