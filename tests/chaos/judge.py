@@ -40,8 +40,8 @@ RECREATION_SECONDS: Final = 35.0
 LOST: Final = "lost by itself"
 """A member lost its session though no fault hit it, as its log says: the machine was overloaded."""
 UNWRITTEN: Final = "not written within the grace"
-"""The last transaction of revoked partitions took longer than the grace: it is some six round trips. The log of a member
-that writes exactly once says so."""
+"""The last transaction of revoked partitions, some six round trips, took longer than the grace. A member that writes
+exactly once says so in its log."""
 
 
 @dataclass(frozen=True, slots=True)
