@@ -246,6 +246,9 @@ class Conductor:
         wait_until(self._leads(follower), "the follower leads uncleanly")
         self._site.wait_whole()
         self._cluster_is_back("unclean election")
+        # A commit beyond the end of the cut log leaves the start to auto_offset_reset, which is earliest here.
+        now_ns, unclean = time.monotonic_ns(), self._topics.unclean
+        self._note(Trouble("log cut", None, now_ns, now_ns, topic=unclean, rewound=(unclean, 0, 0)))
 
     def _leads(self, node: KafkaNode) -> Callable[[], bool]:
         def leads() -> bool:
