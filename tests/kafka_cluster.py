@@ -34,8 +34,17 @@ class KafkaCluster:
     def __init__(self, bootstrap_servers: str, node: KafkaNode | None = None) -> None:
         self.bootstrap_servers = bootstrap_servers
         self.node = node
-        self._admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+        self._client = AdminClient({"bootstrap.servers": bootstrap_servers})
+        self._absences = 0
         self._topics: list[str] = []
+
+    @property
+    def _admin(self) -> AdminClient:
+        """A client that has not seen its only broker go: it may not find that one again (librdkafka 2.16)."""
+        if self.node is not None and self.node.absences != self._absences:
+            self._absences = self.node.absences
+            self._client = AdminClient({"bootstrap.servers": self.bootstrap_servers})
+        return self._client
 
     def new_name(self, prefix: str) -> str:
         return f"{prefix}-{uuid.uuid4().hex[:12]}"
@@ -179,7 +188,7 @@ class KafkaCluster:
         if self.node is None and self._topics:
             for deleted in self._admin.delete_topics(self._topics).values():
                 deleted.result(TIMEOUT_SECONDS)
-        del self._admin
+        del self._client
 
 
 def _settled(client: Consumer, ask: Callable[[], T]) -> T:

@@ -12,10 +12,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Final
 
-from confluent_kafka import IsolationLevel, KafkaException, TopicCollection
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection
 from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the client's own typing
     AdminClient,
+    ClusterMetadata,
     ConfigResource,
     OffsetSpec,
     ResourceType,
@@ -117,8 +118,7 @@ class AdminLook:
 
     def creates_topics_itself(self, seconds: float) -> bool | None:
         """As ``creates_topics``, of any broker. Raises KafkaException if none answers."""
-        brokers = self._made_client().list_topics(timeout=seconds).brokers
-        return self.creates_topics(min(brokers), seconds)
+        return self.creates_topics(any_broker(self._made_client().list_topics(timeout=seconds)), seconds)
 
     def creates_topics(self, broker: int, seconds: float) -> bool | None:
         """Whether the brokers create a topic when it is produced to, according to this broker; None if unknown.
@@ -159,6 +159,13 @@ class AdminLook:
         deadline = self._clock() + seconds
         while not all(answer.done() for answer in answers) and self._clock() < deadline:
             client.poll(POLL_SECONDS)  # serves the user's callback for tokens, too
+
+
+def any_broker(found: ClusterMetadata) -> int:
+    """The number of a broker. A broker that is not yet back in its cluster tells of none: then KafkaException."""
+    if not found.brokers:
+        raise KafkaException(KafkaError(KafkaError._ALL_BROKERS_DOWN))  # noqa: SLF001 -- the client's name
+    return min(found.brokers)
 
 
 def _values(answer: Future[Any]) -> dict[str, str]:

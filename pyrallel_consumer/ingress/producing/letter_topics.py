@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaException, Producer
 
-from pyrallel_consumer.ingress.admin.admin_look import AdminLook
+from pyrallel_consumer.ingress.admin.admin_look import AdminLook, any_broker
 from pyrallel_consumer.ingress.reading.subscription import LONGEST_NAME
 from pyrallel_consumer.log import Log, listed
 
@@ -58,7 +58,7 @@ class LetterTopics:
         missing = [name for name in names if name not in found.topics and name not in too_long]
         if not missing:
             return
-        are_made = AdminLook(self._configuration, self._clock).creates_topics(min(found.brokers), SETTINGS_SECONDS)
+        are_made = AdminLook(self._configuration, self._clock).creates_topics(any_broker(found), SETTINGS_SECONDS)
         if not are_made:
             unless = "" if are_made is False else " unless the brokers do (auto.create.topics.enable)"
             self._warn(missing, "not there, or may not be seen", f"create it{unless}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,20 +13,22 @@ from pyrallel_consumer.ingress.producing.letter_topics import MOST_LOOKS, Letter
 
 
 class Client:
-    """A stand-in for the client's producer that raises the given error."""
+    """A stand-in for the client's producer, with the answer or the error given."""
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, answer: Any) -> None:
         self.asked = 0
-        self._error = error
+        self._answer = answer
 
     def list_topics(self, *, timeout: float) -> Any:
         self.asked += 1
-        raise self._error
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        return self._answer
 
 
-def looked(error: Exception) -> int:
-    client: Any = Client(error)
-    topics = LetterTopics({}, tuple, time.monotonic)
+def looked(answer: Any) -> int:
+    client: Any = Client(answer)
+    topics = LetterTopics({}, lambda _: ("orders.dlq",), time.monotonic)
     for _ in range(2 * MOST_LOOKS):
         topics.look(client)
     asked: int = client.asked
@@ -34,6 +37,11 @@ def looked(error: Exception) -> int:
 
 def test_a_broker_that_does_not_answer_is_asked_again_and_not_for_ever(caplog: pytest.LogCaptureFixture) -> None:
     assert looked(KafkaException(KafkaError(KafkaError._TRANSPORT))) == MOST_LOOKS  # noqa: SLF001 -- the client's name
+    assert caplog.records == []
+
+
+def test_a_broker_that_is_not_yet_back_in_its_cluster_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
+    assert looked(SimpleNamespace(brokers={}, topics={})) == MOST_LOOKS
     assert caplog.records == []
 
 
