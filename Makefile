@@ -11,7 +11,7 @@ JOBS ?= auto
 # Tests that mostly wait, each process with an embedded broker of its own; and with a real one: a JVM each. More of them
 # than cores, so that no core waits.
 WAITING_JOBS ?= 4
-KAFKA_JOBS ?= 3
+KAFKA_JOBS ?= 2
 HELM := helm.sh/helm/v3/cmd/helm@v3.22.0
 # All but ray, which is as large as all others and has an environment of its own.
 EXTRAS := avro bench jsonschema otel protobuf reload uvloop
