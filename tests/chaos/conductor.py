@@ -23,7 +23,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from tests.chaos.chaos_load import ChaosLoad
 from tests.chaos.fleet import WORKERS, Slot, execution_settings, member_settings
 from tests.chaos.judge import GRACE_SECONDS, LOST, SECOND, UNWRITTEN, Evidence, Trouble
-from tests.chaos.log_excerpt import log_time, wall_clock_of_monotonic
+from tests.chaos.log_excerpt import told_at
 from tests.chaos.plan import EXTRA_SLOT, SESSION_SECONDS, SLOTS, Step
 from tests.chaos.site import Site, Topics
 from tests.kafka.consumer_process import ConsumerProcess
@@ -373,26 +373,18 @@ class Conductor:
 
     def _heard_of(self) -> list[Trouble]:
         """Troubles that no fault of the run explains, and that members tell of."""
-        losses = _heard(self._folder, LOST, LOST_LINE, SESSION_SECONDS)
-        return [*losses, *_heard(self._folder, UNWRITTEN, UNWRITTEN_LINE, GRACE_SECONDS)] if self._is_once else losses
+        losses = self._told(LOST, LOST_LINE, SESSION_SECONDS)
+        return [*losses, *self._told(UNWRITTEN, UNWRITTEN_LINE, GRACE_SECONDS)] if self._is_once else losses
+
+    def _told(self, kind: str, line: re.Pattern[str], seconds: float) -> list[Trouble]:
+        """A trouble that had lasted for so long when its line was logged."""
+        lasted_ns = int(seconds * SECOND)
+        return [Trouble(kind, member, told_ns - lasted_ns, told_ns) for member, told_ns in told_at(self._folder, line)]
 
 
 def _load_per_core() -> float:
     """The machine's load: programs that wanted to run in the last five minutes, per core."""
     return os.getloadavg()[1] / (os.cpu_count() or 1)
-
-
-def _heard(folder: Path, kind: str, line_of: re.Pattern[str], seconds: float) -> list[Trouble]:
-    """Troubles that members' logs tell of by such a line, which is written when they have lasted for so long."""
-    zero = wall_clock_of_monotonic()
-    troubles = []
-    for log in sorted(folder.glob("m*.log")):
-        for line in log.read_text(errors="replace").splitlines():
-            heard_at = log_time(line) if line_of.match(line) else None
-            if heard_at is not None:
-                heard_ns = int((heard_at - zero) * SECOND)
-                troubles.append(Trouble(kind, log.stem, heard_ns - int(seconds * SECOND), heard_ns))
-    return troubles
 
 
 def _records(kafka: KafkaCluster, topics: Topics) -> dict[Place, Record]:

@@ -1,4 +1,4 @@
-"""Faults of Kafka itself that its log shows, so that what follows from them is not taken for a fault of the library.
+"""Faults of Kafka itself, which its log shows. Their consequences are not taken for faults of the library.
 
 One is known, of Kafka 4.3.1: a group coordinator that becomes active before it has loaded its log. If a broker
 loses the leadership of a partition of ``__consumer_offsets`` and gets it back while it loads that partition, the end of

@@ -1,4 +1,4 @@
-"""What members logged around the moments of findings, so that a verdict explains itself where its files are gone."""
+"""What members logged: when lines of a kind, and all around the moments of findings, for CI keeps no files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
+
+from tests.chaos.judge import SECOND
 
 FINDING: Final = re.compile(r": (m\d+\.\d+)\S* ran .* at (\d+\.\d+) s")
 """A member and a moment of the monotonic clock."""
@@ -40,6 +42,16 @@ def excerpts(folder: Path, findings: Sequence[str]) -> Iterator[str]:
         moments = [zero + float(match[2]) for match in named if match[1] == member]
         yield f"  log of {member}:"
         yield from _around(folder / f"{member}.log", moments)
+
+
+def told_at(folder: Path, line_of: re.Pattern[str]) -> Iterator[tuple[str, int]]:
+    """The members whose logs have such a line, with the nanoseconds of the monotonic clock at which it was written."""
+    zero = wall_clock_of_monotonic()
+    for log in sorted(folder.glob("m*.log")):
+        for line in log.read_text(errors="replace").splitlines():
+            at = log_time(line) if line_of.match(line) else None
+            if at is not None:
+                yield log.stem, int((at - zero) * SECOND)
 
 
 def _around(log: Path, moments: Sequence[float]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Whether the client reads nothing of a topic that was made anew, because it does not ask the broker that leads it.
+"""Whether the client reads nothing of a topic that was made anew, because it asks the wrong broker.
 
 librdkafka keeps the highest leader epoch of each partition by the topic's name, and ignores metadata with a lower one
 (its issue 4898). The epochs of a new topic begin at zero. If another broker leads the new partition, or the old one was
