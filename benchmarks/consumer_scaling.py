@@ -96,12 +96,15 @@ def _timed(job: Job, folder: str) -> Figures:
         [*command, "--consumers", str(job.consumers), "--log-level", "error"], cwd=folder, env=environment
     )
     try:
-        began_at, left, first = 0.0, job.messages, job.messages
+        began_at, left, first, idle_at = 0.0, job.messages, job.messages, time.perf_counter()
         give_up_at = time.perf_counter() + GIVE_UP_SECONDS
         while left and time.perf_counter() < give_up_at:
             left = uncommitted(job)
-            if not began_at and left < job.messages:
-                began_at, first = time.perf_counter(), left
+            if left == job.messages:
+                idle_at = time.perf_counter()
+            elif not began_at:
+                # If all was done between two looks, it took at most the time between them.
+                began_at, first = (time.perf_counter(), left) if left else (idle_at, job.messages)
             time.sleep(ASK_SECONDS)
         seconds = time.perf_counter() - began_at
     finally:
