@@ -268,7 +268,7 @@ class PollThread:
 
     def _look_at_coordinator(self, now: float) -> None:
         """With the classic protocol the client itself notices that its session is over."""
-        self._session.look()
+        self._session.look(now)
         seconds = self._silence.look(now, self.commits.awaited_since)
         if seconds:
             self.deliver(CoordinatorSilent(seconds, self.last_commit))

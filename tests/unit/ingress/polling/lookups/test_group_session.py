@@ -1,4 +1,4 @@
-"""The session of a group is requested once, without waiting for it; the admin client is scripted."""
+"""The session of a group is requested until it is told, without waiting for it; the admin client is scripted."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def looked(admin: ScriptedAdmin, times: int = 3) -> float:
     silence = CoordinatorSilence()
     session = GroupSession(admin, "billing", silence)
     for _ in range(times):
-        session.look()
+        session.look(0.0)
     return silence.session_seconds
 
 
@@ -48,14 +48,15 @@ def test_it_is_asked_once_and_taken_when_it_is_there() -> None:
     admin = ScriptedAdmin()
     silence = CoordinatorSilence()
     session = GroupSession(admin, "billing", silence)
-    session.look()
-    session.look()
+    session.look(0.0)
+    session.look(0.0)
     assert silence.session_seconds == DEFAULT_SESSION_SECONDS
 
     admin.answer.set_result({SESSION: Entry("6000")})
-    session.look()
-    session.look()
+    session.look(0.0)
+    session.look(0.0)
 
+    session.look(1e9)
     assert silence.session_seconds == 6.0
     assert admin.asked == ["billing"]
 
@@ -74,3 +75,21 @@ def test_whoever_may_not_ask_has_kafkas_default() -> None:
 
     assert looked(refused) == DEFAULT_SESSION_SECONDS
     assert looked(ScriptedAdmin(is_mute=True)) == DEFAULT_SESSION_SECONDS
+
+
+def test_what_was_not_answered_is_asked_again_after_a_minute() -> None:
+    admin = ScriptedAdmin()
+    silence = CoordinatorSilence()
+    session = GroupSession(admin, "billing", silence)
+    admin.answer.set_exception(KafkaException(KafkaError(KafkaError._TIMED_OUT)))  # noqa: SLF001 -- the client's name
+    for now in (0.0, 5.0, 59.0):
+        session.look(now)
+    assert admin.asked == ["billing"]
+
+    admin.answer = Future()
+    admin.answer.set_result({SESSION: Entry("6000")})
+    session.look(60.0)
+    session.look(60.0)
+
+    assert silence.session_seconds == 6.0
+    assert admin.asked == ["billing", "billing"]
