@@ -44,11 +44,16 @@ class TransactionalCommits(Commits):
     ) -> None:
         super().__init__(assignments, clock, throttle)
         self._transactions = transactions
-        self._under_way: list[Transaction] = []
+        self._under_way: dict[Transaction, float] = {}
+        """When each was given to the producer thread; those that have ended stay until the next one begins."""
 
     @property
     def is_awaited(self) -> bool:
         return any(not each.ended.is_set() for each in self._under_way)
+
+    @property
+    def awaited_since(self) -> float | None:
+        return next((sent_at for each, sent_at in self._under_way.items() if not each.ended.is_set()), None)
 
     def obey(self, client: Consumer, command: Commit, deliver: Callable[[object], None]) -> None:
         def tell(errors: Errors, refusals: Sequence[Refusal]) -> None:
@@ -97,8 +102,8 @@ class TransactionalCommits(Commits):
     ) -> Transaction:
         sent_at = self._clock()
         transaction = Transaction(snapshots, client.consumer_group_metadata(), partial(self._note_end, sent_at, tell))
-        self._under_way = [each for each in self._under_way if not each.ended.is_set()]
-        self._under_way.append(transaction)
+        self._under_way = {each: at for each, at in self._under_way.items() if not each.ended.is_set()}
+        self._under_way[transaction] = sent_at
         self.sent += 1
         self._transactions.put(transaction)
         return transaction
