@@ -148,6 +148,10 @@ class KafkaNode:
         return self._home / "server.log"
 
     @property
+    def data(self) -> Path:
+        return self._home / "data"
+
+    @property
     def pid(self) -> int | None:
         """The JVM's process, None while there is none."""
         return self._jvm.pid if self._jvm else None
@@ -185,7 +189,7 @@ class KafkaNode:
             raise RuntimeError(f"Port {self._broker_port} is taken by another process.")
         command = self._command or with_archive(kafka_command(self._report), _start_and_stop)
         configuration = self._write_configuration()
-        if not (self._home / "data" / "meta.properties").exists():
+        if not (self.data / "meta.properties").exists():
             self._report("Formatting the node's storage ...")
             self._format(command, configuration)
         self._report("Starting Apache Kafka ...")
@@ -232,7 +236,7 @@ class KafkaNode:
 
         Only while the node does not run; the log must have one segment.
         """
-        folder = self._home / "data" / f"{topic}-{partition}"
+        folder = self.data / f"{topic}-{partition}"
         [segment] = folder.glob("*.log")
         content, at = segment.read_bytes(), 0
         while at < len(content):
@@ -245,7 +249,7 @@ class KafkaNode:
         # What was written of the log beside it is made again from the log.
         for beside in (*folder.glob("*.*index"), *folder.glob("*.snapshot")):
             beside.unlink()
-        (self._home / "data" / ".kafka_cleanshutdown").unlink(missing_ok=True)
+        (self.data / ".kafka_cleanshutdown").unlink(missing_ok=True)
 
     def restart(self) -> None:
         """Stops the broker if it runs, and starts it on the same ports with the same data."""
@@ -268,7 +272,7 @@ class KafkaNode:
     def close(self) -> None:
         """Ends the node for good and removes its data; the log stays."""
         self.kill()
-        shutil.rmtree(self._home / "data", ignore_errors=True)
+        shutil.rmtree(self.data, ignore_errors=True)
 
     def wait_ready(self) -> None:
         """Returns when the node answers and every partition has a leader; raises RuntimeError when that never comes."""
@@ -299,7 +303,7 @@ class KafkaNode:
                 [kinds, *(f"{name}:{at.protocol}" for name, at in self._listeners.items())]
             ),
             "controller.quorum.voters": ",".join(f"{node}@127.0.0.1:{port}" for node, port in seat.voters.items()),
-            "log.dirs": str(self._home / "data"),
+            "log.dirs": str(self.data),
         }
         configuration = self._home / "server.properties"
         configuration.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))

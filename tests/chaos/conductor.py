@@ -32,7 +32,6 @@ from tests.kafka.history import Place
 from tests.kafka.journal import read_journals
 from tests.kafka.ledger import CommitSightings
 from tests.kafka.plain_log import read_log
-from tests.kafka.told_records import read_written
 from tests.kafka_cluster import KafkaCluster, Record
 from tests.kafka_node import KafkaNode
 from tests.letter_box import read_letters
@@ -361,7 +360,7 @@ class Conductor:
             commit_seconds=COMMIT_SECONDS,
             workers=WORKERS[self._engine],
             unstable_topics=frozenset({topics.anew, *([topics.unclean] if topics.unclean else [])}),
-            written=None if self._results is None else read_written(kafka.bootstrap_servers, self._results),
+            written=None if self._results is None else self._site.read_written(self._results),
             written_topic=topics.work,
         )
         odd = [exit_ for slot in self._slots for exit_ in slot.odd_exits]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -19,9 +19,11 @@ from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, Config
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
-from tests.chaos.kafka_faults import coordinators_active_too_early
+from tests.chaos.kafka_faults import apart, coordinators_active_too_early, without_marker
+from tests.chaos.log_batches import read_batches
 from tests.chaos.plan import EXTRA_SLOT
 from tests.chaos.proxy import Proxies
+from tests.kafka.told_records import Written, read_written
 from tests.kafka_cluster import TIMEOUT_SECONDS, KafkaCluster
 from tests.kafka_node import KafkaNode, Listener, Seat, free_port, new_identity
 
@@ -29,6 +31,7 @@ MEMBERS: Final = EXTRA_SLOT + 1
 PARTITIONS: Final = 6
 MOST_PARTITIONS: Final = 12
 ANEW_PARTITIONS: Final = 3
+SHOWN: Final = 5
 MEMORY_SETTINGS: Final = {
     # Groups forget a member that has died as soon under both protocols.
     "group.consumer.session.timeout.ms": "6000",
@@ -57,6 +60,7 @@ class Site:
     def __init__(self, brokers: int) -> None:
         self.proxies = Proxies()
         self.brokers = brokers
+        self._wrongly_committed: list[str] = []
         ports = [free_port() for _ in range(brokers)]
         identity, voters = new_identity(), {number + 1: free_port() for number in range(brokers)}
         self._member_ports: list[list[int]] = [[] for _ in range(MEMBERS)]
@@ -160,7 +164,25 @@ class Site:
 
     def kafka_faults(self) -> list[str]:
         """What the brokers' logs show of Kafka's own faults."""
-        return [fault for node in self.nodes for fault in coordinators_active_too_early(_lines(node.log))]
+        told = [fault for node in self.nodes for fault in coordinators_active_too_early(_lines(node.log))]
+        return told + self._wrongly_committed
+
+    def read_written(self, results: str) -> Sequence[Written]:
+        """As a reader of committed records finds them, less what Kafka committed by its own fault."""
+        found = read_written(self.bootstrap_servers, results)
+        unmarked = {
+            (partition, offset)
+            for node in self.nodes
+            for partition in self.kafka.partitions(results)
+            for offset in without_marker(read_batches(node.data / f"{results}-{partition}"))
+        }
+        written, twice = apart(found, unmarked)
+        if twice:
+            at = ", ".join(f"[{each.partition}] {each.offset}" for each in twice[:SHOWN])
+            self._wrongly_committed.append(
+                f"{len(twice)} aborted records of {results} were committed, since a broker wrote no marker: {at}, ..."
+            )
+        return written
 
     def keep_logs(self, folder: Path) -> None:
         """Copies the brokers' logs."""

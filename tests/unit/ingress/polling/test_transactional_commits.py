@@ -59,13 +59,13 @@ class Rig:
 def test_the_oldest_transaction_without_an_outcome_tells_since_when_the_coordinator_has_been_silent() -> None:
     """A member that is cut off would else begin messages that others have done: see ``CoordinatorSilence``."""
     rig = Rig()
-    assert rig.commits.awaited_since is None
+    seen = [rig.commits.awaited_since]
 
     first, second = rig.commit(10.0), rig.commit(11.0)
-    assert rig.commits.awaited_since == 10.0
-
+    seen.append(rig.commits.awaited_since)
     first.end({TP: None})
-    assert rig.commits.awaited_since == 11.0
-
+    seen.append(rig.commits.awaited_since)
     second.end(second.failed("_DISOWNED"))
-    assert rig.commits.awaited_since is None
+    seen.append(rig.commits.awaited_since)
+
+    assert seen == [None, 10.0, 11.0, None]
