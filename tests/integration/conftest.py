@@ -19,6 +19,8 @@ from pyrallel_consumer.testing.broker.embedded_broker import EmbeddedBroker
 DELIVERY_TIMEOUT_SECONDS = 60.0
 MESSAGES_BETWEEN_POLLS = 10_000
 CHOSEN_BY_THE_CLIENT = -1
+NewTopic = Callable[[int], str]
+"""Makes a topic with so many partitions, and returns its name."""
 
 
 class Produce(Protocol):

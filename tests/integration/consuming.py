@@ -32,6 +32,11 @@ def new_group() -> str:
     return next(GROUPS)
 
 
+def own_key(i: int) -> bytes:
+    """A key that no other message has."""
+    return b"key-%d" % i
+
+
 def kafka(
     bootstrap_servers: str, group: str, *, librdkafka: Mapping[str, Any] | None = None, **more: Any
 ) -> KafkaConfig:

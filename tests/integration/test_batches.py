@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pyrallel_consumer import EmbeddedBroker, ExecutionMode, PyrallelConsumer
 from tests.integration.batch_worker import AsyncBatchWorker, BatchWorker, Call, calls_of
-from tests.integration.conftest import Produce
+from tests.integration.conftest import NewTopic, Produce
 from tests.integration.consuming import MODES_OF_THIS_MACHINE, committed, execution, kafka, new_group, until
 from tests.letter_box import read_letters
 
-NewTopic = Callable[[int], str]
 MESSAGES = 2000
 POISON, NAMED = 777, 1234
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 
 import pytest
 
 from pyrallel_consumer import EmbeddedBroker, OnExhausted, PyrallelConsumer, WorkItem
-from tests.integration.conftest import Produce
+from tests.integration.conftest import NewTopic, Produce
 from tests.integration.consuming import committed, execution, kafka, new_group, until
 from tests.letter_box import read_letters
 
-NewTopic = Callable[[int], str]
 WINDOW = 20
 
 

@@ -21,10 +21,10 @@ from pyrallel_consumer.execution_plane.attempts import RetryAt
 from pyrallel_consumer.execution_plane.processes import frames
 from pyrallel_consumer.execution_plane.processes.parent.backlog import Backlog
 from pyrallel_consumer.execution_plane.processes.parent.key_order import KeyOrder
+from pyrallel_consumer.execution_plane.processes.parent.members.sent_items import MAX_FRAME_BYTES
 from pyrallel_consumer.execution_plane.processes.parent.members.serial_member import SerialMember
 from pyrallel_consumer.execution_plane.processes.parent.pooled_engine import PooledEngine, PoolOptions
 from pyrallel_consumer.execution_plane.processes.parent.process_pool import ProcessPool, max_tasks
-from pyrallel_consumer.execution_plane.processes.parent.sent_items import MAX_FRAME_BYTES
 from pyrallel_consumer.execution_plane.processes.progress_marker import ProgressMarker
 from pyrallel_consumer.execution_plane.processes.remote_error import PackedError, restored_error
 from pyrallel_consumer.execution_plane.processes.shared_marker import STORES_ARE_SEEN_SECONDS

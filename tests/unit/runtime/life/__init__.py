@@ -1,1 +1,1 @@
-"""Tests of ``cli.run`` alone."""
+"""Tests of ``runtime.life`` alone."""

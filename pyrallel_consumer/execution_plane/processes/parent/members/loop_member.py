@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pyrallel_consumer.execution_plane.processes.parent.members.slotted_items import SlottedItems
 from pyrallel_consumer.execution_plane.processes.parent.process_pool import Member
-from pyrallel_consumer.execution_plane.processes.parent.slotted_items import SlottedItems
 
 if TYPE_CHECKING:
     from pyrallel_consumer.execution_plane.processes.parent.child_process import ChildProcess

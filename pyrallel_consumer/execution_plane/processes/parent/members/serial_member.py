@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from pyrallel_consumer.execution_plane.processes.parent.members.sent_items import SentItems
 from pyrallel_consumer.execution_plane.processes.parent.process_pool import Member
-from pyrallel_consumer.execution_plane.processes.parent.sent_items import SentItems
 
 if TYPE_CHECKING:
     from pyrallel_consumer.execution_plane.attempts import Attempt

@@ -1,1 +1,1 @@
-"""Tests of ``cli.run`` alone."""
+"""Tests of ``execution_plane.processes.child`` alone."""

@@ -1,0 +1,1 @@
+"""Dead letters from the topic back: the commands that show them and send them again."""

@@ -1,0 +1,1 @@
+"""What running consumers show over HTTP."""

@@ -1,0 +1,1 @@
+"""The poll thread alone on the embedded broker: a plain stand-in plays the event loop's side."""

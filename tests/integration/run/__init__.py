@@ -1,0 +1,1 @@
+"""``pyrallel-consumer run`` as a process of its own."""

@@ -1,0 +1,1 @@
+"""What the engines record of each worker process."""
