@@ -131,16 +131,29 @@ class KafkaCluster:
     @contextmanager
     def open_transaction(self, topic: str, messages: int) -> Iterator[None]:
         """A transaction with messages in partition 0: open during the block, aborted at its end."""
+        with self._begun() as producer:
+            for _ in range(messages):
+                producer.produce(topic, value=b"uncommitted", partition=0)
+            assert not producer.flush(TIMEOUT_SECONDS)
+            yield
+
+    @contextmanager
+    def open_offsets(self, group: str, topic: str, partition: int) -> Iterator[None]:
+        """A transaction that would commit offset 0 of a partition: open during the block, aborted at its end."""
+        with self._begun() as producer, _reader(self.bootstrap_servers, group) as consumer:
+            offsets = [TopicPartition(topic, partition, 0)]
+            producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), TIMEOUT_SECONDS)
+            yield
+
+    @contextmanager
+    def _begun(self) -> Iterator[Producer]:
         producer = Producer(
             {"bootstrap.servers": self.bootstrap_servers, "transactional.id": self.new_name("transaction")}
         )
         producer.init_transactions(TIMEOUT_SECONDS)
         producer.begin_transaction()
-        for _ in range(messages):
-            producer.produce(topic, value=b"uncommitted", partition=0)
-        assert not producer.flush(TIMEOUT_SECONDS)
         try:
-            yield
+            yield producer
         finally:
             producer.abort_transaction(TIMEOUT_SECONDS)
 

@@ -115,6 +115,8 @@ class RuntimeSnapshot:
     ``starts_held_seconds``: for so long nothing has been started, because this process stood still and the coordinator
     has not confirmed a commit since; else 0.0.
     ``batches`` is None where workers take one message at a time, ``output`` where they return no records.
+    ``waiting_starts``: partitions that are assigned and not read yet, each with the seconds that it has waited for the
+    end of its former owner's transaction.
     """
 
     taken_at: float
@@ -157,3 +159,4 @@ class RuntimeSnapshot:
     max_per_second: float = 0.0
     is_rate_limited: bool = False
     rate_limited_seconds: float = 0.0
+    waiting_starts: tuple[tuple[TopicPartition, float], ...] = ()

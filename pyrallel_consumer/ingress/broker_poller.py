@@ -144,6 +144,7 @@ class BrokerPoller:
             "commit_durations": inner.commits.durations.taken(),
             "log_end_offsets": dict(inner.log_ends.offsets),
             "client_errors": dict(inner.events.errors_by_code),
+            "waiting_since": inner.rebalance.waiting_since(),
             "is_broker_connected": inner.events.statistics.silence.is_connected,
             "broker_silent_seconds": inner.events.statistics.silence.seconds,
         }

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 STARTS_HELD_SECONDS: Final = 10.0
 """An available coordinator confirms a commit much sooner."""
+START_WAITS_SECONDS: Final = 5.0
+"""The transaction of an owner that lives is open for milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ def _unready(picture: RuntimeSnapshot, signs: SignsOfLife, limits: HealthLimits)
             "group's coordinator has not confirmed a commit since"
         )
         yield Ailment("membership_unconfirmed", detail)
+    yield from _not_begun(picture)
     if picture.dead_letters.is_failing:
         waiting = picture.dead_letters.waiting
         yield Ailment("dead_letters_refused", f"a dead-letter topic takes nothing; {waiting} letters wait")
@@ -94,6 +97,16 @@ def _unready(picture: RuntimeSnapshot, signs: SignsOfLife, limits: HealthLimits)
         yield Ailment("circuit_open", "too many messages failed permanently; nothing is read until a probe succeeds")
     for partition in picture.partitions:
         yield from _stuck(partition, limits, is_held_back=picture.is_paused)
+
+
+def _not_begun(picture: RuntimeSnapshot) -> Iterator[Ailment]:
+    for tp, seconds in picture.waiting_starts:
+        if seconds > START_WAITS_SECONDS:
+            detail = (
+                f"it has not been read for {seconds:.0f} s: a transaction of its former owner is open, and the broker "
+                "ends it after that owner's OutputConfig.transaction_timeout_ms"
+            )
+            yield Ailment("transaction_open", detail, tp.topic, tp.partition)
 
 
 def _stuck(partition: PartitionSnapshot, limits: HealthLimits, *, is_held_back: bool) -> Iterator[Ailment]:

@@ -139,6 +139,7 @@ def take_snapshot(
         max_per_second=manager.rate.max_per_second,
         is_rate_limited=manager.rate.is_limited,
         rate_limited_seconds=manager.rate.limited_seconds(now),
+        waiting_starts=tuple((tp, max(0.0, now - since)) for tp, since in poller.get("waiting_since", {}).items()),
     )
 
 

@@ -40,7 +40,10 @@ WORK_MS: Final = 5.0
 LOOK_SECONDS: Final = 0.05
 DRAIN_SECONDS: Final = 120.0
 COMMIT_SECONDS: Final = 0.2
-EXACTLY_ONCE: Final = {"delivery": "exactly_once", "transaction_timeout_ms": 3000}
+TRANSACTION_SECONDS: Final = (
+    3.0  # Then the coordinator aborts: what finished that long before a fault may be unwritten.
+)
+EXACTLY_ONCE: Final = {"delivery": "exactly_once", "transaction_timeout_ms": int(TRANSACTION_SECONDS * 1000)}
 LOST_LINE: Final = re.compile(r"\d{4}-.{18} INFO .* released .*: lost$")
 UNWRITTEN_LINE: Final = re.compile(r"\d{4}-.{18} WARNING .* did not end within the grace ")
 CLUSTER_VERBS: Final = frozenset(
@@ -357,7 +360,7 @@ class Conductor:
             engine=self._engine,
             is_classic=self._protocol.partition("-")[0] in {"classic", "eager"},
             session_seconds=SESSION_SECONDS,
-            commit_seconds=COMMIT_SECONDS,
+            commit_seconds=COMMIT_SECONDS + (TRANSACTION_SECONDS if self._is_once else 0.0),
             workers=WORKERS[self._engine],
             unstable_topics=frozenset({topics.anew, *([topics.unclean] if topics.unclean else [])}),
             written=None if self._results is None else self._site.read_written(self._results),

@@ -24,6 +24,8 @@ from pyrallel_consumer import (
 )
 from pyrallel_consumer.cli.check.output import transactions_checked
 from pyrallel_consumer.cli.check.table import Verdict
+from pyrallel_consumer.control_plane.policies import HealthLimits
+from pyrallel_consumer.observability.ailments import SignsOfLife, ailments
 from tests.kafka.deadline import until_asked, wait_until
 from tests.kafka.protocols import each_group_protocol
 from tests.kafka.recording_process import RecordingProcess, record_of
@@ -222,6 +224,39 @@ async def test_records_of_batches_are_written_once_although_messages_of_a_batch_
 
     assert topics.letters == [bad]
     topics.assert_written_once_in_order(but=(bad,))
+
+
+async def test_only_the_partition_whose_former_owner_left_a_transaction_open_waits_and_readyz_says_so(
+    kafka: KafkaCluster, settings: Settings
+) -> None:
+    topics = Topics(kafka, 400)
+
+    async def worker(item: WorkItem) -> Record:
+        return record_of(item, topics.target)
+
+    def done(consumer: PyrallelConsumer) -> set[int]:
+        ends = kafka.end_offsets(topics.source)
+        committed = {each.tp.partition: each.committed_offset for each in consumer.get_runtime_snapshot().partitions}
+        return {partition for partition, offset in committed.items() if offset == ends[partition]}
+
+    consumer = consumer_of(settings, topics, worker)
+    with kafka.open_offsets(topics.group, topics.source, 2):
+        await consumer.start()
+        await until_asked(lambda: done(consumer) == {0, 1, 3}, "the others are done")
+        await until_asked(lambda: "transaction_open" in reasons(consumer), "what waits is told")
+        [(tp, seconds)] = consumer.get_runtime_snapshot().waiting_starts
+        assert (tp.partition, seconds > 5) == (2, True)
+    await until_asked(topics.is_done, "the commits reach the end")
+    await until_asked(lambda: "transaction_open" not in reasons(consumer), "nothing waits any more")
+    await consumer.stop()
+
+    topics.assert_written_once_in_order()
+
+
+def reasons(consumer: PyrallelConsumer) -> set[str]:
+    """Why it is not ready, as ``/readyz`` says."""
+    signs = SignsOfLife(0.0, 0.0, is_poll_thread_alive=True)
+    return {each.reason for each in ailments(consumer.get_runtime_snapshot(), signs, HealthLimits())}
 
 
 def test_a_check_tells_whether_the_broker_takes_the_transactional_id(kafka: KafkaCluster, settings: Settings) -> None:

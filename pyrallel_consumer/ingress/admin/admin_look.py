@@ -12,7 +12,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Final
 
-from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+)
 from confluent_kafka import TopicPartition as ClientPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the client's own typing
     AdminClient,
@@ -89,6 +95,23 @@ class AdminLook:
         asked = ConfigResource(ResourceType.GROUP, group)
         answer: Future[Any] = client.describe_configs([asked], request_timeout=seconds)[asked]
         return answer
+
+    def committed_offsets(self, group: str, tps: Collection[TopicPartition], seconds: float) -> Future[Any] | None:
+        """Ask for the group's offsets without waiting; None if that is not possible.
+
+        In the answer each partition that an open transaction may change has an error.
+        """
+        client = self._client_if_any()
+        if client is None:
+            return None
+        asked = ConsumerGroupTopicPartitions(group, [ClientPartition(tp.topic, tp.partition) for tp in tps])
+        answers = client.list_consumer_group_offsets([asked], require_stable=True, request_timeout=seconds)
+        answer: Future[Any] = answers[group]
+        return answer
+
+    def wait(self, answers: Collection[Future[Any]], seconds: float) -> None:
+        """Wait until these questions are answered, for at most so long."""
+        self._wait(self._made_client(), answers, seconds)
 
     def serve(self) -> None:
         """Let the client call the user's callback for tokens, if it needs one."""

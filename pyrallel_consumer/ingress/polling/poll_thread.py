@@ -33,6 +33,7 @@ from pyrallel_consumer.ingress.polling.orderly_close import OrderlyClose
 from pyrallel_consumer.ingress.polling.poller_policy import PollerPolicy, refresh_seconds, reset_of
 from pyrallel_consumer.ingress.polling.reader import Reader
 from pyrallel_consumer.ingress.polling.rebalance import Rebalance
+from pyrallel_consumer.ingress.polling.stable_reads import StableReads
 from pyrallel_consumer.ingress.polling.starts import StartSearch
 from pyrallel_consumer.ingress.polling.transactional_commits import TransactionalCommits
 from pyrallel_consumer.ingress.producing.transactions import Transactions
@@ -179,6 +180,9 @@ class PollThread:
             fail=self._fail,
             settle=self.group_client.settle,
             serve=self.serve_commits if self.commits.is_transactional else None,
+            stable=StableReads(self._admin, str(configuration.get("group.id", "")), self._clock)
+            if self.commits.is_transactional
+            else None,
         )
 
     def _start_search(self, configuration: Mapping[str, Any], throttle: LogThrottle) -> StartSearch:
@@ -253,6 +257,7 @@ class PollThread:
         if len(self.assignments) and self.group_client.protocol == "consumer":
             self._look_at_coordinator(now)
         self.log_ends.look(client, now)
+        self.rebalance.begin_late(client, now)
         made_anew = self.topic_ids.look(self.assignments.take_odd() | self.log_ends.take_odd(), now)
         if made_anew:
             self.rebalance.begin_anew(client, made_anew)

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException
 from confluent_kafka import TopicPartition as ClientPartition
 
 from pyrallel_consumer.control_plane.events import CommitSnapshot, Lost, RevokeAsked
@@ -21,6 +21,7 @@ from pyrallel_consumer.ingress.polling.commits import Commits
 from pyrallel_consumer.ingress.polling.ending import Ending
 from pyrallel_consumer.ingress.polling.fetch_pauses import FetchPauses
 from pyrallel_consumer.ingress.polling.lookups.topic_ids import TopicIds
+from pyrallel_consumer.ingress.polling.stable_reads import StableReads
 from pyrallel_consumer.ingress.polling.starts import NobodyAnswered, SearchGivenUp, StartSearch, for_client
 from pyrallel_consumer.ingress.reading.assignments import Assignments
 from pyrallel_consumer.ingress.reading.read_ahead import ReadAhead
@@ -88,7 +89,9 @@ class Rebalance:
         fail: Callable[[BaseException], None],
         settle: Callable[[], None],
         serve: Callable[[Consumer], None] | None = None,
+        stable: StableReads | None = None,
     ) -> None:
+        self._stable = stable
         self._serve = serve or _do_nothing
         self._is_cooperative = is_cooperative
         self._grace_seconds = grace_seconds
@@ -188,16 +191,56 @@ class Rebalance:
         self._settle()
         tps = _places(partitions)
         self._topic_ids.expect({tp.topic for tp in tps}, self._clock())
+        waiting = set() if self._stable is None else self._stable.begin(tps)
+        ready = [tp for tp in tps if tp not in waiting]
         try:
-            found = self._starts.find(client, tps)
+            found = self._starts.find(client, ready) if ready else []
         except SearchGivenUp as why:
             # The client must accept the partitions that the group assigned, or it cannot give them back.
             self.must_join_anew = isinstance(why, NobodyAnswered)
             self._assign(client, partitions)
             client.pause(partitions)
             return
+        self._begin(client, found)
+        held = [ClientPartition(tp.topic, tp.partition, OFFSET_END) for tp in waiting]
+        self._assign(client, [*map(for_client, found), *held])
+        self._pauses.settle(client, ready)
+        if held:
+            client.pause(held)
+            LOGGER.warning(
+                "%s: a transaction of the former owner is open, and reading begins when it has ended, at the latest "
+                "after that owner's OutputConfig.transaction_timeout_ms",
+                listed(sorted(map(str, waiting))),
+                extra={"partitions": len(waiting)},
+            )
+
+    def waiting_since(self) -> dict[TopicPartition, float]:
+        """The partitions that wait for the end of a transaction, and since when. For any thread."""
+        return {} if self._stable is None else dict(self._stable.waiting_since)
+
+    def begin_late(self, client: Consumer, now: float) -> None:
+        """Begin with partitions that have waited for the end of a transaction. Called now and then.
+
+        Raises a BrokerError as the search for their starts does.
+        """
+        ended = [] if self._stable is None else self._stable.ended(now)
+        if self._stable is None or not ended:
+            return
+        try:
+            found = self._starts.find(client, ended)
+        except SearchGivenUp as why:
+            self.must_join_anew = isinstance(why, NobodyAnswered)
+            return
+        begun = [start for start in found if _is_sought(client, start)]
+        tps = [start.tp for start in begun]
+        self._stable.forget(tps)
+        self._begin(client, begun)
+        self._pauses.settle(client, tps)
+
+    def _begin(self, client: Consumer, found: Sequence[Start]) -> None:
+        """Commit where partitions begin, if that must be, and tell the loop."""
         uncommitted = self._commit_starts(client, found)
-        self._read_ahead.drop(tps)
+        self._read_ahead.drop([start.tp for start in found])
         self._topic_ids.hear(self._clock())  # A new log that is known by now is not taken for one that comes later.
         taken = self._assignments.assign(found, uncommitted)
         if taken:
@@ -205,8 +248,6 @@ class Rebalance:
             LOGGER.info("assigned %s", names, extra={"partitions": len(taken)})
         for assigned in taken:
             self._deliver(assigned)
-        self._assign(client, [for_client(start) for start in found])
-        self._pauses.settle(client, tps)
 
     def _commit_starts(self, client: Consumer, found: Sequence[Start]) -> set[TopicPartition]:
         uncommitted = [start for start in found if start.must_commit]
@@ -246,6 +287,8 @@ class Rebalance:
             client.assign(partitions)
 
     def _unassign(self, client: Consumer, partitions: list[ClientPartition]) -> None:
+        if self._stable is not None:
+            self._stable.forget(_places(partitions))
         try:
             if self._is_cooperative:
                 client.incremental_unassign(partitions)
@@ -258,6 +301,15 @@ class Rebalance:
 
 def _do_nothing(_: Consumer) -> None:
     pass
+
+
+def _is_sought(client: Consumer, start: Start) -> bool:
+    try:
+        client.seek(for_client(start))
+    except KafkaException as error:
+        LOGGER.debug("the client did not seek: %s", error)  # It has not begun with the partition: tried again.
+        return False
+    return True
 
 
 def _places(partitions: Sequence[ClientPartition]) -> list[TopicPartition]:

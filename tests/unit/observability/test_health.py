@@ -62,6 +62,14 @@ def test_starts_that_are_held_back_for_long_are_a_reason() -> None:
     assert "11 s" in ailment.detail
 
 
+def test_a_partition_that_waits_long_for_the_end_of_a_transaction_is_a_reason_and_names_it() -> None:
+    tp = TopicPartition("orders", 3)
+    assert reasons(picture(waiting_starts=((tp, 1.0),))) == []
+    [ailment] = ailments(picture(waiting_starts=((tp, 7.0),)), WELL, LIMITS)
+    assert (ailment.reason, ailment.topic, ailment.partition) == ("transaction_open", "orders", 3)
+    assert "transaction_timeout_ms" in ailment.detail
+
+
 def test_dead_letters_that_are_refused_and_an_open_circuit_are_reasons() -> None:
     refused = picture(dead_letters=DeadLetterSnapshot(is_enabled=True, is_failing=True, waiting=7))
     [ailment] = ailments(refused, WELL, LIMITS)
