@@ -1,6 +1,7 @@
 """How fast is exactly once: this library, a bare loop with transactions, and Java's parallel consumer, on one Kafka.
 
     python benchmarks/transactions/measure.py --messages 200000 --rounds 3
+    chrt -r 1 python benchmarks/transactions/measure.py --rounds 0    # ages alone, with the processor to itself
 
 A contender writes each message of a full topic to another one, in transactions of 100 ms. The broker stamps the records
 when it appends them: the rate is the number of records over the time between the first and the last stamp, so nobody
@@ -35,6 +36,7 @@ from tests.kafka_node import KafkaNode
 HERE: Final = Path(__file__).resolve().parent
 PARTITIONS: Final = 8
 COMMIT_MS: Final = 100
+SHARES: Final = (50, 90, 99)
 CAP_SECONDS: Final = 180.0
 LOOK_SECONDS: Final = 0.25
 WARM_UP_SECONDS: Final = 3.0
@@ -177,7 +179,7 @@ def ages_of(kafka: KafkaCluster, contenders: Contenders, name: str, pace: int, s
 
 
 def report(rates: Mapping[str, list[float]], ages: Mapping[str, list[float]], arguments: argparse.Namespace) -> None:
-    medians = {name: statistics.median(found) for name, found in rates.items()}
+    medians = {name: statistics.median(found) for name, found in rates.items() if found}
     print(f"\n{arguments.messages:,} messages, {arguments.keys} keys, commits every {COMMIT_MS} ms, median of rounds:")
     for name, rate in medians.items():
         print(f"  {name:22} {rate:10,.0f} records/s")
@@ -189,7 +191,8 @@ def report(rates: Mapping[str, list[float]], ages: Mapping[str, list[float]], ar
             print(f"  {statistics.median(shares):.2f} {said} (goal {GOALS[said]:g}; {spread})")
     for name, found in ages.items():
         cuts = statistics.quantiles(found, n=100)
-        print(f"  {name:22} {len(found):,} records, read committed: P50 {cuts[49]:.0f} ms, P99 {cuts[98]:.0f} ms")
+        told = ", ".join(f"P{share} {cuts[share - 1]:.0f} ms" for share in SHARES)
+        print(f"  {name:22} {len(found):,} records, read committed: {told}")
     print(json.dumps({"rates": rates, "load": os.getloadavg()}))
 
 
