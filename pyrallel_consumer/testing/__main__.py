@@ -28,12 +28,12 @@ def order(number: int) -> tuple[bytes, bytes]:
 
 
 def serve(
-    topic: Annotated[str, typer.Argument(help="The topic to make and fill; TOPIC.dlq is made beside it.")] = "orders",
+    topic: Annotated[str, typer.Argument(help="The topic to create and fill, and TOPIC.dlq beside it.")] = "orders",
     records: Annotated[int, typer.Option(min=0, max=MOST_RECORDS, help="Orders to put into it.")] = 1000,
     partitions: Annotated[int, typer.Option(min=1, max=1000, help="Its partitions.")] = 4,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The broker's port; 0 is any that is free.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The broker's port; 0 takes any free port.")] = 0,
 ) -> None:
-    """Start a Kafka broker inside this machine, with orders to consume. Ctrl-C ends it."""
+    """Start a Kafka broker on this machine, with orders to consume. Ctrl-C ends it."""
     signals = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     with EmbeddedBroker(port=port) as broker:
@@ -43,9 +43,11 @@ def serve(
         ScratchTopic(config, topic, partitions).append(map(order, range(records)))
         typer.echo(f"# {records:,} orders are in topic {topic}. In another shell:")
         typer.echo(f"export KAFKA_BOOTSTRAP_SERVERS={broker.bootstrap_servers}")
-        typer.echo("# Ctrl-C ends the broker, and with it all it holds.")
+        typer.echo("# Ctrl-C ends the broker and deletes its topics.")
         signal.sigwait(signals)
 
 
 if __name__ == "__main__":
-    typer.run(serve)
+    program = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None, add_completion=False)
+    program.command()(serve)
+    program()

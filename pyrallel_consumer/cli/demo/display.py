@@ -5,8 +5,10 @@ Shows pictures and verdicts and decides nothing. Events are lines that stay; the
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -51,6 +53,29 @@ def display_for(console: Console, clock: Callable[[], float]) -> Display:
     if console.is_terminal and not console.is_dumb_terminal:
         return LiveDisplay(console, clock)
     return PlainDisplay(console, clock)
+
+
+@contextmanager
+def warnings_told(display: Display) -> Iterator[None]:
+    """Show the library's warnings and errors as events of the display while the block runs."""
+    handler, logger = _TellingHandler(display), logging.getLogger("pyrallel_consumer")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+class _TellingHandler(logging.Handler):
+    def __init__(self, display: Display) -> None:
+        super().__init__(logging.WARNING)
+        self._display = display
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._display.tell(f"log: {self.format(record)}")
+        except Exception:  # noqa: BLE001 -- as every handler: what logs goes on
+            self.handleError(record)
 
 
 class PlainDisplay:

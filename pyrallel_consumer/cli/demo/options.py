@@ -47,7 +47,9 @@ def demo(
         bool, typer.Option("--json", help="Print the verdict as a JSON object on the last line.")
     ] = False,
 ) -> None:
-    """See it work: orders by customer, consumed in parallel and checked.
+    """Watch two consumers at work, and a verdict.
+
+    Orders are consumed in parallel, in order by customer, and checked.
 
     A second consumer joins the group on the way and leaves it again.
 
@@ -72,11 +74,12 @@ def _run(plan: DemoPlan, *, as_json: bool) -> int:
 
         from rich.console import Console
 
-        from pyrallel_consumer.cli.demo.display import display_for
+        from pyrallel_consumer.cli.demo.display import display_for, warnings_told
         from pyrallel_consumer.cli.demo.run import DemoRun
 
         with display_for(Console(highlight=False), time.monotonic) as display:
-            verdict = asyncio.run(DemoRun(plan, display).run())
+            with warnings_told(display):
+                verdict = asyncio.run(DemoRun(plan, display).run())
             display.conclude(verdict)
     except ConfigurationError as error:
         complain(f"Error: {error}")

@@ -50,7 +50,10 @@ def list_letters(
     limit: Annotated[int, typer.Option(min=1, help="With --letters: how many to list at most.")] = MOST_LISTED,
     as_json: AsJson = False,
 ) -> None:
-    """Count letters by group, error, source topic and age: of one topic, or of all that have the suffix."""
+    """Count letters by group, error and topic.
+
+    Of one topic, or of all topics that have the suffix.
+    """
     from pyrallel_consumer.cli.dlq.run import run_list
 
     where = _where(topic, dlq_topic, bootstrap_servers, group=group, replay_group=replay_group, filters=filters)
@@ -67,7 +70,7 @@ def show_letter(
     bootstrap_servers: Servers = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show one letter: why it is one, its headers, key and value."""
+    """Show one letter: reason, headers, key, value."""
     from pyrallel_consumer.cli.dlq.run import run_show
 
     where = _where(topic, dlq_topic, bootstrap_servers, needs_topic=True)
@@ -95,9 +98,10 @@ def replay_letters(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be sent.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send letters back to the topic they came from, in order, each once.
+    """Send letters back to their topic, each once.
 
-    That is the dead-letter topic's name without its suffix. A letter that
+    They are sent in order. Their topic is the dead-letter topic's name
+    without its suffix. A letter that
     names another topic stays, unless --allow-topic allows it. All groups
     that consume the topic get the message again.
 

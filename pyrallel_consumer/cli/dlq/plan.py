@@ -35,6 +35,12 @@ class Where:
             return self.topic
         return self.dlq_topic.removesuffix(suffix) if suffix and self.dlq_topic.endswith(suffix) else None
 
+    def hint(self, suffix: str) -> str:
+        """What an error about a missing topic adds: whether ``--topic`` named a dead-letter topic."""
+        if self.topic is None or not suffix or not self.topic.endswith(suffix):
+            return ""
+        return f"; if {self.topic!r} is the dead-letter topic itself, give it as --dlq-topic"
+
     def replay_group_of(self, dlq_topic: str) -> str:
         """The group in which replays of the topic are committed: the same for every user and environment."""
         return self.replay_group or f"{dlq_topic}.replay"

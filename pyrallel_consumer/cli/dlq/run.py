@@ -88,7 +88,7 @@ def run_show(where: Where, partition: int, offset: int, *, as_json: bool) -> int
     config = kafka_config(where.bootstrap_servers)
     name = where.topic_name(config.dlq_topic_suffix) or ""
     with DeadLetterReader(config, where.replay_group_of(name)) as reader:
-        partitions = _partitions(reader, name)
+        partitions = _partitions(reader, name, where.hint(config.dlq_topic_suffix))
         tp = TopicPartition(name, partition)
         low, end = reader.ends(tp) if partition < partitions else (0, 0)
         if low <= offset < end:
@@ -124,7 +124,7 @@ def run_replay(where: Where, options: ReplayOptions, *, as_json: bool) -> int:
     console = Console(highlight=False)
     display = display_for(console, "replaying", time.monotonic)
     with _Signals() as signals, DeadLetterReader(config, plan.group) as reader:
-        partitions = _partitions(reader, name)
+        partitions = _partitions(reader, name, where.hint(config.dlq_topic_suffix))
         replay = Replay(plan, reader, RecordSender(config), display, stop_reason=signals.why, clock=time.monotonic)
         with display, _told(replay):
             replay.run(partitions)
@@ -181,14 +181,16 @@ class _Signals:
 def _topics(config: KafkaConfig, where: Where, name: str | None, suffix: str) -> Mapping[str, int]:
     with DeadLetterReader(config, where.replay_group_of(name or "all")) as reader:
         if name is not None:
-            return {name: _partitions(reader, name)}
+            return {name: _partitions(reader, name, where.hint(suffix))}
         return {topic: count for topic, count in reader.topics().items() if topic.endswith(suffix)}
 
 
-def _partitions(reader: DeadLetterReader, name: str) -> int:
+def _partitions(reader: DeadLetterReader, name: str, hint: str) -> int:
     partitions = reader.topics().get(name)
     if partitions is None:
-        raise UnknownTopicError(f"there is no topic {name!r}, or it may not be seen", code="UNKNOWN_TOPIC_OR_PART")
+        raise UnknownTopicError(
+            f"there is no topic {name!r}, or it may not be seen{hint}", code="UNKNOWN_TOPIC_OR_PART"
+        )
     return partitions
 
 

@@ -40,7 +40,7 @@ def look(
     every: Annotated[float, typer.Option(min=LEAST_SECONDS, max=3600, help="Seconds between looks, with --watch.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object, on one line for each look.")] = False,
 ) -> None:
-    """Show what a consumer is doing: from itself, or from its commits.
+    """Show what a consumer or a group is doing.
 
     A running consumer (METRICS_ENABLED=true) tells its load, its limits,
     and of each partition what blocks it.

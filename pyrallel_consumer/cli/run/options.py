@@ -227,7 +227,7 @@ def _run(flags: Flags, ending: Ending) -> int:
     settings = settings_of(flags)
     logging_setup = LoggingSetup(settings)
     if settings.run.worker is None:
-        settings.topic(), settings.worker()
+        settings.worker()
     if settings.run.consumers is not None and settings.run.consumers > 1:
         if settings.run.reload:
             raise ConfigurationError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ from pyrallel_consumer.cli.demo.display import (
     plain_line,
     sparkline,
     verdict_panel,
+    warnings_told,
 )
 from pyrallel_consumer.cli.demo.picture import PartitionRow, Picture
 from pyrallel_consumer.cli.demo.verdict import Stopped, Verdict, Visit
@@ -212,3 +214,15 @@ def test_a_bar_is_cut_into_committed_read_and_to_come(row: PartitionRow, spans: 
     assert len(bar.plain) == 10
     lengths = {str(span.style): span.end - span.start for span in bar.spans}
     assert [lengths.get(style, 0) for style in ("cyan", "yellow", "bright_black")] == spans
+
+
+def test_warnings_of_the_library_are_lines_of_the_display_while_it_runs() -> None:
+    output, clock, logger = io.StringIO(), SteppedClock(), logging.getLogger("pyrallel_consumer.ingress")
+    display = PlainDisplay(Console(file=output), clock)
+
+    with warnings_told(display):
+        logger.info("the group protocol is %s", "consumer")
+        logger.warning("commit of %s failed", "orders[0]")
+    logger.warning("afterwards")
+
+    assert output.getvalue().splitlines() == ["   0.0 s  log: commit of orders[0] failed"]
