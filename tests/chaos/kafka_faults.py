@@ -18,9 +18,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import Final
 
-from tests.chaos.log_batches import Batch
+from tests.chaos.log_batches import Batch, read_batches
 from tests.kafka.told_records import Written
 
 _OUT_OF_SYNC: Final = re.compile(
@@ -58,6 +59,12 @@ def without_marker(log: Iterable[Batch]) -> set[int]:
                 open_[producer] = batch.epoch, offsets
             offsets.update(batch.offsets)
     return found
+
+
+def unmarked_places(data: Iterable[Path], topic: str, partitions: Iterable[int]) -> set[tuple[int, int]]:
+    """Partitions and offsets of such records. ``data``: the folder of each broker's logs."""
+    places = [(folder / f"{topic}-{partition}", partition) for folder in data for partition in partitions]
+    return {(partition, offset) for log, partition in places for offset in without_marker(read_batches(log))}
 
 
 def apart(written: Iterable[Written], unmarked: Collection[tuple[int, int]]) -> tuple[list[Written], list[Written]]:

@@ -19,8 +19,7 @@ from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, Config
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
-from tests.chaos.kafka_faults import apart, coordinators_active_too_early, without_marker
-from tests.chaos.log_batches import read_batches
+from tests.chaos.kafka_faults import apart, coordinators_active_too_early, unmarked_places
 from tests.chaos.plan import EXTRA_SLOT
 from tests.chaos.proxy import Proxies
 from tests.kafka.told_records import Written, read_written
@@ -170,13 +169,8 @@ class Site:
     def read_written(self, results: str) -> Sequence[Written]:
         """As a reader of committed records finds them, less what Kafka committed by its own fault."""
         found = read_written(self.bootstrap_servers, results)
-        unmarked = {
-            (partition, offset)
-            for node in self.nodes
-            for partition in self.kafka.partitions(results)
-            for offset in without_marker(read_batches(node.data / f"{results}-{partition}"))
-        }
-        written, twice = apart(found, unmarked)
+        data = [node.data for node in self.nodes]
+        written, twice = apart(found, unmarked_places(data, results, self.kafka.partitions(results)))
         if twice:
             at = ", ".join(f"[{each.partition}] {each.offset}" for each in twice[:SHOWN])
             self._wrongly_committed.append(

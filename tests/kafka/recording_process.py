@@ -16,12 +16,8 @@ from typing import Any, Self
 
 from pyrallel_consumer import KafkaConfig, OutputConfig, PyrallelConsumer, Record, WorkItem
 from tests.kafka.deadline import PATIENCE_SECONDS, wait_until
+from tests.kafka.told_records import record_of
 from tests.kafka_jars import ROOT
-
-
-def record_of(item: WorkItem, topic: str) -> Record:
-    source = f"{item.partition} {item.offset}".encode()
-    return Record(topic, item.payload, item.key, [("source", source)])
 
 
 class RecordingProcess:
