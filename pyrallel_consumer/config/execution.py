@@ -33,6 +33,7 @@ class ExecutionConfig(ExecutionAttributes, Settings):
     """
 
     environment_prefixes = ("EXECUTION_", "PARALLEL_CONSUMER_EXECUTION_", "PARALLEL_CONSUMER_")
+    argument = "execution_config"
     other_names = MappingProxyType({"max_retries": "max_attempts"})
 
     mode: Mode = chosen(ExecutionMode.ASYNC)

@@ -64,6 +64,7 @@ class KafkaConfig(KafkaAttributes, Settings):
     """The connection to Kafka, the group, dead letters, and the nested settings."""
 
     environment_prefixes = ("KAFKA_",)
+    argument = "config"
     masked_fields: ClassVar[frozenset[str]] = frozenset({"librdkafka"})
 
     bootstrap_servers: list[str] = Field(default_factory=lambda: ["localhost:9092"], min_length=1)

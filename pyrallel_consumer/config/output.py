@@ -27,6 +27,7 @@ class OutputConfig(OutputAttributes, Settings):
     """Records that workers return: to which guarantee they are written, and how many may wait for the broker."""
 
     environment_prefixes = ("OUTPUT_",)
+    argument = "output"
     masked_fields: ClassVar[frozenset[str]] = frozenset({"librdkafka"})
 
     delivery: Delivered = chosen(Delivery.AT_LEAST_ONCE)

@@ -19,6 +19,7 @@ class RayConfig(RayAttributes, Settings):
     """
 
     environment_prefixes = ("RAY_",)
+    argument = "ray"
 
     address: str = Field("auto", min_length=1)
     """``auto`` (default): the cluster that this machine belongs to; ``host:port`` of a head node, ``ray://host:10001``

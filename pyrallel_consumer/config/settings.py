@@ -103,6 +103,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="forbid", validate_assignment=True, hide_input_in_errors=True)
 
     environment_prefixes: ClassVar[tuple[str, ...]]
+    argument: ClassVar[str] = ""
+    """The argument of PyrallelConsumer that takes this class; "" for a class that is nested in another."""
     other_names: ClassVar[Mapping[str, str]] = {}
     """Second names of settings, and the fields that they mean: for arguments, attributes and variables alike."""
     masked_fields: ClassVar[frozenset[str]] = frozenset()
@@ -208,6 +210,10 @@ def _unknown_setting(cls: type[Settings], name: str) -> str:
     message = f"{cls.__name__} has no setting {name!r}"
     if "." in name and "librdkafka" in cls.model_fields:
         return f"{message}; settings of the client go into librdkafka={{{name!r}: ...}}"
+    for holder, nested in cls.model_fields.items():
+        rest = field.removeprefix(f"{holder}_")
+        if rest != field and rest in getattr(nested.annotation, "model_fields", ()):
+            return f"{message}; did you mean config.{holder}.{rest}?"
     for other in Settings.__subclasses__():
         if other._field_of(field) in other.model_fields:  # noqa: SLF001 -- a class of this kind
             return f"{message}; it is a setting of {other.__name__}{_way_to(cls, other, field)}"
@@ -218,11 +224,11 @@ def _unknown_setting(cls: type[Settings], name: str) -> str:
 
 
 def _way_to(cls: type[Settings], nested: type[Settings], field: str) -> str:
-    """How ``field`` of a class that is nested in ``cls`` is reached; "" if it is not nested there."""
+    """How ``field`` of ``nested`` is given: through ``cls`` if it is nested there, else by the consumer's argument."""
     for name, holder in cls.model_fields.items():
         if holder.annotation is nested:
             return f", reached as config.{name}.{field}"
-    return ""
+    return f", given to PyrallelConsumer as {nested.argument}=" if nested.argument else ""
 
 
 def _settings_error(cls: type[Settings], error: ValidationError, given: Mapping[str, str]) -> SettingsError:

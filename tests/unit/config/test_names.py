@@ -58,7 +58,8 @@ def test_one_setting_in_two_spellings_is_refused() -> None:
     [
         ("bootstrap_server", "did you mean 'bootstrap_servers'"),
         ("DLQ_TOPIC_SUFIX", "did you mean 'dlq_topic_suffix'"),
-        ("max_retries", "it is a setting of ExecutionConfig"),
+        ("max_retries", "it is a setting of ExecutionConfig, given to PyrallelConsumer as execution_config="),
+        ("metrics_port", r"did you mean config\.metrics\.port\?"),
         ("group_id", r"did you mean KafkaConfig\.consumer_group\?"),
         ("max_concurrency", r"did you mean ExecutionConfig\.max_in_flight\?"),
         (
