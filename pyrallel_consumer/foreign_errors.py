@@ -105,7 +105,7 @@ def add_note(error: BaseException, note: str) -> None:
 
 
 def traceback_of(error: BaseException) -> str:
-    """Its traceback with those of its causes, without a line end; the middle of a long one is left out."""
+    """Its traceback with its causes' tracebacks, without a line end; the middle of a long one is left out."""
     shown = attempted(lambda: _exact("".join(traceback.format_exception(error)).rstrip()), "")
     if not shown:
         no_lines: list[str] = []

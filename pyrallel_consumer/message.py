@@ -56,7 +56,8 @@ class UnreadableHeaders(Headers):
 def headers_of(message: Message) -> Headers | None:
     """The message's headers, not to be changed; None if there are none, ``UnreadableHeaders`` if they are unreadable.
 
-    Reading them costs about 0.4 µs per header the first time, so the library does not read those of every message.
+    Reading them costs about 0.4 µs per header the first time, so the library does not read the headers of every
+    message.
     """
     try:
         headers: Headers | None = _headers(message)

@@ -1,8 +1,8 @@
 """The command of a JVM that runs Kafka, with an archive of the classes that it loads: a start costs half of it.
 
-The archive is Java's class data sharing. A broker writes it as it stops, so one is started for that alone, once for
-this Java and these jars; runs side by side wait for the one that does so. A Java that cannot read it loads the classes
-as ever.
+The archive is Java's class data sharing. A broker writes the archive as it stops, so a broker is started only for that,
+once for this Java and these jars. Parallel runs wait for the run that writes it. A Java that cannot read it loads the
+classes as ever.
 """
 
 from __future__ import annotations

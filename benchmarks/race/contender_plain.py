@@ -37,7 +37,7 @@ READER = Reader(lambda item: item.message.partition(), lambda item: item.message
 
 
 def run(plan: LapPlan) -> dict[str, float]:
-    """Until all is done, or the cap."""
+    """Returns when all is done, or the time limit has passed."""
     watch = Stopwatch(plan)
     open_tap(watch)
     settings = dict(plan.settings["client"]) | {"bootstrap.servers": plan.bootstrap_servers, "group.id": plan.group}

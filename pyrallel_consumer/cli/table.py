@@ -13,7 +13,7 @@ COLUMN_GAP = 2
 
 
 def fitting_columns(rows: Sequence[Sequence[str]], width: int, dispensable: Sequence[int]) -> list[int]:
-    """The columns that fit a terminal of ``width``: all, without as many of ``dispensable``, in turn, as necessary.
+    """The columns that fit a terminal of ``width``: as many of ``dispensable`` as necessary are left out, in turn.
 
     Text that still does not fit is folded.
     """

@@ -77,7 +77,7 @@ class Dispatch:
         return not has_probes or load.messages <= self._circuit.failed_probes
 
     def _take_probe(self, now: float | None) -> list[WorkItem]:
-        """One item, and if there are several not the one of last time: a poison message makes a bad probe."""
+        """One item, and not the previous probe if there is another item: a poison message makes a bad probe."""
         circuit, listed = self._circuit, self._listed
         while circuit.wants_probe and listed and self.is_dispatching:
             work = listed.popleft()

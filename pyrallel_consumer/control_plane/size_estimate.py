@@ -35,7 +35,7 @@ class SizeEstimate:
         self._to_ask = 0
 
     def of_new(self, messages: Sequence[Message]) -> int:
-        """The sum over messages that no worker has seen yet, at least one. ``of`` uses what is learned here."""
+        """The sum over messages that no worker has seen yet, at least one. ``of`` uses the learned sizes."""
         count = len(messages)
         if self._to_ask <= 0:
             sample = messages[self._next :: SAMPLE_EVERY]

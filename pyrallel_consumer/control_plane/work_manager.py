@@ -263,7 +263,7 @@ class WorkManager:
     def snapshots(self, *, is_repeating: bool = False) -> tuple[CommitSnapshot, ...]:
         """Snapshots of the partitions whose offset or map the broker does not have.
 
-        With ``is_repeating`` those that the broker has are repeated unchanged.
+        With ``is_repeating`` the snapshots that the broker already has are repeated unchanged.
         """
         return self._works.snapshots(is_repeating=is_repeating)
 
@@ -279,7 +279,7 @@ class WorkManager:
             self.outbox.confirm(work, snapshot)
 
     def shrink_metadata(self, snapshot: CommitSnapshot) -> None:
-        """The broker refused the size of ``snapshot``'s map: the next one is at most half as large, at last empty."""
+        """The broker refused the size of ``snapshot``'s map: the next is at most half as large, and finally empty."""
         work = self._works.under(snapshot.tp, snapshot.epoch)
         if work is not None:
             work.commits.shrink_metadata(len(snapshot.metadata))

@@ -20,7 +20,7 @@ class ExecutionMode(StrEnum):
 
 
 class OrderingMode(StrEnum):
-    """Which messages keep their order: those of one key, those of one partition, or none."""
+    """Which messages keep their order: messages of one key, messages of one partition, or none."""
 
     KEY_HASH = "key_hash"
     PARTITION = "partition"
@@ -74,7 +74,7 @@ class CompletionStatus(StrEnum):
 
 
 class BlockedBy(StrEnum):
-    """What a partition's blocking offset, its lowest unfinished one, waits for.
+    """The reason why a partition's blocking offset, its lowest unfinished offset, waits.
 
     ``running``: its worker runs. ``retry``: it failed and waits for another attempt. ``held``: its last attempt failed;
     its dead letter is not acknowledged, or its partition is paused for it. ``unwritten``: its worker returned, and its

@@ -31,7 +31,7 @@ class Origin(Protocol):
     """Where an item came from: something that knows the assignment's epoch (a virtual partition does).
 
     ``is_ordered``: items that share it are kept in order. Such an origin has a method ``seal()`` as well, which engines
-    of batches call: nothing more of it is sent until all that is in flight has ended.
+    of batches call: no more of its items are sent until all items in flight have ended.
     """
 
     @property

@@ -51,8 +51,8 @@ class PlainEngine(BookedEngine):
 
     Every attempt's context is a copy of ``base_context`` (default: the context of ``start``'s caller).
     ``is_shutting_down`` tells whether a cancellation that this engine did not ask for is the program's end, as when
-    ``asyncio.run`` cancels all tasks: then it is no failure of the worker. It is asked when such an attempt ended, so
-    it must be true from the very moment of cancelling on (``task.cancelling() > 0`` of the supervising task is). The
+    ``asyncio.run`` cancels all tasks: then it is no failure of the worker. It is asked when such an attempt has ended,
+    so it must be true from the moment of cancelling on, as ``task.cancelling() > 0`` of the supervising task is. The
     loop's task factory is the user's and is never used.
     """
 

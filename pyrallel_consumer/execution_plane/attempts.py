@@ -63,7 +63,8 @@ class Attempt:
     """One attempt under way. ``marked_at`` is None, or when it was first found timed out or told to stop.
 
     ``handle`` belongs to the engine, which ends the attempt by it. ``is_withdrawn`` is for engines where attempts begin
-    later than they start: it is given back unless it has begun. ``uncharged`` is how often it was put off uncharged.
+    later than they start: the attempt is given back unless it has begun. ``uncharged`` is how often it was put off
+    uncharged.
     """
 
     __slots__ = (
@@ -297,7 +298,7 @@ class Attempts:
         return [(waiting.root, Uncharged(waiting.item.attempt)) for waiting in sorted(gone_due + gone + gone_held)]
 
     def cancel(self, which: Callable[[WorkItem], bool], now: float) -> list[Attempt]:
-        """Mark the running attempts of ``which`` as cancelled; returns those that were not marked before.
+        """Mark the running attempts of ``which`` as cancelled; returns the newly marked ones.
 
         If a marked attempt raises, it does not count; if it returns, it is a success all the same.
         """

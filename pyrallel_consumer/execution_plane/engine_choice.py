@@ -46,7 +46,7 @@ def made_engine(
 ) -> ExecutionEngine:
     """An engine for ``worker``, which ``check_worker`` has let through for this mode; not started yet.
 
-    ``is_recording``: the worker's calls return ``Records``, those of batches ``BatchRecords``. ``is_async``: what they
+    ``is_recording``: the worker's calls return ``Records``, calls of batches ``BatchRecords``. ``is_async``: what they
     return is to be awaited. ``lifespan`` is held by worker processes; where there are none, whoever starts the engine
     holds it. ``ray`` is there in that mode.
     """

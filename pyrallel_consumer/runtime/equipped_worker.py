@@ -66,7 +66,7 @@ class EquippedWorker:
         return name_of(self._worker if self._engine is None else self._engine)
 
     def held_lifespan(self, base: Context) -> LifespanTask | None:
-        """What holds the lifespan on this loop; None if there is none, and where the worker's process holds it."""
+        """The holder of the lifespan on this loop; None without a lifespan, or if the worker's process holds it."""
         if self.lifespan is None or self._execution.mode.is_elsewhere:
             return None
         return LifespanTask(self.lifespan, base)

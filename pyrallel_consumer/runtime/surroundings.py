@@ -96,7 +96,7 @@ class Surroundings:
         return DeadLetterProducer(configuration, deliver, topics_of=topics_of)
 
     def output_checks(self, config: KafkaConfig, output: OutputConfig) -> list[Callable[[], Future[None]]]:
-        """Each starts a check of the topics to which workers write; its future holds what is wrong."""
+        """Each starts a check of the topics to which workers write; its future holds the problems."""
         if not output.topics:
             return []
         return [OutputTopics(producer_configuration(config, output), output.topics, self.clock).start]

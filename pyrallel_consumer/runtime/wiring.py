@@ -1,7 +1,7 @@
 """The parts of one running consumer, built from its settings and connected. Only here the middle layers meet.
 
 Nothing here waits or decides. It is built when the consumer starts, on its event loop, and used once.
-``ClientThreads`` are the parts that talk to Kafka, ``Views`` those that operators look at.
+``ClientThreads`` are the parts that talk to Kafka, ``Views`` the parts that operators look at.
 """
 
 from __future__ import annotations

@@ -171,7 +171,7 @@ def work_item(
     epoch: int = 1,
     attempt: int = 1,
 ) -> WorkItem[Any]:
-    """The item that a worker would get for such a message.
+    """The item that a worker would get for this message.
 
     For example ``await worker(work_item(b'{"id": 7}', key=b"customer-1", attempt=2))``; for a worker of typed payloads
     ``await worker(work_item(decoded=Order(id=7)))``.

@@ -32,8 +32,8 @@ BETWEEN_LOOKS_SECONDS = 0.02
 class TrialKafka:
     """``with TrialKafka() as kafka:``. All but ``until_done`` block; a refusal of the broker is a ``BrokerError``.
 
-    ``config`` has its address and a unique group; you may change it. ``port`` is the one that the embedded broker
-    listens on, by default a free one. ``broker`` is an embedded broker that runs already.
+    ``config`` has its address and a unique group; you may change it. ``port`` is the embedded broker's port, by default
+    a free one. ``broker`` is an embedded broker that runs already.
     """
 
     def __init__(self, *, port: int = 0, broker: EmbeddedBroker | None = None) -> None:

@@ -220,7 +220,7 @@ async def test_a_start_that_is_cancelled_leaves_no_process_behind() -> None:
 
 def test_twenty_starts_and_stops_leave_no_process_and_no_file_descriptor() -> None:
     with EmbeddedBroker():
-        pass  # what is opened once for all
+        pass  # files that are opened once, and stay open
     process = psutil.Process()
     descriptors, children = process.num_fds(), len(process.children())
     for _ in range(20):

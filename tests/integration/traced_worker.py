@@ -1,4 +1,6 @@
-"""What the tests of tracing run in threads and processes: a worker with a span of its own, and an SDK that writes."""
+"""A worker with a span of its own, and an SDK that writes spans: the tests of tracing run them in threads and
+processes.
+"""
 
 from __future__ import annotations
 

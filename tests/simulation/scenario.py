@@ -153,7 +153,9 @@ def with_freezes(scenario: Scenario, random: Random) -> Scenario:
 
 
 def with_rate(scenario: Scenario, random: Random) -> Scenario:
-    """In some scenarios no more than so many messages may start in a second; drawn by a chance apart, as freezes."""
+    """Some scenarios limit how many messages may start in a second; a separate random source draws the limit, as for
+    freezes.
+    """
     if random.random() < LIMITED_SHARE:
         return replace(scenario, work=replace(scenario.work, max_per_second=random.choice((3.0, 10.0, 50.0))))
     return scenario

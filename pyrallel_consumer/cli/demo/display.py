@@ -159,7 +159,7 @@ class LiveDisplay:
 
 
 def plain_line(picture: Picture) -> str:
-    """One moment in one line of ASCII; its columns stand below those of the line before."""
+    """One moment in one line of ASCII; its columns are aligned with the previous line's."""
     columns = [
         f"{picture.processed:>{len(f'{picture.expected:,}')},} of {picture.expected:,} orders",
         f"{picture.rate:>7,.0f}/s",

@@ -52,9 +52,9 @@ class Failures:
     """The planned failures, and the letters that an independent client found in the dead-letter topic.
 
     ``poisoned`` orders always fail, ``fickle`` ones once. ``retried`` were processed after they had failed.
-    ``dead_lettered`` counts poisoned orders that have a letter. ``second_letters`` are further ones of theirs: a letter
-    that is under way when its partition goes to another consumer is sent by that one too. ``strange_letters`` are of
-    other orders.
+    ``dead_lettered`` counts poisoned orders that have a letter. ``second_letters`` are further letters of these orders:
+    if a letter is under way when its partition moves, the new owner sends it too. ``strange_letters`` are of other
+    orders.
     """
 
     poisoned: int

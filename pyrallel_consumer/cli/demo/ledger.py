@@ -1,7 +1,7 @@
 """The demo's record: which worker handled which order when, and which guarantees were broken.
 
 It hears only from the workers of all consumers, so it depends on no offset and on no other part. A key's orders are in
-order when each starts after the one before it has ended. What ended without a result (cancelled, because its partition
+order when each starts after the previous order has ended. What ended without a result (cancelled, because its partition
 went to another consumer) must run again, and that is a message run twice. Pure: no clock, no I/O.
 """
 
@@ -43,9 +43,9 @@ class _Customer:
 class Ledger:
     """Counts the events of ``expected`` orders; ``clock`` returns seconds.
 
-    ``processed`` counts orders that ended well, each once, ``retried`` those of them that had failed before; ``failed``
-    those whose last run failed; ``runs`` every run.
-    ``running`` orders are being worked on, of all consumers together, and never more than ``most_running`` were.
+    ``processed`` counts orders that ended well, each once, and ``retried`` counts how many of them had failed before.
+    ``failed`` counts orders whose last run failed, and ``runs`` every run. ``running`` orders are being worked on, of
+    all consumers together, and never more than ``most_running`` were.
     """
 
     def __init__(self, expected: int, clock: Callable[[], float]) -> None:

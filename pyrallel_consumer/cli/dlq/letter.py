@@ -143,7 +143,7 @@ def _written_at(record: Record, added: Added, by_replay: Added) -> int | None:
 
 
 def _without_replays(headers: Headers) -> tuple[Headers, Added]:
-    """The headers that the message was first written with, and those that a replay added by name."""
+    """The headers that the message was first written with, and the replay's headers by name."""
     last = {name: at for at, (name, _) in enumerate(headers) if name in OF_REPLAYS}
     if REPLAY_COUNT not in last:
         return headers, {}
@@ -153,7 +153,7 @@ def _without_replays(headers: Headers) -> tuple[Headers, Added]:
 
 
 def _parted(headers: Headers) -> tuple[Headers, Added]:
-    """The message's own headers, and those of the letter by name."""
+    """The message's own headers, and the letter's headers by name."""
     last = {name: at for at, (name, _) in enumerate(headers) if name in ADDED}
     after = max(last.values(), default=len(headers))
     last |= {name: at for at, (name, _) in enumerate(headers) if name in FURTHER and at > after}

@@ -105,9 +105,8 @@ def replay_letters(
     names another topic stays, unless --allow-topic allows it. All groups
     that consume the topic get the message again.
 
-    What was sent is noted in a group: started again, a replay goes on
-    where it stopped. Letters that were not selected, skipped or refused
-    stay for a later replay. Run one replay of a topic at a time.
+    A group notes which letters were sent: started again, a replay goes on where it stopped. Letters that were not
+    selected, skipped or refused stay for a later replay. Run one replay of a topic at a time.
 
     Exit code 1 if a letter could not be sent back, 130 after Ctrl-C,
     which waits for what is under way and notes it.

@@ -17,7 +17,7 @@ class Outcome:
 
     ``not_replayable`` can never go back, ``failed`` were refused by the broker, ``uncommitted`` were acknowledged but
     could not be noted as such and would be sent again (they are ``replayed`` too). ``not_sent`` were chosen when the
-    replay was stopped; ``not_read`` counts offsets. ``next_offsets`` is what is committed, by partition.
+    replay was stopped; ``not_read`` counts offsets. ``next_offsets`` has the committed offsets, by partition.
     """
 
     dlq_topic: str

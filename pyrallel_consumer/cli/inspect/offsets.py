@@ -38,9 +38,8 @@ def reset(
     """Move the offsets of a stopped group: to an end of the log, a time, or
     an offset.
 
-    The map of what is finished above an offset is dropped with it: every
-    message from the new offset on runs, also those that ran before. Unfinished
-    messages before the new offset never run in this group.
+    The map of finished messages above an offset is dropped with it: every message from the new offset on runs, even if
+    it ran before. Unfinished messages before the new offset never run in this group.
 
     A group whose consumers run is refused. Exit code 1 if it is refused, or
     if the broker does not answer, or group or topic do not exist.

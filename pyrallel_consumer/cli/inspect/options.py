@@ -45,8 +45,8 @@ def look(
     A running consumer (METRICS_ENABLED=true) tells its load, its limits,
     and of each partition what blocks it.
 
-    With --group and --topic no consumer needs to run: what is finished
-    above the committed offsets is read from the commits on the broker.
+    With --group and --topic no consumer needs to run: the commits on the broker tell which messages above the committed
+    offsets are finished.
 
     Exit code 1 if no consumer or broker answers, or group or topic do not exist.
     """

@@ -80,7 +80,7 @@ def _asked(address: str) -> Any:
 def _statuses(root: str) -> list[dict[str, Any]]:
     """Each consumer's part of the status page; empty if the endpoint has no such page.
 
-    A consumer looks closely only while somebody asks, so the first answer has no keys: it is asked for again.
+    A consumer looks closely only while somebody asks, so the first answer has no keys, and a second one is requested.
     """
     try:
         names = _asked(root + STATUS_ROUTE)["consumers"]

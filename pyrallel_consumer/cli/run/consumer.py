@@ -29,8 +29,8 @@ ABORTED_SECONDS: Final = 2.0
 def run_consumers(settings: RunSettings, consumers: Sequence[PyrallelConsumer], ending: Ending) -> int:
     """Run all of ``consumers`` until a signal, or to the end of the burst; returns the exit code, one for all.
 
-    Raises what a PyrallelConsumer raises when it cannot start or has failed; the others drain then. After an abort,
-    the program ends at once if something of the workers' does not end.
+    Raises what a PyrallelConsumer raises when it cannot start or has failed; the others drain then. After an abort the
+    program exits at once, even if a thread or task of the workers does not end.
     """
     runs = [_Run(consumer, settings, is_alone=len(consumers) == 1) for consumer in consumers]
     runner = asyncio.Runner(loop_factory=_loop_factory())

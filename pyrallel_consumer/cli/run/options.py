@@ -79,7 +79,7 @@ class SettingOptions(TypedDict, total=False):
 
 
 class RunOptions(SettingOptions, total=False):
-    """The options of a run: those for settings, and those of the command itself."""
+    """The options of a run: for settings, and for the command itself."""
 
     app_dir: Annotated[
         str | None,

@@ -1,6 +1,6 @@
 """The settings of each class as its constructor takes them, in both spellings: what type checkers know of them.
 
-Nothing here runs: ``Settings.__init__`` takes any name and refuses what is none. A test holds that these are the fields
+Nothing here runs: ``Settings.__init__`` takes any name and refuses unknown ones. A test holds that these are the fields
 of the classes, no more and no less, and that both spellings of a setting take the same.
 """
 

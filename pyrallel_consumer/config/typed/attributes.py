@@ -1,6 +1,6 @@
 """The settings of each class as its attributes, in the spelling that its fields do not have, for type checkers alone.
 
-At run time ``Settings`` reads and writes the fields under any spelling. A test holds that these are the fields.
+At run time ``Settings`` reads and writes the fields under any spelling. A test insists that these are the fields.
 """
 
 from __future__ import annotations

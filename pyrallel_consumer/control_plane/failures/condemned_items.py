@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class CondemnedItems:
-    """Those that were found since the last ``take``."""
+    """The condemned items that were found since the last ``take``."""
 
     def __init__(self, poison_keys: PoisonKeys, loads: Loads, blocked: BlockedMessages) -> None:
         self._poison_keys = poison_keys
@@ -27,7 +27,7 @@ class CondemnedItems:
         return items
 
     def without(self, items: list[WorkItem]) -> list[WorkItem]:
-        """The items of keys that are not poisoned. What stands behind a poisoned item in its order is put back."""
+        """The items of keys that are not poisoned. Items behind a poisoned item in its order are put back."""
         sound: list[WorkItem] = []
         stopped: set[object] = set()
         for item in items:

@@ -271,7 +271,7 @@ class LetterQueue:
 
     def _refused(self, queue: _TopicQueue, letter: Letter, code: str, said: str, now: float) -> None:
         if not letter.is_alone:
-            letter.is_alone = True  # Another letter of its batch may be the one that is refused.
+            letter.is_alone = True  # The broker may have refused another letter of its batch.
             queue.append(letter)
         elif code in REFUSED and letter.can_shrink(code):
             letter.shrink(code)

@@ -32,7 +32,8 @@ class FairShares:
         self._short_reviews = 0
 
     def certain_room(self, load: Load, message_bytes: float) -> int | None:
-        """A lower bound of ``room`` that needs no look at single partitions, None if such a look is due.
+        """A lower bound of ``room`` that is known without a look at single partitions; None if it is time for that
+        look.
 
         While the whole load fills less than half of the common part, no partition can have touched a reserve.
         """

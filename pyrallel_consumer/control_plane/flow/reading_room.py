@@ -92,7 +92,7 @@ class ReadingRoom:
             self._pauses.add(tp, reason)
 
     def resume(self, tp: TopicPartition, reason: str) -> bool:
-        """This reason to pause is gone; returns False if there was no such pause."""
+        """End the pause for this reason; returns False if there was none."""
         return self._pauses.remove(tp, reason)
 
     def is_paused(self, tp: TopicPartition) -> bool:

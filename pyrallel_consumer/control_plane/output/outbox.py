@@ -77,7 +77,7 @@ class Outbox:
             del work.writing.letters[unwritten.item.offset]
 
     def skip(self, writing: Writing, item: WorkItem) -> None:
-        """A held message is skipped: it is done by the next transaction, without a letter."""
+        """A held message is skipped: the next transaction completes it without a letter."""
         writing.letters[item.offset] = Unwritten(item, (), 0)
 
     def confirm(self, work: PartitionWork, snapshot: CommitSnapshot) -> None:

@@ -73,7 +73,7 @@ def plan(
             fitting, best = middle, tried
     if best is not None and best.taken >= at_the_front:
         return best
-    # What only moves the offset makes no map larger than the one that the broker has: it always goes on.
+    # A message that only moves the offset never makes the map larger than the broker's map, so it is always included.
     return _planned(tracker, candidates[:at_the_front], floor, tp, METADATA_LIMIT_BYTES)
 
 

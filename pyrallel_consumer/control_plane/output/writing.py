@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Writing:
-    """``letters`` are held messages, by offset, that are done by the next transaction: dead-lettered or skipped.
+    """``letters`` are held messages, by offset, that the next transaction completes: dead-lettered or skipped.
 
     ``is_cramped``: the written messages have no room in the map now, so all wait until lower offsets finish.
     """

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 
 class BlockingOffset:
-    """``offset`` is the one that was seen last, None if none blocked; ``since`` is the time when it was first seen."""
+    """``offset`` is the blocking offset that was seen last, None if none blocked; ``since`` is the time when it was
+    first seen.
+    """
 
     __slots__ = ("offset", "since")
 

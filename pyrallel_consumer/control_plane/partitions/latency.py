@@ -4,7 +4,8 @@ This is every message's path, so almost nothing is done per item. In an ordered 
 the running item; any other item holds its own. A duration is appended to a list. The list is sorted into buckets when
 somebody reads the histogram, or when it has become long. Quick items are not appended: only their sum is kept, and
 their number is that of the successes minus the appended ones. An item that took next to nothing passes its start on to
-its successor in the queue. So many such items are summed at once and cost one comparison each. Pure: time is passed in.
+its successor in the queue. So many of these items are summed at once, and each costs one comparison. Pure: time is
+passed in.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class PartitionCounters(NamedTuple):
-    """Finished messages, those of them that had failed permanently (``settled``), failures, skips, seconds by cause.
+    """Finished messages, how many of them had failed permanently (``settled``), failures, skips, seconds by cause.
 
     ``returned_only`` counts returns of workers that finished nothing.
     """

@@ -119,7 +119,7 @@ class PartitionWork:
     def load(self) -> Load:
         """Delivered and unfinished messages, and their bytes as counted last.
 
-        What workers returned and is not written yet has a bound of its own, which holds starts back: reading goes on.
+        Returned records that are not written yet have their own bound. It delays starts, and reading goes on.
         """
         return Load(len(self.tracker.unfinished) - len(self.unwritten), self.loaded.total, self.blocked)
 
@@ -185,7 +185,7 @@ class PartitionWork:
         return items
 
     def take_probe(self, now: float | None = None) -> WorkItem | None:
-        """Start one ready item: the one after the last probe, by offset, in turns. None if none may start after all.
+        """Start one ready item, in turns: by offset the next after the last probe. None if none may start after all.
 
         ``ready`` must not be empty.
         """

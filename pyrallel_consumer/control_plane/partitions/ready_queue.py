@@ -35,7 +35,7 @@ class ReadyQueue:
         return len(self.delivered) + len(self.arrived) + len(self._heap)
 
     def __contains__(self, item: object) -> bool:
-        """Whether ``item``, the lowest unfinished one, is ready: it is the first one, or became ready late."""
+        """Whether ``item``, the lowest unfinished item, is ready: it is first in the queue, or became ready late."""
         delivered, heap = self.delivered, self._heap
         is_first = bool(delivered and delivered[0] is item) or bool(heap and heap[0][1] is item)
         return is_first or any(each is item for each in self.arrived)

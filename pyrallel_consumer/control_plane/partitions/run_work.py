@@ -1,8 +1,8 @@
 """One assigned partition whose keys are sent ahead, to engines that keep the order of a key themselves.
 
-Several items of one virtual partition may be in flight: a *run*. The engine begins each item when the one before it has
+Several items of one virtual partition may be in flight: a *run*. The engine begins each item when the previous item has
 succeeded. If an item ends otherwise, the engine gives the rest of the run back unbegun. Then no item of the key is sent
-until the whole run has come back, so that no item overtakes those that were given back. After that, runs begin short
+until the whole run has come back, so that no item overtakes a returned one. After that, runs begin short
 and grow.
 """
 
@@ -230,7 +230,9 @@ class RunWork(PartitionWork):
                 queue.begin(item)
 
     def take(self, most: int, slots: int, now: float | None = None) -> list[WorkItem]:
-        """Start up to ``most`` items: one of each virtual partition in turn, or all that one may start."""
+        """Start up to ``most`` items: one of each virtual partition in turn, or all startable items of one virtual
+        partition after the other.
+        """
         if self.length.is_whole:
             return self._take_runs(most, slots, now)
         started: list[WorkItem] = []

@@ -109,7 +109,7 @@ class Assembler:
     # Inside
 
     def _extend(self, key: Hashable, items: Sequence[WorkItem], at: int, end: int, now: float) -> int:
-        """Add ``items[at:end]`` to what is collected under ``key`` until that is full; returns the place reached."""
+        """Add ``items[at:end]`` to the batch collected under ``key`` until it is full; returns the index reached."""
         collected = self._open.get(key)
         if collected is None:
             collected = self._open[key] = Collected(key, now)

@@ -30,8 +30,8 @@ _NO_ORDER = _InNoOrder()
 class Batch(WorkItem):
     """Looks like its first item, except for name and size. It has at least one item.
 
-    ``items`` is what the worker gets, ``roots`` the very objects that were submitted, in the same order; ``ordered``
-    has the origins of those that are kept in order. ``search`` is the search that it is a part of. ``postponed`` is how
+    ``items`` are the worker's argument, ``roots`` the very objects that were submitted, in the same order. ``ordered``
+    has the origins whose items are kept in order. ``search`` is the search that it is a part of. ``postponed`` is how
     often its messages were put off together. ``leaving`` are the roots that are not to be tried again here.
     """
 

@@ -5,9 +5,9 @@ No clock and no randomness: ``now`` (seconds, never going back) and ``jitter`` a
 
     collected -> in a call -> done, given up, given back, or waiting for another attempt -> in a call ...
 
-Messages of an ordered origin wait behind those that are in a batch: see ``busy_origins``. While one of these waits for
-another attempt of its own, the messages behind it are given back. Invariant: all messages here that do not wait for
-another attempt fit the slots.
+Messages of an ordered origin wait while messages of the same origin are in a batch: see ``busy_origins``. While one of
+these waits for another attempt of its own, the messages behind it are given back. Invariant: all messages here that do
+not wait for another attempt fit the slots.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ class BatchBook:
             self._collect(behind, now)
 
     def returned(self, batch: Batch, told: BatchRecords, now: float) -> None:
-        """The worker returned records: those of a message go to the channel before its success does."""
+        """The worker returned records: a message's records go to the channel before its success."""
         if told.failures is None:
             for place, records in told.by_place.items():
                 self.channel.returned[batch.roots[place]] = batch.items[place].attempt, records

@@ -39,7 +39,7 @@ class BusyOrigins:
         self._left.update(dict.fromkeys(origins, 0))
 
     def put_behind(self, items: Sequence[WorkItem]) -> tuple[Sequence[WorkItem], list[WorkItem]]:
-        """Put messages of busy origins behind. Returns the messages of other origins, and those of broken origins.
+        """Put messages of busy origins behind. Returns the messages of other origins and of broken origins.
 
         The latter wait nowhere: they must be given back.
         """
@@ -56,7 +56,7 @@ class BusyOrigins:
         return [item for item in items if item._origin not in busy], refused
 
     def take_behind(self, origin: Any) -> Sequence[WorkItem]:
-        """The messages behind those of ``origin``, which wait there no longer."""
+        """The messages that waited behind ``origin``; they wait no longer."""
         return self._behind.pop(origin, ())
 
     def take_matching(self, which: Callable[[WorkItem], bool]) -> list[WorkItem]:

@@ -134,7 +134,7 @@ class AsyncBatchCall:
 
 
 class Readable:
-    """The items of a batch that the worker gets, and the errors of those that cannot be decoded, by their places.
+    """The items of a batch that the worker gets, and the errors of items that cannot be decoded, by index.
 
     ``maker`` makes the records of what the worker returns; without it, what it returns is passed on.
     """

@@ -40,7 +40,7 @@ class Made(NamedTuple):
 
 
 class BatchRecordMaker:
-    """Makes the records of each message; ``maker`` makes those of one entry."""
+    """Makes the records of each message; ``maker`` makes the records of one entry."""
 
     def __init__(self, maker: RecordMaker) -> None:
         self._maker = maker

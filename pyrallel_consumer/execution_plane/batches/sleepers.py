@@ -62,7 +62,7 @@ class Sleepers:
         return max(0, self._slots - inside + asleep)
 
     def _free(self, inside: int) -> int:
-        """Slots for due messages: those that no awake message occupies."""
+        """Slots for due messages: the slots that no awake message occupies."""
         return self._slots - inside + len(self)
 
     def roots(self) -> list[WorkItem]:

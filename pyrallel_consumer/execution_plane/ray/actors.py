@@ -83,7 +83,7 @@ class Crew(Protocol):
         """Check now whether it is slow, or has been silent for too long; it was sent work."""
 
     def is_waiting(self) -> bool:
-        """Whether work waits that no actor has room for."""
+        """Whether work waits because no actor has room for it."""
 
     def lease_seconds(self) -> float | None:
         """See ``host``."""
@@ -110,7 +110,9 @@ class Actors:
         self.on_bug: Callable[[BaseException], None] = partial(logger.error, "%s")
 
     async def open(self, setup: bytes, concurrency: int, most: int, seconds: float) -> None:
-        """Return when the minimum of actors can work; after ``seconds`` raise an error that says what is missing."""
+        """Return when the minimum of actors can work; after ``seconds`` raise an error that names the missing
+        resources.
+        """
         self._setup, self._concurrency, self._most = setup, concurrency, max(most, self._plan.fewest)
         for _ in range(self._plan.fewest):
             self._grow()

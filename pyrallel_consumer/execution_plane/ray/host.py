@@ -66,7 +66,7 @@ class Setup(NamedTuple):
 class Reply(NamedTuple):
     """An actor's news. ``frames`` counts the received ones; ``begun`` has how many seconds ago each item began.
 
-    ``returned`` has the records of some of those that are ``done``.
+    ``returned`` has the records of some ``done`` items.
     """
 
     frames: int
@@ -171,7 +171,7 @@ class ActorHost:
         self._let_start(lease_seconds)
 
     async def recall(self, numbers: list[int]) -> None:
-        """Give back those of these items that have not begun."""
+        """Give back the items that have not begun."""
         wanted = set(numbers)
         self._skip_waiting(wanted)
         items = {item for number in wanted if (item := self._items.get(number)) is not None}
@@ -179,7 +179,7 @@ class ActorHost:
             self._engine.withdraw(items.__contains__)
 
     async def cancel(self, numbers: list[int]) -> None:
-        """End those of these items that run, as far as possible, and give back those that have not begun."""
+        """End the running items as far as possible, and give back the items that have not begun."""
         wanted = set(numbers)
         self._skip_waiting(wanted)
         items = {item for number in wanted if (item := self._items.get(number)) is not None}

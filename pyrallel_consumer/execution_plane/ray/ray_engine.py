@@ -53,8 +53,8 @@ class RayEngine(SuspectingEngine):
     """Runs ``worker``, ``async def`` or plain, on actors of ``cluster``; ``concurrency`` attempts in each (0: fits).
 
     ``is_async``: what the worker returns is to be awaited. ``start_seconds`` is how long the start waits for the fewest
-    actors. ``frame_items`` is the most of one frame. ``initializer`` is called and ``lifespan`` entered once in each
-    actor. ``pack`` makes the row that an item travels as.
+    actors. ``frame_items`` is the largest number of items in a frame. ``initializer`` is called and ``lifespan``
+    entered once in each actor. ``pack`` makes the row that an item travels as.
     """
 
     def __init__(
@@ -181,7 +181,7 @@ class RayEngine(SuspectingEngine):
         return self._doubtful if root in self._suspects else self._queue
 
     def _call_suspects(self) -> None:
-        """Among several actors a due retry starts now: the one that was set aside for the suspect before is kept."""
+        """Among several actors a due retry starts now: the actor set aside for the previous suspect is kept."""
         if self._suspects.are_waiting and not self._is_stopped and self._call_next() and len(self._members) > 1:
             now = self._now()
             if now <= self._channel.starts_until:

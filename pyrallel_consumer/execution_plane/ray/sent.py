@@ -44,7 +44,7 @@ class SentToActor:
 
     @property
     def room(self) -> int:
-        """How many more it should be sent now."""
+        """How many more items the actor should be sent now."""
         if self._last_close and next(iter(self._open), self._last_close + 1) <= self._last_close:
             return self.close_room
         ahead = min(MAX_AHEAD, int(AHEAD_SECONDS / self.seconds_each))
@@ -52,7 +52,7 @@ class SentToActor:
 
     @property
     def close_room(self) -> int:
-        """How many more it can begin at once."""
+        """How many more items the actor can begin at once."""
         return max(0, self.concurrency - len(self._open))
 
     @property

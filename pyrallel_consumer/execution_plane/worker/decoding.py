@@ -2,7 +2,8 @@
 
 ``Decoding`` is made once in each process. ``decoded`` takes one item and returns an item with the decoded values. It
 raises ``DecodeError`` if the bytes are at fault. It raises the deserializer's own error if another attempt may succeed,
-for example if a schema registry does not answer. ``None`` is never decoded. A pickled one is made anew on arrival.
+for example if a schema registry does not answer. ``None`` is never decoded. After pickling, it is built again on
+arrival.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ class Decoding:
     def call(self, worker: Callable[[WorkItem[Any]], Any], item: WorkItem) -> Any:
         """Decode ``item`` and call ``worker``, an ``async def``; returns the awaitable.
 
-        Deserializers may be asynchronous here: those of a schema registry have such forms.
+        Deserializers may be asynchronous here: the schema registry's client has asynchronous ones.
         """
         key, value = self._both(item)
         if type(key) is CoroutineType or type(value) is CoroutineType:

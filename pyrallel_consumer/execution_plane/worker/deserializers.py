@@ -1,7 +1,7 @@
 """The user's deserializers of values and keys, checked before any connection; picklable for processes.
 
 A ``Deserializer`` is one of them and is not called itself: once in each process, ``decoder`` makes the function that is
-called for each message. ``Deserializers`` are those of one consumer.
+called for each message. ``Deserializers`` holds the deserializers of one consumer.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class OfCallable(Deserializer):
 
 
 class Deserializers(NamedTuple):
-    """Those of one consumer; at least one is given."""
+    """The deserializers of one consumer; at least one is given."""
 
     key: Deserializer | None
     value: Deserializer | None

@@ -34,7 +34,9 @@ class LifespanTask:
         self._is_leaving = False
 
     async def enter(self) -> None:
-        """Return when all is entered. Raises LifespanError if that fails. If cancelled, it leaves what was entered."""
+        """Return when all is entered. Raises LifespanError if that fails. If cancelled, it leaves the contexts that it
+        entered.
+        """
         loop = asyncio.get_running_loop()
         # Not with create_task: a task factory belongs to the user, and is for the user's tasks.
         task = self._task = asyncio.Task(self._hold(), loop=loop, name="pyrallel-lifespan", context=self._base)
@@ -52,7 +54,7 @@ class LifespanTask:
         if task is None or (task.done() and not self._entered.is_set()):
             return
         if not self._entered.is_set():
-            task.cancel()  # It was stopped while it was entered: it leaves what was entered until then.
+            task.cancel()  # It was stopped while it entered the lifespan: it leaves the part that it had entered.
             await _ended(task, seconds)
             return
         self._is_leaving = True

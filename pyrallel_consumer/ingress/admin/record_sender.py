@@ -47,7 +47,7 @@ class RecordSender:
             self._client = Producer(PRODUCING | producer_configuration(config) | ours)
 
     def partitions(self, topic: str) -> int:
-        """How many partitions the topic had when it was first asked for; 0 if there is no such topic."""
+        """How many partitions the topic had at the first request; 0 if it does not exist."""
         if topic not in self._partitions:
             with _translating(f"looking for topic {topic!r}"):
                 found = self._client.list_topics(timeout=TIMEOUT_SECONDS).topics.get(topic)

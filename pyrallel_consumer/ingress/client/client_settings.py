@@ -130,8 +130,9 @@ _STEADY: Final = {
 # buffer, and the poll thread's read-ahead. Each gets a quarter of ``queue_max_bytes``, between 1 and 16 MiB, so that a
 # small limit makes a small process: at most 48 MiB beside ``queue_max_bytes`` itself, and 3 MiB for the smallest.
 _FETCHING: Final = {
-    # Of 1 MiB: the client delivers a response's messages of one partition before those of the next one. Meanwhile the
-    # keys of the other partitions have nothing to do. A broker sends at least one whole batch, however large it is.
+    # Of 1 MiB: from one response the client delivers all messages of one partition before it turns to the next
+    # partition. Meanwhile the keys of the other partitions have nothing to do. A broker sends at least one whole batch,
+    # however large it is.
     "fetch.message.max.bytes": 256 * 1024,
     "fetch.queue.backoff.ms": 10,  # of 1000: the fetcher sleeps this long when the local queue is full; 3-4x throughput
     "fetch.wait.max.ms": 50,  # of 500: a resumed partition waits for the outstanding fetch; less loads idle brokers
@@ -242,7 +243,7 @@ def producer_configuration(config: KafkaConfig, output: OutputConfig | None = No
 
 
 def transaction_configuration(config: KafkaConfig, output: OutputConfig) -> dict[str, Any]:
-    """What ``confluent_kafka.Producer`` takes that writes transactions; holds secrets in clear.
+    """The settings of a transactional ``confluent_kafka.Producer``; holds secrets in clear.
 
     Raises ConfigurationError, also if the consumer would read uncommitted records.
     """

@@ -15,7 +15,7 @@ INTERVAL_SECONDS: Final = 10.0
 
 
 class LogThrottle:
-    """Logs the first message of a key at once, then one per interval with the number of those left out."""
+    """Logs the first message of a key at once, then one per interval with the number of messages left out."""
 
     def __init__(self, logger: Log, clock: Callable[[], float], interval_seconds: float = INTERVAL_SECONDS) -> None:
         self._logger = logger

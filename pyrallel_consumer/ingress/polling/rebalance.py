@@ -2,7 +2,7 @@
 
 Before partitions are revoked, the thread asks the loop for their last snapshots (``RevokeQuestion``). No callback
 raises: an exception would destroy messages that the client has already delivered, so it is reported to ``fail``
-instead. No wait is unbounded. Every callback itself tells the client what is assigned now, or the client would do it in
+instead. No wait is unbounded. Every callback tells the client the new assignment; otherwise the client would assign in
 its own way.
 """
 
@@ -67,7 +67,8 @@ class RevokeQuestion:
 
 
 class Rebalance:
-    """``on_assign``, ``on_revoke`` and ``on_lost`` for ``subscribe``; ``count`` counts those that moved a partition.
+    """``on_assign``, ``on_revoke`` and ``on_lost`` for ``subscribe``; ``count`` counts the rebalances that moved a
+    partition.
 
     ``must_join_anew``: partitions were assigned and could not be started; the caller must leave the group and rejoin.
     """
@@ -164,7 +165,7 @@ class Rebalance:
                 self._deliver(fact)
 
     def release(self, tps: Collection[TopicPartition], why: str) -> list[tuple[TopicPartition, int]]:
-        """Remove partitions from the assignment; returns those that were in it, with their epochs."""
+        """Remove partitions from the assignment; returns the removed ones with their epochs."""
         self._commits.disown(tps)
         released = self._assignments.release(tps)
         self._read_ahead.drop(tps)

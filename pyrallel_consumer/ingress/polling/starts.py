@@ -129,7 +129,7 @@ class StartSearch:
     def _without_doubt(
         self, committed: Mapping[TopicPartition, Committed | None], logs: Mapping[TopicPartition, LogRange]
     ) -> dict[TopicPartition, LogRange]:
-        """The ranges of those logs whose reader's end does not show whether the commit is within the log.
+        """The ranges of the logs for which the reader's end does not show whether the log holds the committed offset.
 
         An earlier owner that read uncommitted records may have committed beyond the first open transaction. If the
         range is unknown, the commit is believed: the client notices by itself if its offset is out of range.
@@ -156,7 +156,7 @@ class StartSearch:
         question: Question,
         dispensable: Container[TopicPartition] = (),
     ) -> dict[TopicPartition, ClientPartition]:
-        """The answers; after ``DOUBT_SECONDS`` without the missing ones if all of those are ``dispensable``."""
+        """The answers. After ``DOUBT_SECONDS``, missing answers are given up if all of them are ``dispensable``."""
         found: dict[TopicPartition, ClientPartition] = {}
         missing = list(tps)
         timeout = FIRST_TIMEOUT_SECONDS

@@ -1,8 +1,8 @@
 """``BoundedCalls``: blocking calls of a client on a thread of its own, so that only this one hangs.
 
 The client's calls have timeouts, and do not always keep them: ``send_offsets_to_transaction`` waits forever for a group
-coordinator whose connection the client has given up after all brokers were away (librdkafka 2.16). Nothing can end such
-a call. So its thread stays behind with the client, and ends when the call does.
+coordinator whose connection the client has given up after all brokers were away (librdkafka 2.16). Nothing can end a
+call that has begun. So its thread stays behind with the client, and ends when the call does.
 """
 
 from __future__ import annotations

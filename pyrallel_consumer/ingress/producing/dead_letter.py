@@ -2,7 +2,7 @@
 
 It does not decide when a letter is sent (``letter_queue`` does), and never gives one up silently: every letter gets one
 answer, an acknowledgement or an error, until the producer is abandoned. The client is made, used and released on the
-thread. The thread is a daemon: it is asked to end, and never joined.
+thread. The thread is a daemon: it is told to end, and never joined.
 """
 
 from __future__ import annotations

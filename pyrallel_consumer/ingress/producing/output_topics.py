@@ -1,7 +1,7 @@
 """Checks the topics to which workers write, before the first message: each must exist, and this user must write to it.
 
-Only topics that ``OutputConfig.topics`` names are known in advance. What the broker does not tell is no finding: the
-first record finds it out.
+Only topics that ``OutputConfig.topics`` names are known in advance. If the broker does not answer, nothing is reported:
+the first record will show the problem.
 """
 
 from __future__ import annotations

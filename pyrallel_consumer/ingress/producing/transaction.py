@@ -54,7 +54,7 @@ class Transaction:
 
     @property
     def is_committing(self) -> bool:
-        """Whether its commit was asked for."""
+        """Whether its commit was requested."""
         return self._is_committing
 
     def disown(self, tps: Collection[TopicPartition] | None = None) -> None:

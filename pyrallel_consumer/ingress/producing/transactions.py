@@ -280,7 +280,8 @@ class Transactions:
             transaction.end(errors)
 
     def _renew(self, error: KafkaError | None = None) -> None:
-        """Begin with a new producer of the same id: it resolves the transaction of the one before, and fences it.
+        """Begin with a new producer of the same id: it resolves the old producer's transaction, and fences the old
+        producer.
 
         A producer never writes again after a fatal ``error``.
         """

@@ -52,7 +52,7 @@ class Assignments:
         return assigned
 
     def release(self, tps: Iterable[TopicPartition]) -> list[tuple[TopicPartition, int]]:
-        """Forget partitions; returns those that were assigned, with the epoch that ended."""
+        """Forget partitions; returns the ones that were assigned, each with the epoch that ended."""
         ended = ((tp, self._by_tp.pop(tp, None)) for tp in tps)
         return [(tp, assignment.epoch) for tp, assignment in ended if assignment is not None]
 

@@ -19,7 +19,7 @@ SILENT_SECONDS = 10.0
 class Connection(NamedTuple):
     """One connection of the client. ``silent_seconds`` is None if nothing has been received on it.
 
-    ``is_asked``: a request waits for its answer. ``is_coordinator``: it is the one to the group's coordinator.
+    ``is_asked``: a request waits for its answer. ``is_coordinator``: the connection leads to the group's coordinator.
     """
 
     is_up: bool

@@ -57,8 +57,8 @@ class LogRange:
 class Start:
     """Begin at ``offset`` with ``restored``; ``must_commit``: commit both before reading.
 
-    Then the group has no offset yet, or one that is gone, or a map of records that are gone. If that map stayed, it
-    would be believed as soon as the log has grown past it.
+    Then the group has no offset yet, or one that is gone, or a map of records that are gone. A kept map would be
+    trusted again as soon as the log has grown past it.
     """
 
     tp: TopicPartition

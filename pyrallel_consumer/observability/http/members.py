@@ -1,8 +1,8 @@
 """One endpoint for several members in processes of their own: it asks the endpoint of each, and merges the answers.
 
-Counters never go back: the last counts of an ended member are kept. Gauges are merged as the table of families says,
-like those of several consumers in one process. A member that does not answer counts as alive, because its supervisor
-starts it again, and as not ready.
+Counters never go back: the last counts of an ended member are kept. Gauges are merged as the table of families says, as
+for several consumers in one process. A member that does not answer counts as alive, because its supervisor starts it
+again, and as not ready.
 """
 
 from __future__ import annotations

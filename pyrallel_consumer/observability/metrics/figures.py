@@ -15,7 +15,7 @@ def figures(snapshot: RuntimeSnapshot, poller: Mapping[str, Any]) -> dict[str, A
     """Numbers by metric. A metric with labels is a mapping from the labels' values, in the order of their names.
 
     So ``figures(...)["consumer_parallel_lag"]["orders", 3]`` is the lag of partition 3 of ``orders``. Histograms are
-    ``Durations`` or ``Sizes``; those of batches and records are missing where workers have none. While no broker
+    ``Durations`` or ``Sizes``; histograms of batches and records are missing where workers have none. While no broker
     answers ``consumer_broker_lag`` is empty, because it is unknown. ``poller`` is what ``BrokerPoller.get_metrics()``
     returns.
     """

@@ -1,8 +1,8 @@
 """The numbers of ``get_metrics()`` as OpenTelemetry metrics, read by the application's own reader when it wants them.
 
 Names are Prometheus', without ``_total``. A histogram is three counters, as in Prometheus: its buckets by ``le``, its
-count and its sum. Instruments are made once in a process and can never be removed: those of consumers that have stopped
-report nothing.
+count and its sum. Instruments are made once in a process and can never be removed: after its stop, a consumer's
+instruments report nothing.
 """
 
 from __future__ import annotations

@@ -17,10 +17,10 @@ MOST_MOMENTS: Final = 300
 class Totals(NamedTuple):
     """The finished and the remaining messages of a consumer at one time.
 
-    ``lag`` counts messages in the log that are not committed, None while no broker answers. ``backlog`` counts those
-    that are not finished, as far as the log's end is known.
-    ``backlogs`` has the backlog of each partition with a known log end, by partition and epoch.
-    ``latency`` counts finished messages by duration, bucket by bucket; empty if durations are not measured.
+    ``lag`` counts messages in the log that are not committed, None while no broker answers. ``backlog`` counts
+    unfinished messages, as far as the log's end is known. ``backlogs`` has the backlog of each partition with a known
+    log end, by partition and epoch. ``latency`` counts finished messages by duration, bucket by bucket; empty if
+    durations are not measured.
     """
 
     at: float
@@ -54,7 +54,7 @@ class Moment(NamedTuple):
 
 
 class History:
-    """``bounds`` are the upper bounds of the latency's buckets; one more bucket has what is above."""
+    """``bounds`` are the upper bounds of the latency's buckets; one more bucket has the longer latencies."""
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.moments: tuple[Moment, ...] = ()

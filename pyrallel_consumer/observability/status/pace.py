@@ -42,7 +42,7 @@ class Pace:
 
 
 def pace(backlog: int, backlog_before: int, seconds: float, finished_per_second: float) -> Pace:
-    """Judge a backlog that was ``backlog_before`` ``seconds`` ago, and the rate at which messages finish."""
+    """Judge the backlog now and ``backlog_before``, its size ``seconds`` ago, and the rate at which messages finish."""
     if backlog and not finished_per_second and seconds >= STILL_SECONDS:
         return Pace(Trend.STANDS_STILL)
     if backlog <= max(AT_EASE_MESSAGES, finished_per_second * AT_EASE_SECONDS):

@@ -90,7 +90,7 @@ class StatusFeed:
         self._last_snapshot = snapshot
 
     def _look_closely(self, snapshot: RuntimeSnapshot, now: float) -> CloseUp:
-        """Make a close-up. If there are too many partitions, it shows those that have been blocked for longest first.
+        """Make a close-up. If there are too many partitions, it prefers the ones that have been blocked for longest.
 
         The others follow by name, so that they do not change every second.
         """

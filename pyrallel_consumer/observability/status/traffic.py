@@ -12,7 +12,7 @@ _NO_COMMITS: Final = Durations()
 
 
 def broker(picture: RuntimeSnapshot, metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Whether a broker answers, and the errors and commits so far; ``metrics`` are those of ``get_metrics()``.
+    """Whether a broker answers, and the errors and commits so far; ``metrics`` is the result of ``get_metrics()``.
 
     ``commit_mean_ms`` is None before the first commit, and where metrics are incomplete.
     """

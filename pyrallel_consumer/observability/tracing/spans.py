@@ -50,7 +50,7 @@ _TOLD: Final[set[type]] = set()
 class Spans:
     """Spans of the attempts of one consumer, with a memory of failed ones. For any thread.
 
-    ``items_of``: the worker takes batches. What is an item here is a batch then, and one span covers its call.
+    ``items_of``: the worker takes batches. An item here is then a batch, and one span covers its call.
     """
 
     def __init__(self, group: str, errors: ErrorText | None = None, items_of: ItemsOf | None = None) -> None:

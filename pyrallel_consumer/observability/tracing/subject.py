@@ -1,4 +1,4 @@
-"""What a span says of its messages, by OpenTelemetry's conventions for messaging: of one, or of a batch.
+"""The attributes of a span for one message or a batch, by OpenTelemetry's conventions for messaging.
 
 The span of one message is the child of its producer's span, which the global propagator finds in the message's headers.
 The span of a batch has many producers: it is the child of none, and has a link to each.
@@ -49,7 +49,7 @@ def subject_of(item: WorkItem, group: str, earlier: Carrier | None) -> Subject:
 
 
 def subject_of_batch(items: Sequence[WorkItem], group: str, earlier: Carrier | None) -> Subject:
-    """One call with these messages; ``earlier`` is the context of a call before in which they failed."""
+    """One call with these messages; ``earlier`` is the context of an earlier call in which they failed."""
     if len(items) == 1:
         subject = subject_of(items[0], group, earlier)
         subject.attributes["messaging.batch.message_count"] = 1

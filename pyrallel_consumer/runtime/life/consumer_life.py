@@ -90,7 +90,9 @@ class ConsumerLife:
         self._supervisor.add_done_callback(self._end)
 
     async def until_open(self) -> None:
-        """Return when the consumer runs. Raises its error if it cannot; a cancelled caller ends it first."""
+        """Return when the consumer runs. Raises the start's error if it fails; if the caller is cancelled, the start is
+        ended first.
+        """
         try:
             await self._opened.wait()
         except asyncio.CancelledError:

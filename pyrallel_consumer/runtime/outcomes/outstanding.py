@@ -26,7 +26,7 @@ class Outstanding:
 
     @property
     def is_full(self) -> bool:
-        """Whether so many records wait that no message may start."""
+        """Whether too many records wait, so that no message may start."""
         return self.output is not None and self.output.is_full
 
     @property

@@ -1,12 +1,12 @@
 """A Kafka broker inside the machine, for the demo and the tests: librdkafka's mock cluster in a process of its own.
 
-Any Kafka client of any process can use it, through ``bootstrap_servers``. It keeps everything in memory, about 5 MB
-(as sent: compression stretches it) of each partition, and silently drops what is older. Groups (range,
-cooperative-sticky, ``group.protocol=consumer``), commits with metadata, headers, compression and watermarks work.
-Transactions, time lookups, static members, the admin client and limits on commit metadata do not: test these on a
-real Kafka. A classic group also loses some of its last commits. A follower that syncs after its leader is refused and
-joins again, and meanwhile commits are refused. So messages that a member has just finished may run again at the next
-owner. With ``group.protocol=consumer`` that does not happen. The broker's process always ends with its owner's.
+Any Kafka client of any process can use it, through ``bootstrap_servers``. It keeps everything in memory, about 5 MB (as
+sent: compression stretches it) of each partition, and silently drops older messages. Groups (range, cooperative-sticky,
+``group.protocol=consumer``), commits with metadata, headers, compression and watermarks work. Transactions, time
+lookups, static members, the admin client and limits on commit metadata do not: test these on a real Kafka. A classic
+group also loses some of its last commits. A follower that syncs after its leader is refused and joins again, and
+meanwhile commits are refused. So messages that a member has just finished may run again at the next owner. With
+``group.protocol=consumer`` that does not happen. The broker's process always ends with its owner's.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ worker (``async_worker`` or ``plain_worker``, whichever your engine calls)::
         def make_engine(self, policy, slots):
             return MyEngine(plain_worker, policy, slots)
 
-An engine that is ``is_keeping_order`` subclasses ``OrderContract`` besides. What is tested is what
-``execution_plane.engine`` lays down; set ``overdue_work_is_killed`` where yours kills what may not go on.
+An engine that is ``is_keeping_order`` subclasses ``OrderContract`` besides. The suite tests the contract in
+``execution_plane.engine``; set ``overdue_work_is_killed`` if your engine kills overdue work.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ _T = TypeVar("_T")
 class ConsumerKit:
     """``async with ConsumerKit(worker, topic="orders") as kit:``; without asyncio ``with ...``, and ``kit.run``.
 
-    All arguments but ``partitions`` (of each topic) are those of ``PyrallelConsumer``. ``config`` and
+    All arguments but ``partitions`` (of each topic) are arguments of ``PyrallelConsumer``. ``config`` and
     ``execution_config`` default to what the environment says; without an ``execution_config`` the mode is the one that
     fits the worker: ``async`` or ``thread``. A topic's messages outlive ``crash`` and ``rebalance``.
     """
@@ -91,7 +91,7 @@ class ConsumerKit:
     ) -> None:
         """Write a message to the topic; ``topic`` is needed where the consumer reads several.
 
-        The partition is the one that the key belongs to. ``timestamp``: milliseconds since 1970 UTC, default now.
+        The key decides the partition. ``timestamp``: milliseconds since 1970 UTC, default now.
         """
         place = self._topic_of(topic)
         self._kafka.create(place)
@@ -172,7 +172,7 @@ class ConsumerKit:
         await mover.advance(COMMAND_SECONDS)
 
     async def resume(self, partition: int | None = None, topic: str | None = None) -> None:
-        """Take a ``pause`` back, or the one after a message that failed its last attempt; that one is tried again."""
+        """End a ``pause``, or the pause after a message that failed its last attempt; that message is tried again."""
         life, mover = self._running()
         for tp in self._kafka.places if partition is None else [TopicPartition(self._topic_of(topic), partition)]:
             life.consumer.resume_partition(tp)

@@ -21,8 +21,8 @@ Place = tuple[str, int, int]
 class Outcome:
     """How one message ended: ``error`` is None if it was processed, else the error of its last attempt.
 
-    ``attempts`` counts those that were charged; 0 where the message was given up untried, as that of a poisoned key.
-    ``errors`` are those of all failed attempts, uncharged ones included. ``times_ended`` is more than 1 where the
+    ``attempts`` counts charged attempts; it is 0 if the message was given up untried, as a message of a poisoned key.
+    ``errors`` are the errors of all failed attempts, uncharged ones included. ``times_ended`` is more than 1 where the
     message ran again after a crash or a rebalance. ``seconds`` is how long it took from its first attempt on, waits
     included, by the kit's clock.
     """

@@ -37,7 +37,7 @@ async def dead_letter(
     partitions: int = PARTITIONS,
     **more: Any,
 ) -> None:
-    """Every message of the topic fails, a third with another error than the rest."""
+    """Every message of the topic fails; a third of them with an error of its own."""
     producer = Producer({"bootstrap.servers": broker.bootstrap_servers, "enable.idempotence": True})
     for number in range(messages):
         producer.produce(

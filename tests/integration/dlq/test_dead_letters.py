@@ -55,7 +55,7 @@ def consumer_of(
 
 
 def fill(broker: EmbeddedBroker, messages: int = 200) -> None:
-    """So many messages, in two partitions, each of a key of its own."""
+    """Produce messages, in two partitions, each with its own key."""
     producing_to(broker.bootstrap_servers)("orders", messages, key_of=lambda i: b"key-%d" % i, partitions=2)
 
 

@@ -41,7 +41,7 @@ def rule_13_nothing_begins_before_those_before_it_are_done(shadow: Shadow, run: 
 
 
 def rules_9_and_13_keys_do_not_overlap(run: Run, others: Iterable[Run], scenario: Scenario) -> None:
-    """Within one consumer runs never overlap. Across consumers rule 7 judges the revoke."""
+    """Within one consumer runs never overlap. For several consumers rule 7 applies to the revoke."""
     queue = scenario.lane_of(run.record.key())
     for other in others:
         is_same_key = other.record.tp == run.record.tp and scenario.lane_of(other.record.key()) == queue

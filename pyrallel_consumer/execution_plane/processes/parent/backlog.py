@@ -43,8 +43,8 @@ class Backlog:
     def take_for(self, taker: Taker, most: int, most_bytes: int) -> tuple[list[Attempt], list[int], list[int]]:
         """The next attempts that ``taker`` may be sent, the number of each one's run, 0 for none, and its bytes.
 
-        At most ``most`` items; the last one may bring their bytes above ``most_bytes``. An attempt that comes up
-        meanwhile and is bound to another process goes to that one's bound attempts.
+        At most ``most`` items; the last one may bring their bytes above ``most_bytes``. If the next attempt is bound to
+        another process, it goes to that process's bound attempts.
         """
         queue, bound, by_origin = self.queue, taker.bound, self._runs.by_origin
         taken: list[Attempt] = []

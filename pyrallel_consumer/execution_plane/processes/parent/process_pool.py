@@ -146,9 +146,9 @@ class ProcessPool(Generic[M]):
                 self.retire(member)
 
     async def close(self, timeout_seconds: float) -> None:
-        """Let idle processes end, and those that may have entered their lifespan; kill the others.
+        """Let processes end that are idle or may have entered their lifespan; kill the others.
 
-        Those that are not gone after the timeout and a second are left.
+        Processes that are still there a second after the timeout are left behind.
         """
         self._is_open = False
         if self._respawn is not None:

@@ -1,7 +1,8 @@
 """The common part of engines whose messages run side by side in a process, or an actor, and die with it.
 
-A death says that one of the messages there may be to blame, and not which: see ``suspects``. Each of them loses an
-attempt, and none is given up before it has died alone. An engine adds how a message is sent, and where one runs alone.
+After a death one of the process's messages may be to blame, but it is unknown which one: see ``suspects``. Each of them
+loses an attempt, and none is given up before it has died alone. An engine adds how a message is sent, and where one
+runs alone.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ class SuspectingEngine(BookedEngine):
                     self._give_back(attempt.root)
 
     def _frame_of(self, queue: deque[Attempt], most: int) -> tuple[list[Attempt], bytes]:
-        """Take up to ``most`` attempts off ``queue``; returns those that are to be sent, and their pickled rows."""
+        """Take up to ``most`` attempts off ``queue``; returns the attempts to send, and their pickled rows."""
         attempts: list[Attempt] = []
         size_bytes, pack, bytes_of = 0, self._pack, self._bytes_of
         while queue and len(attempts) < most and size_bytes < MAX_FRAME_BYTES:

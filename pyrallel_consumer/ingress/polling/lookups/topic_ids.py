@@ -1,4 +1,4 @@
-"""Whether topics are still the ones that were assigned: a topic that is created anew keeps its name and gets a new id.
+"""Whether the assigned topics still exist: a topic that is deleted and created again keeps its name and gets a new id.
 
 The ids are asked for with every assignment and after every suspicious sign: the end of a log fell, offsets or leader
 epochs of records went back, or the client does not know the topic. They are also asked for rarely without a sign,
@@ -138,7 +138,7 @@ class TopicIds:
             self.doubted.add(topic)
         known = self._known.setdefault(topic, found)
         if known == found:
-            # Offsets that went back after the question may be those of the new log: the answer may be older.
+            # Offsets that went back after the request may belong to the new log, because the answer may be older.
             self._confirmed_epochs[topic] = self._asked_at_epoch
         elif self._changed.get(topic) != found:
             # Of an assignment before this answer nobody knows whether it began in the old log or in the new one. It

@@ -31,7 +31,7 @@ BETWEEN_TRIES_SECONDS: Final = 0.1
 class TopicLookup:
     """Looks up topics for one subscription. ``may_create``: asking for a topic creates it, so no topic is unknown.
 
-    ``topics`` are those of the last look.
+    ``topics`` are the topics of the last lookup.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class TopicLookup:
         Raises:
             BrokerUnreachableError: no broker answered in time.
             AuthenticationError, UnknownTopicError, BrokerError: the broker refused, and would again.
-            StateError: the end was asked for meanwhile.
+            StateError: the poll thread was told to end meanwhile.
         """
         deadline = self._clock() + self._start_timeout_seconds
         if self._subscription.pattern is None:

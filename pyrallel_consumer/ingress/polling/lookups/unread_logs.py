@@ -1,9 +1,9 @@
-"""Whether the client reads nothing of a topic that was made anew, because it asks the wrong broker.
+"""Whether the client reads nothing of a topic that was created again, because it asks the wrong broker.
 
 librdkafka keeps the highest leader epoch of each partition by the topic's name, and ignores metadata with a lower one
 (its issue 4898). The epochs of a new topic begin at zero. If another broker leads the new partition, or the old one was
-without a leader when it was last seen, the client finds no leader until it ends. So the ends of such logs are compared
-with what is read of them. Nothing waits for an answer. Belongs to the poll thread.
+without a leader when it was last seen, the client finds no leader until it ends. So the ends of these logs are compared
+with the positions of the reader. Nothing waits for an answer. Belongs to the poll thread.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class LoopMember(Member):
 
     @property
     def room(self) -> int:
-        """How many more it may be sent now."""
+        """How many more messages this process may be sent now."""
         if not self.may_be_sent or self.recalled_at is not None:
             return 0
         return self.sent.room if not self.is_set_aside else 1 - len(self.sent)

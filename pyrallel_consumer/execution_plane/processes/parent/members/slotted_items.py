@@ -33,7 +33,7 @@ class SlottedItems:
 
     @property
     def room(self) -> int:
-        """How many more it may be sent."""
+        """How many more messages the process may be sent."""
         return len(self._free)
 
     def add(self, attempts: Sequence[Attempt]) -> tuple[int, list[int]]:
