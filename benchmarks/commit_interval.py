@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def worked_on(partitions: int, keys: int) -> WorkManager:
-    """Partitions with messages read, and some of those that began finished out of order."""
+    """Partitions with read messages, some of which have finished out of order."""
     chance, manager = random.Random(1), WorkManager(WorkPolicy())
     for number in range(partitions):
         manager.assign(Assigned(TopicPartition("orders", number), number + 1, 0, OffsetMap(0, 0)))

@@ -1,8 +1,8 @@
 """Where the time of a case of ``overhead.py`` goes: ``make hot-spots``, or ``python benchmarks/hot_spots.py --help``.
 
 A sampling profiler (py-spy) looks at the measured process many times a second and notes which function holds the
-interpreter lock. What is printed is the share of each function's own code, the C code it calls included, on the event
-loop and on the poll thread; not what the process does before and after.
+interpreter lock. It prints the share of each function's own code, including the C code it calls, on the event loop and
+on the poll thread. The time before and after the measurement does not count.
 """
 
 from __future__ import annotations

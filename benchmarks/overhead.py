@@ -93,7 +93,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _measured(case: Case, bench: Workbench, python: Interpreter, rounds: int) -> CaseReport:
-    """All rounds of a case; every other one in reverse, so that no subject always profits from the one before it."""
+    """All rounds of a case; every second round in reverse, so that no subject always profits from its predecessor."""
     measured: list[Round] = []
     try:
         jobs = case.jobs(bench)

@@ -129,7 +129,7 @@ def _many_lanes(bench: Workbench) -> Mapping[str, Job]:
 
 
 def _many_waits(sizes: Sizes) -> dict[str, Any]:
-    """5 ms for each message of so many keys, all of them at once."""
+    """5 ms for each message of many keys, all keys at once."""
     return {
         "messages": sizes.many_lane_messages,
         "worker_ms": 5.0,
@@ -260,7 +260,7 @@ def _memory(bench: Workbench) -> Mapping[str, Job]:
 
 def _memory_of_large(bench: Workbench) -> Mapping[str, Job]:
     sizes = bench.sizes
-    # What cannot be compressed is as large on the way as in the process; so many partitions hold it all.
+    # Values that cannot be compressed are as large on the network as in memory; the partitions hold all of them.
     topic = bench.topic(
         sizes.large_messages, 1000, partitions=LARGE_PARTITIONS, value_bytes=LARGE_BYTES, is_compressible=False
     )

@@ -4,8 +4,8 @@
 
 It runs on the Kafka of KAFKA_BOOTSTRAP_SERVERS, or on a broker of its own where that is not set. The package
 airportsdata (MIT licence) ships the data. Key is the country; almost half of all airports are in one of them. The
-worker flies from each airport of a country to the next one of the list, so each message needs the one before it. What
-comes out must be what a plain loop over the list gives, to the last digit.
+worker flies from each airport of a country to the next of the list, so each message needs its predecessor. What comes
+out must be what a plain loop over the list gives, to the last digit.
 """
 
 from __future__ import annotations

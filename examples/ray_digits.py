@@ -5,7 +5,8 @@
 It runs on the Kafka of KAFKA_BOOTSTRAP_SERVERS, or on a broker of its own where that is not set; and on the Ray cluster
 of RAY_ADDRESS, or on one on this machine. The model is trained in a second, by each actor, from the digits that
 scikit-learn ships; in its place stands whatever a GPU loads once and wants to call for many rows at a time. Customers
-send digits one by one. A batch has those of up to 32 customers: never two of the same, unless the first is done.
+send digits one by one. A batch has messages of up to 32 customers: never two of the same customer, unless the first is
+done.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Apache Kafka's jars: copied once by Maven into the project's cache.
 
 The folder is named after the pom's content, so a new version never mixes with an old one, and it appears whole or not
-at all: a copy is made beside it and renamed. A lock file lets parallel runs wait for the one that copies.
+at all: a copy is made beside it and renamed. A lock file lets parallel runs wait for the run that copies.
 """
 
 from __future__ import annotations

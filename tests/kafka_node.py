@@ -232,7 +232,7 @@ class KafkaNode:
         self._is_frozen = False
 
     def cut_log(self, topic: str, partition: int, offset: int) -> None:
-        """Cuts a log at the first batch from ``offset`` on, as an unclean leader's that lacks the rest.
+        """Cuts a log at the first batch from ``offset`` on, as if an unclean leader lacked the rest.
 
         Only while the node does not run; the log must have one segment.
         """

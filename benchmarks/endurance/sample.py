@@ -18,7 +18,7 @@ MIB: Final = 1024 * 1024
 class Sample:
     """``messages`` are done so far, ``gaps`` hold commits back at this moment.
 
-    ``rss_mib``, ``descriptors`` and ``threads`` include those of worker processes.
+    ``rss_mib``, ``descriptors`` and ``threads`` include the worker processes.
     """
 
     messages: int

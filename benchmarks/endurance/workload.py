@@ -29,7 +29,7 @@ def key_of(number: int) -> int:
 
 
 async def in_a_task(item: WorkItem) -> None:
-    """For tasks, also those of processes."""
+    """For tasks, also in processes."""
     number = _checked(item)
     if number % SLOW_EACH == 0:
         await asyncio.sleep(SLOW_SECONDS)

@@ -40,7 +40,7 @@ class Stretches:
     def worker(
         self, messages: int, seconds_each: float, at_once: int, end: Callable[[], object]
     ) -> Callable[[object], Awaitable[None]]:
-        """A worker that waits so long, and calls ``end`` after so many messages; ``at_once`` of them may wait.
+        """A worker that waits, and calls ``end`` after the given number of messages; ``at_once`` of them may wait.
 
         Where thousands wait, an iteration of the loop ends thousands: a stretch is as many as may wait, or more.
         """

@@ -55,7 +55,7 @@ class Race:
         self._java.close()
 
     def run(self, cases: Sequence[Case], rounds: int, allowed: Sequence[str]) -> None:
-        """All rounds; every other one in reverse, so that no contender always profits from the one before it."""
+        """All rounds; every second round in reverse, so that no contender always profits from its predecessor."""
         field = {case.name: [name for name in case.contenders if name in allowed] for case in cases}
         for case in cases:
             self._try_variants(case, [BY_NAME[name] for name in field[case.name]])

@@ -65,7 +65,7 @@ class Stopwatch:
             delivered[message.partition(), message.offset()] = now
 
     def deliver_place(self, place: Place) -> None:
-        """The same for one message of another client that is in the sample."""
+        """The same for one sampled message of another client."""
         self._delivered[place] = time.perf_counter_ns()
 
     def sample(self, place: Place, begun_ns: int, value: bytes | None, ended_ns: int = 0) -> None:

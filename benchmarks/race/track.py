@@ -1,4 +1,4 @@
-"""The track: the topics that contenders run on, and their groups; made anew for a run, and removed after it."""
+"""The track: the topics that contenders run on, and their groups; created for a run, and removed after it."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ WITH_METRICS: Final = ("noop", "wait-5-ms", "wait-5-ms-5000-keys")
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Median, lowest and highest of so many rounds."""
+    """Median, lowest and highest, and the number of rounds."""
 
     median: float
     lowest: float

@@ -1,7 +1,7 @@
 """Carries a schedule out: members under load, the faults at their times, then peace, and the evidence of it all.
 
-Steps of one slot, and those of the cluster, are done one after the other on a thread of their own, so a broker that
-takes long to start delays no thaw.
+The steps of each slot, and the steps of the cluster, run one after the other on a thread of their own, so a broker that
+starts slowly delays no thaw.
 """
 
 from __future__ import annotations
@@ -282,7 +282,7 @@ class Conductor:
             self._note(Trouble("topic made anew", None, from_ns, time.monotonic_ns(), topic=self._topics.anew))
 
     def _reset_offsets(self, step: Step) -> None:
-        """Sets the offset of one partition of ``work`` back by so many messages, while the group has no members."""
+        """Sets the offset of one partition of ``work`` back by a number of messages, while the group has no members."""
         from_ns = time.monotonic_ns()
         for slot in self._slots:
             slot.stop()

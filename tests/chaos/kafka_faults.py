@@ -68,7 +68,7 @@ def unmarked_places(data: Iterable[Path], topic: str, partitions: Iterable[int])
 
 
 def apart(written: Iterable[Written], unmarked: Collection[tuple[int, int]]) -> tuple[list[Written], list[Written]]:
-    """The records of which members answer, and those without a marker whose message has another record, too."""
+    """Two lists: the records that members answer for, and records without a marker whose message has another record."""
     found = list(written)
     copies = Counter(each.place for each in found)
     kafkas = []

@@ -27,7 +27,7 @@ def wall_clock_of_monotonic() -> float:
 
 
 def log_time(line: str) -> float | None:
-    """The POSIX time at the beginning of a log's line; None for a line that goes on with the one before it."""
+    """The POSIX time at the beginning of a log's line; None for a line that continues the previous one."""
     try:
         return dt.datetime.strptime(line[:STAMP_LENGTH], STAMP).astimezone().timestamp()
     except ValueError:
@@ -45,7 +45,7 @@ def excerpts(folder: Path, findings: Sequence[str]) -> Iterator[str]:
 
 
 def told_at(folder: Path, line_of: re.Pattern[str]) -> Iterator[tuple[str, int]]:
-    """The members whose logs have such a line, with the nanoseconds of the monotonic clock at which it was written."""
+    """The members whose logs have this line, with the nanoseconds of the monotonic clock at which it was written."""
     zero = wall_clock_of_monotonic()
     for log in sorted(folder.glob("m*.log")):
         for line in log.read_text(errors="replace").splitlines():

@@ -134,7 +134,8 @@ def _unclean(dice: Dice) -> Drawn | None:
 
 
 class Kind(NamedTuple):
-    """A fault that may be drawn. ``engines``: only with these; ``brokers``: only with so many at least.
+    """A fault that may be drawn. ``engines``: only with these engines; ``brokers``: only with at least this many
+    brokers.
 
     ``once``: also where all is written exactly once. Whoever sets offsets back has messages written again.
     """

@@ -1,4 +1,4 @@
-"""The judge of chaos runs finds violations, and excuses those that the run's own faults explain. Needs no broker."""
+"""The judge of chaos runs finds violations, and excuses the ones that the run's own faults explain. Needs no broker."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ def harmful_worker(item: WorkItem) -> None:
 
 
 async def async_harmful_worker(item: WorkItem) -> None:
-    """The same; ``idle`` waits on the event loop for so many seconds, and ``idle-until`` for a file.
+    """The same; ``idle`` waits on the event loop for a number of seconds, and ``idle-until`` for a file.
 
     ``stubborn`` waits for a file as well, and for nothing else.
     """

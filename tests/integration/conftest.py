@@ -34,8 +34,8 @@ class Produce(Protocol):
     ) -> None:
         """Produce ``n`` messages and wait for the broker's word on each; ``key_of`` and ``value_of`` take their index.
 
-        ``partitions=None`` lets the client choose by key; a number deals the messages out to so many in turn.
-        Compressed, so that the broker, which drops what is older than 5 MB, keeps a million small messages.
+        ``partitions=None`` lets the client choose by key; a number deals the messages out to this many partitions in
+        turn. Compressed, so that the broker, which drops what is older than 5 MB, keeps a million small messages.
         """
 
 

@@ -74,7 +74,7 @@ class Program:
 
 @contextmanager
 def running_program(*command: str, **options: Any) -> Iterator[Program]:
-    """Started for the block, killed at its end if it still runs; ``options`` are those of Popen."""
+    """Started for the block, killed at its end if it still runs; ``options`` are passed to Popen."""
     running = Program(command, options)
     try:
         yield running

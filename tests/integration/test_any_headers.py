@@ -1,4 +1,4 @@
-"""Records with arbitrary header bytes are all processed, and those that fail all have letters."""
+"""Records with arbitrary header bytes are all processed, and every failed one has a letter."""
 
 from __future__ import annotations
 

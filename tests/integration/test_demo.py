@@ -23,7 +23,7 @@ SMALL = ("--messages", "2000", "--keys", "50", "--worker-ms", "1")
 
 
 def settings_of_nobody(**environment: str) -> dict[str, str]:
-    """This process's environment without the library's variables, plus those of the test."""
+    """This process's environment without the library's variables, plus the test's variables."""
     ours = ("KAFKA_", "EXECUTION_", "PARALLEL_CONSUMER_", "METRICS_")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | environment
 

@@ -119,7 +119,7 @@ class ConsumerProcess:
         return self._log.read_text(errors="replace")
 
     def wait_finished(self, runs: int, seconds: float = PATIENCE_SECONDS) -> None:
-        """Returns when its worker has finished at least so many runs in all."""
+        """Returns when its worker has finished at least this many runs in all."""
 
         def is_there() -> bool:
             assert self.is_running or self.finished >= runs, f"{self.name} ended:\n{self._log_tail()}"
@@ -146,7 +146,7 @@ class ConsumerProcess:
             raise AssertionError(f"{self.name} runs on after {seconds:.0f} s:\n{self._log_tail()}") from None
 
     def stop(self, *, expected_code: int = 0) -> None:
-        """Stops it as an operator would; it must end in order, or with the code that says what is expected."""
+        """Stops it as an operator would; it must end with the expected exit code, by default in order."""
         self.terminate()
         code = self.wait()
         assert code == expected_code, f"{self.name} ended with {code}:\n{self._log_tail()}"

@@ -28,7 +28,7 @@ async def until(holds: Callable[[], bool], what: str, seconds: float = PATIENCE_
 
 
 async def until_asked(holds: Callable[[], bool], what: str, seconds: float = PATIENCE_SECONDS) -> None:
-    """As ``until``, for a condition that blocks, such as a question to the broker: it is asked on another thread."""
+    """Like ``until``, for a condition that blocks, such as a request to a broker: another thread evaluates it."""
     deadline = time.monotonic() + seconds
     while not await asyncio.to_thread(holds):
         assert time.monotonic() < deadline, f"after {seconds:.0f} s this is not so: {what}"

@@ -28,7 +28,7 @@ TIMEOUT_SECONDS = 30.0
 
 @pytest.fixture(scope="module")
 def two_nodes() -> Iterator[tuple[KafkaCluster, KafkaNode]]:
-    """A cluster, and that one of its two brokers which neither coordinates groups nor controls."""
+    """A cluster, and the one of its two brokers that is neither coordinator nor controller."""
     identity, voters = new_identity(), {1: free_port()}
     first, second = (KafkaNode(seat=Seat(number, voters, identity)) for number in (1, 2))
     try:

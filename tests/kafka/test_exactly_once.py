@@ -48,7 +48,7 @@ FROZEN_SECONDS = 5.0
 
 
 class Topics:
-    """A source filled with numbered messages, a target, the group that goes from the one to the other."""
+    """A source filled with numbered messages, a target, and the group that reads the one and writes the other."""
 
     def __init__(self, kafka: KafkaCluster, messages: int = MESSAGES, **target: Any) -> None:
         self.kafka = kafka

@@ -1,4 +1,4 @@
-"""A topic that is made anew on another broker than before: the client alone would never read it again."""
+"""A topic that is created again on another broker: the client alone would never read it again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MESSAGES, TIMEOUT_SECONDS = 100, 30.0
 
 
 def make_on(kafka: KafkaCluster, topic: str, node: int) -> None:
-    """Creates a topic whose only partition lies on the node; the one that was just deleted may exist for a moment."""
+    """Creates a topic whose only partition lies on the node; the deleted topic may still exist for a moment."""
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
     created = NewTopic(topic, num_partitions=1, replica_assignment=[[node]])
 

@@ -14,7 +14,7 @@ VARIABLES: Final = {"$instance": ".*", "$topic": ".*", "$__rate_interval": "20s"
 
 
 def panels() -> list[dict[str, Any]]:
-    """Those that show something; rows only divide."""
+    """The panels that show something; rows only divide."""
     return [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 
 

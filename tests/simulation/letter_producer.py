@@ -2,7 +2,7 @@
 
 A broker answers a batch as a whole: with one letter that it refuses, all others in the batch are refused. Where letters
 fail, their topics also refuse some records for good: those without a key, as a compacted topic does, and some values.
-The letters themselves, and what becomes of those that failed, are the real ``DeadLetters``.
+The letters, and the handling of failed ones, are the real ``DeadLetters``'.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Typical bugs in offsets and commits. Some replace private methods, where such bugs live."""
+"""Typical bugs in offsets and commits. Some replace private methods, because the bugs would be there."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ MOST_CALLS = 4
 
 
 class VirtualBatchEngine(VirtualEngine):
-    """Checks the rules of batches, and those of section *Work*, at every start and end of a call."""
+    """Checks the rules of batches and of section *Work* at every start and end of a call."""
 
     is_joining = True
 

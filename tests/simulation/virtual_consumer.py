@@ -108,7 +108,7 @@ class VirtualConsumer:
         self._stand_still(seconds)
 
     def run_loop(self, most: int) -> bool:
-        """Run callbacks of the event loop, at most so many; returns whether there was one."""
+        """Run at most this many callbacks of the event loop; returns whether there was one."""
         ran = False
         for _ in range(most):
             if not self._loop.run_one():

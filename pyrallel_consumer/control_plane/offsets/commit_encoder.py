@@ -39,7 +39,7 @@ _LARGEST_SHIFT = 56
 _LARGEST_LEADER_EPOCH = 2**31 - 1
 # The first guess at how many gaps fit. A map with at most this many gaps is tried whole.
 _FIRST_GUESS_GAPS = 4096
-# From the first share of the room on, the search for more gaps stops; the second is the share to aim at.
+# The search for more gaps stops when the map fills the first share of the room; it aims at the second share.
 _FULL_ENOUGH, _FULL = 0.97, 0.985
 # Sizes are nearly proportional to gaps. After this many tries the search halves instead, so that it ends.
 _PROPORTIONAL_TRIES = 6

@@ -185,7 +185,9 @@ class AdminLook:
 
 
 def any_broker(found: ClusterMetadata) -> int:
-    """The number of a broker. A broker that is not yet back in its cluster tells of none: then KafkaException."""
+    """The number of a broker. Raises KafkaException if the broker names none, because it is not yet back in its
+    cluster.
+    """
     if not found.brokers:
         raise KafkaException(KafkaError(KafkaError._ALL_BROKERS_DOWN))  # noqa: SLF001 -- the client's name
     return min(found.brokers)

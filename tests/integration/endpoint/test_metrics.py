@@ -213,7 +213,7 @@ async def test_series_of_a_revoked_partition_vanish_and_count_on_when_it_comes_b
     places = {("orders", 0), ("orders", 1)}
 
     async def shown(wanted: int) -> set[tuple[str, int]]:
-        """The partitions of the page, when there are so many; each family has the same ones."""
+        """The partitions of the page, when it has the expected number; each family has the same ones."""
         await until(lambda: len(first.get_runtime_snapshot().partitions) == wanted, first.get_runtime_snapshot)
         by_family: dict[str, set[tuple[str, int]]] = {}
         for name, labels in scraped((await ask(first, "/metrics"))[1]):

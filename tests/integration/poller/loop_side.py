@@ -158,7 +158,7 @@ class Member:
         self.side.until(lambda: self.side.count >= messages)
 
     def until_read_ahead(self, messages: int) -> None:
-        """Wait until so many messages are read and not handed on."""
+        """Wait until this many messages are read and not handed on."""
         wait_until(lambda: self.poller.get_metrics()["messages_read_ahead"] == messages)
 
     def poll_on(self, times: int = 5) -> None:

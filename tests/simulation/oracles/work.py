@@ -55,7 +55,7 @@ def rule_28_what_returned_is_done(run: Run, verdict: Verdict | None) -> None:
 
 
 def the_lowest_offset_goes_first(item: WorkItem, ready: Iterable[WorkItem]) -> None:
-    """If more messages are ready than there are slots, those that hold the commit back start first."""
+    """If more messages are ready than there are slots, the messages that hold the commit back start first."""
     lower = [other for other in ready if other.offset < item.offset]
     if lower:
         raise RuleBroken("order", f"{item} took the slot that {lower} waited for")
@@ -122,7 +122,7 @@ def rule_23_nothing_begins_after_a_gap_until_a_commit_is_confirmed(
 def repeats_only_what_nobody_was_told(run: Run, truth: Truth, *, is_current: bool) -> None:
     """As few duplicates as possible: only what was not committed when an assignment ended without order.
 
-    A consumer that has lost the partition and does not know it yet goes on: such a run is not current.
+    A consumer that has lost the partition and does not know it yet goes on: its run is not current.
     """
     if run.record in truth.done and run.record not in truth.may_repeat and is_current:
         raise RuleBroken("1-7", f"{run} runs again and nothing went wrong that would explain it")

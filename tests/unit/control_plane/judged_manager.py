@@ -1,4 +1,4 @@
-"""The books of the work manager compared with those of the naive model, after every step of a machine."""
+"""The work manager's books compared with the naive model's, after every step of a machine."""
 
 from __future__ import annotations
 

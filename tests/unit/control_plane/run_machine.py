@@ -51,7 +51,7 @@ class RunMachine(WorkManagerMachine):
 
     @property
     def sealable(self) -> list[Running]:
-        """The sent items of keys that are kept in order, without those of ended assignments."""
+        """The sent items of ordered keys, without items of ended assignments."""
         model = self.model
         return [each for each in model.running.values() if each.place is not None and model.entry_of(each) is not None]
 

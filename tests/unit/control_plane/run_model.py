@@ -11,12 +11,12 @@ from tests.unit.control_plane.work_model import Entry, Partition, Running, State
 
 @dataclass
 class Run:
-    """What is remembered of a key from its first message until it is empty.
+    """The state of a key, from its first message until it has none.
 
     ``reach`` bounds how many may be out; it begins at what the engine allows, is 1 after a setback, and grows with
-    every success. ``is_stopped`` after a setback, or when the engine says that what is out began together: nothing
-    more goes out until all that is out has come back. ``is_awake``: something happened that had one more go out, for a
-    longer allowance alone has nothing go out.
+    every success. ``is_stopped`` is set after a setback, or if the engine says that the sent items began together:
+    nothing more is sent until all sent items have come back. ``is_awake``: an event allowed one more item to be sent. A
+    longer allowance alone sends nothing.
     """
 
     reach: int
@@ -33,7 +33,7 @@ class RunModel(WorkModel):
         self.runs: dict[tuple[TopicPartition, object], Run] = {}
 
     def out(self, tp: TopicPartition, place: object) -> list[Running]:
-        """All unreported attempts of ``place``, those of ended assignments included."""
+        """All unreported attempts of ``place``, also of ended assignments."""
         return [running for running in self.running.values() if running.tp == tp and running.place == place]
 
     def states(self, partition: Partition) -> dict[int, State]:

@@ -80,7 +80,7 @@ class Partition:
 
 
 class WorkModel:
-    """All assignments and all attempts that still run, those of ended assignments included."""
+    """All assignments and all attempts that still run, also of ended assignments."""
 
     def __init__(self, ordering: OrderingPolicy) -> None:
         self.ordering = ordering

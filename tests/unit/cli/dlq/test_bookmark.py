@@ -110,7 +110,7 @@ def test_a_map_beyond_the_log_s_end_is_refused() -> None:
 
 
 def test_there_is_room_while_the_commit_can_tell_of_every_letter_and_no_longer() -> None:
-    """Letters sent here and there, as irregular as can be: room ends before the metadata does."""
+    """Letters sent at irregular places: the room for gaps ends before the metadata's."""
     end = 200_000
     chance = random.Random(7)
     bookmark = bookmark_of(DLQ, None, None, 0, end)

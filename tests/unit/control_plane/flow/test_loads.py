@@ -133,7 +133,7 @@ def test_a_tick_looks_only_at_the_partitions_that_moved() -> None:
         manager.review_shares()
 
     few, many = busy_manager(8, is_short=False), busy_manager(2000, is_short=False)
-    # What is done is summed up over all partitions: that alone grows, by two lines for each. Before 3.12 a
+    # Only the sum of finished messages grows with the partitions, by two lines for each. Before 3.12 a
     # comprehension is a call of its own, which counts a line more.
     lines_each = 2 if sys.version_info >= (3, 12) else 3
     assert lines_of(lambda: tick(many)) - lines_of(lambda: tick(few)) <= lines_each * 2000

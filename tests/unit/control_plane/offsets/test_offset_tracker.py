@@ -17,7 +17,7 @@ def tracker_at(start: int, *, restored: OffsetMap | None = None) -> OffsetTracke
 
 
 def deliver(tracker: OffsetTracker, *offsets: int) -> list[int]:
-    """Register offsets as a partition does with a read; returns those that an earlier owner had finished."""
+    """Register offsets as a partition does with a read; returns the offsets that an earlier owner had finished."""
     done = []
     for offset in offsets:
         if tracker.is_done_before(offset):
@@ -146,7 +146,9 @@ def test_gaps_are_runs_of_finished_offsets_and_the_last_one_counts() -> None:
 
 
 class TrackerModel(RuleBasedStateMachine):
-    """The tracker beside three plain sets: delivered offsets, finished ones, and those that earlier owners finished."""
+    """The tracker beside three plain sets: delivered offsets, finished offsets, and offsets that earlier owners
+    finished.
+    """
 
     @initialize(start=st.integers(0, 50), length=st.integers(0, 12), data=st.data())
     def begin(self, start: int, length: int, data: st.DataObject) -> None:

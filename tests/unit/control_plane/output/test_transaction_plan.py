@@ -39,7 +39,7 @@ def tracker_of(
 
 
 def covered(made: Plan, offsets: Iterable[int]) -> list[int]:
-    """Those of ``offsets`` that the next owner skips after this commit."""
+    """The ``offsets`` that the next owner skips after this commit."""
     known = decode(made.metadata, TP, made.offset)
     unfinished = frozenset(known.unfinished)
     return [offset for offset in offsets if offset < known.top and offset not in unfinished]

@@ -1,4 +1,4 @@
-"""Which workers fit which mode, and what is said about those that do not."""
+"""Which workers fit which mode, and the errors for workers that do not fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A request that may be late never meets the next transaction of the same producer: that one gets a new producer."""
+"""A request that may be late never meets the next transaction of the same producer: the transaction gets a new one."""
 
 from __future__ import annotations
 

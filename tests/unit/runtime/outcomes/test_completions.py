@@ -1,4 +1,4 @@
-"""Which messages a transaction's outcome reports: those that it committed, and no letters."""
+"""Which messages a transaction's outcome reports: the committed messages, and no letters."""
 
 from __future__ import annotations
 

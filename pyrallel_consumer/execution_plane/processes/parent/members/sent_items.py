@@ -104,7 +104,7 @@ class SentItems:
     def recall(self) -> int:
         """No item that was sent so far begins any more; returns the generation of the items to come.
 
-        There is no room for these before ``reclaim``, which could not tell them from the recalled ones.
+        Until ``reclaim`` there is no room for new items, because ``reclaim`` could not tell them from recalled ones.
         """
         self.generation += 1
         self.is_held = self._is_recalled = True

@@ -94,5 +94,5 @@ async def test_what_is_sent_while_a_recall_is_taken_in_is_not_taken_back_and_sen
     while engine.member.recalled_at is not None:
         await asyncio.sleep(0)
 
-    await asyncio.sleep(0)  # What is dispatched soon is sent now.
+    await asyncio.sleep(0)  # Items that are due soon are sent now.
     assert [offset for _, offsets in engine.process.sent[1:] for offset in offsets] == [1, 2]

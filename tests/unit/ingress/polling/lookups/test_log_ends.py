@@ -27,7 +27,7 @@ NOT_KNOWN_YET = -1001
 
 
 class ScriptedClient:
-    """The ends ``cached`` from fetches, and those that the broker would ``answer``; keeps the requests."""
+    """The ends ``cached`` from fetches, and the ends that the broker would ``answer``; keeps the requests."""
 
     def __init__(self) -> None:
         self.cached: dict[TopicPartition, int] = {}

@@ -1,4 +1,4 @@
-"""When a client is given up that reads nothing of a topic that was made anew; the admin client is scripted."""
+"""When a client is replaced that reads nothing of a topic that was created again; the admin client is scripted."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Rig:
         self.assignments.assign([Start(tp, 0, OffsetMap(0, 0)) for tp in (A, B)])
 
     def look(self, times: int, topics: Collection[str] = DOUBTED) -> bool:
-        """The thread looks until so many questions are answered; returns whether it gave the client up."""
+        """The thread looks until the given number of requests is answered; returns whether it gave the client up."""
         was_lost = False
         for _ in range(times):
             self.now += ASK_EVERY_SECONDS
