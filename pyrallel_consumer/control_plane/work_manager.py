@@ -188,8 +188,12 @@ class WorkManager:
             for item in items:
                 self.poison_keys.succeeded(item)
         loads = self._loads
+        if self._works.are_runs_whole and len(items) > 1:
+            items, ready = self._works.finish_runs(items, now)
+            for work in ready:
+                self._dispatch.line_up(work)
         for item in items:
-            work: PartitionWork = item._origin.work
+            work = item._origin.work
             if not work.is_touched:
                 loads.touch(work)
             if work.tracker.unfinished.get(item._offset) is not item:

@@ -17,7 +17,7 @@ from pyrallel_consumer.control_plane.flow.backpressure import Backpressure
 from pyrallel_consumer.control_plane.flow.fair_shares import FairShares
 from pyrallel_consumer.control_plane.flow.rate_limit import RateLimit
 from pyrallel_consumer.control_plane.partitions.partition_work import PartitionWork
-from pyrallel_consumer.control_plane.partitions.run_work import RunQueue
+from pyrallel_consumer.control_plane.partitions.run_queue import RunQueue
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import OnExhausted
 from pyrallel_consumer.execution_plane.attempts import Attempts, RetryAt, Uncharged

@@ -6,17 +6,20 @@ ended assignment *lingers*: the key starts nothing under the new assignment unti
 
 from __future__ import annotations
 
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, cast
 
 from pyrallel_consumer.control_plane.output.writing import Writing
 from pyrallel_consumer.control_plane.partitions.latency import Latencies
 from pyrallel_consumer.control_plane.partitions.partition_counters import PartitionCounters
 from pyrallel_consumer.control_plane.partitions.partition_work import PartitionWork
-from pyrallel_consumer.control_plane.partitions.run_work import RunLength, RunWork
+from pyrallel_consumer.control_plane.partitions.run_queue import RunLength
+from pyrallel_consumer.control_plane.partitions.run_work import RunWork
 from pyrallel_consumer.errors import InvariantViolation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from pyrallel_consumer.control_plane.events import Assigned, CommitSnapshot
     from pyrallel_consumer.control_plane.flow.loads import Loads
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from pyrallel_consumer.control_plane.partitions.virtual_partition import VirtualPartition
     from pyrallel_consumer.control_plane.policies import OrderingPolicy
     from pyrallel_consumer.dto import TopicPartition, WorkItem
+
+_origin_of = attrgetter("_origin")
 
 
 class AssignedPartitions:
@@ -98,6 +103,28 @@ class AssignedPartitions:
         """If keys are sent ahead: from now on up to ``most`` items of one virtual partition may be in flight."""
         self._run_length.most = most
         self._run_length.is_whole = are_whole
+
+    @property
+    def are_runs_whole(self) -> bool:
+        """Whether keys are sent ahead, and all that may start of one starts together."""
+        return self._run_length.is_whole and self._is_sending_ahead
+
+    def finish_runs(self, items: Sequence[WorkItem], now: float | None) -> tuple[list[WorkItem], list[PartitionWork]]:
+        """Finish the items that ended together with others of their virtual partition.
+
+        Returns the items that must be finished one by one, and the works in which something became ready.
+        """
+        others: list[WorkItem] = []
+        ready: list[PartitionWork] = []
+        for queue, together in groupby(items, _origin_of):
+            run, work = [*together], queue.work
+            self._loads.touch(work)
+            is_ready = work.finish_run(run, now)
+            if is_ready is None:
+                others += run
+            elif is_ready:
+                ready.append(work)
+        return others, ready
 
     def end(self, work: PartitionWork, *, is_lost: bool) -> CommitSnapshot | None:
         """Snapshot and fence in one step; returns the last commit, None if nothing needs to be committed."""

@@ -112,7 +112,9 @@ class RunMachine(WorkManagerMachine):
         waiting = [reports for reports in (engine.failed, engine.cancelled, engine.succeeded) if reports]
         reports = draw(st.sampled_from(waiting))
         most = draw(st.sampled_from([1, 2, 100]))
+        self.manager.allow_runs(self.model.allowed, are_whole=draw(st.booleans()))  # Whole runs end together.
         self.tell(reports, most)
+        self.allow(self.model.allowed)
 
     def tell(self, reports: list[Running], most: int) -> None:
         told = reports[:most]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyrallel_consumer.control_plane.policies import WorkPolicy
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import OnExhausted
-from tests.unit.control_plane.builders import TP, keyed, lane_of, manager_of, offsets_of, picture_of, run_of
+from tests.unit.control_plane.builders import TP, assigned, keyed, lane_of, manager_of, offsets_of, picture_of, run_of
 from tests.unit.control_plane.sent_ahead import AHEAD, with_runs
 
 
@@ -96,6 +96,52 @@ def test_whole_runs_are_timed_from_their_start_on() -> None:
     latency = picture_of(manager).latency
     assert latency is not None
     assert latency.total_seconds == 4.0
+
+
+def test_whole_runs_that_end_together_are_done_and_let_their_keys_go_on() -> None:
+    manager = whole_runs("aaabb--", most=2)
+    manager.succeed(manager.take(10))
+
+    assert manager.processed == 6
+    assert [*next(iter(manager)).tracker.unfinished] == [2]
+    assert offsets_of(manager.take(10)) == [2]
+
+
+def test_a_part_of_a_whole_run_that_ends_leaves_the_rest_in_flight() -> None:
+    manager = whole_runs("aaaaa", most=3)
+    run = manager.take(10)
+    lane_of(run[0]).seal()
+    manager.succeed(run[:2])
+
+    assert manager.in_flight == 1
+    assert lane_of(run[2]).running is run[2]
+    assert manager.take(10) == []
+
+
+def test_items_of_an_ended_assignment_end_one_by_one_among_whole_runs() -> None:
+    manager = whole_runs("aab", most=2)
+    old = manager.take(10)
+    manager.end([(TP, 1)], is_lost=False)
+    manager.assign(assigned(TP, 2))
+    manager.allow_runs(2, are_whole=True)
+    manager.add(TP, 2, run_of(keyed(0, "acc")))
+    new = manager.take(10)
+    assert offsets_of(new) == [1, 2]
+    manager.succeed([*old, *new])
+
+    assert manager.fenced_completions == 3
+    assert manager.processed == 2
+    assert offsets_of(manager.take(10)) == [0]
+
+
+def test_items_that_are_not_the_first_of_their_run_end_one_by_one() -> None:
+    manager = whole_runs("aaaa", most=4)
+    run = manager.take(10)
+    manager.succeed(run[2:])
+    manager.succeed(run[:2])
+
+    assert manager.processed == 4
+    assert manager.in_flight == 0
 
 
 def test_a_ticket_that_came_to_be_wrong_starts_no_run() -> None:
