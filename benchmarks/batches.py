@@ -191,7 +191,7 @@ async def rate_of(
 def java_rate(
     java: subprocess.Popen[str], broker: BenchmarkBroker, topic: str, messages: int, variant: dict[str, int]
 ) -> float:
-    """Messages a second of one lap of Java's; a lap that is too long is rated by what it had done."""
+    """Messages a second of one lap of Java's; a lap that is too long is rated by its finished messages."""
     plan = LapPlan(
         bootstrap_servers=broker.bootstrap_servers,
         topic=topic,

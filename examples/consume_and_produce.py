@@ -1,11 +1,11 @@
-"""From one topic to another: a message counts as done when the broker has what it became, and not before.
+"""From one topic to another: a message counts as done when the broker has its invoice, and not before.
 
     python examples/consume_and_produce.py
 
 It runs on the Kafka of KAFKA_BOOTSTRAP_SERVERS, or on a broker of its own where that is not set. Orders come in,
 invoices go out, with the order's key and so in order by customer. The worker returns a record; the order's offset
-completes when the broker has acknowledged it. That is at least once from end to end: whoever reads the invoices knows
-one that came twice by its `source` header. `exactly_once.py` has transactions.
+completes when the broker has acknowledged it. That is at least once from end to end: a reader of the invoices
+recognizes a repeated one by its `source` header. `exactly_once.py` has transactions.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""A FastAPI application that consumes beside serving, and loses nothing when it is stopped or deployed anew.
+"""A FastAPI application that consumes beside serving, and loses nothing when it is stopped or deployed again.
 
     python examples/fastapi_app.py         # needs fastapi and uvicorn
 
 It runs on the Kafka of KAFKA_BOOTSTRAP_SERVERS, or on a broker of its own where that is not set. The application's
-lifespan starts the consumer and stops it. The trial starts the application by uvicorn, sends it SIGTERM in the midst of
-its work, as Kubernetes does, starts it again, and looks for orders that were lost or were handled twice.
-To serve for yourself: ORDERS_TOPIC=orders ORDERS_JOURNAL=orders.txt uvicorn --app-dir examples fastapi_app:app
+lifespan starts the consumer and stops it. The trial starts the application by uvicorn, sends it SIGTERM in the middle
+of its work, as Kubernetes does, and starts it again. Then it looks for orders that were lost or handled twice. To serve
+for yourself: ORDERS_TOPIC=orders ORDERS_JOURNAL=orders.txt uvicorn --app-dir examples fastapi_app:app
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python examples/thread_sqlite.py
 
 It runs on the Kafka of KAFKA_BOOTSTRAP_SERVERS, or on a broker of its own where that is not set. Payments add to the
-balance of their account. The first consumer is aborted in the midst of its work, as a crash would: what it had not
+balance of their account. The first consumer is aborted in the middle of its work, as a crash would: what it had not
 committed comes again to the second one. The balance holds the offset of its last payment, in one transaction with the
 amount, and payments of an account come in order; so a payment that comes again is known and changes nothing. With
 PostgreSQL or MySQL the statement is the same, but for the placeholders.

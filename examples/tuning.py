@@ -62,7 +62,7 @@ class Waiter:
 async def measured(kafka: TrialKafka, topic: str, setting: Setting, number: int) -> tuple[float, int]:
     """Messages per second, from the first call on, and the most at once."""
     config = kafka.config.model_copy(deep=True)
-    config.consumer_group = f"{config.consumer_group}-{number}"  # a group of its own reads everything anew
+    config.consumer_group = f"{config.consumer_group}-{number}"  # a group of its own reads from the beginning
     config.parallel_consumer.ordering_mode = setting.ordering
     config.parallel_consumer.null_key_ordering = NullKeyOrdering.UNORDERED
     waiter = Waiter()

@@ -26,9 +26,9 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests marked ``long`` start first, so that none is left running alone; an ``xdist_group`` stays in one process.
 
-    pytest-xdist 3.8 finds the group in the test's id, and cannot put it there since pytest 9.2. Coverage is measured in
-    the unit tests of what it is asked of and in tests marked ``measured``: they reach every branch of what decides, and
-    measuring makes the others three times as slow.
+    pytest-xdist 3.8 finds the group in the test's id, and cannot put it there since pytest 9.2. Coverage of a folder is
+    measured in its unit tests and in tests marked ``measured``: they reach every branch of the deciding code, and
+    measuring makes the other tests three times as slow.
     """
     folders = _folders_that_count(config)
     for item in items:

@@ -31,7 +31,7 @@ Done = list[tuple[int, int]]
 def restart_lap(contender: Contender, plan: LapPlan, number: int, say: Callable[[str], None]) -> Figures:
     """Work for the plan's cap, kill, start again for 5 s; returns how many messages the second run repeats.
 
-    Later rounds are killed later, for what is repeated depends on how long ago the last commit was.
+    Later rounds are killed later, because the number of repeated messages depends on how long ago the last commit was.
     """
     plan = replace(plan, cap_seconds=plan.cap_seconds + (number - 1) * LATER_SECONDS)
     with tempfile.TemporaryDirectory(prefix="race-") as folder:

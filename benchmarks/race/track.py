@@ -20,7 +20,7 @@ WARM_UP_MESSAGES: Final = 200
 
 
 class Track:
-    """``is_reset``: topics and groups are deleted and created anew; otherwise they are left alone."""
+    """``is_reset``: topics and groups are deleted and created again; otherwise they are left alone."""
 
     def __init__(self, broker: BenchmarkBroker, *, is_reset: bool, say: Callable[[str], None]) -> None:
         self.broker = broker

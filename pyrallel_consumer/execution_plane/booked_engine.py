@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 class BookedEngine(ExecutionEngine):
     """``slots`` is the number of attempts that may run at once.
 
-    ``is_recording``: what workers return are records (see ``returned.recording``), and go with the success.
+    ``is_recording``: workers return records (see ``returned.recording``), which go with the success.
     """
 
     def __init__(

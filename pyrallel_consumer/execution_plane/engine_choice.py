@@ -46,8 +46,8 @@ def made_engine(
 ) -> ExecutionEngine:
     """An engine for ``worker``, which ``check_worker`` has let through for this mode; not started yet.
 
-    ``is_recording``: the worker's calls return ``Records``, calls of batches ``BatchRecords``. ``is_async``: what they
-    return is to be awaited. ``lifespan`` is held by worker processes; where there are none, whoever starts the engine
+    ``is_recording``: the worker's calls return ``Records``, calls of batches ``BatchRecords``. ``is_async``: their
+    return values are awaited. ``lifespan`` is held by worker processes; where there are none, whoever starts the engine
     holds it. ``ray`` is there in that mode.
     """
     slots, batches = execution.max_in_flight, execution.batch_policy()

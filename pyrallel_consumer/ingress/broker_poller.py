@@ -93,7 +93,7 @@ class BrokerPoller:
         self._inner.commands.put(self._inner.serve_commits)
 
     def pause(self, command: Pause) -> None:
-        """Fetch no more of a partition until ``resume``, or until it is assigned anew."""
+        """Fetch no more of a partition until ``resume``, or until it is assigned again."""
         self._inner.commands.put(partial(self._pause, command))
 
     def resume(self, command: Resume) -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class EquippedWorker:
-    """``worker`` is None where ``own_engine`` is the user's. Raises ConfigurationError for whatever does not fit.
+    """``worker`` is None where ``own_engine`` is the user's. Raises ConfigurationError if an argument does not fit.
 
     ``output`` is None if the worker writes no records, and ``spans`` if nothing is traced.
     """

@@ -374,7 +374,7 @@ class Conductor:
         return Outcome(evidence, self._done, odd, self._load.unsent, _load_per_core(), stuck, self._failed, faults)
 
     def _heard_of(self) -> list[Trouble]:
-        """Troubles that no fault of the run explains, and that members tell of."""
+        """Troubles that members report, and that no fault of the run explains."""
         losses = self._told(LOST, LOST_LINE, SESSION_SECONDS)
         return [*losses, *self._told(UNWRITTEN, UNWRITTEN_LINE, GRACE_SECONDS)] if self._is_once else losses
 

@@ -233,7 +233,7 @@ def _excuse(evidence: Evidence, earlier: Run, again: Run) -> str | None:
         return "a thread that outlasted the grace"
     for trouble in evidence.troubles:
         allowed_seconds = evidence.slack_seconds + evidence.commit_seconds
-        if trouble.kind == "child killed":  # what it has finished its parent knows at once
+        if trouble.kind == "child killed":  # its parent knows at once which messages it has finished
             allowed_seconds = AFTERMATH_SECONDS
         if trouble.from_ns > again.started_ns or (trouble.topic or again.place[0]) != again.place[0]:
             continue

@@ -1,4 +1,6 @@
-"""What members logged: when lines of a kind, and all around the moments of findings, for CI keeps no files."""
+"""Excerpts of the members' logs, because CI keeps no files: the times of some kinds of lines, and all lines around
+findings.
+"""
 
 from __future__ import annotations
 

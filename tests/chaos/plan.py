@@ -137,7 +137,7 @@ class Kind(NamedTuple):
     """A fault that may be drawn. ``engines``: only with these engines; ``brokers``: only with at least this many
     brokers.
 
-    ``once``: also where all is written exactly once. Whoever sets offsets back has messages written again.
+    ``once``: also where all is written exactly once. If offsets are set back, messages are written again.
     """
 
     weight: int

@@ -40,7 +40,7 @@ def run_demo(*arguments: str, **environment: str) -> subprocess.CompletedProcess
 
 
 def complaints(done: subprocess.CompletedProcess[str]) -> list[str]:
-    """A commit may meet the change of the group as the second consumer joins or leaves; what it held is sent again."""
+    """A commit may meet the change of the group as the second consumer joins or leaves; its offsets are sent again."""
     return [line for line in done.stderr.splitlines() if not line.endswith("The member epoch is stale")]
 
 

@@ -1,4 +1,4 @@
-"""Certificates for a broker and its clients, made anew for each run of tests by an authority of their own."""
+"""Certificates for a broker and its clients, created for each run of tests by an authority of their own."""
 
 from __future__ import annotations
 

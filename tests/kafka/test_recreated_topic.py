@@ -1,4 +1,4 @@
-"""A topic that is deleted and created anew under its name: offsets begin at zero again, and nothing of it is lost."""
+"""A topic that is deleted and created again under its name: offsets begin at zero again, and nothing of it is lost."""
 
 from __future__ import annotations
 

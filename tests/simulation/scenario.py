@@ -145,7 +145,7 @@ def draw(random: Random, steps: int) -> Scenario:
 def with_freezes(scenario: Scenario, random: Random) -> Scenario:
     """Consumers are frozen in some scenarios, drawn by a chance apart: all other seeds play as they did without.
 
-    Without freezes no gap in time counts, or every busy moment would be one.
+    Without freezes no gap in time counts; otherwise every busy moment would count as a freeze.
     """
     if random.random() < FREEZING_SHARE:
         return replace(scenario, faults=(*scenario.faults, "freeze"), gap_seconds=random.choice((0.2, 0.5, 1.0)))

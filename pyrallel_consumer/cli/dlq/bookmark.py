@@ -94,14 +94,14 @@ def bookmark_of(
         return Bookmark(tp, OffsetMap(low, low))
     if committed_offset > high:
         raise ValueError(
-            f"the group's offset {committed_offset} in {tp} lies beyond the end {high}: the topic was made anew"
+            f"the group's offset {committed_offset} in {tp} lies beyond the end {high}: the topic was created again"
         )
     try:
         restored = decode(metadata, tp, committed_offset)
     except MetadataRefused as error:
         raise ValueError(f"the group's commit in {tp} cannot be read: {error}") from error
     if restored.top > high:
-        raise ValueError(f"the group's commit in {tp} tells of letters beyond the end {high}: the topic was made anew")
+        raise ValueError(f"the group's commit in {tp} names letters beyond the end {high}: the topic was created again")
     base = max(low, committed_offset)
     if base == committed_offset:
         return Bookmark(tp, restored)

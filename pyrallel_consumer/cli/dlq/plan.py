@@ -15,7 +15,8 @@ MOST_LISTED: Final = 1000
 class Where:
     """The options that all commands share. At most one of ``topic`` and ``dlq_topic`` is given.
 
-    ``group`` is the consumer group whose letters are meant, None for all; ``replay_group`` is where replays are noted.
+    ``group`` is the consumer group whose letters are selected, None for all; ``replay_group`` is where replays are
+    noted.
     """
 
     topic: str | None

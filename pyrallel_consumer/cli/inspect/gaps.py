@@ -117,7 +117,7 @@ def gaps_of(
     if committed_offset > high:
         warning = (
             f"the offset committed for {tp}, {committed_offset}, is past the end of the log at {high}: "
-            "the topic was truncated or created anew"
+            "the topic was truncated or created again"
         )
     elif committed_offset < low:
         warning = f"{low - committed_offset} offsets of {tp} from {committed_offset} on are no longer in the log"

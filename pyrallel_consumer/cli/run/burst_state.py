@@ -1,7 +1,7 @@
 """When a burst is over: all messages that were in the log at its start are committed, by any member of the group.
 
 It reads only the committed offsets, so messages that are done here are also done for the next run. It does not wait for
-messages that are gone from the log (retention, a topic that was created anew). A partition that an exhausted message
+messages that are gone from the log (retention, a topic that was created again). A partition that an exhausted message
 has paused does not move again by itself: when only paused partitions are left and nothing moves, the burst is stuck.
 """
 

@@ -1,6 +1,6 @@
 """The part of the buffer that each partition occupies, and the sums over them that fair shares need.
 
-All numbers are integers, so that a running sum equals a sum computed anew: ``whole`` is the whole buffer, ``message``
+All numbers are integers, so that a running sum equals a newly computed sum: ``whole`` is the whole buffer, ``message``
 is the part of one message. The cost does not grow with the number of partitions, with two exceptions: when that number
 changes, and now and then in ``search``.
 """

@@ -120,7 +120,7 @@ class BatchBook:
     # Out
 
     def take_call(self, now: float, *, is_enough: bool = False) -> Batch | None:
-        """The next call to make now; ``is_enough``: no more messages can come, so none waits for others."""
+        """The next call to make now. With ``is_enough`` no more messages can come, so no message waits for others."""
         if not self._ready:
             collected = self._assembler.take_due(now, is_enough=is_enough)
             if collected is None:

@@ -136,7 +136,7 @@ class AsyncBatchCall:
 class Readable:
     """The items of a batch that the worker gets, and the errors of items that cannot be decoded, by index.
 
-    ``maker`` makes the records of what the worker returns; without it, what it returns is passed on.
+    ``maker`` turns the worker's return value into records; without it the value is passed on.
     """
 
     def __init__(self, batch: WorkItem, maker: BatchRecordMaker | None = None) -> None:
@@ -180,7 +180,9 @@ class Readable:
         return self._told(made.records, made.errors)
 
     def failed(self, failed: BatchFailed, yielded: Yielded) -> object:
-        """The worker named failed messages; ``yielded`` is what a generator yielded before that. Raises likewise."""
+        """The worker named failed messages; ``yielded`` has the entries that a generator had yielded before. Raises
+        likewise.
+        """
         found = outcome(failed, self.items)
         if not isinstance(found, NamedFailures):
             raise found from None

@@ -6,7 +6,7 @@ returned, except those with an earlier report), ``FAILED``, ``SKIPPED`` (never b
 their run), ``RETURNED`` (the worker's records, before the item ends). ``LOG`` comes at any time. The last frame is
 ``UNLEFT``, if leaving the lifespan failed.
 
-A process with an event loop tells of items by their slots, in the order of their ends: ``ENDED`` (these returned),
+A process with an event loop reports items by their slots, in the order of their ends: ``ENDED`` (these returned),
 ``FAILED``, ``RETURNED``, ``OVERDUE`` (these passed their timeout and were cancelled), ``SKIPPED`` (slot and number);
 and the engine tells it to ``CANCEL`` these. Slots travel as an ``array`` of ``SLOT_TYPE``.
 """

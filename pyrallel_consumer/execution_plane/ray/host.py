@@ -50,7 +50,7 @@ MOST_LOGS: Final = 1000
 class Setup(NamedTuple):
     """The data that make an actor. ``flush_seconds`` is how long it collects news while it has more to do.
 
-    ``is_async``: what the worker returns is to be awaited. ``is_recording``: it is records.
+    ``is_async``: the worker's return value is awaited. ``is_recording``: it is records.
     """
 
     worker: Callable[..., Any]
@@ -187,7 +187,9 @@ class ActorHost:
             self._engine.cancel(items.__contains__)
 
     async def die(self, number: int) -> bool:
-        """End this process, whatever else runs, unless the call of ``number`` has returned: False then."""
+        """End this process, whatever else runs. Returns False, and ends nothing, if the call of ``number`` has
+        returned.
+        """
         if number in self._items and number not in self._over:
             os._exit(1)
         return False

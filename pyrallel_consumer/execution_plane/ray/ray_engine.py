@@ -52,7 +52,7 @@ SILENT_SECONDS: Final = 15.0
 class RayEngine(SuspectingEngine):
     """Runs ``worker``, ``async def`` or plain, on actors of ``cluster``; ``concurrency`` attempts in each (0: fits).
 
-    ``is_async``: what the worker returns is to be awaited. ``start_seconds`` is how long the start waits for the fewest
+    ``is_async``: the worker's return value is awaited. ``start_seconds`` is how long the start waits for the fewest
     actors. ``frame_items`` is the largest number of items in a frame. ``initializer`` is called and ``lifespan``
     entered once in each actor. ``pack`` makes the row that an item travels as.
     """

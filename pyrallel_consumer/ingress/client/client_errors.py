@@ -79,8 +79,8 @@ _ADVICE: Final = {
     "CLUSTER_AUTHORIZATION_FAILED": "grant this user the operation on the cluster",
     "UNKNOWN_TOPIC_OR_PART": _CHECK_TOPIC,
     "_UNKNOWN_TOPIC": _CHECK_TOPIC,
-    "_UNKNOWN_PARTITION": "the topic has no such partition: it was deleted, or made anew with fewer",
-    "UNKNOWN_TOPIC_ID": "the topic was deleted or made anew: start the consumer again",
+    "_UNKNOWN_PARTITION": "the topic has no such partition: it was deleted, or created again with fewer",
+    "UNKNOWN_TOPIC_ID": "the topic was deleted or created again: start the consumer again",
     "TOPIC_EXCEPTION": "no topic can have this name: correct it",
     "_AUTO_OFFSET_RESET": (
         "the group has no offset to begin at and auto_offset_reset is none: commit one, or choose earliest or latest"

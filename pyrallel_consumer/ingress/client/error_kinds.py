@@ -1,4 +1,4 @@
-"""Which errors of the client end a consumer, and which refuse its credentials; after all others it goes on."""
+"""Which errors of the client end a consumer, and which refuse its credentials; it survives all others."""
 
 from __future__ import annotations
 

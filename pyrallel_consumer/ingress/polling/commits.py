@@ -107,7 +107,7 @@ class Commits:
             self._answer(awaited, {tp: p.error or error for tp, p in told.items()})
 
     def client_ended(self) -> None:
-        """Another client commits from now on: what the last one was asked for is not answered any more."""
+        """Another client commits from now on: requests to the last client get no answer any more."""
         if self._awaited is not None:
             self._answer(self._awaited, dict.fromkeys(self._awaited.offsets, ENDED))
 

@@ -49,7 +49,7 @@ class OutputTopics:
         return self._checked
 
     def problems(self, seconds: float) -> list[TopicProblem] | None:
-        """The problems that the broker tells of; None if it did not answer in time. Raises BrokerError."""
+        """The problems that the broker reports; None if it did not answer in time. Raises BrokerError."""
         try:
             return self._problems(seconds)
         except KafkaException as error:

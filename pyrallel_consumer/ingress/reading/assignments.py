@@ -86,7 +86,7 @@ class Assignments:
         return assignment.epoch > (after_epoch if assignment.has_gone_back else assigned_after)
 
     def begin_anew(self, tp: TopicPartition) -> list[OffsetWentBack]:
-        """The log of ``tp`` was created anew: all knowledge of it is void, and reading begins at its beginning.
+        """The log of ``tp`` was created again: all knowledge of it is void, and reading begins at its beginning.
 
         Until the first message comes, the client's position is still the one in the old log, and is ignored.
         """

@@ -87,7 +87,7 @@ def restore(tp: TopicPartition, committed: Committed, high: int) -> Restored:
     if committed.metadata and restored.top > high:
         warning = (
             f"commit metadata of {tp} is ignored: its map reaches {restored.top}, past the end of the log at {high}; "
-            "the topic was truncated or created anew"
+            "the topic was truncated or created again"
         )
         return Restored(nothing, warning, is_gone=True)
     return Restored(restored)
@@ -149,9 +149,9 @@ def believe(tp: TopicPartition, committed: Committed | None) -> Start:
 
 
 def topic_made_anew(tp: TopicPartition) -> NoOffsetError:
-    """The error if a topic was deleted and created anew, and the settings name no place to begin."""
+    """The error if a topic was deleted and created again, and the settings name no place to begin."""
     msg = (
-        f"the topic of {tp} was deleted and created anew, and auto_offset_reset is 'none': "
+        f"the topic of {tp} was deleted and created again, and auto_offset_reset is 'none': "
         "commit an offset of the new log for the group, or set auto_offset_reset to 'earliest' or 'latest'"
     )
     return NoOffsetError(msg, code="_AUTO_OFFSET_RESET")

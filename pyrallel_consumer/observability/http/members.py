@@ -40,7 +40,7 @@ _MERGES: Final = {family.name: family.merge for family in FAMILIES}
 
 
 def member_routes(ports: Ports) -> dict[str, WSGIApplication]:
-    """Path -> WSGI application, each of which asks all members anew for every request."""
+    """Path -> WSGI application; each asks all members at every request."""
     members = MemberEndpoints(ports)
     registry = CollectorRegistry()
     registry.register(_MemberCollector(members))

@@ -108,7 +108,7 @@ class TransactionOutput:
             self._bytes += each.size_bytes
 
     def produce(self, letters: Sequence[Letter]) -> None:
-        """These letters go with the next transaction; as a producer of letters does, it answers each."""
+        """These letters go with the next transaction; each one is answered, as by a producer of letters."""
         ended = [
             LetterAnswer(letter, NOT_SENT, "its assignment has ended")
             for letter in letters

@@ -223,7 +223,9 @@ def _say(message: Mapping[str, object]) -> None:
 
 
 def open_cluster(*, plain: bool, port: int) -> tuple[Cluster, str]:
-    """The best cluster to be had, and why it is a plain one (empty when it is not). ``port``: 0 is any."""
+    """The best cluster that this librdkafka offers, and the reason if it is a plain one (else empty). ``port``: 0 is
+    any.
+    """
     if plain:
         return PlainCluster(), "it was asked for"
     try:

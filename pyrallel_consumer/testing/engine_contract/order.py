@@ -49,7 +49,7 @@ class _Keys:
         )
 
     def turn(self) -> bool:
-        """Take completions in and start what may; returns whether all is done."""
+        """Take completions in and start every item that may start; returns whether all are done."""
         rig, manager = self._rig, self.manager
         manager.succeed(rig.successes)
         for failed in rig.failures:

@@ -55,7 +55,7 @@ class MemoryKafka:
         partition: int | None = None,
         timestamp: int | None = None,
     ) -> PlainMessage:
-        """Write a message at the end of a log: of the partition that its key belongs to, as librdkafka reckons.
+        """Append a message to a log; its key chooses the partition, as in librdkafka.
 
         Messages without a key go to the partitions in turn.
         """
@@ -83,7 +83,7 @@ class MemoryKafka:
             self.committed[each.tp] = Committed(each.offset, each.metadata, each.leader_epoch)
 
     def start_of(self, tp: TopicPartition, reset: Reset) -> Start:
-        """Where a consumer begins that is assigned ``tp`` now. Raises NoOffsetError as ``resolve`` does."""
+        """The offset at which a newly assigned consumer of ``tp`` begins. Raises NoOffsetError as ``resolve`` does."""
         end = Position(self.end_of(tp))
         return resolve(tp, self.committed.get(tp), LogRange(Position(0), end, end), reset)
 

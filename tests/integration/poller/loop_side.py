@@ -1,6 +1,6 @@
 """A plain stand-in for the event loop's side of a poll thread: takes facts in, answers, grants, and keeps a book.
 
-It believes nothing it is not told: what is assigned, read and committed is what the facts say. ``finish`` decides what
+It knows only the facts: they alone say what is assigned, read and committed. ``finish`` decides what
 counts as finished when partitions are revoked; by default all that was delivered.
 """
 

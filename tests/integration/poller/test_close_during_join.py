@@ -1,4 +1,4 @@
-"""A poll thread closes in the midst of its first rebalance: the client may be closed only after the rebalance.
+"""A poll thread closes in the middle of its first rebalance: the client may be closed only after the rebalance.
 
 librdkafka may then wait for ever for an answer of its own, with the interpreter's lock held: the whole process stands
 still, about once in a thousand times. So what is tested is that the client does not get into that state at all.

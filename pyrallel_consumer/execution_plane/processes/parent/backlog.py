@@ -77,8 +77,8 @@ class Backlog:
     def put_back(self, taker: Taker, attempts: Iterable[Attempt]) -> None:
         """These attempts never began: put them first, in their order, and behind them those bound to ``taker``.
 
-        A process gives back frame by frame, so earlier attempts of their runs may be back already: then these go behind
-        those.
+        A process gives back frame by frame, so earlier attempts of their runs may be back already: then the later
+        attempts go behind them.
         """
         back = [*attempts, *taker.bound]
         taker.bound.clear()

@@ -1,6 +1,6 @@
 """The common part of the two engines whose workers run in processes: their pool, their dispatching, their ticker.
 
-An engine adds how attempts wait, how they are sent, and what a process reports. Bound to one event loop.
+Each engine adds how attempts wait, how they are sent, and how a process's reports are read. Bound to one event loop.
 """
 
 from __future__ import annotations

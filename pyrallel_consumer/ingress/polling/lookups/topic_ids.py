@@ -50,13 +50,13 @@ class TopicIds:
         self._asked_at_epoch = 0
         self._seen: dict[str, str] = {}
         self.doubted: set[str] = set()
-        """Topics that were made anew, or not known to a broker, since the client was made: it may look for their
+        """Topics that were created again, or not known to a broker, since the client was made: it may look for their
         leaders where those of the old topics were.
         """
 
     @property
     def known(self) -> int:
-        """Topics whose ids are known: if one is created anew from now on, that is noticed."""
+        """Topics whose ids are known: if one is created again from now on, that is noticed."""
         return len(self._known)
 
     def expect(self, topics: Collection[str], now: float) -> None:
@@ -73,7 +73,7 @@ class TopicIds:
     def look(self, odd: Collection[TopicPartition], now: float) -> set[TopicPartition]:
         """The partitions whose old log was read and whose new log is not begun; ``odd`` partitions showed a sign.
 
-        They are returned again and again until they have begun anew.
+        They are returned again and again until they have begun again.
         """
         for tp in odd:
             self._suspect(tp.topic, now)
@@ -142,7 +142,7 @@ class TopicIds:
             self._confirmed_epochs[topic] = self._asked_at_epoch
         elif self._changed.get(topic) != found:
             # Of an assignment before this answer nobody knows whether it began in the old log or in the new one. It
-            # begins anew: some messages run twice, and none is skipped.
+            # begins again: some messages run twice, and none is skipped.
             if topic in self._changed:
                 self._confirmed_epochs[topic] = self._assignments.latest_epoch  # These are of the log in between.
             self._changed[topic] = found

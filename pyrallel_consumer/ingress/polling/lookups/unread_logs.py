@@ -51,12 +51,12 @@ class UnreadLogs:
         """How often in a row a log went on, by the partition and what is to be read next."""
 
     def is_client_lost(self, topics: Collection[str], now: float) -> bool:
-        """Whether nothing of a partition of these topics was read for long, though its log goes on: then it is told."""
+        """Whether a partition of these topics was not read for long, though its log goes on; it is then logged."""
         unread = self._hear() if self._answers else []
         if unread:
             LOGGER.warning(
-                "nothing is read of %s since its topic was made anew: the client looks for it at a broker that does "
-                "not lead it, so another client joins the group",
+                "nothing is read of %s since its topic was created again: the client looks for it at a broker that "
+                "does not lead it, so another client joins the group",
                 listed([str(tp) for tp in unread]),
                 extra={"partitions": len(unread)},
             )

@@ -105,7 +105,7 @@ def test_a_map_beyond_the_log_s_end_is_refused() -> None:
     bookmark.replayed(9)
     offset, metadata = bookmark.commit()
 
-    with pytest.raises(ValueError, match="made anew"):
+    with pytest.raises(ValueError, match="created again"):
         bookmark_of(DLQ, offset, metadata, 0, 5)
 
 

@@ -44,7 +44,7 @@ def text_of(form: int, content: bytes, tp: TopicPartition = TP, base: int = BASE
 
 
 def text_with_leader_epoch(stamp: bytes, form: int, content: bytes) -> str:
-    """Metadata with a leader epoch, written by the letter of the module's docstring."""
+    """Metadata with a leader epoch, written exactly as the encoder's module docstring says."""
     return packed(2, stamp + bytes([form]) + content, f"{TP.topic}\0{TP.partition}\0{BASE}\0" + "2\0")
 
 

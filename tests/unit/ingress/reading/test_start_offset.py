@@ -156,7 +156,7 @@ def test_a_topic_made_anew_is_a_broker_error_that_says_what_to_do() -> None:
     error = topic_made_anew(TP)
 
     assert error.code == "_AUTO_OFFSET_RESET"
-    assert "topic of orders[3] was deleted and created anew" in str(error)
+    assert "topic of orders[3] was deleted and created again" in str(error)
     assert str(error).endswith(
         "auto_offset_reset is 'none': commit an offset of the new log for the group, or set auto_offset_reset to"
         " 'earliest' or 'latest'"

@@ -1,4 +1,4 @@
-"""When topic ids are requested, and which partitions begin anew because of them; the admin client is scripted."""
+"""When topic ids are requested, and which partitions begin again because of them; the admin client is scripted."""
 
 from __future__ import annotations
 
