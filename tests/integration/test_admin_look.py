@@ -13,6 +13,8 @@ from pyrallel_consumer.ingress.client.client_settings import consumer_configurat
 from pyrallel_consumer.ingress.reading.start_offset import Position
 from pyrallel_consumer.testing.broker.embedded_broker import EmbeddedBroker
 from tests.integration.conftest import producing_to
+from tests.integration.poller.loop_side import wait_until
+from tests.metadata_proxy import MetadataProxy
 
 
 def look_at(bootstrap_servers: str, **more: object) -> AdminLook:
@@ -50,3 +52,18 @@ def test_a_configuration_that_makes_no_admin_client_ends_nothing(caplog: pytest.
     assert look.high_watermarks([TopicPartition("orders", 0)], 1) == {}
     look.serve()
     assert caplog.text.count("no admin client can be made") == 1
+
+
+def test_a_client_that_has_lost_its_brokers_does_not_stay() -> None:
+    places = [TopicPartition("orders", 0)]
+    with EmbeddedBroker({"orders": 1}) as broker, MetadataProxy(broker.bootstrap_servers) as proxy:
+        look = look_at(
+            proxy.bootstrap_servers, **{"metadata.max.age.ms": 300, "topic.metadata.refresh.interval.ms": 300}
+        )
+        wait_until(lambda: look.high_watermarks(places, 5) != {})
+        proxy.hide_brokers()
+        wait_until(lambda: all(look.high_watermarks(places, 1) == {} for _ in range(3)))
+        proxy.show_brokers()
+
+        wait_until(lambda: look.high_watermarks(places, 5) != {})
+        look.close()

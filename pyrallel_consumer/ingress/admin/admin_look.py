@@ -2,8 +2,9 @@
 topics.
 
 The admin client is made for the first question and has its own connections, so a consumer without a reason to ask has
-none of them. A question is sent at once and answered later, so no caller waits for it. Each object belongs to one
-thread.
+none of them. A question is sent at once and answered later, so no caller waits for it. After a question without an
+answer the next one has a new client: the old one may have lost its brokers permanently (``known_brokers`` says how).
+Each object belongs to one thread.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ from pyrallel_consumer.log import Log
 
 LOGGER: Final = Log("pyrallel_consumer.ingress")
 POLL_SECONDS: Final = 0.05
+_OF_THE_CLIENT: Final = frozenset({"_DESTROY", "_UNSUPPORTED_FEATURE"})
+"""Errors that the client makes by itself and that show nothing about brokers."""
 QUIET: Final = {"log_level": 0, "error_cb": lambda _: None}
 """The consumer's own client already logs brokers that are away."""
 
@@ -46,6 +49,7 @@ class AdminLook:
         self._configuration = configuration
         self._clock = clock
         self._client: AdminClient | None = None
+        self._is_doubtful = False
         self._is_refused = False
 
     def high_watermarks(self, tps: Collection[TopicPartition], seconds: float) -> dict[TopicPartition, Position]:
@@ -59,6 +63,7 @@ class AdminLook:
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the client's own typing
         asked = {ClientPartition(tp.topic, tp.partition): latest for tp in tps}
         answers = client.list_offsets(asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=seconds)
+        self._watch(answers.values())
         self._wait(client, answers.values(), seconds)
         found = {}
         for place, answer in answers.items():
@@ -75,6 +80,7 @@ class AdminLook:
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the client's own typing
         asked = {ClientPartition(tp.topic, tp.partition): latest for tp in tps}
         answers = client.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=seconds)
+        self._watch(answers.values())
         return {TopicPartition(place.topic, place.partition): answer for place, answer in answers.items()}
 
     def topic_ids(self, topics: Collection[str], seconds: float) -> Mapping[str, Future[Any]]:
@@ -85,6 +91,7 @@ class AdminLook:
         answers: Mapping[str, Future[Any]] = client.describe_topics(
             TopicCollection(list(topics)), request_timeout=seconds
         )
+        self._watch(answers.values())
         return answers
 
     def group_settings(self, group: str, seconds: float) -> Future[Any] | None:
@@ -94,6 +101,7 @@ class AdminLook:
             return None
         asked = ConfigResource(ResourceType.GROUP, group)
         answer: Future[Any] = client.describe_configs([asked], request_timeout=seconds)[asked]
+        self._watch([answer])
         return answer
 
     def committed_offsets(self, group: str, tps: Collection[TopicPartition], seconds: float) -> Future[Any] | None:
@@ -117,6 +125,14 @@ class AdminLook:
         """Let the client call the user's callback for tokens, if it needs one."""
         if self._client is not None:
             self._client.poll(0)
+
+    def renew(self) -> None:
+        """Ask the next question with a new client: this one may have lost its brokers, and would not find them again.
+
+        Questions that this one is still asking end without an answer.
+        """
+        self._client = None
+        self._is_doubtful = False
 
     def close(self) -> None:
         """Ask no more questions."""
@@ -171,12 +187,26 @@ class AdminLook:
         """The client, None if the configuration does not allow one: the consumer goes on without it."""
         if self._is_refused:
             return None
+        if self._is_doubtful:
+            self.renew()
         try:
             return self._made_client()
         except KafkaException as error:
             self._is_refused = True
             LOGGER.warning("no admin client can be made, so topics that are made anew go unnoticed: %s", error)
             return None
+
+    def _watch(self, answers: Collection[Future[Any]]) -> None:
+        for answer in answers:
+            answer.add_done_callback(self._note)
+
+    def _note(self, answer: Future[Any]) -> None:
+        """Called on a thread of the client's, too."""
+        error = answer.exception()
+        if isinstance(error, KafkaException):
+            cause = error.args[0]
+            is_of_a_broker = cause.code() > 0
+            self._is_doubtful |= not is_of_a_broker and cause.name() not in _OF_THE_CLIENT
 
     def _wait(self, client: AdminClient, answers: Collection[Future[Any]], seconds: float) -> None:
         deadline = self._clock() + seconds

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from pyrallel_consumer.log import Log
 LOGGER: Final = Log("pyrallel_consumer.ingress")
 # librdkafka's debug context that logs, for new connections only, which requests a broker supports.
 FEATURE_CONTEXT: Final = "feature"
+FORGOTTEN: Final = "pyrallel-forgotten-client"
 _FEATURE_FACILITIES: Final = frozenset({"APIVERSION", "FEATURE"})
 _SHOWS_FEATURES: Final = frozenset({"all", "broker", "feature", "protocol"})
 _VERSIONS: Final = re.compile(
@@ -137,6 +139,14 @@ class GroupClient:
         self._configuration = self._classic
         self._tell()
         return self.make()
+
+    def forget(self) -> None:
+        """Forget the client without closing it. Its end may wait for a session timeout, so it has a thread of its own.
+
+        Nothing else may refer to the client. Its callbacks are not called any more.
+        """
+        left, self.client = [self.client], None
+        threading.Thread(target=left.clear, name=FORGOTTEN, daemon=True).start()
 
     def is_refusal(self, error: KafkaError) -> bool:
         """Whether the client's fatal ``error`` means that it must change, and not that the consumer fails."""

@@ -24,8 +24,10 @@ from pyrallel_consumer.ingress.client.log_throttle import LogThrottle
 from pyrallel_consumer.ingress.polling.commits import Commits
 from pyrallel_consumer.ingress.polling.ending import Ending
 from pyrallel_consumer.ingress.polling.fetch_pauses import LOAD, STOPPING, FetchPauses
+from pyrallel_consumer.ingress.polling.leaving import Leaving
 from pyrallel_consumer.ingress.polling.lookups.group_session import GroupSession
 from pyrallel_consumer.ingress.polling.lookups.log_ends import LogEnds
+from pyrallel_consumer.ingress.polling.lookups.lost_brokers import LostBrokers
 from pyrallel_consumer.ingress.polling.lookups.topic_ids import TopicIds
 from pyrallel_consumer.ingress.polling.lookups.topic_lookup import TopicLookup
 from pyrallel_consumer.ingress.polling.lookups.unread_logs import UnreadLogs
@@ -53,7 +55,6 @@ PAUSED_POLL_SECONDS: Final = 0.02
 # How much longer than the grace the wait for the loop's answer may take: the loop is late, and cancelled work takes
 # time.
 ANSWER_MARGIN_SECONDS: Final = 1.0
-LEAVE_SECONDS: Final = 1.0
 
 
 class PollThread:
@@ -114,8 +115,9 @@ class PollThread:
         self._session = GroupSession(self._admin, str(configuration.get("group.id", "")), self._silence)
         self.topic_ids = TopicIds(self._admin, self.assignments, self.events.errors_by_code, clock)
         self._unread = UnreadLogs(self._admin, self.assignments, self.pauses, self.read_ahead, clock)
-        self._is_client_lost = False
-        self._answer_seconds = answer_seconds = policy.revoke_grace_seconds + ANSWER_MARGIN_SECONDS
+        self._lost_brokers = LostBrokers(lambda: AdminLook(configuration, clock), self.events.statistics, clock)
+        self._is_client_astray = self._has_lost_brokers = False
+        answer_seconds = policy.revoke_grace_seconds + ANSWER_MARGIN_SECONDS
         self.rebalance = self._rebalance(configuration, throttle, answer_seconds)
         self._orderly_close = OrderlyClose(
             grace_seconds=answer_seconds,
@@ -125,8 +127,18 @@ class PollThread:
             ending=self.ending,
             clock=clock,
         )
+        self._leaving = Leaving(
+            self.group_client,
+            assignments=self.assignments,
+            rebalance=self.rebalance,
+            commits=self.commits,
+            reader=self.reader,
+            ending=self.ending,
+            clock=clock,
+            grace_seconds=answer_seconds,
+            is_static_member=bool(configuration.get("group.instance.id")),
+        )
         self._lookup = self._topic_lookup(configuration, subscription)
-        self._is_static_member = bool(configuration.get("group.instance.id"))
 
     def run(self, started: Future[None], ended: Future[None]) -> None:
         """The thread's whole life. ``started`` is done with the subscription, or holds its error; ``ended`` is last."""
@@ -143,10 +155,11 @@ class PollThread:
         else:
             self._is_mute = False
             started.set_result(None)
-            self._serve(client)
+            del client  # Only one place keeps it, which may forget it.
+            self._serve()
         finally:
             if self.group_client.client is not None:
-                self._close_client(self.group_client.client)
+                self._leaving.close(self.group_client.client)
             self._admin.close()
             self.deliver(PollerClosed())
             ended.set_result(None)
@@ -232,16 +245,25 @@ class PollThread:
 
     # Turns
 
-    def _serve(self, client: Consumer) -> None:
+    def _serve(self) -> None:
+        client = self.group_client.client
+        assert client is not None, "the subscription was made with it"
         try:
             while not (self._is_over or self.ending.is_abandoned):
                 self._turn(client)
                 if self.group_client.must_change:
-                    self._close_client(client)
+                    self._leaving.close(client)
                     client = self.group_client.changed()
                     self._subscribe(client, self._lookup.topics)
-                elif self._is_client_lost:
-                    client = self._another_client(client)
+                elif self._has_lost_brokers:
+                    self._leaving.make_room(client, is_lost=True)
+                    del client
+                    self.group_client.forget()
+                    self._admin.renew()
+                    client = self._joined_anew()
+                elif self._is_client_astray:
+                    self._leaving.make_room(client, is_lost=False)
+                    client = self._joined_anew()
         except BaseException as error:  # noqa: BLE001 -- the edge of the thread: whatever escapes the client is fatal
             self._fail(error)
 
@@ -262,7 +284,8 @@ class PollThread:
         if made_anew:
             self.rebalance.begin_anew(client, made_anew)
         doubted = self.topic_ids.doubted
-        self._is_client_lost = bool(doubted) and self._unread.is_client_lost(doubted, now)
+        self._is_client_astray = bool(doubted) and self._unread.is_client_lost(doubted, now)
+        self._has_lost_brokers = self._lost_brokers.is_client_lost(self._lookup.topics, now)
         topics = self._lookup.again(client, now)
         if self.rebalance.must_join_anew:
             self.rebalance.must_join_anew = False
@@ -278,14 +301,8 @@ class PollThread:
         if seconds:
             self.deliver(CoordinatorSilent(seconds, self.last_commit))
 
-    def _another_client(self, client: Consumer) -> Consumer:
-        """Leave the group, in order, and join it with a new client."""
-        client.unsubscribe()
-        deadline = self._clock() + self._answer_seconds
-        while len(self.assignments) and self._clock() < deadline and not self.ending.is_abandoned:
-            self.reader.poll_aside(client, PAUSED_POLL_SECONDS)
-        self._close_client(client)
-        self.commits.client_ended()
+    def _joined_anew(self) -> Consumer:
+        """Another client, which joins the group; the last one has ended."""
         self.topic_ids.trust()
         self._unread.forget()
         client = self.group_client.make()
@@ -358,32 +375,6 @@ class PollThread:
         if self.group_client.is_refusal(error):
             return  # before anything was assigned; the next turn joins with another client
         self._fail(KafkaException(error))
-
-    def _close_client(self, client: Consumer) -> None:
-        """Leave the group and close.
-
-        If the client has an undelivered assignment when its close begins, it delivers and revokes it inside the close.
-        The answer to the assignment ends the group. librdkafka may then lose the revocation and wait for it forever,
-        holding the interpreter's lock. So we leave the group before, and serve waiting callbacks. A static member must
-        not leave.
-        """
-        try:
-            if not self._is_static_member:
-                self._leave(client)
-            client.close()
-        except Exception as error:  # noqa: BLE001 -- the last act of the thread, with nobody left to raise to
-            LOGGER.warning("closing the client: %s", error)
-
-    def _leave(self, client: Consumer) -> None:
-        try:
-            client.unsubscribe()
-        except KafkaException as error:
-            LOGGER.debug("the client did not unsubscribe: %s", error)  # after a fatal error there is no group to leave
-        # A rebalance under way completes first; with the classic protocol the member's id is empty then.
-        deadline = self._clock() + LEAVE_SECONDS
-        self.reader.poll_aside(client, 0)
-        while self.group_client.protocol == "classic" and client.memberid() and self._clock() < deadline:
-            self.reader.poll_aside(client, PAUSED_POLL_SECONDS)
 
 
 def _translated(error: BaseException, doing: str) -> BaseException:

@@ -184,6 +184,10 @@ class Rebalance:
         )
         self._drop(tps, "unanswered")
 
+    def lose_rest(self) -> None:
+        """The client has ended without giving these partitions back: nothing of them may be committed."""
+        self._drop(list(self._assignments), "lost")
+
     def _take(self, client: Consumer, partitions: list[ClientPartition]) -> None:
         if not partitions:
             self._assign(client, [])

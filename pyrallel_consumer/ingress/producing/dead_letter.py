@@ -32,6 +32,7 @@ from pyrallel_consumer.control_plane.output.unwritten import Outgoing
 from pyrallel_consumer.errors import StateError
 from pyrallel_consumer.ingress.client.client_errors import advice_for, translate_client_error
 from pyrallel_consumer.ingress.client.client_events import ClientLog, GuardedLog
+from pyrallel_consumer.ingress.client.known_brokers import REPORT_MS, KnownBrokers
 from pyrallel_consumer.ingress.client.log_throttle import LogThrottle
 from pyrallel_consumer.ingress.producing.letter_topics import LetterTopics
 from pyrallel_consumer.log import Log
@@ -84,6 +85,7 @@ class DeadLetterProducer:
         self._client_errors: Counter[str] = Counter()
         self._client: Producer
         self._client_is_broken = False
+        self._known_brokers = KnownBrokers(clock)
         self._thread = threading.Thread(target=self._run, name="pyrallel-dead-letters", daemon=True)
 
     def start(self) -> Future[None]:
@@ -216,6 +218,9 @@ class DeadLetterProducer:
             self._client.poll(seconds)
         except KafkaException as error:
             self._on_error(error.args[0])
+        if self._known_brokers.are_lost:
+            logger.warning("the producer has lost all brokers and looks for none any more: a new one takes over")
+            self._client_is_broken = True
         if self._client_is_broken:
             self._renew()
 
@@ -237,8 +242,15 @@ class DeadLetterProducer:
     def _made(self) -> Producer:
         self._clients_made += 1
         self._client_is_broken = False
+        self._known_brokers.forget()
         log = GuardedLog(self._configuration.get("logger") or ClientLog(self._clock))
-        return Producer(self._configuration | {"logger": log, "error_cb": self._on_error})
+        ours = {
+            "logger": log,
+            "error_cb": self._on_error,
+            "stats_cb": self._known_brokers.take,
+            "statistics.interval.ms": REPORT_MS,
+        }
+        return Producer(self._configuration | ours)
 
     def _on_error(self, error: KafkaError) -> None:
         code = error.name()
@@ -249,8 +261,11 @@ class DeadLetterProducer:
         )
 
     def _renew(self) -> None:
-        """A producer never produces again after a fatal error: make a new one, and let its letters be tried again."""
-        said = "the client had a fatal error and was made anew"
+        """Make a new producer, and let the letters of this one be tried again.
+
+        It never produces again after a fatal error, or when it has lost its brokers.
+        """
+        said = "the client had a fatal error, or had lost all brokers, and was made anew"
         for sent in self._under_way:
             self._add_answer(sent, "_FATAL", said)
         self._under_way.clear()

@@ -18,6 +18,7 @@ from pyrallel_consumer.ingress.client.client_settings import producer_configurat
 from pyrallel_consumer.ingress.producing.dead_letter import DeadLetterProducer
 from pyrallel_consumer.testing import PlainMessage
 from tests.letter_box import read_letters
+from tests.metadata_proxy import MetadataProxy
 
 PATIENCE_SECONDS = 90.0
 
@@ -82,8 +83,8 @@ def start(embedded_broker: EmbeddedBroker, side: LoopSide) -> Iterator[Callable[
     """Starts a producer; its thread has ended after the test, whatever happens."""
     started: list[DeadLetterProducer] = []
 
-    def start(**librdkafka: Any) -> DeadLetterProducer:
-        config = KafkaConfig(bootstrap_servers=embedded_broker.bootstrap_servers, librdkafka=librdkafka)
+    def start(bootstrap_servers: str = embedded_broker.bootstrap_servers, **librdkafka: Any) -> DeadLetterProducer:
+        config = KafkaConfig(bootstrap_servers=bootstrap_servers, librdkafka=librdkafka)
         producer = DeadLetterProducer(producer_configuration(config), side.deliver)
         producer.start().result(PATIENCE_SECONDS)
         started.append(producer)
@@ -243,3 +244,21 @@ def test_its_client_with_all_its_threads_and_connections_has_gone_when_it_has_en
         producer.produce(no_letters)
     producer.ended.result(PATIENCE_SECONDS)
     assert clients() == before
+
+
+def test_a_client_that_has_lost_its_brokers_is_made_anew(
+    embedded_broker: EmbeddedBroker, start: Start, side: LoopSide, new_topic: Callable[[int], str]
+) -> None:
+    topic = new_topic(2)
+    with MetadataProxy(embedded_broker.bootstrap_servers) as proxy:
+        producer = start(
+            proxy.bootstrap_servers, **{"topic.metadata.refresh.interval.ms": 300, "message.timeout.ms": 0}
+        )
+        producer.produce(letters(3, topic))
+        until(lambda: side.codes() == [None] * 3)
+        proxy.hide_brokers()
+        until(lambda: producer.get_metrics()["clients_made"] == 2)
+        proxy.show_brokers()
+        producer.produce(letters(3, topic))
+
+        until(lambda: side.codes() == [None] * 6)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from pyrallel_consumer.ingress.client.client_events import ClientEvents
+from pyrallel_consumer.ingress.client.known_brokers import REPORT_MS
 from pyrallel_consumer.ingress.client.log_throttle import LogThrottle
-from pyrallel_consumer.ingress.client.statistics import INTERVAL_MS
 from pyrallel_consumer.log import Log
 
 UP = {"state": "UP", "source": "learned", "rxidle": 40_000, "waitresp_cnt": 1}
@@ -37,7 +37,7 @@ class Client:
     def _fail(self, error: object) -> None:
         raise AssertionError(error)
 
-    def reports(self, text: str, seconds: float = INTERVAL_MS / 1000) -> bool:
+    def reports(self, text: str, seconds: float = REPORT_MS / 1000) -> bool:
         """Returns whether a broker answers, as far as is known at that time."""
         self.now += seconds
         self.installed["stats_cb"](text)
@@ -49,7 +49,7 @@ def test_an_outage_and_its_end_are_seen_and_told_once_each(caplog: pytest.LogCap
     client = Client()
     assert client.reports(report(UP, COORDINATOR))
     while client.reports(report(DOWN)):
-        assert client.now < 115.0 + INTERVAL_MS / 1000, "an outage is to be noticed within 15 s"
+        assert client.now < 115.0 + REPORT_MS / 1000, "an outage is to be noticed within 15 s"
     client.reports(report(DOWN))
     assert client.reports(report(UP))
     outage, end = (record.getMessage() for record in caplog.records)
@@ -70,13 +70,13 @@ def test_a_report_that_is_not_understood_ends_nothing(text: str) -> None:
 def test_the_client_reports_often_enough_and_the_users_callback_is_called_as_often_as_the_user_wants() -> None:
     seen: list[str] = []
     client = Client(**{"stats_cb": seen.append, "statistics.interval.ms": "10000"})
-    assert client.installed["statistics.interval.ms"] == INTERVAL_MS
+    assert client.installed["statistics.interval.ms"] == REPORT_MS
     for _ in range(16):
         client.reports(report(UP))
     assert len(seen) == 4
 
 
-@pytest.mark.parametrize(("given", "expected"), [(1000, 1000), (0, INTERVAL_MS), ("soon", "soon")])
+@pytest.mark.parametrize(("given", "expected"), [(1000, 1000), (0, REPORT_MS), ("soon", "soon")])
 def test_a_shorter_interval_of_the_users_holds_and_nonsense_is_left_to_the_client(given: Any, expected: Any) -> None:
     seen: list[str] = []
     client = Client(**{"stats_cb": seen.append, "statistics.interval.ms": given})
