@@ -32,7 +32,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The rate of ``one`` over that of ``other``, in one case."""
+    """The rate of ``one`` divided by the rate of ``other``, in one case."""
 
     case: str
     one: str
@@ -60,7 +60,7 @@ def of(results: Results, case: str, contender: str, figure: str) -> Spread | Non
 
 
 def ratio(results: Results, case: str, one: str, other: str, figure: str = RATE) -> Spread | None:
-    """Of each round: the figure of ``one`` over that of ``other``."""
+    """For each round, the figure of ``one`` divided by the figure of ``other``."""
     by_round = {name: _by_round(results, case, name) for name in (one, other)}
     shared = sorted(by_round[one].keys() & by_round[other].keys())
     pairs = [(by_round[one][at].get(figure), by_round[other][at].get(figure)) for at in shared]

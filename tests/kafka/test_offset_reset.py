@@ -165,7 +165,7 @@ async def test_what_retention_left_of_a_map_is_not_run_again(
 async def test_an_offset_beyond_an_open_transaction_is_no_offset_beyond_the_log(
     kafka: KafkaCluster, settings: Settings, journal: Journal
 ) -> None:
-    """Commits as a member would that had read uncommitted records."""
+    """Commits as a member that had read uncommitted records."""
     topic, config = kafka.new_topic(), settings(kafka.new_group(), auto_offset_reset="earliest")
     kafka.produce_numbered(topic, messages=OLD_MESSAGES, keys=5)
     with kafka.open_transaction(topic, messages=10):

@@ -82,6 +82,6 @@ def written(seed: int, size: int, verdicts: Mapping[str, str], survivors: Sequen
 
 
 def _code(text: str) -> str:
-    """One cell; the middle of what is long is left out."""
+    """One cell; the middle of a long text is left out."""
     text = re.sub(r"\s+", " ", text).replace("|", "\\|").replace("`", "'")
     return f"`{text if len(text) <= 110 else text[:70] + ' ... ' + text[-35:]}`" if text else ""

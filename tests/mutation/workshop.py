@@ -55,7 +55,7 @@ VERDICTS = {0: SURVIVED, 1: "killed", 3: "killed", 5: UNTESTED, 33: UNTESTED, 36
 
 
 class Workshop:
-    """``folder`` keeps what is known of mutants; a second run tries those alone that no test has noticed yet."""
+    """``folder`` keeps the outcomes of mutants; a second run tries only the mutants that no test has noticed yet."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -101,7 +101,7 @@ class Workshop:
             sys.exit(f"mutmut ended with {ended.returncode}: what it wrote above says why")
 
     def verdicts(self, names: Iterable[str]) -> dict[str, str]:
-        """What became of each that was tried."""
+        """The outcome of each mutant that was tried."""
         codes = dict(self._codes())
         return {name: VERDICTS.get(code, "killed") for name in names if (code := codes.get(name)) is not None}
 
@@ -110,7 +110,7 @@ class Workshop:
             yield from json.loads(path.read_text("utf-8"))["exit_code_by_key"].items()
 
     def difference(self, name: str) -> tuple[str, str]:
-        """What the mutant removes, and what it puts in its place; each without indentation, lines joined by a space."""
+        """The removed text and its replacement, each without indentation, lines joined by a space."""
         told = self._python("-c", "from mutmut.__main__ import cli; cli()", "show", name, capture=True).stdout
         lines = [line for line in told.splitlines() if not line.startswith(("---", "+++"))]
         gone, come = ([line[1:].strip() for line in lines if line.startswith(sign)] for sign in "-+")

@@ -58,7 +58,7 @@ class JsonFormatter(logging.Formatter):
                 told[f"{short}_" if short in told else short] = value
         try:
             return escaped(json.dumps(told, default=str, ensure_ascii=False, allow_nan=False))
-        except (TypeError, ValueError):  # a key that is no text, a number that is none, an object that holds itself
+        except (TypeError, ValueError):  # a key that is not text, NaN or infinity, an object that contains itself
             return escaped(json.dumps({name: str(value) for name, value in told.items()}, ensure_ascii=False))
 
 

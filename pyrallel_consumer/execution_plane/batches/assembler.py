@@ -126,7 +126,7 @@ class Assembler:
         return end
 
     def _extend_one_by_one(self, collected: Collected, items: Sequence[WorkItem]) -> int:
-        """Add until it is full; returns how many. A message that is larger than a batch may be goes alone."""
+        """Add until it is full; returns how many. A message above the size limit of a batch goes alone."""
         for count, item in enumerate(items):
             size_bytes = item.size_bytes
             if collected.items and collected.total_bytes + size_bytes > self._max_bytes:

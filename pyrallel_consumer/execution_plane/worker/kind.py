@@ -31,7 +31,7 @@ def check_worker(worker: object, mode: ExecutionMode, *, batch_size: int = 1) ->
 
     ``ConfigurationError``: no mode runs it (not callable, a class, a generator, other parameters than one item or, with
     a ``batch_size`` above 1, one list of items).
-    ``WorkerMismatchError``: another mode does, and the message names it.
+    ``WorkerMismatchError``: another mode fits, and the message names it.
     """
     name = name_of(worker)
     if isinstance(worker, type):

@@ -1,7 +1,8 @@
 """Python imports this by its name at the start of a snippet's program: ends it as an operator would, by SIGTERM.
 
-That is when its consumers have finished something and have nothing left for a moment. How many messages they finished
-goes into the file named by ``SNIPPET_REPORT``. Worker processes, which inherit the environment, are left alone.
+The program is told to end when its consumers have finished something and have had nothing to do for a moment. How many
+messages they finished goes into the file named by ``SNIPPET_REPORT``. Worker processes, which inherit the environment,
+are left alone.
 """
 
 # ruff: noqa: INP001 -- found by its folder, which is no package

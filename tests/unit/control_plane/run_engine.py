@@ -1,6 +1,6 @@
 """An engine that keeps the order of a key itself; its machine decides how slow and how unlucky it is.
 
-Of each key, only the first of what was sent is begun; when it has ended well, so is the next. Behind any other end all
+Of each key, only the first sent item is begun; when it has succeeded, the next is begun. Behind any other end all
 that was sent, and all that is still sent before the rest of it has come back, is doomed: given back unbegun, any time.
 """
 

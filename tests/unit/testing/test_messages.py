@@ -1,4 +1,4 @@
-"""What users' tests get: messages and items made of plain values, as the consumer would hand them over."""
+"""Messages and items for users' tests, made of plain values, as the consumer would hand them over."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """``run --consumers N``: N runs in processes of their own, all members of the group, under one supervisor.
 
 This process never imports the worker. A member that ends by itself is started again, each time after a longer wait; in
-a burst only a member that was killed, until one has found the burst done. The first signal drains all members, a second
-one aborts them, and kills those that do not hear it. Each member leads its own process group, so that Ctrl-C reaches it
+a burst only a member that was killed, until one has found the burst done. The first signal drains all members. A second
+one aborts them, and kills members that do not react. Each member leads its own process group, so that Ctrl-C reaches it
 only once, through this process. When this process is gone, they drain (see ``reload.hold_lifeline``).
 """
 

@@ -147,7 +147,7 @@ class ChildProcess:
             self._listener.broke(bug)
 
     def _read(self) -> bool:
-        """Read once; whether there may be more."""
+        """Read once; returns whether there may be more to read."""
         try:
             data = self._socket.recv(frames.READ_BYTES)
         except (BlockingIOError, InterruptedError):

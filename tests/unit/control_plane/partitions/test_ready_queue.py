@@ -77,7 +77,7 @@ def test_discarded_items_are_gone_and_counted_sorted_or_not() -> None:
     assert offsets_of(queue.take(9, slots=1)) == [3, 5, 9]
 
 
-@given(STEPS)  # an offset is never twice in the queue: what is read again was discarded before
+@given(STEPS)  # an offset is never twice in the queue: a message that is read again was discarded before
 def test_every_item_comes_out_once_and_never_behind_a_higher_one_when_slots_are_short(
     steps: list[tuple[str, list[int] | int, int]],
 ) -> None:

@@ -1,4 +1,4 @@
-"""Records of a batch: each belongs to one message, and what is no entry for a message is refused with a sentence."""
+"""Records of a batch: each belongs to one message, and a value that is not a valid entry is refused with a sentence."""
 
 from __future__ import annotations
 

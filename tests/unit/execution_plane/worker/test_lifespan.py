@@ -1,4 +1,4 @@
-"""The lifespan: what is entered and left, in which order and context, and the errors when that fails."""
+"""The lifespan: the order and context of entering and leaving, and the errors when that fails."""
 
 from __future__ import annotations
 

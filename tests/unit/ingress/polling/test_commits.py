@@ -1,4 +1,4 @@
-"""Commits of the poll thread against a scripted client: what is sent, how, and which answers count."""
+"""Commits of the poll thread against a scripted client: the requests, and which answers count."""
 
 from __future__ import annotations
 
