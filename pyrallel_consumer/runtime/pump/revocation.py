@@ -47,6 +47,7 @@ class Revocation:
         self._tps = frozenset(tp for tp, _ in asked.partitions)
         self._drain = Drain(deadline)
         manager.stop_dispatching(self._tps)
+        self.withdraw()  # At once: what comes with the question must not be joined to a batch of what waits there.
 
     @property
     def next_step_at(self) -> float:
@@ -59,7 +60,7 @@ class Revocation:
         return not any(work.tp in self._tps for work in self._manager)
 
     def withdraw(self) -> None:
-        """Withdraw the waiting retries; their completions must be handled before ``step``."""
+        """Withdraw what has not begun; the completions must be handled before ``step``."""
         self._engine.withdraw(self._concerns)
 
     def step(self, now: float) -> bool:
