@@ -44,9 +44,7 @@ class Shadow:
 
     @property
     def size_bytes(self) -> int:
-        return sum(
-            MESSAGE_OVERHEAD_BYTES + len(record) + len(record.key() or b"") for record in self.unfinished.values()
-        )
+        return sum([MESSAGE_OVERHEAD_BYTES + record.size_bytes for record in self.unfinished.values()])
 
     def add(self, records: list[Record]) -> list[Record]:
         """Register a delivery; returns the records that an earlier owner finished, by the restored map."""

@@ -13,10 +13,10 @@ from pyrallel_consumer.dto import Headers, TopicPartition
 class Record:
     """One record, in the shape of the client's message.
 
-    ``incarnation`` counts the truncations before it. The leader epoch counts all changes of the leader, clean ones too.
+    ``incarnation`` counts the truncations before it, ``size_bytes`` is that of key and value. The leader epoch counts all changes of the leader, clean ones too.
     """
 
-    __slots__ = ("_key", "_leader_epoch", "_offset", "_tp", "_value", "incarnation")
+    __slots__ = ("_key", "_leader_epoch", "_offset", "_tp", "_value", "incarnation", "size_bytes")
 
     def __init__(self, log: TopicLog, key: bytes | None, value: bytes) -> None:
         """The next one of ``log``."""
@@ -26,6 +26,7 @@ class Record:
         self._value = value
         self._leader_epoch = log.leader_epoch
         self.incarnation = log.incarnation
+        self.size_bytes = len(value) + len(key or b"")
 
     @property
     def tp(self) -> TopicPartition:

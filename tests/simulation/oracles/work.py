@@ -73,18 +73,28 @@ def rule_14_completed_once(item: WorkItem, was_open: bool) -> None:
 
 def rules_8_and_14_books_agree(work: PartitionWork, shadow: Shadow) -> None:
     """Load, order and commits depend on live structures, which nothing of an ended assignment may change."""
-    pairs = {
-        "epoch": (work.epoch, shadow.epoch),
-        "unfinished": (sorted(work.tracker.unfinished), sorted(shadow.unfinished)),
-        "committable": (work.tracker.committable_offset, shadow.committable_offset),
-        "in flight": (work.in_flight, len(shadow.in_flight)),
-        "held": (sorted(work.held), sorted(shadow.held)),
-        "queued": (work.queued, len(shadow.unfinished) - len(shadow.in_flight) - len(shadow.held)),
-        "load": (work.load.messages, len(shadow.unfinished)),
-    }
-    for name, (theirs, ours) in pairs.items():
-        if theirs != ours:
-            raise RuleBroken("8/14", f"{name} of {shadow.tp} epoch {shadow.epoch} is {theirs} and should be {ours}")
+    theirs = (
+        work.epoch,
+        work.tracker.unfinished.keys(),
+        work.tracker.committable_offset,
+        work.in_flight,
+        work.held.keys(),
+        work.queued,
+        work.load.messages,
+    )
+    ours = (
+        shadow.epoch,
+        shadow.unfinished.keys(),
+        shadow.committable_offset,
+        len(shadow.in_flight),
+        shadow.held.keys(),
+        len(shadow.unfinished) - len(shadow.in_flight) - len(shadow.held),
+        len(shadow.unfinished),
+    )
+    if theirs != ours:
+        names = ("epoch", "unfinished", "committable", "in flight", "held", "queued", "load")
+        wrong = [f"{name} {their} for {our}" for name, their, our in zip(names, theirs, ours, strict=True) if their != our]
+        raise RuleBroken("8/14", f"{shadow.tp} epoch {shadow.epoch} has {', '.join(wrong)}")
 
 
 def rule_15_slots_hold(running: int, due: int, capacity: int, slots: int) -> None:
