@@ -163,7 +163,8 @@ class WorkManager:
     def take_limited(self, most: int, slots: int, now: float, retries: int) -> list[WorkItem]:
         """``take`` as many items as the rate limit allows at ``now``; ``retries`` counts all retries so far."""
         allowed = self.rate.allowed(most, now, retries)
-        items = self.take(allowed, slots, now if self.policy.is_timed else None)
+        scarce = slots if allowed == most else allowed  # Where the limit holds messages back, the lowest ones start.
+        items = self.take(allowed, scarce, now if self.policy.is_timed else None)
         self.rate.started(len(items), now, is_more_ready=allowed < most and len(items) == allowed and self.ready > 0)
         return items
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from pyrallel_consumer.control_plane.events import Assigned, CommitSnapshot, OffsetWentBack, PositionAdvanced
 from pyrallel_consumer.control_plane.offsets.commit_encoder import encode
+from pyrallel_consumer.control_plane.partitions.partition_work import PartitionWork
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import Message, OnExhausted, RebalanceStateStrategy, TopicPartition, WorkItem
 from tests.simulation.oracles import circuits, flow, offsets, rebalances, work
@@ -37,7 +38,6 @@ class WatchedManager(WorkManager):
         self.open_items: dict[int, WorkItem] = {}
         self.acknowledged: list[WorkItem] = []
         self.taken = 0
-        self._waiting_for_slots = 0
         self._starts: deque[tuple[float, int]] = deque(maxlen=STARTS_KEPT)
         self._allowed = 1
         self._scene = scene
@@ -123,17 +123,22 @@ class WatchedManager(WorkManager):
         self._allowed = most
 
     def take_limited(self, most: int, slots: int, now: float, retries: int) -> list[WorkItem]:
+        was_open = self.circuit.is_open
         items = super().take_limited(most, slots, now, retries)
+        if self.rate.is_limited and not was_open:
+            self._judge_order(items)
         self._starts.append((now, len(items)))
         flow.no_more_start_than_the_rate_allows(self._starts, now, self.policy.max_per_second)
         return items
 
     def take(self, most: int, slots: int | None = None, now: float | None = None) -> list[WorkItem]:
         was_open = self.circuit.is_open
+        crowded = [work for work in self if len(work.ready) > (most if slots is None else slots)]
         items = super().take(most, slots, now)
-        self._waiting_for_slots = self.ready - ((most if slots is None else slots) - len(items))
         if was_open:
             self._judge_probes(items)
+        else:
+            self._judge_order(items, crowded)
         self._condemn(super().take_condemned())
         for item in items:
             shadow = self.shadows.get(item.tp)
@@ -274,6 +279,14 @@ class WatchedManager(WorkManager):
     @property
     def size_bytes(self) -> int:
         return sum(shadow.size_bytes for shadow in self.shadows.values())
+
+    def _judge_order(self, started: Sequence[WorkItem], crowded: Iterable[PartitionWork] | None = None) -> None:
+        """Of ``crowded`` partitions (default: all) more was ready than could start."""
+        if self.policy.is_sending_ahead or self.policy.poison is not None:
+            return  # Runs stand for their first message; and messages of poisoned keys are put back.
+        for each in self if crowded is None else crowded:
+            begun = [item.offset for item in started if item.tp == each.tp]
+            work.the_lowest_offsets_go_first(each.tp, begun, [item.offset for item in each.ready.items()])
 
     def _judge_probes(self, started: Sequence[WorkItem]) -> None:
         policy, now = self.policy.circuit, self._scene.clock.now

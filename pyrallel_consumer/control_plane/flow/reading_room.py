@@ -81,9 +81,9 @@ class ReadingRoom:
             self._shares.pass_over()
             return
         now_full = self._shares.review(self._loads.parts(full))
-        for tp in now_full - full:
+        for tp in sorted(now_full - full):  # Sets have no order of their own, and a seed of the simulator must replay.
             self.pause(tp, "share")
-        for tp in full - now_full:
+        for tp in sorted(full - now_full):
             self.resume(tp, "share")
 
     def pause(self, tp: TopicPartition, reason: str) -> None:

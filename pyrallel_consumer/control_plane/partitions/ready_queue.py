@@ -53,7 +53,7 @@ class ReadyQueue:
 
     def take_after(self, offset: int) -> WorkItem:
         """Remove and return the item with the lowest offset above ``offset``, else with the lowest of all."""
-        items = self._items()
+        items = self.items()
         beyond = [item for item in items if item.offset > offset]
         found = min(beyond or items, key=lambda item: item.offset)
         self.discard(lambda item: item is found)
@@ -61,14 +61,14 @@ class ReadyQueue:
 
     def discard(self, which: Callable[[WorkItem], bool]) -> int:
         """Remove the items that match; returns how many."""
-        before = self._items()
+        before = self.items()
         kept = [item for item in before if not which(item)]
         self.delivered.clear()
         self._heap.clear()
         self.arrived[:] = kept
         return len(before) - len(kept)
 
-    def _items(self) -> list[WorkItem]:
+    def items(self) -> list[WorkItem]:
         return [*self.delivered, *self.arrived, *(item for _, item in self._heap)]
 
     def _take_lowest(self, most: int) -> list[WorkItem]:

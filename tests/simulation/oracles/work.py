@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from pyrallel_consumer.control_plane.failures.letter import Letter, LetterForm
 from pyrallel_consumer.control_plane.partitions.partition_work import PartitionWork
-from pyrallel_consumer.dto import WorkItem
+from pyrallel_consumer.dto import TopicPartition, WorkItem
 from pyrallel_consumer.execution_plane.attempts import Verdict
 from tests.simulation.oracles.verdict import RuleBroken
 from tests.simulation.scenario import Scenario
@@ -54,11 +54,10 @@ def rule_28_what_returned_is_done(run: Run, verdict: Verdict | None) -> None:
         raise RuleBroken("28", f"{run} returned, and what came of it is {verdict}")
 
 
-def the_lowest_offset_goes_first(item: WorkItem, ready: Iterable[WorkItem]) -> None:
-    """If more messages are ready than there are slots, the messages that hold the commit back start first."""
-    lower = [other for other in ready if other.offset < item.offset]
-    if lower:
-        raise RuleBroken("order", f"{item} took the slot that {lower} waited for")
+def the_lowest_offsets_go_first(tp: TopicPartition, begun: Sequence[int], left: Sequence[int]) -> None:
+    """If more messages of a partition are ready than may start, those that hold its commit back start first."""
+    if begun and left and max(begun) > min(left):
+        raise RuleBroken("order", f"offsets {begun} of {tp} start, and {min(left)} is left")
 
 
 def rule_14_submitted_once(item: WorkItem, open_items: Iterable[WorkItem]) -> None:

@@ -68,6 +68,16 @@ def test_an_empty_key_is_a_key_like_any_other() -> None:
     assert offsets_of(manager.take(10)) == [0, 2]
 
 
+def test_when_the_rate_is_limited_the_offset_that_blocks_the_commit_goes_first_whatever_slots_are_free() -> None:
+    manager = manager_of(policy=WorkPolicy(max_per_second=1.0))
+    manager.add(TP, 1, run_of(keyed(0, "aabc")))
+    first = manager.take_limited(10, slots=10, now=0.0, retries=0)
+    assert offsets_of(first) == [0]
+    manager.succeed(first)
+
+    assert offsets_of(manager.take_limited(10, slots=10, now=1.0, retries=0)) == [1]
+
+
 def test_when_slots_are_short_the_offset_that_blocks_the_commit_goes_first() -> None:
     manager = manager_of()
     manager.add(TP, 1, run_of(keyed(0, "aabc")))
