@@ -12,6 +12,7 @@ from pyrallel_consumer.execution_plane.batches.book import BatchBook
 from pyrallel_consumer.execution_plane.batches.busy_origins import BusyOrigins
 from pyrallel_consumer.execution_plane.batches.search import Search
 from pyrallel_consumer.execution_plane.batches.sleepers import Sleepers
+from pyrallel_consumer.runtime.pump.revocation import Revocation
 from tests.simulation.planting import around, planted
 
 
@@ -81,3 +82,8 @@ def what_is_due_takes_slots_that_are_not_free(patch: pytest.MonkeyPatch) -> None
 @planted
 def a_revoked_partition_s_half_filled_batch_is_kept(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Assembler, "take_out", lambda assembler, which: [])
+
+
+@planted
+def what_waits_for_its_batch_is_joined_while_its_partition_is_revoked(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Revocation, "withdraw", lambda _: None)

@@ -17,6 +17,7 @@ from pyrallel_consumer.control_plane.flow.backpressure import Backpressure
 from pyrallel_consumer.control_plane.flow.fair_shares import FairShares
 from pyrallel_consumer.control_plane.flow.rate_limit import RateLimit
 from pyrallel_consumer.control_plane.partitions.partition_work import PartitionWork
+from pyrallel_consumer.control_plane.partitions.ready_queue import ReadyQueue
 from pyrallel_consumer.control_plane.partitions.run_queue import RunQueue
 from pyrallel_consumer.control_plane.work_manager import WorkManager
 from pyrallel_consumer.dto import OnExhausted
@@ -325,6 +326,14 @@ def an_open_circuit_with_nothing_to_probe_reads_nothing(patch: pytest.MonkeyPatc
     )
 
 
+# The order among keys
+
+
+@planted
+def later_offsets_take_the_slots_of_lower_ones(patch: pytest.MonkeyPatch) -> None:
+    around(patch, ReadyQueue, "take", lambda original, queue, most, slots: original(queue, most, len(queue)))
+
+
 # The rate
 
 
@@ -336,3 +345,14 @@ def the_rate_is_no_limit(patch: pytest.MonkeyPatch) -> None:
 @planted
 def what_waits_for_the_rate_waits_for_ever(patch: pytest.MonkeyPatch) -> None:
     around(patch, RateLimit, "_fill", lambda original, limit, now: None)
+
+
+@planted
+def under_a_limit_later_offsets_start_before_lower_ones(patch: pytest.MonkeyPatch) -> None:
+    def take_limited(original: Callable[..., Any], manager: WorkManager, most: int, slots: int, *args: Any) -> Any:
+        with pytest.MonkeyPatch.context() as within:
+            take = manager.take
+            within.setattr(manager, "take", lambda allowed, _, now: take(allowed, slots, now))
+            return original(manager, most, slots, *args)
+
+    around(patch, WorkManager, "take_limited", take_limited)

@@ -13,7 +13,8 @@ from pyrallel_consumer.dto import Headers, TopicPartition
 class Record:
     """One record, in the shape of the client's message.
 
-    ``incarnation`` counts the truncations before it, ``size_bytes`` is that of key and value. The leader epoch counts all changes of the leader, clean ones too.
+    ``incarnation`` counts the truncations before it, ``size_bytes`` is that of key and value. The leader epoch counts
+    all changes of the leader, clean ones too.
     """
 
     __slots__ = ("_key", "_leader_epoch", "_offset", "_tp", "_value", "incarnation", "size_bytes")

@@ -92,7 +92,9 @@ def rules_8_and_14_books_agree(work: PartitionWork, shadow: Shadow) -> None:
     )
     if theirs != ours:
         names = ("epoch", "unfinished", "committable", "in flight", "held", "queued", "load")
-        wrong = [f"{name} {their} for {our}" for name, their, our in zip(names, theirs, ours, strict=True) if their != our]
+        wrong = [
+            f"{name} {their} for {our}" for name, their, our in zip(names, theirs, ours, strict=True) if their != our
+        ]
         raise RuleBroken("8/14", f"{shadow.tp} epoch {shadow.epoch} has {', '.join(wrong)}")
 
 
