@@ -47,6 +47,8 @@ class Happenings:
             "blocked loop": (0.7, self._block_loop),
             "freeze": (2, self._freeze),
             "death": (3, self._kill_worker),
+            "hung poll thread": (2, self._hang_poll_thread),
+            "dropped packets": (2, self._drop_packets),
             "answer never": (1, self._lose_answer),
             "outage": (3, self._begin_or_end_outage),
         }
@@ -86,9 +88,11 @@ class Happenings:
 
     def answer_commit(self) -> None:
         """Answers may overtake each other."""
-        frozen = {consumer.name for consumer in self.alive if consumer.is_frozen}
+        silent = {
+            consumer.name for consumer in self.alive if consumer.is_frozen or consumer.is_hung or consumer.is_cut_off
+        }
         answers = self._group.answers
-        if any_one := [answer for answer in answers if answer[0] not in frozen]:
+        if any_one := [answer for answer in answers if answer[0] not in silent]:
             name, number, errors = self._scene.random.choice(any_one)
             answers.remove((name, number, errors))
             for consumer in self.alive:
@@ -97,7 +101,7 @@ class Happenings:
 
     def _poll(self) -> None:
         if consumer := self._any():
-            consumer.poll_side.turn()
+            consumer.poll()
 
     def _run_loop(self) -> None:
         consumer = self._any()
@@ -113,7 +117,8 @@ class Happenings:
                     consumer.engine.end_by_chance(self._scene.random.choice(items))
 
     def _land_commit(self) -> None:
-        names = [name for name, member in self._group.members.items() if member.wire]
+        cut_off = {consumer.name for consumer in self.alive if consumer.is_cut_off}
+        names = [name for name, member in self._group.members.items() if member.wire and name not in cut_off]
         if names:
             self._group.land(self._scene.random.choice(names))
 
@@ -216,8 +221,20 @@ class Happenings:
         moving = [consumer for consumer in self.alive if not consumer.is_frozen]
         if moving:
             consumer = max(moving, key=lambda each: each.engine.running())
-            session_seconds = 2 * self._scene.scenario.gap_seconds
-            consumer.freeze(session_seconds * self._scene.random.choice((0.3, 0.8, 1.5, 3.0)), session_seconds)
+            consumer.freeze(*self._time_and_session())
+
+    def _hang_poll_thread(self) -> None:
+        """A callback of the user hangs, or a call of the client."""
+        if consumer := self._any():
+            consumer.hang_poll_thread(*self._time_and_session())
+
+    def _drop_packets(self) -> None:
+        if consumer := self._any():
+            consumer.drop_packets(*self._time_and_session())
+
+    def _time_and_session(self) -> tuple[float, float]:
+        session_seconds = 2 * self._scene.scenario.gap_seconds
+        return session_seconds * self._scene.random.choice((0.3, 0.8, 1.5, 3.0)), session_seconds
 
     def _kill_worker(self) -> None:
         if consumer := self._any():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from pyrallel_consumer.control_plane.events import CommitAnswered
 from pyrallel_consumer.control_plane.membership import Membership
 from pyrallel_consumer.control_plane.offsets.commit_sequence import CommitSequence
+from pyrallel_consumer.runtime.pump.start_lease import StartLease
 from tests.simulation.planting import around, planted
 
 
@@ -47,3 +49,16 @@ def idle_partitions_are_not_committed_again_after_a_gap(patch: pytest.MonkeyPatc
         return original(commits, now, **how | {"is_repeating": False})
 
     around(patch, CommitSequence, "next", next_commit)
+
+
+@planted
+def a_gap_of_the_poll_thread_alone_raises_no_doubt(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(StartLease, "doubt", lambda *_: None)
+
+
+@planted
+def any_commit_ends_the_doubt_that_the_poll_thread_raised(patch: pytest.MonkeyPatch) -> None:
+    def doubt(original: Callable[..., None], lease: Any, fact: Any) -> None:
+        original(lease, replace(fact, last_commit=0))
+
+    around(patch, StartLease, "doubt", doubt)

@@ -14,14 +14,17 @@ from pyrallel_consumer.control_plane.events import (
     Commit,
     CommitAnswered,
     CommitSnapshot,
+    CoordinatorSilent,
     Lost,
     Pause,
     PollerClosed,
+    PollThreadFroze,
     Resume,
     RevokeAsked,
 )
 from pyrallel_consumer.dto import TopicPartition
 from pyrallel_consumer.ingress.reading.assignments import Assignments
+from pyrallel_consumer.ingress.reading.coordinator_silence import CoordinatorSilence
 from pyrallel_consumer.ingress.reading.fetch_gate import FetchGate, GateState
 from pyrallel_consumer.ingress.reading.start_offset import Committed, LogRange, Position, Start, resolve
 from tests.simulation.fetching import Fetching
@@ -70,6 +73,11 @@ class PollSide:
         self._unanswered: dict[int, tuple[Commit, float]] = {}
         self._question: RevokeQuestion | None = None
         self._is_closing = False
+        self._last_commit = 0
+        self._silence = CoordinatorSilence()
+        self._silence.session_seconds = 2 * scene.scenario.gap_seconds
+        self.rebalances = 0
+        """How many notices of the group it has heard."""
 
     # What the loop side calls
 
@@ -93,29 +101,59 @@ class PollSide:
         self._is_closing = True
 
     @property
+    def is_asking(self) -> bool:
+        """Whether it is in a callback, and waits for the loop."""
+        return self._question is not None
+
+    @property
     def credit(self) -> int:
         return self.granted - self.fetching.count
 
     # What the world calls
 
-    def turn(self) -> None:
-        """One turn of the thread; inside a callback, one look whether the loop has answered."""
+    def turn(self, *, is_cut_off: bool = False) -> None:
+        """One turn of the thread; inside a callback, one look whether the loop has answered.
+
+        Without the network a callback hangs where it is, and nothing is heard or read.
+        """
         if self._question is not None:
-            self._look_for_answer(self._question)
+            if not is_cut_off:
+                self._look_for_answer(self._question)
             return
         while self._commands:
             self._obey(self._commands.popleft())
-        if self._is_closing:
-            self._begin_close()
-            return
+        if not is_cut_off:
+            if self._is_closing:
+                self._begin_close()
+                return
+            self._hear_and_read()
+        if self._question is None:
+            self.fetching.hand_on(self.credit)
+            self._look_at_coordinator()
+
+    def _hear_and_read(self) -> None:
         room = self.fetching.read_ahead.room
         state = self._gate.step(room, self._scene.clock.now, 1)
         if state is not GateState.HOLD:
             self._serve_mail()
         if state is GateState.READ and self._question is None:
             self.fetching.read(room)
-        if self._question is None:
-            self.fetching.hand_on(self.credit)
+
+    def tell_of_gap(self, seconds: float) -> None:
+        """The thread hung for ``seconds`` in its last turn."""
+        if seconds > self._scene.scenario.gap_seconds:
+            self._scene.begin_doubt(self._name)
+            self._deliver(PollThreadFroze(seconds, self._last_commit))
+
+    def _look_at_coordinator(self) -> None:
+        if "dropped packets" not in self._scene.scenario.faults:
+            return
+        sent_at = self._unanswered[self._last_commit][1] if self._last_commit in self._unanswered else None
+        seconds = self._silence.look(self._scene.clock.now, sent_at)
+        if seconds:
+            self._scene.note(f"{self._name}: the coordinator has been silent for {seconds:.2f} s")
+            self._scene.begin_doubt(self._name)
+            self._deliver(CoordinatorSilent(seconds, self._last_commit))
 
     def answer(self, number: int, errors: dict[TopicPartition, str | None]) -> None:
         """The client heard the broker's word on an asynchronous commit."""
@@ -143,6 +181,7 @@ class PollSide:
             (fetching.pause if isinstance(command, Pause) else fetching.resume)(command.tp)
 
     def _send(self, command: Commit) -> None:
+        self._last_commit = command.number
         live = self._live(command.snapshots)
         if not live:
             self._deliver(CommitAnswered(command.number, {}))
@@ -167,6 +206,7 @@ class PollSide:
         mail = self._group.members[self._name].mail
         while mail and self._question is None:
             notice = mail.popleft()
+            self.rebalances += 1
             self._scene.note(f"{self._name} {notice}")
             if notice.kind == "assign":
                 self._take(notice)

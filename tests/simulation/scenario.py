@@ -46,6 +46,7 @@ FAULTS = (
 FREEZING_SHARE = 0.3
 LIMITED_SHARE = 0.15
 DEATHS_SHARE = 0.3
+DOUBTS_SHARE = 0.2
 FIRST_BATCH_SEED = 100_000
 """The first seed whose workers take batches."""
 
@@ -166,6 +167,15 @@ def with_deaths(scenario: Scenario, random: Random) -> Scenario:
     if scenario.work.is_sending_ahead and random.random() < DEATHS_SHARE:
         return replace(scenario, faults=(*scenario.faults, "death"))
     return scenario
+
+
+def with_doubts(scenario: Scenario, random: Random) -> Scenario:
+    """In some scenarios a poll thread hangs alone, or the network drops a member's packets; drawn by a chance apart."""
+    if random.random() >= DOUBTS_SHARE:
+        return scenario
+    gap_seconds = random.choice((0.2, 0.5, 1.0)) if scenario.gap_seconds == inf else scenario.gap_seconds
+    faults = random.choice((("hung poll thread",), ("dropped packets",), ("hung poll thread", "dropped packets")))
+    return replace(scenario, faults=(*scenario.faults, *faults), gap_seconds=gap_seconds)
 
 
 def with_batches(scenario: Scenario, random: Random) -> Scenario:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import inf
 from random import Random
 
 from pyrallel_consumer.control_plane.events import CommitSnapshot
@@ -15,7 +16,10 @@ from tests.simulation.virtual_loop import Clock
 
 @dataclass(frozen=True, slots=True)
 class Standstill:
-    """A consumer is frozen from ``began_at`` to ``ends_at``, for longer than the gap that the scenario allows."""
+    """A consumer is frozen from ``began_at`` to ``ends_at``, for longer than the gap that the scenario allows.
+
+    If only its poll thread hung, ``ends_at`` is the end of that, and ``began_at`` is infinite until the loop has heard.
+    """
 
     began_at: float
     ends_at: float
@@ -44,6 +48,18 @@ class Scene:
     is_outage: bool = False
     """Whether a service is down that every worker needs."""
     diary: list[str] | None = None
+
+    def begin_doubt(self, name: str) -> None:
+        """The poll thread of this consumer now tells its loop of a gap: only a commit from now on proves something."""
+        before = self.standstills.get(name)
+        began_at = inf if before is None else before.began_at
+        self.standstills[name] = Standstill(began_at, self.clock.now)
+
+    def hear_of_doubt(self, name: str) -> None:
+        """The loop of this consumer has handled that: from now on nothing begins."""
+        standstill = self.standstills.get(name)
+        if standstill is not None and standstill.began_at == inf:
+            self.standstills[name] = replace(standstill, began_at=self.clock.now - self.scenario.gap_seconds)
 
     def fault(self, name: str, share: float = 0.5) -> bool:
         """Whether this fault strikes now."""

@@ -9,6 +9,7 @@ import contextvars
 from math import inf
 from typing import Any, cast
 
+from pyrallel_consumer.control_plane.events import CoordinatorSilent, PollThreadFroze
 from pyrallel_consumer.control_plane.membership import Membership
 from pyrallel_consumer.control_plane.offsets.commit_sequence import CommitSequence
 from pyrallel_consumer.dto import DlqPayloadMode, TopicPartition
@@ -38,7 +39,8 @@ class VirtualConsumer:
         self.name = name
         self.state = "running"
         self.blocked_until = 0.0
-        self._frozen_until = 0.0
+        self._frozen_until = self._hung_until = self._cut_off_until = 0.0
+        self._hung_since: float | None = None
         self._expires_at = inf
         self._scene = scene
         self._group = group
@@ -83,6 +85,7 @@ class VirtualConsumer:
         self._control.on_tick.append(self._after_review)
         self.poll_side = PollSide(scene, group, name, self.manager, self._control.deliver)
         self._control.start(self.poll_side)
+        self._note_doubts()
 
     @property
     def is_alive(self) -> bool:
@@ -93,7 +96,41 @@ class VirtualConsumer:
         """Whether nothing of it moves except work in other processes."""
         return self._scene.has_faults and self._scene.clock.now < self._frozen_until
 
+    @property
+    def is_hung(self) -> bool:
+        """Whether its poll thread hangs, alone."""
+        return self._scene.has_faults and self._scene.clock.now < self._hung_until
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether the network drops its packets, in both directions."""
+        return self._scene.has_faults and self._scene.clock.now < self._cut_off_until
+
     # What the world calls
+
+    def poll(self) -> None:
+        """A turn of the poll thread, which tells of its own gap at the end, unless it learned of a rebalance."""
+        if self.is_hung:
+            return
+        rebalances = self.poll_side.rebalances
+        self.poll_side.turn(is_cut_off=self.is_cut_off)
+        since, self._hung_since = self._hung_since, None
+        if since is not None and self.poll_side.rebalances == rebalances:
+            self.poll_side.tell_of_gap(self._scene.clock.now - since)
+
+    def hang_poll_thread(self, seconds: float, session_seconds: float) -> None:
+        """The group removes it when the longest time between two polls is over."""
+        if self.poll_side.is_asking:
+            return
+        now = self._scene.clock.now
+        self._scene.note(f"the poll thread of {self.name} hangs for {seconds:.1f} s")
+        self._hung_since, self._hung_until, self._expires_at = now, now + seconds, now + session_seconds
+
+    def drop_packets(self, seconds: float, session_seconds: float) -> None:
+        """Nothing reaches the group and nothing comes from it; it removes the member when its session is over."""
+        now = self._scene.clock.now
+        self._scene.note(f"{self.name} is cut off for {seconds:.1f} s")
+        self._cut_off_until, self._expires_at = now + seconds, now + session_seconds
 
     def freeze(self, seconds: float, session_seconds: float) -> None:
         """A SIGSTOP; the group removes it when its session is over."""
@@ -141,10 +178,10 @@ class VirtualConsumer:
     def step_life(self) -> None:
         """Continue the stop, if it is time."""
         now = self._scene.clock.now
+        if now >= self._expires_at and (self.is_frozen or self.is_hung or self.is_cut_off):
+            self._expires_at = inf
+            self._group.expire(self.name, is_alive=True)
         if self.is_frozen:
-            if now >= self._expires_at:
-                self._expires_at = inf
-                self._group.expire(self.name, is_alive=True)
             return
         is_drained = not self.engine.running() and not self._control.channel.has_items
         if self.state == "draining" and (is_drained or now >= self._deadline):
@@ -168,6 +205,17 @@ class VirtualConsumer:
         self._end("dead")
 
     # Inside
+
+    def _note_doubts(self) -> None:
+        """The loop's lease hears of each gap of the poll thread; from then on nothing may begin."""
+        lease = self._control.lease
+        doubt = lease.doubt
+
+        def noted(fact: PollThreadFroze | CoordinatorSilent) -> None:
+            doubt(fact)
+            self._scene.hear_of_doubt(self.name)
+
+        lease.doubt = noted  # type: ignore[method-assign]  # it stands between the real ones
 
     def _stand_still(self, seconds: float) -> None:
         now, before = self._scene.clock.now, self._scene.standstills.get(self.name)

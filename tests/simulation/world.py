@@ -13,7 +13,15 @@ from pyrallel_consumer.control_plane.offsets.commit_encoder import MetadataRefus
 from tests.simulation.group import Group, Stored
 from tests.simulation.happenings import FOREIGN, Happenings
 from tests.simulation.oracles.verdict import RuleBroken
-from tests.simulation.scenario import FIRST_BATCH_SEED, draw, with_batches, with_deaths, with_freezes, with_rate
+from tests.simulation.scenario import (
+    FIRST_BATCH_SEED,
+    draw,
+    with_batches,
+    with_deaths,
+    with_doubts,
+    with_freezes,
+    with_rate,
+)
 from tests.simulation.scene import Scene
 from tests.simulation.topic_log import TopicLog
 from tests.simulation.virtual_consumer import VirtualConsumer
@@ -35,6 +43,7 @@ class World:
         if seed >= FIRST_BATCH_SEED:
             scenario = with_batches(scenario, Random(f"the batches of {seed}"))
         scenario = with_deaths(scenario, Random(f"the deaths of {seed}"))
+        scenario = with_doubts(scenario, Random(f"the doubts of {seed}"))
         logs = {tp: TopicLog(tp, random.choice((0, 0, 7, 1000))) for tp in scenario.tps}
         self.scene = Scene(scenario, random, Clock(random), logs, diary=diary)
         self._group = Group(self.scene)
@@ -99,7 +108,7 @@ class World:
 
     @staticmethod
     def _go_on(consumer: VirtualConsumer) -> None:
-        consumer.poll_side.turn()
+        consumer.poll()
         while consumer.run_loop(20):
             pass
         for item in consumer.engine.endable():
