@@ -26,10 +26,19 @@ from pyrallel_consumer.dto import TopicPartition
 from pyrallel_consumer.ingress.reading.assignments import Assignments
 from pyrallel_consumer.ingress.reading.coordinator_silence import CoordinatorSilence
 from pyrallel_consumer.ingress.reading.fetch_gate import FetchGate, GateState
-from pyrallel_consumer.ingress.reading.start_offset import Committed, LogRange, Position, Start, resolve
+from pyrallel_consumer.ingress.reading.start_offset import (
+    Committed,
+    LogRange,
+    Position,
+    Start,
+    believe,
+    is_believable,
+    resolve,
+)
 from tests.simulation.fetching import Fetching
 from tests.simulation.group import Group, Notice, Stored
 from tests.simulation.oracles import offsets, rebalances
+from tests.simulation.scenario import LEADER_AWAY
 from tests.simulation.scene import Scene
 from tests.simulation.truth import covers
 from tests.simulation.watched_manager import WatchedManager
@@ -224,8 +233,10 @@ class PollSide:
             committed = None if stored is None else Committed(stored.offset, stored.metadata, stored.leader_epoch)
             high = Position(log.high, log.leader_epoch)
             ends = LogRange(Position(log.low, log.first_leader_epoch), high, high)
-            start = resolve(tp, committed, ends, self._scene.scenario.reset)
-            self._note_start(start, stored)
+            reset = self._scene.scenario.reset
+            is_away = is_believable(committed, reset) and self._scene.fault(LEADER_AWAY, 0.4)
+            start = believe(tp, committed) if is_away else resolve(tp, committed, ends, reset)
+            self._note_start(start, stored, is_away=is_away)
             if start.must_commit and not self._group.commit_start(start):
                 uncommitted.add(tp)
             starts.append(start)
@@ -239,15 +250,21 @@ class PollSide:
             self._scene.note(f"{self._name} {assigned}")
             self._deliver(assigned)
 
-    def _note_start(self, start: Start, stored: Stored | None) -> None:
+    def _note_start(self, start: Start, stored: Stored | None, *, is_away: bool) -> None:
         truth, log, claims = self._scene.truth, self._scene.logs[start.tp], start.restored
         if start.warning:
             truth.taint(start.tp, start.warning)
         is_latest = self._scene.scenario.reset == "latest"
         is_within = stored is not None and log.low <= stored.offset <= log.high
         resolved = log.high if is_latest else log.low
-        offsets.rule_4_start_is_what_was_committed(start, stored.offset if stored and is_within else None, resolved)
-        if not is_within and is_latest:
+        if is_away:  # Whatever the group has is believed; the client resets it where the log has not got it.
+            self._scene.note(f"{self._name}: the leader of {start.tp} is away")
+            if stored is None:
+                self._scene.begun_unseen.add(start.tp)
+            offsets.rule_4_start_is_what_was_committed(start, stored.offset if stored else None, 0)
+        else:
+            offsets.rule_4_start_is_what_was_committed(start, stored.offset if stored and is_within else None, resolved)
+        if not is_within and is_latest and not is_away:
             truth.pass_over(log, start.offset)
         if stored is not None and stored.offset > log.high:
             truth.taint(start.tp, "the log was cut below the committed offset")

@@ -43,10 +43,12 @@ FAULTS = (
     "outage",
     "blocked loop",
 )
+LEADER_AWAY = "leader away"
 FREEZING_SHARE = 0.3
 LIMITED_SHARE = 0.15
 DEATHS_SHARE = 0.3
 DOUBTS_SHARE = 0.2
+ABSENCE_SHARE = 0.2
 FIRST_BATCH_SEED = 100_000
 """The first seed whose workers take batches."""
 
@@ -176,6 +178,11 @@ def with_doubts(scenario: Scenario, random: Random) -> Scenario:
     gap_seconds = random.choice((0.2, 0.5, 1.0)) if scenario.gap_seconds == inf else scenario.gap_seconds
     faults = random.choice((("hung poll thread",), ("dropped packets",), ("hung poll thread", "dropped packets")))
     return replace(scenario, faults=(*scenario.faults, *faults), gap_seconds=gap_seconds)
+
+
+def with_absence(scenario: Scenario, random: Random) -> Scenario:
+    """In some scenarios the leader of a partition is away when it is assigned; drawn by a chance apart."""
+    return replace(scenario, faults=(*scenario.faults, LEADER_AWAY)) if random.random() < ABSENCE_SHARE else scenario
 
 
 def with_batches(scenario: Scenario, random: Random) -> Scenario:

@@ -36,6 +36,8 @@ class Scene:
     truth: Truth = field(default_factory=Truth)
     owners: dict[TopicPartition, str | None] = field(default_factory=dict)
     committed_offsets: dict[TopicPartition, int] = field(default_factory=dict)
+    begun_unseen: set[TopicPartition] = field(default_factory=set)
+    """Partitions that a consumer began to read while their leader was away, and the group had no offset."""
     incarnations: dict[tuple[str, TopicPartition, int], int] = field(default_factory=dict)
     """Incarnation of the log by consumer, partition and epoch, at the beginning of that epoch."""
     known: dict[int, tuple[CommitSnapshot, frozenset[Record]]] = field(default_factory=dict)
@@ -48,6 +50,10 @@ class Scene:
     is_outage: bool = False
     """Whether a service is down that every worker needs."""
     diary: list[str] | None = None
+
+    def offset_of_group(self, tp: TopicPartition) -> int | None:
+        """What the group has committed; the beginning, where a consumer has begun there without knowing the log."""
+        return self.committed_offsets.get(tp, 0 if tp in self.begun_unseen else None)
 
     def begin_doubt(self, name: str) -> None:
         """The poll thread of this consumer now tells its loop of a gap: only a commit from now on proves something."""

@@ -8,6 +8,7 @@ from math import inf
 
 from pyrallel_consumer.control_plane.policies import BatchPolicy
 from pyrallel_consumer.dto import WorkItem
+from pyrallel_consumer.errors import TaskTimeoutError
 from pyrallel_consumer.execution_plane.batches.batch import Batch
 from pyrallel_consumer.execution_plane.batches.book import BatchBook
 from pyrallel_consumer.execution_plane.engine import CompletionChannel, EngineStatus
@@ -126,6 +127,7 @@ class VirtualBatchEngine(VirtualEngine):
     def end(self, item: WorkItem, how: str) -> None:
         assert isinstance(item, Batch)
         scene, book, now = self._scene, self._book, self._scene.clock.now
+        is_timed_out = scene.truth.runs[item.roots[0]].is_marked
         for root in item.roots:
             del scene.truth.runs[root]
         del self._began_at[item]
@@ -137,7 +139,7 @@ class VirtualBatchEngine(VirtualEngine):
         elif is_cancelled:
             book.given_back(item, now)
         else:
-            error = self._error_of_call(item)
+            error = self._certain_error(item, how, is_timed_out=is_timed_out) or self._error_of_call(item)
             scene.note(f"{self._consumer} it raised {error!r}")
             book.failed(item, error, now)
         self._take_reports()
@@ -156,6 +158,14 @@ class VirtualBatchEngine(VirtualEngine):
 
     # Inside
 
+    def _certain_error(self, batch: Batch, how: str, *, is_timed_out: bool) -> BaseException | None:
+        """The error of a death, and usually of a call that was cut short; None if the worker's own error counts."""
+        if len(batch) == 1:
+            self._failed_alone.add(batch.roots[0])
+        if how == "died":
+            return self._error(how)
+        return TaskTimeoutError("it took too long") if is_timed_out and self._scene.random.random() < 0.8 else None
+
     def _error_of_call(self, batch: Batch) -> BaseException:
         random = self._scene.random
         if random.random() < 0.3:
@@ -168,8 +178,6 @@ class VirtualBatchEngine(VirtualEngine):
                 if root.origin.is_ordered:
                     stopped.add(root.origin)
             return NamedFailures({place: self._error() for place in places})
-        if len(batch) == 1:
-            self._failed_alone.add(batch.roots[0])
         return self._error()
 
     def _make_calls(self, *, is_enough: bool = False) -> None:

@@ -256,7 +256,7 @@ class WatchedManager(WorkManager):
             shadow = self.shadows[real.tp]
             work.rules_8_and_14_books_agree(real, shadow)
             if self.is_still_ours(shadow) and not real.commits.is_worth_committing(real, with_map=self._has_map):
-                stored_offset = self._scene.committed_offsets.get(real.tp)
+                stored_offset = self._scene.offset_of_group(real.tp)
                 offsets.rule_5_committed_means_confirmed(shadow, stored_offset)
         in_flight = sum(len(shadow.in_flight) for shadow in self.shadows.values())
         if self.in_flight != in_flight:
@@ -330,7 +330,7 @@ class WatchedManager(WorkManager):
         waited = clock.now - self._revoked_at.get(tp, clock.now)
         rebalances.rule_7_running_work_gets_the_grace(waited, self._scene.scenario.grace_seconds, running)
         if not is_snapshot_taken and self.is_still_ours(shadow):
-            stored_offset = self._scene.committed_offsets.get(tp)
+            stored_offset = self._scene.offset_of_group(tp)
             offsets.rule_4_start_is_handed_over(tp, stored_offset)
 
     def _compare(self, tp: TopicPartition) -> None:

@@ -16,6 +16,7 @@ from tests.simulation.oracles.verdict import RuleBroken
 from tests.simulation.scenario import (
     FIRST_BATCH_SEED,
     draw,
+    with_absence,
     with_batches,
     with_deaths,
     with_doubts,
@@ -44,6 +45,7 @@ class World:
             scenario = with_batches(scenario, Random(f"the batches of {seed}"))
         scenario = with_deaths(scenario, Random(f"the deaths of {seed}"))
         scenario = with_doubts(scenario, Random(f"the doubts of {seed}"))
+        scenario = with_absence(scenario, Random(f"the absence of {seed}"))
         logs = {tp: TopicLog(tp, random.choice((0, 0, 7, 1000))) for tp in scenario.tps}
         self.scene = Scene(scenario, random, Clock(random), logs, diary=diary)
         self._group = Group(self.scene)

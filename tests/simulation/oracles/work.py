@@ -72,7 +72,7 @@ def rule_14_completed_once(item: WorkItem, was_open: bool) -> None:
 
 def rules_8_and_14_books_agree(work: PartitionWork, shadow: Shadow) -> None:
     """Load, order and commits depend on live structures, which nothing of an ended assignment may change."""
-    theirs = (
+    theirs: tuple[object, ...] = (
         work.epoch,
         work.tracker.unfinished.keys(),
         work.tracker.committable_offset,
@@ -81,7 +81,7 @@ def rules_8_and_14_books_agree(work: PartitionWork, shadow: Shadow) -> None:
         work.queued,
         work.load.messages,
     )
-    ours = (
+    ours: tuple[object, ...] = (
         shadow.epoch,
         shadow.unfinished.keys(),
         shadow.committable_offset,
