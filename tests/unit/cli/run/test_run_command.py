@@ -46,7 +46,8 @@ def test_help_names_every_flag_and_its_variable_in_full() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("run",), "PYRALLEL_TOPIC"),
+        (("run",), "PYRALLEL_WORKER"),
+        (("run", "json:dumps", "--mode", "thread"), "PYRALLEL_TOPIC"),
         (("run", "--topic", "orders"), "PYRALLEL_WORKER"),
         (("run", "app", "--topic", "orders"), "package.module:function"),
         (("run", "no_such:handle", "--topic", "orders"), "no module 'no_such'"),
