@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import socket
 from collections.abc import Iterator
@@ -53,10 +54,18 @@ def answered(endpoint: HttpEndpoint, request: bytes) -> bytes:
     # It hangs up on what is too long before it has read all of it.
     with socket.create_connection(endpoint.address, timeout=PATIENCE_SECONDS) as client, suppress(ConnectionError):
         client.sendall(request)
-        client.shutdown(socket.SHUT_WR)
+        _say_no_more(client)
         while data := client.recv(65_536):
             answer += data
     return bytes(answer)
+
+
+def _say_no_more(client: socket.socket) -> None:
+    try:
+        client.shutdown(socket.SHUT_WR)
+    except OSError as error:
+        if error.errno != errno.ENOTCONN:  # It has hung up already; this error is no ConnectionError.
+            raise
 
 
 def assert_fine(endpoint: HttpEndpoint, answer: bytes) -> None:
