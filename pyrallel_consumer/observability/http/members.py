@@ -100,7 +100,7 @@ class MemberEndpoints:
         return HTTPStatus.OK, {"consumers": consumers}
 
     def status(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """The data of the status page: one member, and the names of all."""
+        """The data of the status page: one member with its ``group``, and the names of all."""
         asked = parse_qs(environ.get("QUERY_STRING", ""))
         ports = {f"member {number}": port for number, port in sorted(self._ports().items())}
         wanted = asked.get("consumer", [""])[-1]
@@ -110,7 +110,7 @@ class MemberEndpoints:
             query = urlencode({"since": asked.get("since", [""])[-1]})
             answer = _asked(ports[chosen], f"/status.json?{query}")
             found = json.loads(answer) if answer else {}
-            found["consumer"] = chosen
+            found |= {"group": found.get("consumer"), "consumer": chosen}
         body = json.dumps(found | {"consumers": list(ports)}, separators=(",", ":")).encode()
         headers = [("Content-Type", "application/json; charset=utf-8"), ("Content-Length", str(len(body)))]
         start_response("200 OK", headers)

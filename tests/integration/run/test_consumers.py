@@ -139,6 +139,7 @@ def test_members_share_the_partitions_and_one_signal_drains_them_all(
         status = json.loads(asked(port, "/status.json?consumer=member+2&since=")[1])
         assert status["consumers"] == ["member 1", "member 2"]
         assert status["consumer"] == "member 2"
+        assert status["group"] == runs.environment["KAFKA_CONSUMER_GROUP"]
         assert {each["member"] for each in json.loads(asked(port, "/livez")[1])["consumers"]} == {1, 2}
         assert asked(port, "/")[0] == HTTPStatus.OK
         program.send(signal.SIGTERM)

@@ -149,9 +149,11 @@ function showTables(data) {
   }
 }
 
-function showIdentity({ consumer, identity, settings, totals }) {
+// Among several members the consumer's name is the member's, and its group has a name of its own.
+function showIdentity({ consumer, group, identity, settings, totals }) {
   const { host, pid, worker, version, up_seconds: up } = identity;
-  say(part("who"), `group ${consumer} · ${settings.topic} · ${settings.mode} workers · ${totals.state}`);
+  const name = group ? `${group} · ${consumer}` : consumer;
+  say(part("who"), `group ${name} · ${settings.topic} · ${settings.mode} workers · ${totals.state}`);
   say(part("where"), `worker ${worker} · host ${host} · pid ${pid} · version ${version} · up for ${duration(up)}`);
 }
 
