@@ -49,6 +49,7 @@ LIMITED_SHARE = 0.15
 DEATHS_SHARE = 0.3
 DOUBTS_SHARE = 0.2
 ABSENCE_SHARE = 0.2
+POISON_SHARE = 0.1
 FIRST_BATCH_SEED = 100_000
 """The first seed whose workers take batches."""
 
@@ -183,6 +184,21 @@ def with_doubts(scenario: Scenario, random: Random) -> Scenario:
 def with_absence(scenario: Scenario, random: Random) -> Scenario:
     """In some scenarios the leader of a partition is away when it is assigned; drawn by a chance apart."""
     return replace(scenario, faults=(*scenario.faults, LEADER_AWAY)) if random.random() < ABSENCE_SHARE else scenario
+
+
+def with_poison(scenario: Scenario, random: Random) -> Scenario:
+    """In some scenarios most messages fail, and so many keys are poisoned; drawn by a chance apart."""
+    if random.random() >= POISON_SHARE:
+        return scenario
+    poison = PoisonPolicy(random.choice((1, 2)), random.choice((0.3, 2.0)))
+    faults = dict.fromkeys((*scenario.faults, "failures"))
+    return replace(
+        scenario,
+        work=replace(scenario.work, on_exhausted=OnExhausted.DLQ, poison=poison),
+        retry=replace(scenario.retry, max_attempts=1),
+        failure_share=0.7,
+        faults=tuple(faults),
+    )
 
 
 def with_batches(scenario: Scenario, random: Random) -> Scenario:

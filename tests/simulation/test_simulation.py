@@ -87,6 +87,10 @@ def test_the_faults_happen_that_the_rules_speak_of() -> None:
         "condemned",
         "is frozen for",
         "ended died",
+        "hangs for",
+        "is cut off for",
+        "has been silent for",
+        " is away",
     }
     repeated = 0
     for seed in range(SEEDS):

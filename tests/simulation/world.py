@@ -21,6 +21,7 @@ from tests.simulation.scenario import (
     with_deaths,
     with_doubts,
     with_freezes,
+    with_poison,
     with_rate,
 )
 from tests.simulation.scene import Scene
@@ -46,6 +47,7 @@ class World:
         scenario = with_deaths(scenario, Random(f"the deaths of {seed}"))
         scenario = with_doubts(scenario, Random(f"the doubts of {seed}"))
         scenario = with_absence(scenario, Random(f"the absence of {seed}"))
+        scenario = with_poison(scenario, Random(f"the poison of {seed}"))
         logs = {tp: TopicLog(tp, random.choice((0, 0, 7, 1000))) for tp in scenario.tps}
         self.scene = Scene(scenario, random, Clock(random), logs, diary=diary)
         self._group = Group(self.scene)
