@@ -96,6 +96,9 @@ def replay_letters(
     rate: Annotated[float | None, typer.Option(min=0.001, help="Letters per second at most.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Send so many letters at most.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be sent.")] = False,
+    exactly_once: Annotated[
+        bool, typer.Option("--exactly-once", help="Send and note in transactions: nothing twice, even after a kill.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Send letters back to their topic, each once.
@@ -107,6 +110,8 @@ def replay_letters(
 
     A group notes which letters were sent: started again, a replay goes on where it stopped. Letters that were not
     selected, skipped or refused stay for a later replay. Run one replay of a topic at a time.
+    A replay that is killed sends up to 200 letters again; with --exactly-once none, for readers of committed records.
+    That needs WRITE and DESCRIBE on the transactional id: the group's name and "-replay".
 
     Exit code 1 if a letter could not be sent back, 130 after Ctrl-C,
     which waits for what is under way and notes it.
@@ -126,7 +131,7 @@ def replay_letters(
         filters=filters,
         needs_topic=True,
     )
-    options = ReplayOptions(max_replays, rate, limit, dry_run, tuple(allow_topic or ()))
+    options = ReplayOptions(max_replays, rate, limit, dry_run, tuple(allow_topic or ()), exactly_once)
     exit_with(lambda: run_replay(where, options, as_json=as_json))
 
 

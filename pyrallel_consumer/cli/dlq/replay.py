@@ -1,7 +1,8 @@
 """A replay of one dead-letter topic: partition by partition, each in order, in batches.
 
 A batch is sent, acknowledged letter by letter, and then committed, before the next one begins. So a replay that is
-killed repeats one batch at most, and one that is stopped repeats nothing. An unsent letter is never committed as done:
+killed repeats one batch at most, and one that is stopped repeats nothing. With a ``TransactionalSender`` batch and
+commit are one transaction, and a killed replay repeats nothing either. An unsent letter is never committed as done:
 filtered, skipped and refused letters stay for another replay of the same group.
 """
 
@@ -21,6 +22,8 @@ from pyrallel_consumer.dto import TopicPartition
 from pyrallel_consumer.errors import BrokerError, StateError
 from pyrallel_consumer.ingress.admin.dead_letter_reader import DeadLetterReader
 from pyrallel_consumer.ingress.admin.record_sender import RecordSender
+from pyrallel_consumer.ingress.admin.transactional_sender import TransactionalSender
+from pyrallel_consumer.ingress.producing.transaction_records import PURGED
 
 LOT: Final = 200
 """Letters in a batch; with a rate at most one second's worth."""
@@ -194,13 +197,63 @@ class Replay:
             self._sender.serve(0)
         while self._sender.under_way:
             self._sender.serve(SERVE_SECONDS)
-        refusal = self._take_answers(bookmark, sent)
+        rest += len(lot) - len(sent)
+        if isinstance(self._sender, TransactionalSender):
+            refusal = self._commit_together(self._sender, bookmark, sent, rest)
+        else:
+            refusal = self._take_answers(bookmark, sent)
         if stop or refusal:
-            self.outcome.not_sent += len(lot) - len(sent) + rest
+            self.outcome.not_sent += rest
         if refusal:
             raise refusal
         if stop:
             raise _Stop(stop)
+
+    def _commit_together(
+        self, sender: TransactionalSender, bookmark: Bookmark, sent: dict[int, StoredLetter], rest: int
+    ) -> BrokerError | None:
+        """Commit the sent letters and the progress in one transaction; as ``_take_answers``.
+
+        The broker refuses a batch for one letter in it. Then the letters are sent in two halves, and so on down to it.
+        """
+        refused = [answer for answer in sender.take_answers() if answer.code is not None]
+        if not refused:
+            self._commit_sent(sender, bookmark, sent)
+            return None
+        sender.abort()
+        # Letters that the client still had to send when another one was refused are not to blame.
+        token, code, said = next((answer for answer in refused if answer.code not in PURGED), refused[0])
+        if len(sent) == 1 or code not in ONE_LETTERS:
+            self.outcome.not_sent += len(sent) - 1
+            return self._refused(sent[token], str(code), said)
+        letters = [*sent.values()]
+        middle = len(letters) // 2
+        self._send(bookmark, letters[:middle], len(letters) - middle + rest)
+        self._send(bookmark, letters[middle:], rest)
+        return None
+
+    def _commit_sent(self, sender: TransactionalSender, bookmark: Bookmark, sent: dict[int, StoredLetter]) -> None:
+        if not sent:
+            return
+        for offset in sent:
+            bookmark.replayed(offset)
+        offset, metadata = bookmark.commit()
+        try:
+            sender.commit(bookmark.tp, offset, metadata, self._reader.group_metadata())
+        except BrokerError:
+            self.outcome.not_sent += len(sent)
+            raise
+        self.outcome.next_offsets[bookmark.tp.partition] = offset
+        for letter in sent.values():
+            self._count_replayed(letter)
+
+    def _refused(self, letter: StoredLetter, code: str, said: str) -> BrokerError | None:
+        """Note it; returns the error that ends the replay, if it is not about this letter alone."""
+        self.outcome.failed += 1
+        self.outcome.name(f"{letter.tp}@{letter.offset}", said)
+        if code in ONE_LETTERS:
+            return None
+        return BrokerError(f"replaying to {letter.source.topic if letter.source else ''!r}: {said}", code=code)
 
     def _take_answers(self, bookmark: Bookmark, sent: dict[int, StoredLetter]) -> BrokerError | None:
         """Note the acknowledged letters, and return the error that ends the replay, if there is one."""
@@ -212,11 +265,7 @@ class Replay:
                 self._count_replayed(letter)
                 arrived += 1
                 continue
-            self.outcome.failed += 1
-            self.outcome.name(f"{letter.tp}@{offset}", said)
-            if code not in ONE_LETTERS:
-                topic = letter.source.topic if letter.source else ""
-                refusal = refusal or BrokerError(f"replaying to {topic!r}: {said}", code=code)
+            refusal = self._refused(letter, code, said) or refusal
         if arrived:
             self._commit(bookmark, arrived)
         return refusal

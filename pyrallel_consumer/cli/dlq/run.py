@@ -30,6 +30,7 @@ from pyrallel_consumer.dto import TopicPartition
 from pyrallel_consumer.errors import PyrallelConsumerError, UnknownTopicError
 from pyrallel_consumer.ingress.admin.dead_letter_reader import DeadLetterReader
 from pyrallel_consumer.ingress.admin.record_sender import RecordSender
+from pyrallel_consumer.ingress.admin.transactional_sender import TransactionalSender
 from pyrallel_consumer.runtime.life.stop_signals import signals_to_take
 
 COUNTED_TEXTS = (0, 1, 2, 3)
@@ -45,6 +46,7 @@ class ReplayOptions:
     limit: int | None
     is_dry_run: bool
     allowed_topics: tuple[str, ...]
+    is_exactly_once: bool = False
 
 
 def run_list(where: Where, *, most_listed: int, as_json: bool) -> int:
@@ -125,7 +127,9 @@ def run_replay(where: Where, options: ReplayOptions, *, as_json: bool) -> int:
     display = display_for(console, "replaying", time.monotonic)
     with _Signals() as signals, DeadLetterReader(config, plan.group) as reader:
         partitions = _partitions(reader, name, where.hint(config.dlq_topic_suffix))
-        replay = Replay(plan, reader, RecordSender(config), display, stop_reason=signals.why, clock=time.monotonic)
+        is_once = options.is_exactly_once and not options.is_dry_run
+        sender = TransactionalSender(config, plan.group) if is_once else RecordSender(config)
+        replay = Replay(plan, reader, sender, display, stop_reason=signals.why, clock=time.monotonic)
         with display, _told(replay):
             replay.run(partitions)
     outcome = replay.outcome

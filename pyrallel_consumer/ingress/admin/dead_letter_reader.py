@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 from confluent_kafka import KafkaException, Message
 from confluent_kafka import TopicPartition as ClientPartition
@@ -36,6 +36,10 @@ class StoredRecord(NamedTuple):
 
 class DeadLetterReader(GroupReader):
     """Reads with the settings of ``config``, and commits for ``group``. Close it, or use it as a ``with`` block."""
+
+    def group_metadata(self) -> Any:
+        """What a transaction needs to know about the group, of which this client is no member."""
+        return self._client.consumer_group_metadata()
 
     def note(self, tp: TopicPartition, offset: int, metadata: str) -> None:
         """Commit; returns when the broker has confirmed it."""

@@ -7,9 +7,10 @@ calls ``serve``. It looks up a topic before it sends, so that producing never cr
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -36,15 +37,22 @@ class Answer(NamedTuple):
 
 
 class RecordSender:
-    """Sends with the settings of ``config``. ``under_way`` counts records that are not answered yet."""
+    """Sends with the settings of ``config``, and with ``more`` of the client's.
 
-    def __init__(self, config: KafkaConfig) -> None:
+    ``under_way`` counts records that are not answered yet.
+    """
+
+    def __init__(self, config: KafkaConfig, more: Mapping[str, Any] = MappingProxyType({})) -> None:
         self.under_way = 0
         self._answers: list[Answer] = []
         self._partitions: dict[str, int] = {}
         ours = {"logger": ClientLog(time.monotonic)}
+        self._configuration = PRODUCING | producer_configuration(config) | ours | dict(more)
+        self._client = self._made()
+
+    def _made(self) -> Producer:
         with _translating("making a producer"):
-            self._client = Producer(PRODUCING | producer_configuration(config) | ours)
+            return Producer(self._configuration)
 
     def partitions(self, topic: str) -> int:
         """How many partitions the topic had at the first request; 0 if it does not exist."""

@@ -21,7 +21,8 @@ from pyrallel_consumer.record import Record
 FLUSH_SECONDS: Final = 0.1
 FENCED: Final = frozenset({"_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"})
 _NOT_THE_RECORDS: Final = FENCED | {"_FATAL", "_MSG_TIMED_OUT", "_STATE"}
-_PURGED: Final = frozenset({"_PURGE_QUEUE", "_PURGE_INFLIGHT"})
+PURGED: Final = frozenset({"_PURGE_QUEUE", "_PURGE_INFLIGHT"})
+"""Errors of records that were not sent, or not waited for, since their transaction is aborted."""
 BY_KEY: Final = -1
 
 
@@ -67,7 +68,7 @@ class TransactionRecords:
 
         def note(error: KafkaError | None, _: Message) -> None:
             self._left -= 1
-            if error is not None and error.name() not in _PURGED:
+            if error is not None and error.name() not in PURGED:
                 self._note_failure(entry, topic, error, is_certain=False)
 
         while True:
