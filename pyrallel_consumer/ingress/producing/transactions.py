@@ -7,7 +7,8 @@ the transaction, and the group's offsets show its outcome.
 
 A request that was late, or was sent again, may still be on its way when the transaction is over. The broker would take
 it for one of the next transaction, whose records it could commit: all transactions of one producer have the same epoch
-(librdkafka has no KIP-890, its issue 5423). So the next transaction gets a new producer, whose epoch fences it.
+(librdkafka has no KIP-890, its issue 5423). So the next transaction gets a new producer, whose epoch fences it. So does
+one after a refused batch: the sequence numbers of that producer's records have a gap, and it may send no more.
 """
 
 from __future__ import annotations
@@ -253,6 +254,7 @@ class Transactions:
 
     def _abort(self, transaction: Transaction, code: str) -> None:
         self._insist("abort_transaction", CALL_SECONDS)
+        self._is_doubtful |= bool(transaction.refusals) or transaction.failure is not None
         self.aborted += 1
         transaction.end(transaction.failed(code), transaction.refusals)
 
