@@ -198,20 +198,21 @@ async def test_an_outage_of_all_brokers_is_a_red_banner_and_an_unknown_lag(brows
             browser.look_like(width=WIDE, scheme="light")
             await asyncio.to_thread(browser.open, "http://{}:{}/".format(*consumer.metrics_address))
             await asyncio.to_thread(browser.until, lambda: browser.find_all("#partitions tbody"))
-            assert not browser.run("return document.getElementById('outage').checkVisibility()")
+            shown = "return document.getElementById('outage').checkVisibility()"
+            assert not await asyncio.to_thread(browser.run, shown)
             broker.set_down()
-            await asyncio.to_thread(
-                browser.until, lambda: browser.run("return document.getElementById('outage').checkVisibility()")
-            )
-            shown = await asyncio.to_thread(browser.run, "return document.body.innerText")
-            assert "No broker answers, so it is unknown how much there is to do." in shown
-            assert "no answer for" in await asyncio.to_thread(browser.text, "#broker")
-            assert browser.run("return document.getElementById('verdict').className") == "bad"
-            browser.until(lambda: "unknown not committed" in browser.run("return document.body.innerText"))
+
+            # Never on the loop's thread: the page changes only while the loop runs.
+            for holds in (
+                lambda: browser.run(shown),
+                lambda: "No broker answers, so it is unknown how much there is to do." in browser.text("body"),
+                lambda: "no answer for" in browser.text("#broker"),
+                lambda: browser.run("return document.getElementById('verdict').className") == "bad",
+                lambda: "unknown not committed" in browser.run("return document.body.innerText"),
+            ):
+                await asyncio.to_thread(browser.until, holds)
             broker.set_up()
-            await asyncio.to_thread(
-                browser.until, lambda: not browser.run("return document.getElementById('outage').checkVisibility()")
-            )
+            await asyncio.to_thread(browser.until, lambda: not browser.run(shown))
 
 
 def cut_parts(page: Browser) -> list[str]:
