@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from pyrallel_consumer import KafkaConfig, PyrallelConsumer, WorkItem
+from pyrallel_consumer.ingress.client.group_client import FORGOTTEN
 from pyrallel_consumer.testing.broker.embedded_broker import EmbeddedBroker
 from tests.integration.conftest import Produce, producing_to
 from tests.integration.consuming import Book, committed, new_group, until
@@ -90,3 +93,31 @@ async def test_a_consumer_without_brokers_joins_with_another_client(
         await until(lambda: committed(broker.bootstrap_servers, group, TOPIC, PARTITIONS) == [MESSAGES] * 2)
 
     book.assert_each_ran_once_in_order(2 * MESSAGES)
+
+
+async def test_what_finishes_after_the_loss_delays_the_next_client_by_no_session(
+    broker: EmbeddedBroker, proxy: MetadataProxy, produce: Produce
+) -> None:
+    """A client that waits for the answer to a commit ends with its session, after 45 s: a thread of its own waits."""
+    book, reports, group, go = Book(), Reports(), new_group(), asyncio.Event()
+
+    async def worker(item: WorkItem) -> None:
+        book.begin(item)
+        if item.offset == 0:
+            await go.wait()
+        book.end(item)
+
+    produce(TOPIC, MESSAGES, partitions=PARTITIONS)
+    async with PyrallelConsumer(config_of(proxy, group, reports, "consumer"), worker, TOPIC):
+        await until(lambda: len(book.messages) == MESSAGES - PARTITIONS)
+        proxy.hide_brokers()
+        await until(lambda: reports.is_lost)
+        go.set()
+        await until(lambda: len(book.messages) == MESSAGES)
+        proxy.show_brokers()
+        await until(lambda: FORGOTTEN in [thread.name for thread in threading.enumerate()])
+        produce(TOPIC, MESSAGES, partitions=PARTITIONS)
+
+        await until(lambda: committed(broker.bootstrap_servers, group, TOPIC, PARTITIONS) == [MESSAGES] * 2)
+
+    assert len(book.messages) == 2 * MESSAGES

@@ -237,10 +237,8 @@ def _rights(answer: Future[Any]) -> frozenset[str] | str | None:
 
 def answered(answer: Future[Any]) -> Any:
     """The answer, None if there is none yet or the broker refused."""
-    if not answer.done():
-        return None
-    try:
-        return answer.result()
-    except KafkaException as error:
+    error = answer.exception() if answer.done() else None
+    if isinstance(error, KafkaException):  # Raised, it would keep the frames of its callers until the next collection.
         LOGGER.debug("an admin client's question was not answered: %s", error)
         return None
+    return answer.result() if answer.done() else None

@@ -8,6 +8,7 @@ coordinator forever.
 
 from __future__ import annotations
 
+import gc
 import logging
 import re
 import threading
@@ -146,7 +147,7 @@ class GroupClient:
         Nothing else may refer to the client. Its callbacks are not called any more.
         """
         left, self.client = [self.client], None
-        threading.Thread(target=left.clear, name=FORGOTTEN, daemon=True).start()
+        threading.Thread(target=_end, args=(left,), name=FORGOTTEN, daemon=True).start()
 
     def is_refusal(self, error: KafkaError) -> bool:
         """Whether the client's fatal ``error`` means that it must change, and not that the consumer fails."""
@@ -159,3 +160,9 @@ class GroupClient:
     def _tell(self) -> None:
         why = f": {self._trial.why}" if self._trial.why else ""
         LOGGER.info("the group protocol is %s%s", self._trial.in_use, why, extra={"group_protocol": self._trial.in_use})
+
+
+def _end(left: list[Consumer | None]) -> None:
+    """End the client, on the thread of its own."""
+    gc.collect()  # Exceptions of past calls may refer to the client; the thread that frees the last one waits.
+    left.clear()
