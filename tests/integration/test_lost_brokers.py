@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pyrallel_consumer import KafkaConfig, PyrallelConsumer, WorkItem
-from pyrallel_consumer.ingress.client.group_client import FORGOTTEN
+from pyrallel_consumer.ingress.client.forgotten import FORGOTTEN
 from pyrallel_consumer.testing.broker.embedded_broker import EmbeddedBroker
 from tests.integration.conftest import Produce, producing_to
 from tests.integration.consuming import Book, committed, new_group, until

@@ -31,6 +31,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the client'
 
 from pyrallel_consumer.dto import TopicPartition
 from pyrallel_consumer.ingress.client.client_settings import admin_configuration_of
+from pyrallel_consumer.ingress.client.forgotten import forget
 from pyrallel_consumer.ingress.reading.start_offset import Position
 from pyrallel_consumer.log import Log
 
@@ -131,12 +132,14 @@ class AdminLook:
 
         Questions that this one is still asking end without an answer.
         """
-        self._client = None
+        self.close()
         self._is_doubtful = False
 
     def close(self) -> None:
         """Ask no more questions."""
-        self._client = None
+        if self._client is not None:
+            left, self._client = [self._client], None
+            forget(left)
 
     def topic_settings(self, topics: Collection[str], seconds: float) -> dict[str, dict[str, str]]:
         """The settings of these topics by name, including defaults; topics without an answer are left out."""

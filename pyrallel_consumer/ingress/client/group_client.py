@@ -8,10 +8,8 @@ coordinator forever.
 
 from __future__ import annotations
 
-import gc
 import logging
 import re
-import threading
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -20,13 +18,13 @@ from confluent_kafka import Consumer, KafkaError
 from pyrallel_consumer.errors import BrokerError
 from pyrallel_consumer.ingress.client.client_errors import translate_client_error
 from pyrallel_consumer.ingress.client.error_kinds import cause_of, hidden_cause
+from pyrallel_consumer.ingress.client.forgotten import forget
 from pyrallel_consumer.ingress.reading.group_protocol import REFUSALS, ProtocolChoice, ProtocolTrial
 from pyrallel_consumer.log import Log
 
 LOGGER: Final = Log("pyrallel_consumer.ingress")
 # librdkafka's debug context that logs, for new connections only, which requests a broker supports.
 FEATURE_CONTEXT: Final = "feature"
-FORGOTTEN: Final = "pyrallel-forgotten-client"
 _FEATURE_FACILITIES: Final = frozenset({"APIVERSION", "FEATURE"})
 _SHOWS_FEATURES: Final = frozenset({"all", "broker", "feature", "protocol"})
 _VERSIONS: Final = re.compile(
@@ -147,7 +145,7 @@ class GroupClient:
         Nothing else may refer to the client. Its callbacks are not called any more.
         """
         left, self.client = [self.client], None
-        threading.Thread(target=_end, args=(left,), name=FORGOTTEN, daemon=True).start()
+        forget(left, is_from_poll_thread=True)
 
     def is_refusal(self, error: KafkaError) -> bool:
         """Whether the client's fatal ``error`` means that it must change, and not that the consumer fails."""
@@ -160,9 +158,3 @@ class GroupClient:
     def _tell(self) -> None:
         why = f": {self._trial.why}" if self._trial.why else ""
         LOGGER.info("the group protocol is %s%s", self._trial.in_use, why, extra={"group_protocol": self._trial.in_use})
-
-
-def _end(left: list[Consumer | None]) -> None:
-    """End the client, on the thread of its own."""
-    gc.collect()  # Exceptions of past calls may refer to the client; the thread that frees the last one waits.
-    left.clear()

@@ -32,6 +32,7 @@ from pyrallel_consumer.control_plane.output.unwritten import Outgoing
 from pyrallel_consumer.errors import StateError
 from pyrallel_consumer.ingress.client.client_errors import advice_for, translate_client_error
 from pyrallel_consumer.ingress.client.client_events import ClientLog, GuardedLog
+from pyrallel_consumer.ingress.client.forgotten import forget
 from pyrallel_consumer.ingress.client.known_brokers import REPORT_MS, KnownBrokers
 from pyrallel_consumer.ingress.client.log_throttle import LogThrottle
 from pyrallel_consumer.ingress.producing.letter_topics import LetterTopics
@@ -269,16 +270,19 @@ class DeadLetterProducer:
         for sent in self._under_way:
             self._add_answer(sent, "_FATAL", said)
         self._under_way.clear()
-        self._let_go()
+        self._let_go(is_lost=self._known_brokers.are_lost)
         self._client = self._made()
 
-    def _let_go(self) -> None:
+    def _let_go(self, *, is_lost: bool = False) -> None:
         """Purge unsent letters, so that the client does not wait for them when it ends, and end it here and now.
 
         The client holds our callbacks. Left to the garbage collector, its threads and connections would outlive
-        ``ended``.
+        ``ended``. One that has lost its brokers may never end, so it is not waited for.
         """
         with contextlib.suppress(KafkaException):
             self._client.purge()
             self._client.flush(PURGE_SECONDS)
-        del self._client
+        if is_lost:
+            forget([self.__dict__.pop("_client")])
+        else:
+            del self._client
