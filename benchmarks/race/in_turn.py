@@ -126,7 +126,10 @@ def _take_durations(consumer: PyrallelConsumer, *, is_wanted: bool) -> None:
 
 
 def _on_off(clock: Sequence[float], first: int) -> list[float]:
-    """Of each stretch that has neighbours: with over without. The first begins as ``first`` says."""
+    """For each stretch with neighbours: its time with durations taken, divided by the time without.
+
+    ``first`` says how the first stretch begins.
+    """
     took = [later - earlier for earlier, later in pairwise(clock)]
     ratios = []
     for at in range(1, len(took) - 1):

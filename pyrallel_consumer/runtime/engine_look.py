@@ -1,4 +1,7 @@
-"""The latest figures of the engine, read for each snapshot. A user's engine that raises costs no other figure."""
+"""The latest figures of the engine, read for each snapshot.
+
+If a user's engine raises, the other figures are still shown.
+"""
 
 from __future__ import annotations
 

@@ -173,7 +173,10 @@ def with_deaths(scenario: Scenario, random: Random) -> Scenario:
 
 
 def with_doubts(scenario: Scenario, random: Random) -> Scenario:
-    """In some scenarios a poll thread hangs alone, or the network drops a member's packets; drawn by a chance apart."""
+    """In some scenarios a poll thread hangs alone, or the network drops a member's packets.
+
+    A separate random source draws this.
+    """
     if random.random() >= DOUBTS_SHARE:
         return scenario
     gap_seconds = random.choice((0.2, 0.5, 1.0)) if scenario.gap_seconds == inf else scenario.gap_seconds

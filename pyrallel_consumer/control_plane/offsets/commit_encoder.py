@@ -78,7 +78,7 @@ def encode_whole(offset_map: OffsetMap, tp: TopicPartition, limit_bytes: int = M
 
 def _stamp(leader_epoch: int | None) -> tuple[int, bytes]:
     """The version of the format, and the leader epoch as written in that version."""
-    if leader_epoch is None or leader_epoch < 0:  # Kafka's own word for an unknown one.
+    if leader_epoch is None or leader_epoch < 0:  # Kafka's own value for an unknown leader epoch.
         return _WITHOUT_LEADER_EPOCH, b""
     return _WITH_LEADER_EPOCH, _write_varints([leader_epoch])
 

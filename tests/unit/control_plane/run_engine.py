@@ -1,7 +1,8 @@
 """An engine that keeps the order of a key itself; its machine decides how slow and how unlucky it is.
 
-Of each key, only the first sent item is begun; when it has succeeded, the next is begun. Behind any other end all
-that was sent, and all that is still sent before the rest of it has come back, is doomed: given back unbegun, any time.
+Of each key, only the first sent item is begun; when it has succeeded, the next is begun. After any other end all sent
+items are doomed, and so are items that are sent before the rest has come back: they are given back unbegun, at any
+time.
 """
 
 from __future__ import annotations
