@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from heapq import heapify, heappop, heappush
+from itertools import count
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,12 +25,13 @@ class ReadyQueue:
     that became ready later, in any order.
     """
 
-    __slots__ = ("_heap", "arrived", "delivered")
+    __slots__ = ("_heap", "_pushed", "arrived", "delivered")
 
     def __init__(self) -> None:
         self.delivered: deque[WorkItem] = deque()
         self.arrived: list[WorkItem] = []
-        self._heap: list[tuple[int, WorkItem]] = []
+        self._heap: list[tuple[int, int, WorkItem]] = []
+        self._pushed = count()  # Tickets of a key that was given back may stand here twice, with one offset.
 
     def __len__(self) -> int:
         return len(self.delivered) + len(self.arrived) + len(self._heap)
@@ -37,7 +39,7 @@ class ReadyQueue:
     def __contains__(self, item: object) -> bool:
         """Whether ``item``, the lowest unfinished item, is ready: it is first in the queue, or became ready late."""
         delivered, heap = self.delivered, self._heap
-        is_first = bool(delivered and delivered[0] is item) or bool(heap and heap[0][1] is item)
+        is_first = bool(delivered and delivered[0] is item) or bool(heap and heap[0][2] is item)
         return is_first or any(each is item for each in self.arrived)
 
     def take(self, most: int, slots: int) -> list[WorkItem]:
@@ -69,21 +71,21 @@ class ReadyQueue:
         return len(before) - len(kept)
 
     def items(self) -> list[WorkItem]:
-        return [*self.delivered, *self.arrived, *(item for _, item in self._heap)]
+        return [*self.delivered, *self.arrived, *(item for _, _, item in self._heap)]
 
     def _take_lowest(self, most: int) -> list[WorkItem]:
         delivered, arrived, heap = self.delivered, self.arrived, self._heap
         if len(arrived) > len(heap):
-            heap.extend((item.offset, item) for item in arrived)
+            heap.extend((item.offset, next(self._pushed), item) for item in arrived)
             heapify(heap)
         else:
             for item in arrived:
-                heappush(heap, (item.offset, item))
+                heappush(heap, (item.offset, next(self._pushed), item))
         arrived.clear()
         taken: list[WorkItem] = []
         while len(taken) < most:
             if heap and not (delivered and delivered[0].offset < heap[0][0]):
-                taken.append(heappop(heap)[1])
+                taken.append(heappop(heap)[2])
             elif delivered:
                 taken.append(delivered.popleft())
             else:

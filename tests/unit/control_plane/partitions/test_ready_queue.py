@@ -52,6 +52,13 @@ def test_the_lowest_offsets_go_out_first_when_slots_are_short() -> None:
     assert offsets_of(queue.take(5, slots=5)) == [0, 3]
 
 
+def test_two_tickets_of_one_offset_go_out_one_after_the_other() -> None:
+    queue = queue_of(2, 2, 1, 2)
+
+    assert offsets_of(queue.take(2, slots=2)) == [1, 2]
+    assert offsets_of(queue.take(2, slots=2)) == [2, 2]
+
+
 def test_what_is_delivered_and_what_arrives_out_of_turn_go_out_in_one_order() -> None:
     queue = delivered(2, 4, 6)
     queue.arrived.extend(work_item(offset=offset) for offset in (5, 3, 9))
