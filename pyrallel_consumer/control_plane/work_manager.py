@@ -176,7 +176,12 @@ class WorkManager:
         Items of poisoned keys are left out: ``take_condemned`` returns them.
         """
         started = self._dispatch.take(most, most if slots is None else slots, now)
-        return self._condemned.without(started) if self.poison_keys else started
+        if not self.poison_keys:
+            return started
+        sound = self._condemned.without(started)
+        if started and not sound:
+            self.circuit.gave_up(started[0])  # If it was the probe, it says nothing about the outage.
+        return sound
 
     def take_condemned(self) -> list[WorkItem]:
         """Items that were not started because their keys are poisoned. They are held; dead-letter them untried."""

@@ -35,6 +35,7 @@ SEEDS_THAT_FAILED = {
     "with a limit per second, a message that might not fit is not read": 99_753,
     "a message that waits for its batch is not joined to another while its partition is revoked": 100_911,
     "two tickets of one offset do not stop the consumer": 70_587,
+    "a message of a poisoned key is no probe that is waited for": 109_941,
     "a probe's wait begins when it starts, however long the last tick is ago": 50_360,
 }
 

@@ -343,3 +343,18 @@ def test_a_probe_counts_as_in_flight_beside_what_ran_before_and_its_key_has_it()
 
     assert picture_of(manager).in_flight == before + 1
     assert lane_of(probe).running is probe
+
+
+def test_a_message_of_a_poisoned_key_is_no_probe_that_is_waited_for() -> None:
+    manager = manager_of(policy=WorkPolicy(circuit=CIRCUIT, poison=POISON))
+    manager.observe(100.0)
+    manager.add(TP, 1, run_of(keyed(0, "aabc")))
+    a, b, c = manager.take(3)
+    assert offsets_of([a, b, c]) == [0, 2, 3]
+    assert [manager.exhaust(item) for item in (a, b)] == [OnExhausted.DLQ, None]
+    manager.settle(a)
+    manager.observe(105.0)
+
+    assert manager.take(1) == []
+    assert offsets_of(manager.take_condemned()) == [1]
+    assert manager.circuit.unanswered_probes == 0
