@@ -62,11 +62,15 @@ class OffsetWentBack:
 
 @dataclass(frozen=True, slots=True)
 class PositionAdvanced:
-    """The client has nothing more before ``position`` (exclusive), trailing transaction markers included."""
+    """The client has nothing more before ``position`` (exclusive), trailing transaction markers included.
+
+    ``leader_epoch`` is Kafka's leader epoch of what lies below, None if the client does not know it.
+    """
 
     tp: TopicPartition
     epoch: int
     position: int
+    leader_epoch: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,7 +151,7 @@ class WorkManager:
         """The client's position passed the delivered messages: trailing markers, holes at the end."""
         work = self._works.under(fact.tp, fact.epoch)
         if work is not None:
-            work.tracker.advance(fact.position)
+            work.advance(fact.position, fact.leader_epoch)
 
     def allow_runs(self, most: int, *, are_whole: bool = False) -> None:
         """If keys are sent ahead: from now on up to ``most`` items of one virtual partition may be in flight.

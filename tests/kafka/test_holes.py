@@ -85,6 +85,20 @@ async def test_markers_that_come_while_nothing_else_does_are_committed_too(
     assert journal.finished == 40
 
 
+async def test_a_commit_past_a_log_of_holes_alone_carries_its_leader_epoch(
+    kafka: KafkaCluster, settings: Settings, journal: Journal
+) -> None:
+    topic, group = kafka.new_topic(partitions=2), kafka.new_group()
+    produce_transaction(kafka, topic, 0, commits=False)
+
+    async with PyrallelConsumer(settings(group), journaling_worker(journal), topic):
+        await until_asked(
+            lambda: kafka.committed_offsets(group, topic) == {0: 21, 1: 21}, "the commits pass the aborted transaction"
+        )
+
+    assert {at: answer.leader_epoch for at, answer in kafka.committed(group, topic).items()} == {0: 0, 1: 0}
+
+
 async def test_a_new_group_on_a_log_that_begins_above_zero_runs_what_is_left_and_commits(
     kafka: KafkaCluster, settings: Settings, journal: Journal
 ) -> None:

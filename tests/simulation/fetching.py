@@ -39,6 +39,7 @@ class Fetching:
         self._manager = manager
         self._deliver = deliver
         self._positions: dict[TopicPartition, int] = {}
+        self._leader_epochs: dict[TopicPartition, int | None] = {}
         self._restored: dict[TopicPartition, OffsetMap] = {}
 
     def begin(self, assigned: Assigned) -> None:
@@ -48,12 +49,14 @@ class Fetching:
         if assigned.leader_epoch is not None:
             position = min(position, log.end_of(assigned.leader_epoch))
         self._positions[assigned.tp] = position
+        self._leader_epochs[assigned.tp] = assigned.leader_epoch
         self._restored[assigned.tp] = assigned.restored
         self._unheard[assigned.tp] = []
 
     def end(self, tp: TopicPartition) -> None:
         """Stop reading this partition."""
         self._positions.pop(tp, None)
+        self._leader_epochs.pop(tp, None)
         self._restored.pop(tp, None)
         self._unheard.pop(tp, None)
         self._paused.discard(tp)
@@ -99,6 +102,7 @@ class Fetching:
             records = logs[tp].read(self._positions[tp], random.randint(0, room - len(messages)))
             if records:
                 self._positions[tp] = records[-1].offset() + 1
+                self._leader_epochs[tp] = records[-1].leader_epoch()
             messages.extend(records)
         if not messages:
             self.read_ahead.run_dry()
@@ -137,6 +141,7 @@ class Fetching:
         if log.low <= self._positions[tp] <= log.high:
             return
         self._scene.truth.allow_repeats(log, OffsetMap(0, 0))
+        self._leader_epochs[tp] = None
         if self._scene.scenario.reset == "earliest":
             self._positions[tp] = log.low
         else:
@@ -148,9 +153,10 @@ class Fetching:
             if tp in self.read_ahead:
                 continue
             log = self._scene.logs[tp]
-            if not log.read(self._positions[tp], 1):
-                self._positions[tp] = max(self._positions[tp], log.high)
-            fact = self._assignments.advance(tp, self._positions[tp])
+            if self._positions[tp] < log.high and not log.read(self._positions[tp], 1):
+                self._positions[tp] = log.high
+                self._leader_epochs[tp] = log.leader_epoch_below(log.high)
+            fact = self._assignments.advance(tp, self._positions[tp], self._leader_epochs[tp])
             if fact is not None:
                 self._deliver(fact)
 

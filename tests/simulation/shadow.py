@@ -5,7 +5,7 @@ Written by the naive definition of each rule, without care for speed.
 
 from __future__ import annotations
 
-from pyrallel_consumer.control_plane.events import Assigned, OffsetWentBack
+from pyrallel_consumer.control_plane.events import Assigned, OffsetWentBack, PositionAdvanced
 from pyrallel_consumer.control_plane.offsets.offset_map import OffsetMap
 from pyrallel_consumer.control_plane.partitions.loaded_bytes import MESSAGE_OVERHEAD_BYTES
 from pyrallel_consumer.dto import WorkItem
@@ -65,6 +65,13 @@ class Shadow:
             if queue is not None:
                 self.queues.setdefault(queue, []).append(offset)
         return skipped
+
+    def advance(self, fact: PositionAdvanced) -> None:
+        """Nothing more comes below the fact's position."""
+        self.next_offset = max(self.next_offset, fact.position)
+        if fact.leader_epoch is not None:
+            self.last_leader_epoch = max(fact.leader_epoch, self.last_leader_epoch or 0)
+            self.leader_epochs.add(self.last_leader_epoch)
 
     def before(self, record: Record) -> list[int]:
         """The unfinished offsets that must end before the record may start."""

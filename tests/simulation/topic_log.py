@@ -116,6 +116,10 @@ class TopicLog:
         """Where the first later leader epoch begins: what a broker answers to a client that checks its position."""
         return min((first for epoch, first in self._first_offsets.items() if epoch > leader_epoch), default=self.high)
 
+    def leader_epoch_below(self, offset: int) -> int:
+        """The leader epoch of the record, or hole, before ``offset``."""
+        return max((epoch for epoch, first in self._first_offsets.items() if first < offset), default=0)
+
     def retain_from(self, offset: int) -> None:
         """Retention: the log begins at ``offset`` from now on."""
         at = bisect_left(self._offsets, offset)

@@ -115,7 +115,7 @@ class WatchedManager(WorkManager):
         super().advance(fact)
         shadow = self.shadows.get(fact.tp)
         if shadow is not None and shadow.epoch == fact.epoch:
-            shadow.next_offset = max(shadow.next_offset, fact.position)
+            shadow.advance(fact)
         self._compare(fact.tp)
 
     def allow_runs(self, most: int, *, are_whole: bool = False) -> None:

@@ -168,6 +168,12 @@ class PartitionWork:
         self.leader_epoch = last.leader_epoch()
         self.loaded.total += size
 
+    def advance(self, position: int, leader_epoch: int | None) -> None:
+        """Nothing more comes below ``position``. Its leader epoch tells later owners if the log is cut below it."""
+        self.tracker.advance(position)
+        if leader_epoch is not None and (self.leader_epoch is None or leader_epoch > self.leader_epoch):
+            self.leader_epoch = leader_epoch
+
     def take(self, most: int, slots: int, now: float | None = None) -> list[WorkItem]:
         """Start up to ``most`` ready items; the lowest offsets if more items are ready than ``slots`` are free.
 

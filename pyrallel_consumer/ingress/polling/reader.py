@@ -139,7 +139,8 @@ class Reader:
             # If retention overtook the position, the client has no new one before the next message.
             known = answer.offset if answer.error is None else NO_POSITION
             position = max(known, first_offsets.get(tp, NO_POSITION))
+            leader_epoch = answer.leader_epoch if position == known else None
             if position >= 0:
-                fact = self._assignments.advance(tp, position)
+                fact = self._assignments.advance(tp, position, leader_epoch)
                 if fact is not None:
                     self._deliver(fact)

@@ -144,7 +144,7 @@ class Assignments:
             self._end_piece(assignment, piece)
         return [fact for fact in facts if not isinstance(fact, Delivered) or fact.messages]
 
-    def advance(self, tp: TopicPartition, position: int) -> PositionAdvanced | None:
+    def advance(self, tp: TopicPartition, position: int, leader_epoch: int | None = None) -> PositionAdvanced | None:
         """Note the client's position (exclusive); returns the fact if it is beyond the delivered messages.
 
         A later message below a reported position has gone back, because that position may be committed.
@@ -153,7 +153,7 @@ class Assignments:
         if assignment is None or position <= assignment.next_offset or assignment.is_awaited:
             return None
         assignment.next_offset = position
-        return PositionAdvanced(tp, assignment.epoch, position)
+        return PositionAdvanced(tp, assignment.epoch, position, leader_epoch)
 
     def _end_piece(self, assignment: _Assignment, piece: Sequence[Message]) -> None:
         last = piece[-1]

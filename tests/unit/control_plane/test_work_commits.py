@@ -169,6 +169,19 @@ def test_a_commit_before_any_message_carries_the_leader_epoch_of_the_start() -> 
     assert only(manager.snapshots()).leader_epoch == 4
 
 
+@pytest.mark.parametrize(
+    ("of_start", "of_position", "committed"), [(None, 4, 4), (4, 5, 5), (5, 4, 5), (4, None, 4), (None, None, None)]
+)
+def test_a_commit_past_holes_alone_carries_the_leader_epoch_of_the_position(
+    of_start: int | None, of_position: int | None, committed: int | None
+) -> None:
+    """Without it no later owner would notice that the log was cut below the commit (simulator, seed 82212)."""
+    manager = beginning(Assigned(TP, 1, 0, OffsetMap(0, 0), leader_epoch=of_start))
+    manager.advance(PositionAdvanced(TP, 1, 3, of_position))
+
+    assert only(manager.snapshots()).leader_epoch == committed
+
+
 def test_a_map_of_a_log_that_was_cut_and_has_grown_again_is_believed_below_the_cut_only() -> None:
     """The group committed 100 with a map to 150; an unclean leader cut the log to 120, and it grew to 200."""
     manager = beginning(Assigned(TP, 1, 100, OffsetMap(100, 150, (100,), leader_epoch=5)))

@@ -115,7 +115,7 @@ def test_the_position_is_news_only_beyond_what_was_delivered_and_told() -> None:
     assert assignments.advance(A0, 12) is None
     assignments.split(messages(A0, 14))
     assert assignments.advance(A0, 15) is None
-    assert assignments.advance(A0, 16) == PositionAdvanced(A0, 1, 16)
+    assert assignments.advance(A0, 16, 7) == PositionAdvanced(A0, 1, 16, 7)
     assert assignments.advance(B0, 16) is None
 
 
