@@ -187,6 +187,8 @@ class Rebalance:
     def lose_rest(self) -> None:
         """The client has ended without giving these partitions back: nothing of them may be committed."""
         self._drop(list(self._assignments), "lost")
+        if self._stable is not None:
+            self._stable.forget(list(self._stable.waiting_since))
 
     def _take(self, client: Consumer, partitions: list[ClientPartition]) -> None:
         if not partitions:

@@ -32,7 +32,12 @@ class StableReads:
         self._ask_at = 0.0
 
     def begin(self, tps: Collection[TopicPartition]) -> set[TopicPartition]:
-        """The partitions of ``tps`` that must wait; waits for the answer."""
+        """The partitions of ``tps`` that must wait; waits for the answer.
+
+        What is known of an earlier assignment is forgotten: a client that lost its brokers gives nothing back.
+        """
+        self.forget(tps)
+        self._asked = None
         answer = self._admin.committed_offsets(self._group, tps, FIRST_SECONDS)
         if answer is None:
             return set()

@@ -98,3 +98,16 @@ def test_without_an_answer_nothing_is_known_to_wait_and_what_waits_goes_on_waiti
     rig.admin.asked[-1][1].set_exception(KafkaException(KafkaError(KafkaError.REQUEST_TIMED_OUT)))
     assert rig.turn() == []
     assert rig.reads.waiting_since == {A: 100.0}
+
+
+def test_a_new_assignment_knows_nothing_of_the_earlier_one() -> None:
+    rig = Rig()
+    rig.admin.open_ = {A, B}
+    rig.reads.begin([A, B])
+    rig.turn()
+    rig.admin.open_ = {B}
+    rig.admin.answer()
+
+    assert rig.reads.begin([A, B]) == {B}
+    assert rig.reads.waiting_since == {B: rig.now}
+    assert rig.turn(0.0) == []
