@@ -141,11 +141,12 @@ class Fetching:
         if log.low <= self._positions[tp] <= log.high:
             return
         self._scene.truth.allow_repeats(log, OffsetMap(0, 0))
-        self._leader_epochs[tp] = None
         if self._scene.scenario.reset == "earliest":
             self._positions[tp] = log.low
-        else:
+            self._leader_epochs[tp] = None
+        else:  # The client tells this position with its next record only: told here at once, as that record would.
             self._positions[tp] = log.high
+            self._leader_epochs[tp] = log.leader_epoch_below(log.high)
             self._scene.truth.pass_over(log, log.high)
 
     def _look_at_positions(self) -> None:
