@@ -6,11 +6,11 @@ Knows nothing of the library. Each call blocks until the broker has done what wa
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -20,9 +20,12 @@ from confluent_kafka.cimpl import NewTopic
 from tests.kafka_node import KafkaNode
 
 TIMEOUT_SECONDS = 30.0
+ATTEMPT_SECONDS = 5.0
 UNSETTLED = frozenset(
     {"NOT_COORDINATOR", "COORDINATOR_NOT_AVAILABLE", "COORDINATOR_LOAD_IN_PROGRESS", "NOT_LEADER_FOR_PARTITION"}
 )
+LOST = frozenset({"_TRANSPORT", "_TIMED_OUT", "_ALL_BROKERS_DOWN"})
+"""What a client says that has lost its only broker: permanently, if it asked at a bad moment (librdkafka 5301)."""
 T = TypeVar("T")
 
 Record = tuple[bytes | None, bytes | None]
@@ -35,15 +38,14 @@ class KafkaCluster:
         self.bootstrap_servers = bootstrap_servers
         self.node = node
         self._client = AdminClient({"bootstrap.servers": bootstrap_servers})
-        self._absences = 0
         self._topics: list[str] = []
 
     @property
     def _admin(self) -> AdminClient:
-        """A client that has not seen its only broker go: it may not find that one again (librdkafka 2.16)."""
-        if self.node is not None and self.node.absences != self._absences:
-            self._absences = self.node.absences
-            self._client = AdminClient({"bootstrap.servers": self.bootstrap_servers})
+        """A client; a new one for each call once the broker has been away, since it may be lost (see ``LOST``)."""
+        if self.node is not None and self.node.absences:
+            left, self._client = [self._client], AdminClient({"bootstrap.servers": self.bootstrap_servers})
+            threading.Thread(target=left.clear, daemon=True).start()  # The end of a lost client may never come.
         return self._client
 
     def new_name(self, prefix: str) -> str:
@@ -78,12 +80,11 @@ class KafkaCluster:
 
     def topics(self) -> set[str]:
         """The names of all topics."""
-        return set(self._admin.list_topics(timeout=TIMEOUT_SECONDS).topics)
+        return self._asked(lambda client: set(client.list_topics(timeout=ATTEMPT_SECONDS).topics))
 
     def partitions(self, topic: str) -> list[int]:
         """The partitions of the topic that have a leader, ascending."""
-        found = self._admin.list_topics(timeout=TIMEOUT_SECONDS).topics.get(topic)
-        return sorted(number for number, at in found.partitions.items() if at.leader >= 0) if found else []
+        return self._asked(lambda client: _led(client, topic))
 
     def produce(
         self, topic: str, records: Iterable[Record], *, partition: int | None = None, timestamp: int = 0
@@ -165,9 +166,12 @@ class KafkaCluster:
 
     def committed(self, group: str, topic: str) -> dict[int, TopicPartition]:
         """What the group has committed, by partition; partitions without a commit are left out."""
-        asked = [TopicPartition(topic, partition) for partition in self.partitions(topic)]
-        with _reader(self.bootstrap_servers, group) as consumer:
-            answers = _settled(consumer, lambda: consumer.committed(asked, timeout=TIMEOUT_SECONDS))
+        answers = self._asked(
+            lambda client: client.committed(
+                [TopicPartition(topic, partition) for partition in _led(client, topic)], timeout=ATTEMPT_SECONDS
+            ),
+            group,
+        )
         return {answer.partition: answer for answer in answers if answer.offset >= 0}
 
     def committed_offsets(self, group: str, topic: str) -> dict[int, int]:
@@ -175,19 +179,34 @@ class KafkaCluster:
 
     def log_starts(self, topic: str) -> dict[int, int]:
         """The lowest offset of each partition that was not deleted."""
-        with _reader(self.bootstrap_servers, self.new_group()) as consumer:
-            return {
-                partition: _settled(consumer, partial(_watermarks, consumer, TopicPartition(topic, partition)))[0]
-                for partition in self.partitions(topic)
-            }
+        return {partition: low for partition, (low, _) in self._ends(topic).items()}
 
     def end_offsets(self, topic: str) -> dict[int, int]:
         """The offset after the last record of each partition, transaction markers included."""
-        with _reader(self.bootstrap_servers, self.new_group()) as consumer:
-            return {
-                partition: _settled(consumer, partial(_watermarks, consumer, TopicPartition(topic, partition)))[1]
-                for partition in self.partitions(topic)
+        return {partition: high for partition, (_, high) in self._ends(topic).items()}
+
+    def _ends(self, topic: str) -> dict[int, tuple[int, int]]:
+        return self._asked(
+            lambda client: {
+                partition: client.get_watermark_offsets(TopicPartition(topic, partition), timeout=ATTEMPT_SECONDS)
+                for partition in _led(client, topic)
             }
+        )
+
+    def _asked(self, ask: Callable[[Consumer], T], group: str | None = None) -> T:
+        """The answer to a question, of a client of its own.
+
+        A broker that has just started may still be finding its coordinators and leaders, and the client may be lost.
+        """
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while True:
+            try:
+                with _reader(self.bootstrap_servers, group or self.new_group()) as client:
+                    return ask(client)
+            except KafkaException as error:
+                if error.args[0].name() not in UNSETTLED | LOST or time.monotonic() >= deadline:
+                    raise
+            time.sleep(0.1)
 
     def _is_led(self, topic: str, partitions: int) -> bool:
         """Whether the leaders know that they lead: they learn it a moment after everybody else."""
@@ -204,20 +223,9 @@ class KafkaCluster:
         del self._client
 
 
-def _settled(client: Consumer, ask: Callable[[], T]) -> T:
-    """The answer to ``ask``; a broker that has just started may still be finding its coordinators and leaders."""
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while True:
-        try:
-            return ask()
-        except KafkaException as error:
-            if error.args[0].name() not in UNSETTLED or time.monotonic() >= deadline:
-                raise
-            client.poll(0.1)
-
-
-def _watermarks(client: Consumer, tp: TopicPartition) -> tuple[int, int]:
-    return client.get_watermark_offsets(tp, timeout=TIMEOUT_SECONDS)
+def _led(client: Consumer, topic: str) -> list[int]:
+    found = client.list_topics(timeout=ATTEMPT_SECONDS).topics.get(topic)
+    return sorted(number for number, at in found.partitions.items() if at.leader >= 0) if found else []
 
 
 def numbered_records(messages: int, keys: int) -> Iterator[Record]:
