@@ -6,7 +6,6 @@ Knows nothing of the library. Each call blocks until the broker has done what wa
 
 from __future__ import annotations
 
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,9 +13,9 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from tests.kafka_admin import Admins
 from tests.kafka_node import KafkaNode
 
 TIMEOUT_SECONDS = 30.0
@@ -25,7 +24,7 @@ UNSETTLED = frozenset(
     {"NOT_COORDINATOR", "COORDINATOR_NOT_AVAILABLE", "COORDINATOR_LOAD_IN_PROGRESS", "NOT_LEADER_FOR_PARTITION"}
 )
 LOST = frozenset({"_TRANSPORT", "_TIMED_OUT", "_ALL_BROKERS_DOWN"})
-"""What a client says that has lost its only broker: permanently, if it asked at a bad moment (librdkafka 5301)."""
+"""What a client says that has lost its only broker (``kafka_admin`` says how)."""
 T = TypeVar("T")
 
 Record = tuple[bytes | None, bytes | None]
@@ -37,16 +36,8 @@ class KafkaCluster:
     def __init__(self, bootstrap_servers: str, node: KafkaNode | None = None) -> None:
         self.bootstrap_servers = bootstrap_servers
         self.node = node
-        self._client = AdminClient({"bootstrap.servers": bootstrap_servers})
+        self._admins = Admins(bootstrap_servers)
         self._topics: list[str] = []
-
-    @property
-    def _admin(self) -> AdminClient:
-        """A client; a new one for each call once the broker has been away, since it may be lost (see ``LOST``)."""
-        if self.node is not None and self.node.absences:
-            left, self._client = [self._client], AdminClient({"bootstrap.servers": self.bootstrap_servers})
-            threading.Thread(target=left.clear, daemon=True).start()  # The end of a lost client may never come.
-        return self._client
 
     def new_name(self, prefix: str) -> str:
         return f"{prefix}-{uuid.uuid4().hex[:12]}"
@@ -60,7 +51,7 @@ class KafkaCluster:
         """Creates a topic and returns its name once the leader of every partition answers."""
         topic = name or self.new_name("topic")
         created = NewTopic(topic, num_partitions=partitions, replication_factor=1, config=dict(config or {}))
-        self._admin.create_topics([created])[topic].result(TIMEOUT_SECONDS)
+        self._admins.made().create_topics([created])[topic].result(TIMEOUT_SECONDS)
         self._topics.append(topic)
         deadline = time.monotonic() + TIMEOUT_SECONDS
         while not self._is_led(topic, partitions):
@@ -69,13 +60,13 @@ class KafkaCluster:
         return topic
 
     def delete_topic(self, topic: str) -> None:
-        self._admin.delete_topics([topic])[topic].result(TIMEOUT_SECONDS)
+        self._admins.made().delete_topics([topic])[topic].result(TIMEOUT_SECONDS)
         self._topics.remove(topic)
 
     def delete_records(self, topic: str, before: Mapping[int, int]) -> None:
         """Makes the log of each partition begin at the offset given."""
         wanted = [TopicPartition(topic, partition, offset) for partition, offset in before.items()]
-        for deleted in self._admin.delete_records(wanted).values():
+        for deleted in self._admins.made().delete_records(wanted).values():
             deleted.result(TIMEOUT_SECONDS)
 
     def topics(self) -> set[str]:
@@ -216,11 +207,10 @@ class KafkaCluster:
             return False
 
     def close(self) -> None:
-        """Deletes the topics of the tests from a Kafka that is not the tests' own, and ends its client."""
+        """Deletes the topics of the tests from a Kafka that is not the tests' own."""
         if self.node is None and self._topics:
-            for deleted in self._admin.delete_topics(self._topics).values():
+            for deleted in self._admins.made().delete_topics(self._topics).values():
                 deleted.result(TIMEOUT_SECONDS)
-        del self._client
 
 
 def _led(client: Consumer, topic: str) -> list[int]:

@@ -135,7 +135,6 @@ class KafkaNode:
         self._jvm: subprocess.Popen[bytes] | None = None
         self._guardian: subprocess.Popen[bytes] | None = None
         self._is_frozen = False
-        self.absences = 0
         """How often it was killed, stopped or frozen."""
 
     @property
@@ -221,7 +220,6 @@ class KafkaNode:
     def kill(self) -> None:
         """Kills the broker (kill -9), its data kept."""
         if self._jvm is not None:
-            self.absences += 1
             self._jvm.kill()
             self._jvm.wait()
             self._jvm = None
@@ -267,7 +265,6 @@ class KafkaNode:
         if self._jvm is not None and self._is_frozen:
             os.kill(self._jvm.pid, signal.SIGCONT)
             self._is_frozen = False
-            self.absences += 1
 
     def close(self) -> None:
         """Ends the node for good and removes its data; the log stays."""

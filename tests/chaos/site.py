@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewPartitions, NewTopic
@@ -23,6 +22,7 @@ from tests.chaos.kafka_faults import apart, coordinators_active_too_early, unmar
 from tests.chaos.plan import EXTRA_SLOT
 from tests.chaos.proxy import Proxies
 from tests.kafka.told_records import Written, read_written
+from tests.kafka_admin import Admins
 from tests.kafka_cluster import TIMEOUT_SECONDS, KafkaCluster
 from tests.kafka_node import KafkaNode, Listener, Seat, free_port, new_identity
 
@@ -96,7 +96,7 @@ class Site:
         for node in self.nodes:
             node.wait_ready()
         self.kafka = KafkaCluster(self.bootstrap_servers)
-        self._admin = AdminClient({"bootstrap.servers": self.bootstrap_servers})
+        self._admins = Admins(self.bootstrap_servers)
         self.topics = Topics(
             self.kafka.new_name("work"),
             self.kafka.new_name("anew"),
@@ -126,14 +126,14 @@ class Site:
         wanted = len(self.kafka.partitions(topic)) + 2
         if wanted > MOST_PARTITIONS:
             return False
-        self._admin.create_partitions([NewPartitions(topic, wanted)])[topic].result(TIMEOUT_SECONDS)
+        self._admins.made().create_partitions([NewPartitions(topic, wanted)])[topic].result(TIMEOUT_SECONDS)
         self._wait_led(topic, wanted)
         return True
 
     def make_anew(self) -> None:
         """Deletes ``anew`` and makes it again."""
         topic = self.topics.anew
-        self._admin.delete_topics([topic])[topic].result(TIMEOUT_SECONDS)
+        self._admins.made().delete_topics([topic])[topic].result(TIMEOUT_SECONDS)
         self._make(topic, ANEW_PARTITIONS)
 
     def take_letters(self, *, is_on: bool) -> None:
@@ -142,19 +142,19 @@ class Site:
         for topic in self.topics.all:
             entry = ConfigEntry("min.insync.replicas", copies, incremental_operation=AlterConfigOpType.SET)
             resource = ConfigResource(ResourceType.TOPIC, f"{topic}.dlq", incremental_configs=[entry])
-            self._admin.incremental_alter_configs([resource])[resource].result(TIMEOUT_SECONDS)
+            self._admins.made().incremental_alter_configs([resource])[resource].result(TIMEOUT_SECONDS)
 
     def leader_and_follower(self) -> tuple[KafkaNode, KafkaNode]:
         """The nodes of the only partition of ``unclean``."""
         assert self.topics.unclean
-        at = self._admin.list_topics(self.topics.unclean, timeout=TIMEOUT_SECONDS).topics[self.topics.unclean]
+        at = self._admins.made().list_topics(self.topics.unclean, timeout=TIMEOUT_SECONDS).topics[self.topics.unclean]
         partition = at.partitions[0]
         [follower] = [replica for replica in partition.replicas if replica != partition.leader]
         return self.nodes[partition.leader - 1], self.nodes[follower - 1]
 
     def group_state(self, group: str) -> str:
         """The coordinator's view of the group: its state, and each member's partitions."""
-        described = self._admin.describe_consumer_groups([group])[group].result(TIMEOUT_SECONDS)
+        described = self._admins.made().describe_consumer_groups([group])[group].result(TIMEOUT_SECONDS)
         members = [
             f"{member.host} {member.member_id} {[str(at) for at in member.assignment.topic_partitions]}"
             for member in described.members
@@ -186,7 +186,7 @@ class Site:
     def make_group_anew(self, group: str) -> None:
         """Deletes a group that has no members and commits its offsets again, as they were."""
         offsets = [at for topic in self.topics.all for at in self.kafka.committed(group, topic).values()]
-        self._retried(lambda: self._admin.delete_consumer_groups([group])[group].result(TIMEOUT_SECONDS))
+        self._retried(lambda: self._admins.made().delete_consumer_groups([group])[group].result(TIMEOUT_SECONDS))
         self.kafka.commit(group, offsets)
 
     def wait_whole(self) -> None:
@@ -202,17 +202,17 @@ class Site:
         copies = min(3, self.brokers)
         config = {"min.insync.replicas": str(min(2, self.brokers))} if not topic.endswith(".dlq") else {}
         new = NewTopic(topic, num_partitions=partitions, replication_factor=copies, config=config)
-        self._retried(lambda: self._admin.create_topics([new])[topic].result(TIMEOUT_SECONDS))
+        self._retried(lambda: self._admins.made().create_topics([new])[topic].result(TIMEOUT_SECONDS))
         self._wait_led(topic, partitions)
 
     def _make_unclean(self, topic: str) -> None:
         config = {"min.insync.replicas": "1", "unclean.leader.election.enable": "true"}
         new = NewTopic(topic, num_partitions=1, replica_assignment=[[1, 2]], config=config)
-        self._admin.create_topics([new])[topic].result(TIMEOUT_SECONDS)
+        self._admins.made().create_topics([new])[topic].result(TIMEOUT_SECONDS)
         self._wait_led(topic, 1)
 
     def _described(self, topic: str) -> list[int]:
-        return list(self._admin.list_topics(topic, timeout=TIMEOUT_SECONDS).topics[topic].partitions)
+        return list(self._admins.made().list_topics(topic, timeout=TIMEOUT_SECONDS).topics[topic].partitions)
 
     def _wait_led(self, topic: str, partitions: int) -> None:
         deadline = time.monotonic() + TIMEOUT_SECONDS
