@@ -127,17 +127,7 @@ class PollThread:
             ending=self.ending,
             clock=clock,
         )
-        self._leaving = Leaving(
-            self.group_client,
-            assignments=self.assignments,
-            rebalance=self.rebalance,
-            commits=self.commits,
-            reader=self.reader,
-            ending=self.ending,
-            clock=clock,
-            grace_seconds=answer_seconds,
-            is_static_member=bool(configuration.get("group.instance.id")),
-        )
+        self._leaving = self._made_leaving(configuration, answer_seconds)
         self._lookup = self._topic_lookup(configuration, subscription)
 
     def run(self, started: Future[None], ended: Future[None]) -> None:
@@ -196,6 +186,19 @@ class PollThread:
             stable=StableReads(self._admin, str(configuration.get("group.id", "")), self._clock)
             if self.commits.is_transactional
             else None,
+        )
+
+    def _made_leaving(self, configuration: Mapping[str, Any], answer_seconds: float) -> Leaving:
+        return Leaving(
+            self.group_client,
+            assignments=self.assignments,
+            rebalance=self.rebalance,
+            commits=self.commits,
+            reader=self.reader,
+            ending=self.ending,
+            clock=self._clock,
+            grace_seconds=answer_seconds,
+            is_static_member=bool(configuration.get("group.instance.id")),
         )
 
     def _start_search(self, configuration: Mapping[str, Any], throttle: LogThrottle) -> StartSearch:
