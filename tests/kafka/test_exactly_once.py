@@ -17,6 +17,7 @@ from pyrallel_consumer import (
     BrokerError,
     ExecutionConfig,
     KafkaConfig,
+    MetricsConfig,
     OutputConfig,
     PyrallelConsumer,
     Record,
@@ -24,11 +25,10 @@ from pyrallel_consumer import (
 )
 from pyrallel_consumer.cli.check.output import transactions_checked
 from pyrallel_consumer.cli.check.table import Verdict
-from pyrallel_consumer.control_plane.policies import HealthLimits
-from pyrallel_consumer.observability.ailments import SignsOfLife, ailments
 from tests.chaos.kafka_faults import apart, unmarked_places
 from tests.kafka.deadline import until_asked, wait_until
 from tests.kafka.protocols import each_group_protocol
+from tests.kafka.readiness import reasons
 from tests.kafka.recording_process import RecordingProcess
 from tests.kafka.told_records import read_written, record_of
 from tests.kafka_cluster import KafkaCluster
@@ -130,7 +130,7 @@ def start_recorder(kafka: KafkaCluster, group_protocol: str, tmp_path: Path) -> 
 
 def consumer_of(settings: Settings, topics: Topics, worker: Callable[..., Any], **execution: Any) -> PyrallelConsumer:
     return PyrallelConsumer(
-        settings(topics.group, parallel_consumer=QUICK),
+        settings(topics.group, parallel_consumer=QUICK, metrics=MetricsConfig(enabled=True, port=0)),
         worker,
         topics.source,
         execution_config=ExecutionConfig(retry_backoff_ms=10, retry_jitter_ms=0, **execution),
@@ -262,12 +262,6 @@ async def test_only_the_partition_whose_former_owner_left_a_transaction_open_wai
     await consumer.stop()
 
     topics.assert_written_once_in_order()
-
-
-def reasons(consumer: PyrallelConsumer) -> set[str]:
-    """Why it is not ready, as ``/readyz`` says."""
-    signs = SignsOfLife(0.0, 0.0, is_poll_thread_alive=True)
-    return {each.reason for each in ailments(consumer.get_runtime_snapshot(), signs, HealthLimits())}
 
 
 def test_a_check_tells_whether_the_broker_takes_the_transactional_id(kafka: KafkaCluster, settings: Settings) -> None:
